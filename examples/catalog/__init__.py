@@ -1,0 +1,1 @@
+"""A product catalogue: the sample application that pytest-pgtemplate is shown on."""

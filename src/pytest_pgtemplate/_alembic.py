@@ -1,0 +1,129 @@
+"""Alembic: read its configuration without importing it, and run it in a child process."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_pgtemplate import _migrate_child, _process, _urls
+from pytest_pgtemplate._migrations import Target, judge
+from pytest_pgtemplate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+
+@dataclass(frozen=True)
+class Alembic:
+    """Alembic's ``upgrade``, run by env.py in a child process.
+
+    ``config`` is an alembic.ini, or a pyproject.toml with a ``[tool.alembic]`` table.
+    """
+
+    config: Path
+    revision: str = "heads"
+
+    def fingerprint(self) -> Iterator[bytes]:
+        directories = self._directories()
+        yield b"alembic"
+        yield self.revision.encode()
+        yield self.config.read_bytes()
+        for directory in directories:
+            yield from _files_under(directory)
+
+    def migrate(self, target: Target) -> None:
+        job = {
+            "config": str(self.config),
+            "revision": self.revision,
+            "url": str(_urls.render(self._url(target.url))),
+            "dsn": str(_urls.dsn(target.url)),
+            "database": target.url.database,
+            "sys_path": sys.path,
+        }
+        ended = _process.run(
+            [sys.executable, "-P", _migrate_child.__file__],
+            line=json.dumps(job),
+            env=target.env,
+            cwd=self.config.parent,
+            timeout=target.timeout,
+        )
+        judge(ended, "alembic upgrade " + self.revision, target)
+
+    def _url(self, url: URL) -> URL:
+        """The driver must suit env.py: what it is written for cannot be asked, but can be read."""
+        is_async = b"async" in (self._directories()[0] / "env.py").read_bytes()
+        if is_async:
+            return _urls.async_url(url)
+        try:
+            return _urls.sync_url(url)
+        except ConfigurationError:
+            return url
+
+    def _directories(self) -> list[Path]:
+        """The script location, and the version locations outside of it."""
+        options = self._options()
+        location = options.get("script_location")
+        if not location:
+            raise ConfigurationError(
+                f"{self.config} names no script_location",
+                hint="run `alembic init`, or point pg_alembic_ini at the file you use",
+            )
+        home = self._resolve(str(location))
+        versions = options.get("version_locations") or []
+        if isinstance(versions, str):
+            versions = [part for part in re.split(r"[\s,:]+", versions) if part]
+        found = [self._resolve(part) for part in versions]
+        if not (home / "env.py").is_file():
+            raise ConfigurationError(
+                f"{self.config}: script_location {home} has no env.py",
+                hint="correct script_location; it is relative to the configuration file",
+            )
+        return [home, *(path for path in found if not path.is_relative_to(home))]
+
+    def _options(self) -> Mapping[str, Any]:
+        try:
+            if self.config.suffix == ".toml":
+                tool = tomllib.loads(self.config.read_text("utf-8")).get("tool", {})
+                table: Mapping[str, Any] = tool.get("alembic", {})
+                return table
+            parser = configparser.ConfigParser({"here": str(self.config.parent)})
+            parser.read_string(self.config.read_text("utf-8"))
+            return {
+                name: parser.get("alembic", name, fallback=None)
+                for name in ("script_location", "version_locations")
+            }
+        except OSError as error:
+            raise ConfigurationError(
+                f"no Alembic configuration at {self.config}: {error.strerror}",
+                hint="set pg_alembic_ini, or override the pg_migrations fixture",
+            ) from error
+        except (configparser.Error, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(
+                f"{self.config} cannot be read: {error}", hint="correct it, or set pg_alembic_ini"
+            ) from error
+
+    def _resolve(self, location: str) -> Path:
+        location = location.replace("%(here)s", str(self.config.parent))
+        package, colon, inside = location.partition(":")
+        if colon and not Path(location).is_absolute():
+            spec = find_spec(package)
+            if spec is not None and spec.submodule_search_locations:
+                return Path(next(iter(spec.submodule_search_locations)), *inside.split(":"))
+        return (self.config.parent / location).resolve()
+
+
+def _files_under(directory: Path) -> Iterator[bytes]:
+    """Name and bytes of every file that a migration tool may read there."""
+    for path in sorted(directory.rglob("*")):
+        skipped = "__pycache__" in path.parts or path.suffix == ".pyc"
+        if path.is_file() and not skipped and path.name != "script.py.mako":
+            yield str(path.relative_to(directory)).encode()
+            yield path.read_bytes()

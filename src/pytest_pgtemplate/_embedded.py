@@ -1,0 +1,191 @@
+"""A private PostgreSQL server: started by the first run, stopped when the last one has left.
+
+    binaries -> cluster -> a share of users.lock -> keeper -> server -> Hold
+
+``_embedded_keeper`` tells which locks there are, and stops the server. ``_embedded_cluster`` makes
+the data and launches the server. Nothing waits without a limit.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_pgtemplate import _embedded_keeper as keeper
+from pytest_pgtemplate._embedded_cluster import (
+    OWN_CACHE,
+    OWN_SERVER,
+    Cluster,
+    failed,
+    launch,
+    launch_keeper,
+    locate,
+    make_directories,
+    rebuild,
+    start_log,
+)
+from pytest_pgtemplate.errors import EmbeddedServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_SILENCE = 10.0  # seconds without an answer until the remains of a server are given up
+_STOP = 60.0  # seconds that ``stop`` waits for a server that is being started
+
+
+class Hold:
+    """A share in the server, which stays up until ``close``, or the end of this process."""
+
+    def __init__(self, cluster: Cluster, users: int) -> None:
+        self.url = cluster.url
+        self.version = cluster.binaries.version
+        self.source = cluster.binaries.source
+        self.log = cluster.log
+        self._users: int | None = users
+
+    def close(self) -> None:
+        """Leave; the server stops when nobody else is left. May be called again."""
+        users, self._users = self._users, None
+        if users is not None:
+            os.close(users)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of the server without joining it."""
+
+    running: bool
+    in_use: bool
+    pid: int | None
+    url: str
+    version: str
+    source: str
+    data: Path
+    log: Path
+
+
+def url_of(bindir: Path | None) -> str:
+    """The URL that the server has, or will have. Raises ``EmbeddedServerError``."""
+    return locate(bindir).url
+
+
+def acquire(bindir: Path | None, *, timeout: float) -> Hold:
+    """Join the server within ``timeout`` seconds, and start it if need be.
+
+    Raises ``EmbeddedServerError``.
+    """
+    cluster = locate(bindir)
+    deadline = time.monotonic() + timeout
+    try:
+        make_directories(cluster)
+        # Before looking at the server: from here on no keeper stops it.
+        users = _wait_for_lock(cluster.dir / "users.lock", deadline, shared=True)
+        try:
+            os.utime(users)
+            with _starting(cluster, deadline):
+                _ensure_keeper(cluster)
+                _ensure_server(cluster, deadline)
+        except BaseException:
+            os.close(users)
+            raise
+    except OSError as error:
+        raise EmbeddedServerError(
+            f"The embedded server cannot work in {cluster.dir}: {error}", hint=OWN_CACHE
+        ) from error
+    return Hold(cluster, users)
+
+
+def status(bindir: Path | None) -> Status | None:
+    """How the server is doing; None when there has never been one."""
+    cluster = locate(bindir)
+    if not cluster.data.exists():
+        return None
+    running = _answers(cluster)
+    users = keeper.try_lock(cluster.dir / "users.lock")
+    if users is not None:
+        os.close(users)
+    return Status(
+        running=running,
+        in_use=users is None,
+        pid=keeper.postmaster(cluster.data)[0] if running else None,
+        url=cluster.url,
+        version=cluster.binaries.version,
+        source=cluster.binaries.source,
+        data=cluster.data,
+        log=cluster.log,
+    )
+
+
+def stop(bindir: Path | None) -> bool:
+    """Stop the server now, also when it is in use; False when there was none."""
+    cluster = locate(bindir)
+    if not cluster.data.exists():
+        return False
+    with _starting(cluster, time.monotonic() + _STOP):
+        return keeper.stop_server(cluster.data, cluster.socket)
+
+
+def _wait_for_lock(path: Path, deadline: float, *, shared: bool = False) -> int:
+    while (lock := keeper.try_lock(path, shared=shared)) is None:
+        if time.monotonic() > deadline:
+            raise EmbeddedServerError(
+                f"The embedded server was not to be had in time: somebody else holds {path}.",
+                hint=f"Raise pg_timeout, or {OWN_SERVER}",
+            )
+        time.sleep(0.005)
+    return lock
+
+
+@contextmanager
+def _starting(cluster: Cluster, deadline: float) -> Iterator[None]:
+    """One at a time: whoever starts or stops this server."""
+    lock = _wait_for_lock(cluster.dir / "start.lock", deadline)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _ensure_keeper(cluster: Cluster) -> None:
+    """Comes before the server, so that no server is ever left without a keeper."""
+    lock = keeper.try_lock(cluster.dir / "keeper.lock")
+    if lock is not None:
+        try:
+            launch_keeper(cluster, lock)
+        finally:
+            os.close(lock)
+
+
+def _ensure_server(cluster: Cluster, deadline: float) -> None:
+    """Wait until it answers. Start it if it is not there; make its data anew if that fails."""
+    silence = time.monotonic() + _SILENCE
+    started = fresh = False
+    while not _answers(cluster):
+        now = time.monotonic()
+        if now > deadline:
+            raise failed(cluster, "the server did not answer in time")
+        if not keeper.alive(cluster.data) or (not started and now > silence):
+            if fresh:
+                raise failed(cluster, "the server does not start")
+            if not started:
+                start_log(cluster)
+            # fsync is off: what was not shut down in good order is not to be trusted.
+            fresh = started or not cluster.data.exists() or _unclean(cluster)
+            if fresh:
+                rebuild(cluster, timeout=deadline - now)
+            launch(cluster)
+            started = True
+        time.sleep(0.005)
+
+
+def _answers(cluster: Cluster) -> bool:
+    _, state = keeper.postmaster(cluster.data)
+    return state == "ready" and keeper.listening(cluster.socket)
+
+
+def _unclean(cluster: Cluster) -> bool:
+    return (cluster.data / "postmaster.pid").exists()

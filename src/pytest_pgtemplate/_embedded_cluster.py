@@ -1,0 +1,270 @@
+"""The private server's cluster: where it is, how its data is made, how its server is launched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from platformdirs import user_cache_path
+
+from pytest_pgtemplate import _embedded_keeper as keeper
+from pytest_pgtemplate._binaries import Binaries, find_binaries, reachable, within_reach
+from pytest_pgtemplate.errors import EmbeddedServerError
+
+if sys.platform != "win32":
+    import pwd
+
+OWN_SERVER = "set pg_url (environment: PGTEMPLATE_URL) to a server of your own."
+OWN_CACHE = f"Set XDG_CACHE_HOME to a local directory with 200 MB of room, or {OWN_SERVER}"
+
+_SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "timezone": "UTC",
+    # What it holds is a cache: made anew rather than repaired.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "checkpoint_timeout": "1d",
+    # Room for many workers with pools, and for thousands of tables in one transaction.
+    "max_connections": "500",
+    "max_locks_per_transaction": "128",
+    "max_prepared_transactions": "64",
+    # No test may run differently because a background process came by.
+    "autovacuum": "off",
+    "jit": "off",
+}
+_UNUSED = 30 * 24 * 3600.0  # seconds after which a cluster's data is thrown away
+_LONGEST_SOCKET_PATH = 103  # bytes, on macOS; Linux allows four more
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One data directory, the binaries that serve it, and the socket of its server."""
+
+    binaries: Binaries
+    dir: Path
+    socket: Path
+    server_user: pwd.struct_passwd | None  # who runs the server; None: we ourselves
+
+    @property
+    def data(self) -> Path:
+        return self.dir / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.dir / "server.log"
+
+    @property
+    def url(self) -> str:
+        host = quote(str(self.socket.parent), safe="")
+        return f"postgresql+asyncpg://postgres@/postgres?host={host}&port=5432"
+
+
+def locate(bindir: Path | None) -> Cluster:
+    """The cluster for these binaries and this user. Nothing is made or changed."""
+    if sys.platform == "win32":
+        raise EmbeddedServerError(
+            "The embedded server does not run on Windows.",
+            hint=f"Start PostgreSQL yourself, and {OWN_SERVER}",
+        )
+    server_user = _server_user(os.geteuid())
+    binaries = find_binaries(bindir)
+    root = _cache_root(server_user)
+    identity = "\0".join(map(str, (root, binaries.bindir, binaries.version, os.geteuid())))
+    key = hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]
+    directory = root / f"pg{binaries.major}-{key}"
+    socket = directory / "sock" / ".s.PGSQL.5432"
+    if len(os.fsencode(socket)) > _LONGEST_SOCKET_PATH:
+        # Not $TMPDIR: runs that differ in it must still meet.
+        socket = Path(f"/tmp/pgtemplate-{os.geteuid()}-{key}", socket.name)  # noqa: S108
+    return Cluster(binaries, directory, socket, server_user)
+
+
+def _server_user(uid: int) -> pwd.struct_passwd | None:
+    """Who runs the server in root's stead, because PostgreSQL refuses root."""
+    if uid == 0:
+        for name in ("postgres", "nobody"):
+            with suppress(KeyError):
+                return pwd.getpwnam(name)
+        raise EmbeddedServerError(
+            "PostgreSQL refuses to run as root, and there is no user 'postgres' or 'nobody'.",
+            hint=f"Run pytest as another user, or {OWN_SERVER}",
+        )
+    with suppress(KeyError):
+        pwd.getpwuid(uid)
+        return None
+    raise EmbeddedServerError(
+        f"PostgreSQL's initdb needs a user name, and user id {uid} has none on this system.",
+        hint=f"Add it to /etc/passwd, run pytest as another user, or {OWN_SERVER}",
+    )
+
+
+def _cache_root(server_user: pwd.struct_passwd | None) -> Path:
+    root = user_cache_path("pytest-pgtemplate", appauthor=False).absolute()
+    if server_user and not reachable(root, server_user):
+        return Path("/var/cache/pytest-pgtemplate")
+    return root
+
+
+def make_directories(cluster: Cluster) -> None:
+    missing = [path for path in (cluster.dir, *cluster.dir.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        if cluster.server_user:
+            path.chmod(0o755)  # root's umask may be strict, and the server user has to get through
+    _make_private(cluster.socket.parent, cluster)
+
+
+def _make_private(path: Path, cluster: Cluster) -> None:
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    owners = {os.geteuid(), cluster.server_user.pw_uid if cluster.server_user else os.geteuid()}
+    if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077 or found.st_uid not in owners:
+        raise EmbeddedServerError(
+            f"{path} should be a directory that nobody else can enter, and is not.",
+            hint=f"Find out who made it and remove it, or {OWN_SERVER}",
+        )
+    _give_away(path, cluster)
+
+
+def _give_away(path: Path, cluster: Cluster) -> None:
+    if cluster.server_user:
+        os.chown(path, cluster.server_user.pw_uid, cluster.server_user.pw_gid)
+
+
+def rebuild(cluster: Cluster, *, timeout: float) -> None:
+    """Make the data anew, whole or not at all."""
+    # A rename takes the old data from whoever may still be writing there; removing it does not.
+    if cluster.data.exists():
+        cluster.data.rename(_scratch(cluster))
+    for leftover in cluster.dir.glob("scratch.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    _sweep(cluster.dir.parent)
+    data = _scratch(cluster)
+    _give_away(data, cluster)
+    options = [*_initdb_options(cluster.binaries.major), "--pgdata", data]
+    initdb = _spawn(cluster, [_programs(cluster) / "initdb", *options], **_as_server_user(cluster))
+    with initdb, suppress(subprocess.TimeoutExpired):
+        try:
+            initdb.wait(timeout)
+        finally:
+            initdb.kill()
+    if initdb.returncode != 0:
+        raise failed(cluster, "initdb failed")
+    data.rename(cluster.data)
+
+
+def _scratch(cluster: Cluster) -> Path:
+    return Path(tempfile.mkdtemp(prefix="scratch.", dir=cluster.dir))
+
+
+def _sweep(root: Path) -> None:
+    """Throw away the data of clusters that are out of use: their binaries have been replaced."""
+    for users in root.glob("pg*/users.lock"):
+        with suppress(OSError):
+            if time.time() - users.stat().st_mtime < _UNUSED:
+                continue
+            lock = keeper.try_lock(users)
+            if lock is None:
+                continue
+            # The lock files stay, for somebody may just be about to take one.
+            for tree in filter(Path.is_dir, users.parent.iterdir()):
+                if not keeper.alive(users.parent / "data"):
+                    shutil.rmtree(tree)
+            os.close(lock)
+
+
+def _initdb_options(major: int) -> list[str]:
+    """UTF-8 that knows every letter, in an order that is the same everywhere: by code point."""
+    ctype = "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"
+    options = ["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]
+    options += ["--locale=C", f"--lc-ctype={ctype}"]
+    if major >= 17:
+        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    return options
+
+
+def launch(cluster: Cluster) -> None:
+    """Start the server, which is not yet ready then."""
+    sockets = str(cluster.socket.parent).replace('"', '""')
+    settings = {**_SETTINGS, "unix_socket_directories": f'"{sockets}"'}
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    command = [_programs(cluster) / "postgres", "-D", cluster.data, *options]
+    lock = keeper.try_lock(cluster.data / "server.lock")
+    assert lock is not None, "one process at a time launches a server, and only if none is alive"
+    try:
+        _let_go(_spawn(cluster, command, pass_fds=[lock], **_as_server_user(cluster)))
+    finally:
+        os.close(lock)
+
+
+def launch_keeper(cluster: Cluster, lock: int) -> None:
+    """Start the keeper, which inherits ``keeper.lock``: it is at no time free in between."""
+    command = [sys.executable, "-I", "-S", keeper.__file__, lock, cluster.dir, cluster.socket]
+    _let_go(_spawn(cluster, command, pass_fds=[lock], cwd="/"))
+
+
+def _programs(cluster: Cluster) -> Path:
+    if cluster.server_user is None:
+        return cluster.binaries.bindir
+    return within_reach(cluster.binaries, cluster.server_user, cluster.dir / "programs")
+
+
+def _as_server_user(cluster: Cluster) -> dict[str, Any]:
+    # A small environment, since PG*, LC_* and TZ change what a server is.
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    how: dict[str, Any] = {"cwd": cluster.dir, "env": {**kept, "LC_ALL": "C"}}
+    if cluster.server_user:
+        user, group = cluster.server_user.pw_uid, cluster.server_user.pw_gid
+        how |= {"user": user, "group": group, "extra_groups": []}
+    return how
+
+
+def _spawn(cluster: Cluster, command: list[Any], **how: Any) -> subprocess.Popen[bytes]:
+    """No Ctrl-C reaches it, and it holds no pipe that whoever started pytest reads from."""
+    with cluster.log.open("ab") as log:
+        return subprocess.Popen(  # noqa: S603
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **how,
+        )
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    """It outlives us; Popen need not warn that nobody waited for it."""
+    process.returncode = 0
+
+
+def start_log(cluster: Cluster) -> None:
+    """Begin a new log, and keep the one in which the last server may have told how it ended."""
+    with suppress(FileNotFoundError):
+        cluster.log.replace(cluster.log.with_name("server.log.1"))
+    cluster.log.touch()
+
+
+def failed(cluster: Cluster, what: str) -> EmbeddedServerError:
+    last = cluster.log.read_text(errors="replace").splitlines()[-20:]
+    return EmbeddedServerError(
+        f"PostgreSQL {cluster.binaries.version} in {cluster.binaries.bindir}: {what}. \n".join(
+            [f"The end of {cluster.log}:", *last]
+        ),
+        hint=OWN_CACHE,
+    )

@@ -1,0 +1,213 @@
+"""The fixtures: one per step from the settings to a session. All of them are sync.
+
+Every ``pg*`` name can be overridden in a conftest.py; what depends on it follows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_pgtemplate._run import RUN, Run
+from pytest_pgtemplate.errors import MigrationError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import (
+        AsyncConnection,
+        AsyncEngine,
+        AsyncSession,
+        async_sessionmaker,
+    )
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from pytest_pgtemplate._migrations import Migrations
+    from pytest_pgtemplate._pool import AsyncPool, SyncPool
+    from pytest_pgtemplate._server import Server
+    from pytest_pgtemplate._template import Template
+    from pytest_pgtemplate._worker import Database
+
+
+@pytest.fixture(scope="session")
+def _pg_run(pytestconfig: pytest.Config) -> Run:
+    return pytestconfig.stash[RUN]
+
+
+@pytest.fixture(scope="session")
+def pg_migrations(_pg_run: Run) -> Migrations:
+    """What builds the schema. Override it to use something else than Alembic."""
+    from pytest_pgtemplate._alembic import Alembic
+
+    return Alembic(_pg_run.settings.alembic_config, _pg_run.settings.revision)
+
+
+@pytest.fixture(scope="session")
+def pg_server(_pg_run: Run) -> Iterator[Server]:
+    """The server: ``.url``, ``.version``, ``.facts``."""
+    from pytest_pgtemplate import _embedded, _urls
+    from pytest_pgtemplate._server import Server
+
+    settings = _pg_run.settings
+    hold = None
+    with _pg_run.reported_once("pg_server"):
+        if not settings.urls:
+            hold = _embedded.acquire(settings.bindir, timeout=settings.timeout)
+        url = _urls.parse(hold.url if hold else settings.urls[0])
+        server = Server(url, timeout=settings.timeout)
+    _pg_run.stats.server = f"{server!r}"
+    yield server
+    server.close()
+    if hold:
+        hold.close()
+
+
+@pytest.fixture(scope="session")
+def pg_template(_pg_run: Run, pg_server: Server, pg_migrations: Migrations) -> Template:
+    """The template: ``.name``, ``.fingerprint``, ``.built``."""
+    from pytest_pgtemplate import _template
+
+    settings = _pg_run.settings
+    began = time.perf_counter()
+    with _pg_run.reported_once("pg_template"):
+        parts = [*pg_migrations.fingerprint()]
+        parts += [path.read_bytes() for path in settings.fingerprint_files]
+        order = _template.Order(
+            prefix=settings.prefix,
+            run=settings.run,
+            fingerprint=_template.fingerprint(parts, pg_server),
+            rebuild=settings.rebuild,
+        )
+        build = partial(_build, _pg_run, pg_server, pg_migrations, order.name)
+        template = _template.ensure(order, build, pg_server, settings.cache / "locks")
+    _pg_run.stats.template = template.name
+    _pg_run.stats.built = template.built
+    _pg_run.stats.template_time = time.perf_counter() - began
+    return template
+
+
+def _build(run: Run, server: Server, migrations: Migrations, template: str, scratch: str) -> None:
+    from pytest_pgtemplate import _urls
+    from pytest_pgtemplate._migrations import Target
+
+    run.failures.raise_if_build_failed(template)
+    url = server.url.set(database=scratch)
+    env = dict.fromkeys(run.settings.env, str(_urls.render(url)))
+    try:
+        migrations.migrate(Target(url, run.settings.timeout, env))
+    except MigrationError as error:
+        run.failures.remember_build(template, error)
+        raise
+
+
+@pytest.fixture(scope="session")
+def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Iterator[Database]:
+    """This worker's own database: ``.name``, ``.url``, ``.dsn``, ``.template``."""
+    from pytest_pgtemplate import _names, _worker
+    from pytest_pgtemplate._reset import Resetter
+
+    settings = _pg_run.settings
+    began = time.perf_counter()
+    with _pg_run.reported_once("pg_database"):
+        name = _names.worker(settings.prefix, settings.run, settings.worker)
+        database = _worker.clone(pg_server, pg_template, name, settings.run)
+        resetter = Resetter(
+            database.url, major=pg_server.facts.major, timeout=settings.timeout
+        )
+    _pg_run.stats.clone_time = time.perf_counter() - began
+    _pg_run.resetter = resetter
+    yield database
+    _pg_run.resetter = None
+    resetter.close()
+    if settings.keep:
+        _worker.keep(pg_server, database)
+        _pg_run.stats.kept = f"psql '{database.url.render_as_string()}'"
+    else:
+        _worker.drop(pg_server, database)
+
+
+@pytest.fixture(scope="session")
+def pg_url(pg_database: Database) -> str:
+    """This worker's URL, with the driver that was configured, password included."""
+    from pytest_pgtemplate import _urls
+
+    return _urls.render(pg_database.url)
+
+
+@pytest.fixture
+def pg(pg_database: Database) -> Database:
+    """This worker's database, and the promise that this test starts from the template's state."""
+    return pg_database
+
+
+@pytest.fixture(scope="session")
+def _pg_pool(pg_database: Database) -> Iterator[AsyncPool]:
+    from pytest_pgtemplate import _urls
+    from pytest_pgtemplate._pool import AsyncPool
+
+    pool = AsyncPool(_urls.async_url(pg_database.url))
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="session")
+def _pg_sync_pool(pg_database: Database) -> Iterator[SyncPool]:
+    from pytest_pgtemplate import _urls
+    from pytest_pgtemplate._pool import SyncPool
+
+    pool = SyncPool(_urls.sync_url(pg_database.url))
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def pg_engine(pg: Database, _pg_pool: AsyncPool) -> Iterator[AsyncEngine]:
+    """An ``AsyncEngine`` on this worker's database. What the test leaves open is closed for it."""
+    yield _pg_pool.view()
+    _pg_pool.close_open()
+
+
+@pytest.fixture
+def pg_sessionmaker(pg_engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """An ``async_sessionmaker``, with ``expire_on_commit=False``."""
+    from sqlalchemy.ext.asyncio import async_sessionmaker
+
+    return async_sessionmaker(pg_engine, expire_on_commit=False)
+
+
+@pytest.fixture
+def pg_session(pg_sessionmaker: async_sessionmaker[AsyncSession]) -> AsyncSession:
+    """An ``AsyncSession``."""
+    return pg_sessionmaker()
+
+
+@pytest.fixture
+def pg_connection(pg_engine: AsyncEngine) -> AsyncConnection:
+    """An ``AsyncConnection``, which connects when it is first used."""
+    from pytest_pgtemplate._pool import connect_on_use
+
+    return connect_on_use(pg_engine)
+
+
+@pytest.fixture
+def pg_sync_engine(pg: Database, _pg_sync_pool: SyncPool) -> Iterator[Engine]:
+    """An ``Engine`` on this worker's database. What the test leaves open is closed for it."""
+    yield _pg_sync_pool.view()
+    _pg_sync_pool.close_open()
+
+
+@pytest.fixture
+def pg_sync_sessionmaker(pg_sync_engine: Engine) -> sessionmaker[Session]:
+    """A ``sessionmaker``, with ``expire_on_commit=False``."""
+    from sqlalchemy.orm import sessionmaker
+
+    return sessionmaker(pg_sync_engine, expire_on_commit=False)
+
+
+@pytest.fixture
+def pg_sync_session(pg_sync_sessionmaker: sessionmaker[Session]) -> Session:
+    """A ``Session``."""
+    return pg_sync_sessionmaker()

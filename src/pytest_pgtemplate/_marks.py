@@ -1,0 +1,75 @@
+"""The mark that every database of ours bears: JSON in its comment. Pure, no I/O.
+
+A comment can only follow ``CREATE DATABASE``, so a kill between the two leaves none. Every database
+of ours is therefore born with an unusual ``CONNECTION LIMIT``, which is part of the same statement.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from pytest_pgtemplate import _names
+
+KEY = "pytest-pgtemplate"
+CONNECTION_LIMIT = 0x70677470  # "pgtp": no limit in practice, and nobody's by accident
+INVALID = -2  # PostgreSQL's own value after an interrupted DROP DATABASE; it can only be dropped
+
+Kind = Literal["scratch", "template", "worker", "kept"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Who made a database, when and what for. Times are seconds since the epoch."""
+
+    kind: Kind
+    run: str
+    fingerprint: str = ""
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    created: int = field(default_factory=lambda: int(time.time()))
+    used: int = field(default_factory=lambda: int(time.time()))
+    settings: tuple[tuple[str, str], ...] = ()
+    grants: tuple[str, ...] | None = None  # None: the default privileges
+
+    def dumps(self) -> str:
+        return json.dumps({KEY: 1, **asdict(self)})
+
+
+def loads(comment: str | None) -> Mark | None:
+    """Read a comment; None when it is not a mark of ours."""
+    try:
+        data: Any = json.loads(comment or "")
+        if data.pop(KEY) != 1:
+            return None
+        data["settings"] = tuple((name, value) for name, value in data["settings"])
+        data["grants"] = None if data["grants"] is None else tuple(data["grants"])
+        return Mark(**data)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Database:
+    """One row of ``pg_database`` as far as it concerns us."""
+
+    name: str
+    sealed: bool
+    connection_limit: int
+    mark: Mark | None
+    leased: bool
+
+    @property
+    def ours(self) -> bool:
+        """Whether we made it: it bears our mark, or is of a kind that is born before its mark."""
+        if self.mark is not None:
+            return True
+        return not self.sealed and (
+            self.connection_limit in (CONNECTION_LIMIT, INVALID)
+            and _names.may_be_unmarked(self.name)
+            and not self.leased
+        )

@@ -1,0 +1,174 @@
+"""What builds the schema in the template: the Migrations protocol, and its simple kinds.
+
+Each kind knows two things: every byte that can change the schema, told without importing any of it,
+and how to bring an empty database to that schema.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote
+
+from pytest_pgtemplate import _connect, _portal, _process, _urls
+from pytest_pgtemplate._migrate_child import TOLD
+from pytest_pgtemplate.errors import ConfigurationError, MigrationError
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+    from sqlalchemy.engine import URL
+
+
+@dataclass(frozen=True)
+class Target:
+    """The empty database to migrate, and how long that may take (seconds)."""
+
+    url: URL
+    timeout: float
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Migrations(Protocol):
+    """What ``pg_migrations`` gives: anything with these two methods will do."""
+
+    def fingerprint(self) -> Iterator[bytes]:
+        """Every byte that can change the schema, and the options that can."""
+        ...
+
+    def migrate(self, target: Target) -> None:
+        """Bring the empty database at ``target.url`` to the schema, or raise MigrationError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """``MetaData.create_all``: for projects without migrations."""
+
+    metadata: MetaData
+
+    def fingerprint(self) -> Iterator[bytes]:
+        yield b"metadata"
+        yield self._sql().encode()
+
+    def migrate(self, target: Target) -> None:
+        _execute(self._sql(), "MetaData.create_all", target)
+
+    def _sql(self) -> str:
+        from sqlalchemy import create_mock_engine
+
+        statements = [
+            f'CREATE SCHEMA IF NOT EXISTS "{table.schema}"'
+            for table in self.metadata.tables.values()
+            if table.schema
+        ]
+        engine = create_mock_engine(
+            "postgresql://",
+            lambda ddl, *_args, **_kwargs: statements.append(str(ddl.compile(dialect=engine.dialect))),
+        )
+        self.metadata.create_all(engine, checkfirst=False)
+        return ";\n".join(statements)
+
+
+class SqlFiles:
+    """Plain SQL files, each run as one transaction, in the order given."""
+
+    def __init__(self, *paths: Path | str) -> None:
+        self.paths = [Path(path) for path in paths]
+
+    def fingerprint(self) -> Iterator[bytes]:
+        yield b"sql"
+        yield from map(_read, self.paths)
+
+    def migrate(self, target: Target) -> None:
+        for path in self.paths:
+            _execute(path.read_text("utf-8"), str(path), target)
+
+
+class Command:
+    """Any other tool: ``Command("dbmate", "up", env="DATABASE_URL", files=Path("db").rglob("*.sql"))``.
+
+    The variable ``env`` holds the URL; ``files`` are what can change the schema.
+    """
+
+    def __init__(self, *argv: str, env: str, files: Sequence[Path], cwd: Path | None = None) -> None:
+        self.argv = argv
+        self.env = env
+        self.files = sorted(files)
+        self.cwd = cwd or Path.cwd()
+
+    def fingerprint(self) -> Iterator[bytes]:
+        yield b"command"
+        yield json.dumps(self.argv).encode()
+        for path in self.files:
+            yield str(path).encode()
+            yield _read(path)
+
+    def migrate(self, target: Target) -> None:
+        env = target.env | {self.env: str(_urls.dsn(target.url))}
+        try:
+            ended = _process.run(self.argv, env=env, cwd=self.cwd, timeout=target.timeout)
+        except OSError as error:
+            raise MigrationError(
+                f"{self.argv[0]} cannot be started: {error}", hint="correct pg_migrations"
+            ) from error
+        judge(ended, " ".join(self.argv), target)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"pg_migrations names {path}: {error.strerror}", hint="correct the path"
+        ) from error
+
+
+def _execute(script: str, what: str, target: Target) -> None:
+    async def execute() -> None:
+        connection = await _connect.connect(
+            target.url, timeout=target.timeout, application="pytest-pgtemplate migrations"
+        )
+        try:
+            await connection.execute(script)
+        finally:
+            await connection.close()
+
+    try:
+        _portal.run(execute(), timeout=target.timeout)
+    except TimeoutError:
+        raise _too_long(what, target) from None
+    except Exception as error:
+        raise MigrationError(f"{what} failed: {error}", hint="correct the SQL and run again") from error
+
+
+def judge(ended: _process.Ended, what: str, target: Target) -> None:
+    """Raise MigrationError unless the child that ran ``what`` ended well."""
+    output = _scrub(ended.output, target.url).rstrip()
+    if ended.code == 0:
+        return
+    if ended.code is None:
+        raise _too_long(what, target, output)
+    if ended.code == TOLD:
+        raise MigrationError(**json.loads(output.rpartition("\n")[2]))
+    raise MigrationError(
+        f"{what} failed (exit code {ended.code}):\n{output}",
+        hint="mend the migration and run again; nothing half-built is left behind",
+    )
+
+
+def _too_long(what: str, target: Target, output: str = "") -> MigrationError:
+    last = f"; it said last:\n{output}" if output else ""
+    return MigrationError(
+        f"{what} took longer than pg_timeout = {target.timeout:g} s and was stopped{last}",
+        hint="raise pg_timeout (or --pg-timeout) if the migrations need that long",
+    )
+
+
+def _scrub(text: str, url: URL) -> str:
+    password = str(url.password or "")
+    for spelling in filter(None, {password, quote(password, safe=""), quote(password, safe=" +")}):
+        text = text.replace(spelling, "***")
+    return text

@@ -1,0 +1,60 @@
+"""Names of databases, and how to quote them. Pure functions, no I/O.
+
+    template   {prefix}_tpl_{fingerprint[:12]}
+    scratch    {prefix}_new_{run}                 a template while it is built
+    worker     {prefix}_{run}_gw0, {prefix}_{run}_main
+
+PostgreSQL cuts names at 63 bytes without an error, so the prefix is cut here, and kept distinct.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+PREFIX_BYTES = 38  # what 63 bytes leave for the longest suffix of ours
+_RUN = r"[0-9a-f]{8}"
+_BORN_UNMARKED = re.compile(rf"_(new_{_RUN}|{_RUN}_(gw\d+|main))")
+
+
+def prefix_of(text: str) -> str:
+    """Make a database name prefix from any text: lower-case words joined by ``_``.
+
+    Text longer than 38 bytes is cut and gets a hash, so that two long names stay two names.
+    """
+    words = re.sub(r"[\W_]+", "_", text.lower()).strip("_") or "tests"
+    raw = words.encode()
+    if len(raw) <= PREFIX_BYTES:
+        return words
+    return f"{raw[: PREFIX_BYTES - 9].decode(errors='ignore')}_{digest(raw)[:8]}"
+
+
+def template(prefix: str, fingerprint: str) -> str:
+    return f"{prefix}_tpl_{fingerprint[:12]}"
+
+
+def scratch(prefix: str, run: str) -> str:
+    return f"{prefix}_new_{run}"
+
+
+def worker(prefix: str, run: str, worker_id: str) -> str:
+    return f"{prefix}_{run}_{worker_id}"
+
+
+def may_be_unmarked(name: str) -> bool:
+    """Whether ``name`` is of a kind that exists for an instant before its comment is written."""
+    return _BORN_UNMARKED.search(name) is not None
+
+
+def quote(identifier: str) -> str:
+    """Quote an SQL identifier."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote an SQL string, whatever ``standard_conforming_strings`` says."""
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

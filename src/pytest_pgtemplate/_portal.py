@@ -1,0 +1,36 @@
+"""Run a coroutine from sync code, whatever the test's own event loop is doing.
+
+Admin work (asyncpg) lives in one private thread with its own loop, started on first use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from functools import cache
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run(coroutine: Coroutine[Any, Any, T], *, timeout: float) -> T:
+    """Run ``coroutine`` in the private loop and return its result.
+
+    Raises TimeoutError after ``timeout`` seconds; the coroutine is cancelled then, as it is when
+    the waiting thread is interrupted.
+    """
+    bounded = asyncio.wait_for(coroutine, timeout)
+    future = asyncio.run_coroutine_threadsafe(bounded, _loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="pgtemplate-portal", daemon=True).start()
+    return loop

@@ -1,0 +1,80 @@
+"""Run a child process that cannot outstay its time, its parent or its welcome.
+
+It gets its input through a pipe that stays open: what the child must know is never in its argv, and
+an end of file tells it that the parent has died.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended: ``code`` is None when it was killed at its time limit."""
+
+    code: int | None
+    output: str
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    line: str = "",
+    env: Mapping[str, str],
+    cwd: Path,
+    timeout: float,
+) -> Ended:
+    """Run ``argv`` with ``line`` on its stdin; kill its whole process group after ``timeout`` s.
+
+    stdout and stderr come back together, in the order they were written.
+    Raises OSError when the program cannot be started.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(  # noqa: S603 - the user's own command
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+        try:
+            code = _feed_and_wait(process, line, timeout)
+        finally:
+            _end(process)
+        output.seek(0)
+        return Ended(code, output.read().decode(errors="replace"))
+
+
+def _feed_and_wait(process: subprocess.Popen[bytes], line: str, timeout: float) -> int | None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(line.encode() + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass  # it ended, or does not read: its exit code and output tell more
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # the whole group has ended
+    process.wait()
+    assert process.stdin is not None
+    try:
+        process.stdin.close()
+    except BrokenPipeError:
+        pass

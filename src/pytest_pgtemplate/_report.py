@@ -1,0 +1,36 @@
+"""What a run says of itself: a line in the header, a line or a few in the summary. Plain strings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_pgtemplate._run import Stats
+from pytest_pgtemplate._settings import Settings
+
+
+def header(settings: Settings) -> str:
+    """One line, without a password and without asking the server anything."""
+    where = "the server in pg_url" if settings.urls else "the embedded server"
+    return f"pgtemplate: databases {settings.prefix}_* on {where}"
+
+
+def summary(workers: list[Stats], *, every_worker: bool) -> Iterator[str]:
+    """What the workers that had a database did: one line, or one more for each of them."""
+    resets = sum(stats.resets for stats in workers)
+    reset_time = sum(stats.reset_time for stats in workers)
+    built = next((stats for stats in workers if stats.built), None)
+    template = f"migrated in {built.template_time:.2f} s" if built else "reused"
+    average = f", {1000 * reset_time / resets:.2f} ms each" if resets else ""
+    yield (
+        f"pgtemplate: template {workers[0].template} {template};"
+        f" {len(workers)} database{'s' * (len(workers) != 1)}, {resets} resets{average}"
+    )
+    for stats in workers:
+        if every_worker:
+            yield (
+                f"  {stats.worker}: template {stats.template_time:.3f} s, clone"
+                f" {stats.clone_time:.3f} s, {stats.resets} resets {stats.reset_time:.3f} s,"
+                f" {stats.server}"
+            )
+        if stats.kept:
+            yield f"  kept: {stats.kept}"

@@ -1,0 +1,247 @@
+"""What we ask of a PostgreSQL server: facts, create, clone, publish, drop, list, locks and leases.
+
+One connection per process to one maintenance database, the same for everybody (``postgres`` where
+it can be had), because advisory locks are scoped to the database that their session is in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+from sqlalchemy.engine import URL
+
+from pytest_pgtemplate import _names, _portal
+from pytest_pgtemplate._connect import Connection, connect, explain, where
+from pytest_pgtemplate._marks import CONNECTION_LIMIT, Database, Kind, Mark, loads
+from pytest_pgtemplate.errors import NotOursError, ServerError
+
+OLDEST = 13
+LOCK_SEED = 0x7067746D706C  # keeps our advisory locks apart from an application's
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What this role may do on this server: the columns of ``_sql/facts.sql``."""
+
+    version: str
+    version_num: int
+    maintenance: str
+    role: str
+    superuser: bool
+    createdb: bool
+    fsync: bool
+    file_copy_method: str
+    max_connections: int
+    locale: str
+
+    @property
+    def major(self) -> int:
+        return self.version_num // 10000
+
+
+class Server:
+    """A live connection to a server, and what we do there.
+
+    Every method takes at most ``timeout`` seconds and raises ServerError when the server refuses,
+    is gone or does not answer.
+    """
+
+    def __init__(self, url: URL, *, timeout: float) -> None:
+        self.url = url
+        self.timeout = timeout
+        self._connection: Connection = self._run(_connect_maintenance(url, timeout))
+        self.facts = Facts(**dict(self._fetch(_sql("facts"))[0]))
+        self._check()
+
+    def __repr__(self) -> str:
+        return f"<Server {where(self.url)}, PostgreSQL {self.version}>"
+
+    @property
+    def version(self) -> str:
+        return self.facts.version
+
+    def close(self) -> None:
+        """Disconnect, which frees the leases."""
+        self._run(self._connection.close())
+
+    # Databases
+
+    def databases(self) -> list[Database]:
+        """All databases that are ours."""
+        return [database for database in self._list(None) if database.ours]
+
+    def find(self, name: str) -> Database | None:
+        """The database ``name``, ours or not."""
+        return next(iter(self._list(name)), None)
+
+    def create(self, name: str, mark: Mark) -> None:
+        """Create an empty database that is ours from its first instant."""
+        self._create(name, mark, "")
+
+    def clone(self, template: str, name: str, mark: Mark) -> None:
+        """Create ``name`` from ``template``."""
+        strategy = f"STRATEGY {self._strategy()}" if self.facts.major >= 15 else ""
+        self._create(name, mark, f"TEMPLATE {_names.quote(template)} {strategy}")
+        self._carry_over(name, mark)
+
+    def publish(self, scratch: str, final: str, mark: Mark) -> None:
+        """Seal a finished scratch database and give it its final name, all in one transaction."""
+        mark = self._with_settings(scratch, mark)
+        name = _names.quote(self._ours(scratch).name)
+        self._execute(
+            f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true;"
+            f" COMMENT ON DATABASE {name} IS {_names.literal(mark.dumps())};"
+            f" ALTER DATABASE {name} RENAME TO {_names.quote(final)}"
+        )
+
+    def drop(self, name: str) -> None:
+        """Drop a database of ours and end its connections; fine when it is gone already.
+
+        Raises NotOursError, and touches nothing, when it does not bear our mark.
+        """
+        if self.find(name) is None:
+            return
+        database = self._ours(name)
+        if database.sealed:
+            self._execute(f"ALTER DATABASE {_names.quote(name)} WITH IS_TEMPLATE false")
+        self._execute(f"DROP DATABASE IF EXISTS {_names.quote(name)} WITH (FORCE)")
+
+    def remark(self, name: str, kind: Kind) -> None:
+        """Change what the mark of a database of ours says it is for."""
+        mark = self._ours(name).mark
+        assert mark is not None
+        self._comment(name, replace(mark, kind=kind))
+
+    # Locks
+
+    def lease(self, name: str) -> None:
+        """Claim ``name`` for as long as this process lives: a kill -9 frees it too."""
+        if not self._advisory("pg_try_advisory_lock", name):
+            raise ServerError(
+                f'the database name "{name}" belongs to another run that is alive',
+                hint="two runs share one PYTEST_XDIST_TESTRUNUID: unset it",
+            )
+
+    def release(self, name: str) -> None:
+        self._advisory("pg_advisory_unlock", name)
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the lock ``name`` against every host that uses this server."""
+        self._advisory("pg_advisory_lock", name)
+        try:
+            yield
+        finally:
+            self._advisory("pg_advisory_unlock", name)
+
+    # Below the surface
+
+    def _run(self, coroutine: Any) -> Any:
+        try:
+            return _portal.run(coroutine, timeout=self.timeout + 1)
+        except Exception as error:
+            raise explain(error, self.url) from error
+
+    def _execute(self, statement: str) -> None:
+        self._run(self._connection.execute(statement))
+
+    def _fetch(self, query: str, *arguments: object) -> list[Any]:
+        rows: list[Any] = self._run(self._connection.fetch(query, *arguments))
+        return rows
+
+    def _advisory(self, function: str, name: str) -> Any:
+        call = f"SELECT {function}(hashtextextended($1, $2))"
+        return self._fetch(call, name, LOCK_SEED)[0][0]
+
+    def _list(self, name: str | None) -> list[Database]:
+        rows = self._fetch(_sql("databases"), name, LOCK_SEED)
+        return [
+            Database(row["name"], row["sealed"], row["limit"], loads(row["comment"]), row["leased"])
+            for row in rows
+        ]
+
+    def _ours(self, name: str) -> Database:
+        """The guard: the one way to a database that is to be dropped, sealed or renamed."""
+        database = self.find(name)
+        if database is None or not database.ours:
+            raise NotOursError(
+                f'database "{name}" was not made by pytest-pgtemplate and stays untouched',
+                hint="drop or rename it yourself if you are sure, or choose another pg_name",
+            )
+        return database
+
+    def _create(self, name: str, mark: Mark, options: str) -> None:
+        quoted = _names.quote(name)
+        self._execute(f"CREATE DATABASE {quoted} {options} CONNECTION LIMIT {CONNECTION_LIMIT}")
+        self._comment(name, mark)
+
+    def _comment(self, name: str, mark: Mark) -> None:
+        comment = _names.literal(mark.dumps())
+        self._execute(f"COMMENT ON DATABASE {_names.quote(name)} IS {comment}")
+
+    def _strategy(self) -> str:
+        """FILE_COPY waits for checkpoints, which cost little where nothing is flushed to disk."""
+        cheap = not self.facts.fsync or self.facts.file_copy_method == "clone"
+        return "FILE_COPY" if cheap else "WAL_LOG"
+
+    def _with_settings(self, name: str, mark: Mark) -> Mark:
+        row = self._fetch(_sql("settings"), name)[0]
+        settings = tuple((key, value) for key, value in json.loads(row["settings"]))
+        grants = tuple(json.loads(row["grants"])) if row["has_acl"] else None
+        return replace(mark, settings=settings, grants=grants)
+
+    def _carry_over(self, name: str, mark: Mark) -> None:
+        """Give a clone the settings and privileges of its template, as its mark lists them."""
+        quoted = _names.quote(name)
+        for key, value in mark.settings:
+            # FROM CURRENT spares us the quoting rules, which differ from setting to setting.
+            self._execute(
+                f"SELECT set_config({_names.literal(key)}, {_names.literal(value)}, true);"
+                f" ALTER DATABASE {quoted} SET {_names.quote(key)} FROM CURRENT"
+            )
+        if mark.grants is not None:
+            grants = "".join(f"; {grant % quoted}" for grant in mark.grants)
+            self._execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC{grants}")
+
+    def _check(self) -> None:
+        place = where(self.url)
+        if self.facts.major < OLDEST:
+            self.close()
+            raise ServerError(
+                f"the server at {place} runs PostgreSQL {self.version}; {OLDEST} is the oldest"
+                " that works",
+                hint="name a newer server in pg_url, or none to use the embedded one",
+            )
+        if not self.facts.createdb:
+            self.close()
+            raise ServerError(
+                f'role "{self.facts.role}" may not create databases at {place}',
+                hint=f"as a superuser: ALTER ROLE {_names.quote(self.facts.role)} CREATEDB",
+            )
+
+
+async def _connect_maintenance(url: URL, timeout: float) -> Connection:
+    """Connect to ``postgres``, else to the database in the URL."""
+    application = "pytest-pgtemplate"
+    try:
+        return await connect(
+            url.set(database="postgres"), timeout=timeout, application=application
+        )
+    except (
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.InsufficientPrivilegeError,
+        asyncpg.InvalidAuthorizationSpecificationError,
+    ):
+        if url.database in (None, "", "postgres"):
+            raise
+        return await connect(url, timeout=timeout, application=application)
+
+
+def _sql(name: str) -> str:
+    return files("pytest_pgtemplate").joinpath("_sql", f"{name}.sql").read_text("utf-8")

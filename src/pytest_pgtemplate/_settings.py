@@ -1,0 +1,184 @@
+"""Options, read once: command line, then environment, then ini, then default.
+
+The one place that raises ``pytest.UsageError``. ``None`` means unset.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_pgtemplate import _names
+
+ENV_URL = "PGTEMPLATE_URL"
+RUN_INPUT = "pgtemplate_run"  # what the controller tells its workers
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for, and where this process stands in the run."""
+
+    urls: tuple[str, ...] = field(repr=False)  # empty: the embedded server
+    alembic_config: Path
+    revision: str
+    prefix: str
+    env: tuple[str, ...]
+    autouse: bool
+    fingerprint_files: tuple[Path, ...]
+    timeout: float  # seconds
+    bindir: Path | None
+    rebuild: bool
+    keep: bool
+    stats: bool
+    run: str  # the same in every worker of a run
+    worker: str  # "gw0", or "main" without xdist
+
+    @property
+    def cache(self) -> Path:
+        """Where runs of this user meet: locks, and what was reported. Stable, unlike basetemp."""
+        from platformdirs import user_cache_path
+
+        return user_cache_path("pytest-pgtemplate", appauthor=False)
+
+
+_INI = (
+    ("pg_url", "string", "server URL(s), separated by white space; default: the embedded server"),
+    ("pg_alembic_ini", "string", "alembic.ini, or a pyproject.toml with [tool.alembic]"),
+    ("pg_revision", "string", "revision to migrate to (default: heads)"),
+    ("pg_name", "string", "prefix of every database name (default: the rootdir's name)"),
+    ("pg_env", "args", "environment variables that get this worker's URL"),
+    ("pg_autouse", "bool", "isolate every test, whatever fixtures it uses"),
+    ("pg_fingerprint_files", "args", "more files (globs) that can change the schema"),
+    ("pg_timeout", "float", "seconds for locks, migrations and server start (default: 300)"),
+    ("pg_bindir", "string", "PostgreSQL binaries for the embedded server"),
+)
+_ON_COMMAND_LINE = ("pg_url", "pg_alembic_ini", "pg_name", "pg_timeout", "pg_bindir")
+_FLAGS = (
+    ("--pg-rebuild", "build the template anew"),
+    ("--pg-keep", "leave this run's databases in place and print how to connect"),
+    ("--pg-stats", "print a line per worker at the end"),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("pgtemplate", "PostgreSQL databases (pytest-pgtemplate)")
+    for name, kind, text in _INI:
+        parser.addini(name, text, type=kind, default=None)  # type: ignore[arg-type]
+        if name in _ON_COMMAND_LINE:
+            group.addoption(_flag(name), dest=name, default=None, help=text)
+    for flag, text in _FLAGS:
+        group.addoption(flag, action="store_true", default=False, help=text)
+
+
+def read(config: pytest.Config) -> Settings:
+    """Read and check every option. Raises pytest.UsageError for a value that cannot be used."""
+    worker_input: dict[str, Any] = getattr(config, "workerinput", {})
+    return Settings(
+        urls=_urls(config),
+        alembic_config=_alembic_config(config),
+        revision=_get(config, "pg_revision") or "heads",
+        prefix=_names.prefix_of(_get(config, "pg_name") or config.rootpath.name),
+        env=tuple(_ini(config, "pg_env") or ()),
+        autouse=bool(_ini(config, "pg_autouse")),
+        fingerprint_files=tuple(_files(config)),
+        timeout=_timeout(config),
+        bindir=_path(config, "pg_bindir"),
+        rebuild=config.getoption("pg_rebuild"),
+        keep=config.getoption("pg_keep"),
+        stats=config.getoption("pg_stats"),
+        run=worker_input.get(RUN_INPUT) or uuid.uuid4().hex[:8],
+        worker=worker_input.get("workerid", "main"),
+    )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _get(config: pytest.Config, name: str) -> str | None:
+    """Command line > ini. An empty value on the command line switches an ini value off."""
+    given: str | None = config.getoption(name, None)
+    return given if given is not None else _ini(config, name)
+
+
+def _ini(config: pytest.Config, name: str) -> Any:
+    try:
+        return config.getini(name)
+    except (TypeError, ValueError) as error:
+        raise pytest.UsageError(f"{name}: {error}") from None
+
+
+def _urls(config: pytest.Config) -> tuple[str, ...]:
+    given: str | None = config.getoption("pg_url")
+    if given is None:
+        given = os.environ.get(ENV_URL)
+    if given is None:
+        given = _ini(config, "pg_url")
+    urls = tuple((given or "").split())
+    for url in urls:
+        if not re.match(r"postgres(ql)?(\+\w+)?://", url):
+            raise pytest.UsageError(  # the value is not shown: it may hold a password
+                "pg_url is not a PostgreSQL URL: write it as"
+                " postgresql+asyncpg://user:password@host:5432/postgres"
+            )
+    if len(urls) > 1:
+        raise pytest.UsageError("pg_url names more than one server; one is supported so far")
+    return urls
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    """Resolve against the invocation directory (command line) or the ini file's (ini)."""
+    given = config.getoption(name)
+    if given is not None:
+        return config.invocation_params.dir / given if given else None
+    value = _ini(config, name)
+    return _ini_directory(config) / value if value else None
+
+
+def _alembic_config(config: pytest.Config) -> Path:
+    path = _path(config, "pg_alembic_ini")
+    if path is None:
+        return _default_alembic_config(config.rootpath)
+    if not path.is_file():
+        raise pytest.UsageError(f"pg_alembic_ini: there is no file {path}")
+    return path
+
+
+def _default_alembic_config(root: Path) -> Path:
+    """alembic.ini in the rootdir, else its pyproject.toml if that speaks of Alembic."""
+    ini, pyproject = root / "alembic.ini", root / "pyproject.toml"
+    if not ini.is_file() and pyproject.is_file() and "[tool.alembic]" in pyproject.read_text("utf-8"):
+        return pyproject
+    return ini
+
+
+def _files(config: pytest.Config) -> list[Path]:
+    """Expand ``pg_fingerprint_files``; a glob that matches nothing is a typing mistake."""
+    found: list[Path] = []
+    for pattern in _ini(config, "pg_fingerprint_files") or ():
+        matches = sorted(path for path in _ini_directory(config).glob(pattern) if path.is_file())
+        if not matches:
+            raise pytest.UsageError(f"pg_fingerprint_files: nothing matches {pattern!r}")
+        found += matches
+    return found
+
+
+def _timeout(config: pytest.Config) -> float:
+    value = _get(config, "pg_timeout")
+    try:
+        seconds = 300.0 if value is None else float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise pytest.UsageError(f"pg_timeout: {value!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _ini_directory(config: pytest.Config) -> Path:
+    return config.inipath.parent if config.inipath is not None else config.rootpath

@@ -1,0 +1,14 @@
+-- What this role may do here, and what a database created here will look like.
+SELECT current_setting('server_version')                       AS version,
+       current_setting('server_version_num')::int              AS version_num,
+       current_database()                                      AS maintenance,
+       current_user                                            AS role,
+       r.rolsuper                                              AS superuser,
+       r.rolcreatedb OR r.rolsuper                             AS createdb,
+       current_setting('fsync')::bool                          AS fsync,
+       coalesce(current_setting('file_copy_method', true), '') AS file_copy_method,
+       current_setting('max_connections')::int                 AS max_connections,
+       concat_ws(' ', pg_encoding_to_char(d.encoding), d.datcollate, d.datctype) AS locale
+  FROM pg_roles r, pg_database d
+ WHERE r.rolname = current_user
+   AND d.datname = 'template1';

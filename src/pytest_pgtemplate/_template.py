@@ -1,0 +1,116 @@
+"""The template: its fingerprint, and how it comes to be exactly once.
+
+A template under its final name is whole by construction: it is built under a scratch name, and the
+rename is the last act. So whoever finds the final name clones it, and takes no lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pytest_pgtemplate import _names
+from pytest_pgtemplate._marks import Mark
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate.errors import TemplateError
+
+LAYOUT = "1"  # raise it when what we put into a template changes
+
+
+@dataclass(frozen=True)
+class Template:
+    """A migrated, sealed database. ``built`` is False when it was already there."""
+
+    name: str
+    fingerprint: str
+    built: bool
+
+
+def fingerprint(parts: Iterable[bytes], server: Server) -> str:
+    """Hash everything that decides what the template holds.
+
+    Each part is preceded by its length, so that moving a byte from one part to the next shows.
+    """
+    digest = hashlib.sha256()
+    for part in (LAYOUT.encode(), str(server.facts.major).encode(), server.facts.locale.encode()):
+        _add(digest, part)
+    for part in parts:
+        _add(digest, part)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which template is wanted, and by which run. ``rebuild``: one that this run has built."""
+
+    prefix: str
+    run: str
+    fingerprint: str
+    rebuild: bool
+
+    @property
+    def name(self) -> str:
+        return _names.template(self.prefix, self.fingerprint)
+
+
+Build = Callable[[str], None]
+
+
+def ensure(order: Order, build: Build, server: Server, lock_directory: Path) -> Template:
+    """Return the template, building it if nobody has: once, however many ask at the same moment.
+
+    ``build`` gets the name of an empty scratch database and migrates it.
+    Raises TemplateError when another process holds the lock for longer than ``server.timeout``
+    seconds, and whatever ``build`` raises.
+    """
+    if _is_there(order, server):
+        return Template(order.name, order.fingerprint, built=False)
+    with _file_lock(lock_directory / f"{order.name}.lock", server.timeout), server.locked(order.name):
+        if _is_there(order, server):
+            return Template(order.name, order.fingerprint, built=False)
+        _build(order, build, server)
+        return Template(order.name, order.fingerprint, built=True)
+
+
+def _is_there(order: Order, server: Server) -> bool:
+    found = server.find(order.name)
+    if found is None or not found.ours:
+        return False
+    return not order.rebuild or (found.mark is not None and found.mark.run == order.run)
+
+
+def _build(order: Order, build: Build, server: Server) -> None:
+    scratch = _names.scratch(order.prefix, order.run)
+    server.lease(scratch)
+    try:
+        server.create(scratch, Mark("scratch", order.run, order.fingerprint))
+        build(scratch)
+        server.drop(order.name)  # an older build of the same fingerprint: pytest --pg-rebuild
+        server.publish(scratch, order.name, Mark("template", order.run, order.fingerprint))
+    finally:
+        server.drop(scratch)
+        server.release(scratch)
+
+
+@contextmanager
+def _file_lock(path: Path, timeout: float) -> Iterator[None]:
+    """Queue the processes of this machine here, so that they hold no connection while they wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=timeout):
+            yield
+    except Timeout:
+        raise TemplateError(
+            f"waited {timeout:g} s for another process to build template {path.stem}",
+            hint="raise pg_timeout, or look for a run that hangs",
+        ) from None
+
+
+def _add(digest: hashlib._Hash, part: bytes) -> None:
+    digest.update(len(part).to_bytes(8, "big"))
+    digest.update(part)

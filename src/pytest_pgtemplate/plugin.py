@@ -1,0 +1,110 @@
+"""The pytest plugin: hooks only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from pytest_pgtemplate import _report, _settings
+from pytest_pgtemplate._failures import Failures
+from pytest_pgtemplate._run import RUN, Run, Stats
+
+pytest_plugins = ["pytest_pgtemplate._fixtures"]
+
+WORKERS = pytest.StashKey[list[Stats]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    _settings.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings = _settings.read(config)
+    config.stash[RUN] = Run(settings, Failures(lambda: settings.cache / "runs" / settings.run), Stats(settings.worker))
+    config.stash[WORKERS] = []
+    if settings.env:
+        _set_environment(settings)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return _report.header(config.stash[RUN].settings)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    fixtures = getattr(item, "fixturenames", None)
+    if fixtures is not None and "pg" not in fixtures and item.config.stash[RUN].settings.autouse:
+        fixtures.insert(0, "pg")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What is broken was reported once: every other test that needs it is skipped with a line."""
+    run = item.config.stash[RUN]
+    for fixture in run.broken:
+        if fixture in getattr(item, "fixturenames", ()):
+            run.skip(fixture)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Reset after every fixture of the test is finalized: also its user's own sessions."""
+    yield
+    run = item.config.stash[RUN]
+    with run.reported_once("pg_database"):
+        run.reset()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    stats = session.config.stash[RUN].stats
+    if not stats.template:
+        return
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["pgtemplate"] = stats.as_dict()
+    else:
+        session.config.stash[WORKERS].append(stats)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist: a worker is about to start; replacements for crashed ones are, too."""
+    node.workerinput[_settings.RUN_INPUT] = node.config.stash[RUN].settings.run
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """xdist: a worker has ended, and tells what it did unless it crashed."""
+    told = getattr(node, "workeroutput", {}).get("pgtemplate")
+    if told:
+        node.config.stash[WORKERS].append(Stats(**told))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    workers = config.stash[WORKERS]
+    if workers:
+        for line in _report.summary(workers, every_worker=config.stash[RUN].settings.stats):
+            terminalreporter.write_line(line)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    run = config.stash.get(RUN, None)
+    if run is not None and not hasattr(config, "workerinput"):
+        run.failures.forget()
+
+
+def _set_environment(settings: _settings.Settings) -> None:
+    """Test modules are imported before any fixture runs; the name is known, the database is not."""
+    from pytest_pgtemplate import _embedded, _names, _urls
+    from pytest_pgtemplate.errors import PgTemplateError
+
+    try:
+        server = settings.urls[0] if settings.urls else _embedded.url_of(settings.bindir)
+        name = _names.worker(settings.prefix, settings.run, settings.worker)
+        url = str(_urls.render(_urls.parse(server).set(database=name)))
+    except PgTemplateError as error:
+        raise pytest.UsageError(str(error)) from None
+    os.environ.update(dict.fromkeys(settings.env, url))
