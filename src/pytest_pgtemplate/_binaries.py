@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,13 +102,19 @@ def _inspect(bindir: Path, source: str) -> Binaries | str:
     for program in ("initdb", "postgres"):
         if not os.access(bindir / program, os.X_OK):
             return f"no {program} in {bindir}"
-    version = re.search(r"\d\S*", _output(str(bindir / "postgres"), "--version") or "")
+    version = _version(bindir / "postgres")
     if version is None:
         return f"postgres in {bindir} does not run"
-    found = Binaries(bindir, version.group(), source)
+    found = Binaries(bindir, version, source)
     if found.major < _OLDEST:
         return f"{bindir} is PostgreSQL {found.version}; {_OLDEST} or later is needed"
     return found
+
+
+@cache
+def _version(postgres: Path) -> str | None:
+    version = re.search(r"\d\S*", _output(str(postgres), "--version") or "")
+    return version.group() if version else None
 
 
 def _output(*command: str) -> str | None:

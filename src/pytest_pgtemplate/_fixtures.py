@@ -114,9 +114,7 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
     with _pg_run.reported_once("pg_database"):
         name = _names.worker(settings.prefix, settings.run, settings.worker)
         database = _worker.clone(pg_server, pg_template, name, settings.run)
-        resetter = Resetter(
-            database.url, major=pg_server.facts.major, timeout=settings.timeout
-        )
+        resetter = Resetter(database.url, major=pg_server.facts.major, timeout=settings.timeout)
     _pg_run.stats.clone_time = time.perf_counter() - began
     _pg_run.resetter = resetter
     yield database

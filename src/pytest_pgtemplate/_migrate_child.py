@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TOLD = 3
 
 
-class Told(Exception):
+class ToldError(Exception):
     """A problem that we can name better than a traceback does."""
 
     def __init__(self, message: str, hint: str) -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     sys.path[:] = job["sys_path"]
     try:
         _upgrade(job)
-    except Told as problem:
+    except ToldError as problem:
         print(f"\n{problem}", file=sys.stderr)  # noqa: T201 - the parent reads it
         sys.stderr.flush()
         os._exit(TOLD)
@@ -57,7 +57,7 @@ def _upgrade(job: dict[str, Any]) -> None:
     wanted = {revision.revision for revision in script.get_revisions(job["revision"]) if revision}
     held = asyncio.run(_held(job["dsn"], seen))
     if held != wanted:
-        raise Told(
+        raise ToldError(
             f"after the migrations the template holds {_list(held)}, not {_list(wanted)}",
             "env.py must call context.run_migrations() and let its transaction commit",
         )
@@ -94,13 +94,13 @@ def _run_env(
 def _check_database(context: MigrationContext, wanted: str) -> None:
     connection = context.connection
     if connection is None:
-        raise Told(
+        raise ToldError(
             "env.py ran in offline mode",
             "call context.configure(connection=...) when context.is_offline_mode() is false",
         )
     actual = connection.exec_driver_sql("SELECT current_database()").scalar()
     if actual != wanted:
-        raise Told(
+        raise ToldError(
             f'env.py ignores the URL it is given: it was about to migrate database "{actual}"'
             f' instead of "{wanted}"',
             'read the URL with config.get_main_option("sqlalchemy.url"), or name the environment'

@@ -10,16 +10,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
+
+from sqlalchemy import MetaData, create_mock_engine
+from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _connect, _portal, _process, _urls
 from pytest_pgtemplate._migrate_child import TOLD
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError
-
-if TYPE_CHECKING:
-    from sqlalchemy import MetaData
-    from sqlalchemy.engine import URL
 
 
 @dataclass(frozen=True)
@@ -57,17 +56,13 @@ class Metadata:
         _execute(self._sql(), "MetaData.create_all", target)
 
     def _sql(self) -> str:
-        from sqlalchemy import create_mock_engine
+        schemas = {table.schema for table in self.metadata.tables.values() if table.schema}
+        statements = [f'CREATE SCHEMA IF NOT EXISTS "{schema}"' for schema in sorted(schemas)]
 
-        statements = [
-            f'CREATE SCHEMA IF NOT EXISTS "{table.schema}"'
-            for table in self.metadata.tables.values()
-            if table.schema
-        ]
-        engine = create_mock_engine(
-            "postgresql://",
-            lambda ddl, *_args, **_kwargs: statements.append(str(ddl.compile(dialect=engine.dialect))),
-        )
+        def collect(ddl: Any, *_: Any, **__: Any) -> None:
+            statements.append(str(ddl.compile(dialect=engine.dialect)))
+
+        engine: Any = create_mock_engine("postgresql://", collect)
         self.metadata.create_all(engine, checkfirst=False)
         return ";\n".join(statements)
 
@@ -88,12 +83,14 @@ class SqlFiles:
 
 
 class Command:
-    """Any other tool: ``Command("dbmate", "up", env="DATABASE_URL", files=Path("db").rglob("*.sql"))``.
+    """Any other tool.
 
-    The variable ``env`` holds the URL; ``files`` are what can change the schema.
+    ``Command("dbmate", "up", env="DATABASE_URL", files=Path("db").rglob("*.sql"))``: the variable ``env`` holds the URL; ``files`` are what can change the schema.
     """
 
-    def __init__(self, *argv: str, env: str, files: Sequence[Path], cwd: Path | None = None) -> None:
+    def __init__(
+        self, *argv: str, env: str, files: Sequence[Path], cwd: Path | None = None
+    ) -> None:
         self.argv = argv
         self.env = env
         self.files = sorted(files)
@@ -107,7 +104,7 @@ class Command:
             yield _read(path)
 
     def migrate(self, target: Target) -> None:
-        env = target.env | {self.env: str(_urls.dsn(target.url))}
+        env = {**target.env, self.env: str(_urls.dsn(target.url))}
         try:
             ended = _process.run(self.argv, env=env, cwd=self.cwd, timeout=target.timeout)
         except OSError as error:
@@ -141,7 +138,9 @@ def _execute(script: str, what: str, target: Target) -> None:
     except TimeoutError:
         raise _too_long(what, target) from None
     except Exception as error:
-        raise MigrationError(f"{what} failed: {error}", hint="correct the SQL and run again") from error
+        raise MigrationError(
+            f"{what} failed: {error}", hint="correct the SQL and run again"
+        ) from error
 
 
 def judge(ended: _process.Ended, what: str, target: Target) -> None:

@@ -83,7 +83,9 @@ class AsyncPool:
         for loop in list(self._guards):
             _run_in(loop, self._close)
 
-    def _checked_out(self, _: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
+    def _checked_out(
+        self, _: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._out.setdefault(loop, {})[record] = proxy
         if loop not in self._guards:
@@ -133,7 +135,9 @@ class SyncPool:
         self.close_open()
         self.engine.dispose()
 
-    def _checked_out(self, _: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
+    def _checked_out(
+        self, _: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
+    ) -> None:
         self._out[record] = proxy
 
     def _checked_in(self, _: Any, record: ConnectionPoolEntry) -> None:

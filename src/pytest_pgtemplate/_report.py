@@ -1,4 +1,4 @@
-"""What a run says of itself: a line in the header, a line or a few in the summary. Plain strings."""
+"""What a run says of itself: a line in the header, a few in the summary. Plain strings."""
 
 from __future__ import annotations
 

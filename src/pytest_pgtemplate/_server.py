@@ -230,9 +230,7 @@ async def _connect_maintenance(url: URL, timeout: float) -> Connection:
     """Connect to ``postgres``, else to the database in the URL."""
     application = "pytest-pgtemplate"
     try:
-        return await connect(
-            url.set(database="postgres"), timeout=timeout, application=application
-        )
+        return await connect(url.set(database="postgres"), timeout=timeout, application=application)
     except (
         asyncpg.InvalidCatalogNameError,
         asyncpg.InsufficientPrivilegeError,

@@ -153,7 +153,11 @@ def _alembic_config(config: pytest.Config) -> Path:
 def _default_alembic_config(root: Path) -> Path:
     """alembic.ini in the rootdir, else its pyproject.toml if that speaks of Alembic."""
     ini, pyproject = root / "alembic.ini", root / "pyproject.toml"
-    if not ini.is_file() and pyproject.is_file() and "[tool.alembic]" in pyproject.read_text("utf-8"):
+    if (
+        not ini.is_file()
+        and pyproject.is_file()
+        and "[tool.alembic]" in pyproject.read_text("utf-8")
+    ):
         return pyproject
     return ini
 

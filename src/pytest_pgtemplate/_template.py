@@ -70,7 +70,10 @@ def ensure(order: Order, build: Build, server: Server, lock_directory: Path) -> 
     """
     if _is_there(order, server):
         return Template(order.name, order.fingerprint, built=False)
-    with _file_lock(lock_directory / f"{order.name}.lock", server.timeout), server.locked(order.name):
+    with (
+        _file_lock(lock_directory / f"{order.name}.lock", server.timeout),
+        server.locked(order.name),
+    ):
         if _is_there(order, server):
             return Template(order.name, order.fingerprint, built=False)
         _build(order, build, server)

@@ -14,10 +14,12 @@ SYNC_DRIVERS = ("psycopg", "psycopg2", "pg8000")
 
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 _LIBPQ = frozenset(
-    "application_name channel_binding client_encoding connect_timeout gssencmode host hostaddr"
-    " keepalives keepalives_count keepalives_idle keepalives_interval krbsrvname options passfile"
-    " port require_auth service sslcert sslcrl sslkey sslmode sslpassword sslrootcert"
-    " target_session_attrs tcp_user_timeout".split()
+    """
+    application_name channel_binding client_encoding connect_timeout gssencmode host hostaddr
+    keepalives keepalives_count keepalives_idle keepalives_interval krbsrvname options passfile
+    port require_auth service sslcert sslcrl sslkey sslmode sslpassword sslrootcert
+    target_session_attrs tcp_user_timeout
+    """.split()  # noqa: SIM905 - readable
 )
 
 
@@ -63,7 +65,7 @@ def dsn(url: URL) -> str:
 
 
 def for_driver(url: URL, driver: str | None) -> URL:
-    """Translate ``url`` for another driver (None: plain libpq); each spells sockets and TLS its way."""
+    """Translate ``url`` for another driver (None: libpq): each spells sockets and TLS its way."""
     if driver == driver_of(url) and driver is not None:
         return url
     query = {key: value for key, value in url.query.items() if key in _LIBPQ}

@@ -1,14 +1,14 @@
 """Every error and warning that pytest-pgtemplate raises.
 
-    PgTemplateError             message and HINT
-     +-- ConfigurationError     an option or URL that cannot be used
-     +-- ServerError            the server cannot be reached, or may not do what is needed
-     |    +-- EmbeddedServerError   no binaries, no cache, or the private server would not start
-     +-- MigrationError         the migrations failed, took too long, or went elsewhere
-     +-- TemplateError          the template could not be built or published in time
-     +-- NotOursError           a database without our mark was to be dropped or renamed
+PgTemplateError             message and HINT
+ +-- ConfigurationError     an option or URL that cannot be used
+ +-- ServerError            the server cannot be reached, or may not do what is needed
+ |    +-- EmbeddedServerError   no binaries, no cache, or the private server would not start
+ +-- MigrationError         the migrations failed, took too long, or went elsewhere
+ +-- TemplateError          the template could not be built or published in time
+ +-- NotOursError           a database without our mark was to be dropped or renamed
 
-    PgTemplateWarning           something a user should know and can live with
+PgTemplateWarning           something a user should know and can live with
 """
 
 from __future__ import annotations

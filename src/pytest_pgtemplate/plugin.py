@@ -23,7 +23,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
-    config.stash[RUN] = Run(settings, Failures(lambda: settings.cache / "runs" / settings.run), Stats(settings.worker))
+    config.stash[RUN] = Run(
+        settings, Failures(lambda: settings.cache / "runs" / settings.run), Stats(settings.worker)
+    )
     config.stash[WORKERS] = []
     if settings.env:
         _set_environment(settings)
@@ -83,7 +85,9 @@ def pytest_testnodedown(node: Any) -> None:
         node.config.stash[WORKERS].append(Stats(**told))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     workers = config.stash[WORKERS]
     if workers:
         for line in _report.summary(workers, every_worker=config.stash[RUN].settings.stats):
