@@ -118,7 +118,7 @@ async def _held(dsn: str, context: MigrationContext | None) -> set[str]:
     table = ".".join(f'"{name}"' for name in (schema, context.version_table) if name)
     connection = await asyncpg.connect(dsn)
     try:
-        return {row[0] for row in await connection.fetch(f"SELECT version_num FROM {table}")}  # noqa: S608
+        return {row[0] for row in await connection.fetch(f"SELECT version_num FROM {table}")}
     except asyncpg.UndefinedTableError:
         return set()
     finally:
