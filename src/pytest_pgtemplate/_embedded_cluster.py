@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -49,6 +50,7 @@ _SETTINGS = {
 }
 _UNUSED = 30 * 24 * 3600.0  # seconds after which a cluster's data is thrown away
 _LONGEST_SOCKET_PATH = 103  # bytes, on macOS; Linux allows four more
+_PLAIN = re.compile(r"[\w/.+-]+", re.ASCII)  # drivers take a comma or a colon apart
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def locate(bindir: Path | None) -> Cluster:
     key = hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]
     directory = root / f"pg{binaries.major}-{key}"
     socket = directory / "sock" / ".s.PGSQL.5432"
-    if len(os.fsencode(socket)) > _LONGEST_SOCKET_PATH:
+    if len(str(socket)) > _LONGEST_SOCKET_PATH or not _PLAIN.fullmatch(str(socket)):
         # Not $TMPDIR: runs that differ in it must still meet.
         socket = Path(f"/tmp/pgtemplate-{os.geteuid()}-{key}", socket.name)  # noqa: S108
     return Cluster(binaries, directory, socket, server_user)
@@ -154,6 +156,9 @@ def rebuild(cluster: Cluster, *, timeout: float) -> None:
         cluster.data.rename(_scratch(cluster))
     for leftover in cluster.dir.glob("scratch.*"):
         shutil.rmtree(leftover, ignore_errors=True)
+    # A killed server leaves its lock file, which counts as long as any process has its number.
+    for leftover in cluster.socket.parent.iterdir():
+        leftover.unlink()
     _sweep(cluster.dir.parent)
     data = _scratch(cluster)
     _give_away(data, cluster)
@@ -165,7 +170,7 @@ def rebuild(cluster: Cluster, *, timeout: float) -> None:
         finally:
             initdb.kill()
     if initdb.returncode != 0:
-        raise failed(cluster, "initdb failed")
+        raise failed(cluster, f"initdb ended with status {initdb.returncode}")
     data.rename(cluster.data)
 
 
@@ -174,19 +179,21 @@ def _scratch(cluster: Cluster) -> Path:
 
 
 def _sweep(root: Path) -> None:
-    """Throw away the data of clusters that are out of use: their binaries have been replaced."""
+    """Throw away what has long been out of use, mostly because its binaries were replaced."""
     for users in root.glob("pg*/users.lock"):
         with suppress(OSError):
-            if time.time() - users.stat().st_mtime < _UNUSED:
-                continue
-            lock = keeper.try_lock(users)
-            if lock is None:
-                continue
-            # The lock files stay, for somebody may just be about to take one.
-            for tree in filter(Path.is_dir, users.parent.iterdir()):
+            unused = time.time() - users.stat().st_mtime > _UNUSED
+            lock = keeper.try_lock(users) if unused else None
+            if lock is not None:
                 if not keeper.alive(users.parent / "data"):
-                    shutil.rmtree(tree)
-            os.close(lock)
+                    _clear(users.parent)
+                os.close(lock)
+
+
+def _clear(directory: Path) -> None:
+    # The lock files stay: somebody may be about to take one.
+    for tree in filter(Path.is_dir, directory.iterdir()):
+        shutil.rmtree(tree, ignore_errors=True)
 
 
 def _initdb_options(major: int) -> list[str]:
@@ -201,8 +208,7 @@ def _initdb_options(major: int) -> list[str]:
 
 def launch(cluster: Cluster) -> None:
     """Start the server, which is not yet ready then."""
-    sockets = str(cluster.socket.parent).replace('"', '""')
-    settings = {**_SETTINGS, "unix_socket_directories": f'"{sockets}"'}
+    settings = {**_SETTINGS, "unix_socket_directories": cluster.socket.parent}
     options = [f"--{name}={value}" for name, value in settings.items()]
     command = [_programs(cluster) / "postgres", "-D", cluster.data, *options]
     lock = keeper.try_lock(cluster.data / "server.lock")
@@ -261,10 +267,8 @@ def start_log(cluster: Cluster) -> None:
 
 
 def failed(cluster: Cluster, what: str) -> EmbeddedServerError:
-    last = cluster.log.read_text(errors="replace").splitlines()[-20:]
+    last_lines = cluster.log.read_text(errors="replace").splitlines()[-20:]
+    what = f"PostgreSQL {cluster.binaries.version} in {cluster.binaries.bindir}: {what}."
     return EmbeddedServerError(
-        f"PostgreSQL {cluster.binaries.version} in {cluster.binaries.bindir}: {what}. \n".join(
-            [f"The end of {cluster.log}:", *last]
-        ),
-        hint=OWN_CACHE,
+        "\n".join([what, f"The end of {cluster.log}:", *last_lines]), hint=OWN_CACHE
     )

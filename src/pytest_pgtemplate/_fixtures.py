@@ -69,11 +69,12 @@ def pg_server(_pg_run: Run) -> Iterator[Server]:
 def pg_template(_pg_run: Run, pg_server: Server, pg_migrations: Migrations) -> Template:
     """The template: ``.name``, ``.fingerprint``, ``.built``."""
     from pytest_pgtemplate import _template
+    from pytest_pgtemplate._reset import layout
 
     settings = _pg_run.settings
     began = time.perf_counter()
     with _pg_run.reported_once("pg_template"):
-        parts = [*pg_migrations.fingerprint()]
+        parts = [settings.tracking.encode(), layout(), *pg_migrations.fingerprint()]
         parts += [path.read_bytes() for path in settings.fingerprint_files]
         order = _template.Order(
             prefix=settings.prefix,
@@ -92,6 +93,7 @@ def pg_template(_pg_run: Run, pg_server: Server, pg_migrations: Migrations) -> T
 def _build(run: Run, server: Server, migrations: Migrations, template: str, scratch: str) -> None:
     from pytest_pgtemplate import _urls
     from pytest_pgtemplate._migrations import Target
+    from pytest_pgtemplate._reset import install
 
     run.failures.raise_if_build_failed(template)
     url = server.url.set(database=scratch)
@@ -101,30 +103,28 @@ def _build(run: Run, server: Server, migrations: Migrations, template: str, scra
     except MigrationError as error:
         run.failures.remember_build(template, error)
         raise
+    install(url, run.settings.tracking, timeout=run.settings.timeout)
 
 
 @pytest.fixture(scope="session")
 def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Iterator[Database]:
     """This worker's own database: ``.name``, ``.url``, ``.dsn``, ``.template``."""
-    from pytest_pgtemplate import _names, _worker
-    from pytest_pgtemplate._reset import Resetter
+    from pytest_pgtemplate import _names
+    from pytest_pgtemplate._worker import Worker
 
-    settings = _pg_run.settings
+    settings, stats = _pg_run.settings, _pg_run.stats
     began = time.perf_counter()
     with _pg_run.reported_once("pg_database"):
         name = _names.worker(settings.prefix, settings.run, settings.worker)
-        database = _worker.clone(pg_server, pg_template, name, settings.run)
-        resetter = Resetter(database.url, major=pg_server.facts.major, timeout=settings.timeout)
-    _pg_run.stats.clone_time = time.perf_counter() - began
-    _pg_run.resetter = resetter
-    yield database
-    _pg_run.resetter = None
-    resetter.close()
+        worker = Worker(pg_server, pg_template, name, settings.run)
+    stats.clone_time = time.perf_counter() - began
+    stats.tracking = worker.tracking
+    _pg_run.worker = worker
+    yield worker.database
+    _pg_run.worker = None
+    worker.close(keep=settings.keep)
     if settings.keep:
-        _worker.keep(pg_server, database)
-        _pg_run.stats.kept = f"psql '{database.url.render_as_string()}'"
-    else:
-        _worker.drop(pg_server, database)
+        stats.kept.append(f"{settings.worker}: {worker.database.psql(name)}")
 
 
 @pytest.fixture(scope="session")
@@ -142,21 +142,23 @@ def pg(pg_database: Database) -> Database:
 
 
 @pytest.fixture(scope="session")
-def _pg_pool(pg_database: Database) -> Iterator[AsyncPool]:
+def _pg_pool(_pg_run: Run, pg_database: Database) -> Iterator[AsyncPool]:
     from pytest_pgtemplate import _urls
     from pytest_pgtemplate._pool import AsyncPool
 
     pool = AsyncPool(_urls.async_url(pg_database.url))
+    _pg_run.pools.append(pool)
     yield pool
     pool.close()
 
 
 @pytest.fixture(scope="session")
-def _pg_sync_pool(pg_database: Database) -> Iterator[SyncPool]:
+def _pg_sync_pool(_pg_run: Run, pg_database: Database) -> Iterator[SyncPool]:
     from pytest_pgtemplate import _urls
     from pytest_pgtemplate._pool import SyncPool
 
     pool = SyncPool(_urls.sync_url(pg_database.url))
+    _pg_run.pools.append(pool)
     yield pool
     pool.close()
 

@@ -3,6 +3,7 @@
     template   {prefix}_tpl_{fingerprint[:12]}
     scratch    {prefix}_new_{run}                 a template while it is built
     worker     {prefix}_{run}_gw0, {prefix}_{run}_main
+    kept       {prefix}_{run}_gw0_kept1           what --pg-keep-failed puts aside
 
 PostgreSQL cuts names at 63 bytes without an error, so the prefix is cut here, and kept distinct.
 """
@@ -12,15 +13,15 @@ from __future__ import annotations
 import hashlib
 import re
 
-PREFIX_BYTES = 38  # what 63 bytes leave for the longest suffix of ours
+PREFIX_BYTES = 36  # what 63 bytes leave for the longest suffix of ours
 _RUN = r"[0-9a-f]{8}"
-_BORN_UNMARKED = re.compile(rf"_(new_{_RUN}|{_RUN}_(gw\d+|main))")
+_BORN_UNMARKED = re.compile(rf".+_(new_{_RUN}|{_RUN}_(gw\d+|main))")
 
 
 def prefix_of(text: str) -> str:
     """Make a database name prefix from any text: lower-case words joined by ``_``.
 
-    Text longer than 38 bytes is cut and gets a hash, so that two long names stay two names.
+    Text longer than 36 bytes is cut and gets a hash, so that two long names stay two names.
     """
     words = re.sub(r"[\W_]+", "_", text.lower()).strip("_") or "tests"
     raw = words.encode()
@@ -41,9 +42,13 @@ def worker(prefix: str, run: str, worker_id: str) -> str:
     return f"{prefix}_{run}_{worker_id}"
 
 
+def kept(name: str, number: int) -> str:
+    return f"{name}_kept{number}"
+
+
 def may_be_unmarked(name: str) -> bool:
     """Whether ``name`` is of a kind that exists for an instant before its comment is written."""
-    return _BORN_UNMARKED.search(name) is not None
+    return _BORN_UNMARKED.fullmatch(name) is not None
 
 
 def quote(identifier: str) -> str:

@@ -20,10 +20,9 @@ def run(coroutine: Coroutine[Any, Any, T], *, timeout: float) -> T:
     Raises TimeoutError after ``timeout`` seconds; the coroutine is cancelled then, as it is when
     the waiting thread is interrupted.
     """
-    bounded = asyncio.wait_for(coroutine, timeout)
-    future = asyncio.run_coroutine_threadsafe(bounded, _loop())
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
     try:
-        return future.result()
+        return future.result(timeout)
     except BaseException:
         future.cancel()
         raise

@@ -14,6 +14,9 @@ def header(settings: Settings) -> str:
     return f"pgtemplate: databases {settings.prefix}_* on {where}"
 
 
+MOST = 10  # lines of one kind, unless every worker is asked for
+
+
 def summary(workers: list[Stats], *, every_worker: bool) -> Iterator[str]:
     """What the workers that had a database did: one line, or one more for each of them."""
     resets = sum(stats.resets for stats in workers)
@@ -32,5 +35,9 @@ def summary(workers: list[Stats], *, every_worker: bool) -> Iterator[str]:
                 f" {stats.clone_time:.3f} s, {stats.resets} resets {stats.reset_time:.3f} s,"
                 f" {stats.server}"
             )
-        if stats.kept:
-            yield f"  kept: {stats.kept}"
+        yield from (f"  kept {line}" for line in stats.kept)
+    recloned = [line for stats in workers for line in stats.recloned]
+    shown = len(recloned) if every_worker else MOST
+    yield from (f"  cloned afresh after {line}" for line in recloned[:shown])
+    if recloned[shown:]:
+        yield f"  cloned afresh after {len(recloned) - shown} more tests (--pg-stats lists all)"

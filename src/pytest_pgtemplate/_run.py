@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from pytest_pgtemplate import _isolation, _names
 from pytest_pgtemplate._failures import Failures
 from pytest_pgtemplate._settings import Settings
-from pytest_pgtemplate.errors import PgTemplateError
+from pytest_pgtemplate.errors import (
+    LeakError,
+    PgTemplateError,
+    PgTemplateWarning,
+    SchemaChangedError,
+)
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._reset import Resetter
+    from pytest_pgtemplate._reset import Leak, Outcome
+    from pytest_pgtemplate._worker import Worker
+
+FAILED = pytest.StashKey[bool]()  # of an item: whether its setup or call failed
+
+
+class Closable(Protocol):
+    """What holds connections to the worker's database."""
+
+    def close(self) -> None: ...
 
 
 @dataclass
@@ -26,11 +42,13 @@ class Stats:
     server: str = ""
     template: str = ""
     built: bool = False
+    tracking: str = ""
     template_time: float = 0.0
     clone_time: float = 0.0
     resets: int = 0
     reset_time: float = 0.0
-    kept: str = ""
+    recloned: list[str] = field(default_factory=list)  # "test: why"
+    kept: list[str] = field(default_factory=list)  # "test or worker: psql .."
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -43,7 +61,8 @@ class Run:
     settings: Settings
     failures: Failures
     stats: Stats
-    resetter: Resetter | None = None  # set while this worker has a database
+    worker: Worker | None = None  # while this process has a database
+    pools: list[Closable] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)  # fixture name -> what was wrong
 
     @contextmanager
@@ -60,14 +79,62 @@ class Run:
     def skip(self, fixture: str) -> None:
         pytest.skip(f"no database: {self.broken[fixture]} (reported in full once)")
 
-    def reset(self) -> None:
-        """Bring this worker's database back to the template's state, if it has one."""
-        if self.resetter is None:
+    def finish(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Isolate ``item`` from what comes next. Raises LeakError and SchemaChangedError."""
+        if self.worker is None:
             return
+        isolation = _isolation.of(item, self.settings)
+        if nextitem and isolation.lasts(item, nextitem, _isolation.of(nextitem, self.settings)):
+            return
+        if self.settings.keep_failed and item.stash.get(FAILED, False):
+            self._set_aside(self.worker, item.nodeid)
+        elif isolation.kind == "clone":
+            self._reclone(self.worker)
+        elif isolation.kind != "none":
+            self._reset(self.worker, item.nodeid)
+
+    def _reset(self, worker: Worker, test: str) -> None:
         began = time.perf_counter()
-        self.resetter.reset()
+        outcome = worker.reset()
         self.stats.reset_time += time.perf_counter() - began
         self.stats.resets += 1
+        if outcome.stale is not None:
+            self._reclone(worker)
+            self.stats.recloned.append(f"{test}: {outcome.stale}")
+        self._judge(outcome)
+
+    def _judge(self, outcome: Outcome) -> None:
+        if outcome.leaks:
+            error = _leak_error(outcome.leaks)
+            if self.settings.on_leak == "error":
+                raise error
+            warnings.warn(PgTemplateWarning(str(error)), stacklevel=1)
+        if outcome.stale is not None and self.settings.on_ddl == "error":
+            raise SchemaChangedError(
+                f"this test's database could not be reset: {outcome.stale}",
+                hint="mark it @pytest.mark.pg(isolation='clone'), or set pg_on_ddl = reclone",
+            )
+
+    def _reclone(self, worker: Worker) -> None:
+        for pool in self.pools:
+            pool.close()
+        worker.reclone()
+
+    def _set_aside(self, worker: Worker, test: str) -> None:
+        for pool in self.pools:
+            pool.close()
+        name = _names.kept(worker.database.name, len(self.stats.kept) + 1)
+        worker.set_aside(name)
+        self.stats.kept.append(f"{test}: {worker.database.psql(name)}")
+
+
+def _leak_error(leaks: tuple[Leak, ...]) -> LeakError:
+    lines = "\n".join(f"  {leak}" for leak in leaks)
+    return LeakError(
+        f"this test left open what its database could not be reset under; it was ended:\n{lines}",
+        hint="commit, roll back or close it in the test or in the fixture that opened it"
+        " (async with ..); pg_on_leak = warn makes this a warning",
+    )
 
 
 RUN = pytest.StashKey[Run]()

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _names, _portal
 from pytest_pgtemplate._connect import Connection, connect, explain, where
-from pytest_pgtemplate._marks import CONNECTION_LIMIT, Database, Kind, Mark, loads
+from pytest_pgtemplate._marks import CONNECTION_LIMIT, Database, Mark, loads
 from pytest_pgtemplate.errors import NotOursError, ServerError
 
 OLDEST = 13
@@ -112,11 +112,19 @@ class Server:
             self._execute(f"ALTER DATABASE {_names.quote(name)} WITH IS_TEMPLATE false")
         self._execute(f"DROP DATABASE IF EXISTS {_names.quote(name)} WITH (FORCE)")
 
-    def remark(self, name: str, kind: Kind) -> None:
-        """Change what the mark of a database of ours says it is for."""
+    def keep(self, name: str, kept_name: str) -> None:
+        """Give up a database of ours without dropping it: its mark says that a user wanted it.
+
+        Ends its connections when it is renamed.
+        """
         mark = self._ours(name).mark
         assert mark is not None
-        self._comment(name, replace(mark, kind=kind))
+        self._comment(name, replace(mark, kind="kept"))
+        if kept_name != name:
+            self._end_sessions(name)
+            self._execute(
+                f"ALTER DATABASE {_names.quote(name)} RENAME TO {_names.quote(kept_name)}"
+            )
 
     # Locks
 
@@ -184,6 +192,10 @@ class Server:
     def _comment(self, name: str, mark: Mark) -> None:
         comment = _names.literal(mark.dumps())
         self._execute(f"COMMENT ON DATABASE {_names.quote(name)} IS {comment}")
+
+    def _end_sessions(self, name: str) -> None:
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+        self._fetch(query, name)
 
     def _strategy(self) -> str:
         """FILE_COPY waits for checkpoints, which cost little where nothing is flushed to disk."""

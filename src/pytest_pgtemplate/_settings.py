@@ -19,6 +19,16 @@ from pytest_pgtemplate import _names
 ENV_URL = "PGTEMPLATE_URL"
 RUN_INPUT = "pgtemplate_run"  # what the controller tells its workers
 
+KINDS = ("truncate", "rollback", "clone", "none")
+SCOPES = ("function", "class", "module", "session")
+_CHOICES = {
+    "pg_isolation": KINDS,
+    "pg_scope": SCOPES,
+    "pg_on_leak": ("error", "warn"),
+    "pg_on_ddl": ("reclone", "error"),
+    "pg_tracking": ("auto", "triggers", "scan"),
+}  # the first is the default
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -33,8 +43,14 @@ class Settings:
     fingerprint_files: tuple[Path, ...]
     timeout: float  # seconds
     bindir: Path | None
+    isolation: str
+    scope: str
+    on_leak: str
+    on_ddl: str
+    tracking: str
     rebuild: bool
     keep: bool
+    keep_failed: bool
     stats: bool
     run: str  # the same in every worker of a run
     worker: str  # "gw0", or "main" without xdist
@@ -57,11 +73,24 @@ _INI = (
     ("pg_fingerprint_files", "args", "more files (globs) that can change the schema"),
     ("pg_timeout", "float", "seconds for locks, migrations and server start (default: 300)"),
     ("pg_bindir", "string", "PostgreSQL binaries for the embedded server"),
+    ("pg_isolation", "string", "truncate, rollback, clone or none (default: truncate)"),
+    ("pg_scope", "string", "isolate after each function, class, module or session"),
+    ("pg_on_leak", "string", "a transaction left open: error or warn (default: error)"),
+    ("pg_on_ddl", "string", "a changed schema: reclone or error (default: reclone)"),
+    ("pg_tracking", "string", "how writes are noticed: auto, triggers or scan (default: auto)"),
 )
-_ON_COMMAND_LINE = ("pg_url", "pg_alembic_ini", "pg_name", "pg_timeout", "pg_bindir")
+_ON_COMMAND_LINE = (
+    "pg_url",
+    "pg_alembic_ini",
+    "pg_name",
+    "pg_timeout",
+    "pg_bindir",
+    "pg_isolation",
+)
 _FLAGS = (
     ("--pg-rebuild", "build the template anew"),
     ("--pg-keep", "leave this run's databases in place and print how to connect"),
+    ("--pg-keep-failed", "put the database of each failed test aside and print how to connect"),
     ("--pg-stats", "print a line per worker at the end"),
 )
 
@@ -89,8 +118,14 @@ def read(config: pytest.Config) -> Settings:
         fingerprint_files=tuple(_files(config)),
         timeout=_timeout(config),
         bindir=_path(config, "pg_bindir"),
+        isolation=_choice(config, "pg_isolation"),
+        scope=_choice(config, "pg_scope"),
+        on_leak=_choice(config, "pg_on_leak"),
+        on_ddl=_choice(config, "pg_on_ddl"),
+        tracking=_choice(config, "pg_tracking"),
         rebuild=config.getoption("pg_rebuild"),
         keep=config.getoption("pg_keep"),
+        keep_failed=config.getoption("pg_keep_failed"),
         stats=config.getoption("pg_stats"),
         run=worker_input.get(RUN_INPUT) or uuid.uuid4().hex[:8],
         worker=worker_input.get("workerid", "main"),
@@ -105,6 +140,14 @@ def _get(config: pytest.Config, name: str) -> str | None:
     """Command line > ini. An empty value on the command line switches an ini value off."""
     given: str | None = config.getoption(name, None)
     return given if given is not None else _ini(config, name)
+
+
+def _choice(config: pytest.Config, name: str) -> str:
+    valid = _CHOICES[name]
+    value = _get(config, name) or valid[0]
+    if value not in valid:
+        raise pytest.UsageError(f"{name}: {value!r} is not one of {', '.join(valid)}")
+    return value
 
 
 def _ini(config: pytest.Config, name: str) -> Any:

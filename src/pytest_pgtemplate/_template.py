@@ -19,8 +19,6 @@ from pytest_pgtemplate._marks import Mark
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import TemplateError
 
-LAYOUT = "1"  # raise it when what we put into a template changes
-
 
 @dataclass(frozen=True)
 class Template:
@@ -37,8 +35,9 @@ def fingerprint(parts: Iterable[bytes], server: Server) -> str:
     Each part is preceded by its length, so that moving a byte from one part to the next shows.
     """
     digest = hashlib.sha256()
-    for part in (LAYOUT.encode(), str(server.facts.major).encode(), server.facts.locale.encode()):
-        _add(digest, part)
+    facts = server.facts
+    for fact in (facts.major, facts.locale, facts.role, facts.superuser):
+        _add(digest, str(fact).encode())
     for part in parts:
         _add(digest, part)
     return digest.hexdigest()

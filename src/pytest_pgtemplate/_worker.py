@@ -1,13 +1,14 @@
-"""This worker's database: claimed, cloned from the template, dropped at the end."""
+"""A worker's database: claimed, cloned from the template, reset, cloned again, dropped."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._marks import Mark
+from pytest_pgtemplate._reset import Outcome, Resetter
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import Template
 
@@ -25,32 +26,60 @@ class Database:
         """A plain libpq URI, for psql, asyncpg, pg_dump and others."""
         return _urls.dsn(self.url)
 
+    def psql(self, name: str) -> str:
+        """A command line that connects to database ``name`` beside this one; no password in it."""
+        return f"psql '{_urls.for_driver(self.url.set(database=name, password=None), None)}'"
 
-def clone(server: Server, template: Template, name: str, run: str) -> Database:
-    """Claim ``name`` and clone ``template`` into it.
 
-    The claim comes first: a database of ours without one has no owner and may be swept.
+class Worker:
+    """The database of one worker over its whole life.
+
+    The name is claimed before the database exists and until this process ends: a database of ours
+    whose name nobody claims has no owner and may be swept. Every method raises ServerError.
     """
-    server.lease(name)
-    found = server.find(template.name)
-    inherited = found.mark if found is not None else None
-    mark = Mark(
-        "worker",
-        run,
-        template.fingerprint,
-        settings=inherited.settings if inherited else (),
-        grants=inherited.grants if inherited else None,
-    )
-    server.clone(template.name, name, mark)
-    return Database(name, server.url.set(database=name), template)
 
+    def __init__(self, server: Server, template: Template, name: str, run: str) -> None:
+        self._server = server
+        self._run = run
+        self.database = Database(name, server.url.set(database=name), template)
+        server.lease(name)
+        self._clone()
 
-def drop(server: Server, database: Database) -> None:
-    server.drop(database.name)
-    server.release(database.name)
+    @property
+    def tracking(self) -> str:
+        return self._resetter.tracking
 
+    def reset(self) -> Outcome:
+        """Bring the database back to the template's state, as far as that goes without cloning."""
+        return self._resetter.reset()
 
-def keep(server: Server, database: Database) -> None:
-    """Give the database up without dropping it: its mark says that a user wanted it kept."""
-    server.remark(database.name, "kept")
-    server.release(database.name)
+    def reclone(self) -> None:
+        """Drop the database and clone it afresh under its name; ends every connection to it."""
+        self._resetter.close()
+        self._server.drop(self.database.name)
+        self._clone()
+
+    def set_aside(self, name: str) -> None:
+        """Keep the database under another name, and go on with a fresh clone."""
+        self._resetter.close()
+        self._server.keep(self.database.name, name)
+        self._clone()
+
+    def close(self, *, keep: bool) -> None:
+        """Drop the database, or leave it with a mark that says that a user wanted it."""
+        self._resetter.close()
+        if keep:
+            self._server.keep(self.database.name, self.database.name)
+        else:
+            self._server.drop(self.database.name)
+        self._server.release(self.database.name)
+
+    def _clone(self) -> None:
+        template, name = self.database.template, self.database.name
+        found = self._server.find(template.name)
+        origin = found.mark if found else None
+        mark = Mark("worker", self._run, template.fingerprint)
+        if origin is not None:
+            mark = replace(mark, settings=origin.settings, grants=origin.grants)
+        self._server.clone(template.name, name, mark)
+        self._resetter = Resetter(self.database.url, timeout=self._server.timeout)

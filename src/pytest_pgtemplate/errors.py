@@ -6,6 +6,8 @@ PgTemplateError             message and HINT
  |    +-- EmbeddedServerError   no binaries, no cache, or the private server would not start
  +-- MigrationError         the migrations failed, took too long, or went elsewhere
  +-- TemplateError          the template could not be built or published in time
+ +-- LeakError              a test left a transaction open
+ +-- SchemaChangedError     a test changed the schema, and pg_on_ddl is "error"
  +-- NotOursError           a database without our mark was to be dropped or renamed
 
 PgTemplateWarning           something a user should know and can live with
@@ -44,6 +46,14 @@ class MigrationError(PgTemplateError):
 
 class TemplateError(PgTemplateError):
     """The template could not be built or published."""
+
+
+class LeakError(PgTemplateError):
+    """A test left a transaction open that wrote something, or holds what a reset needs."""
+
+
+class SchemaChangedError(PgTemplateError):
+    """A test changed the schema although ``pg_on_ddl`` forbids it."""
 
 
 class NotOursError(PgTemplateError):

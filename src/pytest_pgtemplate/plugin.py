@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from pytest_pgtemplate import _report, _settings
+from pytest_pgtemplate import _isolation, _report, _settings
 from pytest_pgtemplate._failures import Failures
-from pytest_pgtemplate._run import RUN, Run, Stats
+from pytest_pgtemplate._run import FAILED, RUN, Run, Stats
+from pytest_pgtemplate.errors import PgTemplateError
 
 pytest_plugins = ["pytest_pgtemplate._fixtures"]
 
@@ -27,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings, Failures(lambda: settings.cache / "runs" / settings.run), Stats(settings.worker)
     )
     config.stash[WORKERS] = []
+    config.addinivalue_line("markers", _isolation.MARKER)
     if settings.env:
         _set_environment(settings)
 
@@ -51,12 +53,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
     """Reset after every fixture of the test is finalized: also its user's own sessions."""
     yield
-    run = item.config.stash[RUN]
-    with run.reported_once("pg_database"):
-        run.reset()
+    try:
+        item.config.stash[RUN].finish(item, nextitem)
+    except PgTemplateError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
 
 
 @pytest.hookimpl(trylast=True)
@@ -103,7 +116,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _set_environment(settings: _settings.Settings) -> None:
     """Test modules are imported before any fixture runs; the name is known, the database is not."""
     from pytest_pgtemplate import _embedded, _names, _urls
-    from pytest_pgtemplate.errors import PgTemplateError
 
     try:
         server = settings.urls[0] if settings.urls else _embedded.url_of(settings.bindir)

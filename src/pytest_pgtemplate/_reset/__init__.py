@@ -1,5 +1,9 @@
-"""Bring a worker's database back to the template's state, in one round trip."""
+"""Bring a worker's database back to the template's state, in one round trip.
 
-from pytest_pgtemplate._reset._resetter import Resetter
+``install`` puts what that takes into the template; a ``Resetter`` runs it in a clone.
+"""
 
-__all__ = ["Resetter"]
+from pytest_pgtemplate._reset._install import install, layout
+from pytest_pgtemplate._reset._resetter import Leak, Outcome, Resetter
+
+__all__ = ["Leak", "Outcome", "Resetter", "install", "layout"]

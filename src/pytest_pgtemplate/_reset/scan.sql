@@ -6,7 +6,12 @@ DECLARE
     differs boolean;
     found   oid[] := '{}';
 BEGIN
-    FOR r IN SELECT id, probe FROM pgtemplate.relation LOOP
+    -- Waits for transactions that are still open: what they wrote cannot be seen yet.
+    IF EXISTS (SELECT FROM pgtemplate.relation) THEN
+        EXECUTE (SELECT 'LOCK TABLE ' || string_agg('ONLY ' || name, ', ') || ' IN SHARE MODE'
+                   FROM pgtemplate.relation);
+    END IF;
+    FOR r IN SELECT id, probe FROM pgtemplate.relation WHERE id = ANY (covers) LOOP
         EXECUTE r.probe INTO differs;
         IF differs THEN
             found := found || r.id;
@@ -15,3 +20,5 @@ BEGIN
     RETURN found;
 END
 $$;
+
+CREATE FUNCTION pgtemplate.forget() RETURNS void LANGUAGE sql AS '';

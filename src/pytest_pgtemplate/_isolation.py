@@ -1,0 +1,59 @@
+"""How a test is isolated, and when: the ``pg`` marker over the defaults from the options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from pytest_pgtemplate._settings import KINDS, SCOPES, Settings
+from pytest_pgtemplate.errors import ConfigurationError
+
+MARKER = "pg(isolation, scope): how this test is isolated from the next, and after which scope"
+_NODES: dict[str, type[pytest.Item | pytest.Collector]] = {
+    "class": pytest.Class,
+    "module": pytest.Module,
+    "session": pytest.Session,
+}
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """What happens to the database after a test: ``kind``, once its ``scope`` is left."""
+
+    kind: str
+    scope: str
+
+    def lasts(self, item: pytest.Item, nextitem: pytest.Item | None, following: Isolation) -> bool:
+        """Whether the next test shares this one's state, because both are marked to."""
+        node = _NODES.get(self.scope)
+        if node is None or nextitem is None or following.scope != self.scope:
+            return False
+        return item.getparent(node) is nextitem.getparent(node) is not None
+
+
+def of(item: pytest.Item, settings: Settings) -> Isolation:
+    """Read the ``pg`` markers of a test; the closest counts. Raises ConfigurationError."""
+    wanted = {"isolation": settings.isolation, "scope": settings.scope}
+    for mark in reversed(list(item.iter_markers("pg"))):
+        if mark.args or not mark.kwargs.keys() <= wanted.keys():
+            raise ConfigurationError(
+                f"@pytest.mark.pg got {_arguments(mark)}",
+                hint="it takes isolation= and scope=, by name",
+            )
+        wanted |= mark.kwargs
+    _check("isolation", wanted["isolation"], KINDS)
+    _check("scope", wanted["scope"], SCOPES)
+    return Isolation(wanted["isolation"], wanted["scope"])
+
+
+def _check(name: str, value: object, valid: tuple[str, ...]) -> None:
+    if value not in valid:
+        raise ConfigurationError(
+            f"@pytest.mark.pg({name}={value!r})", hint=f"{name} is one of {', '.join(valid)}"
+        )
+
+
+def _arguments(mark: pytest.Mark) -> str:
+    named = (f"{name}={value!r}" for name, value in mark.kwargs.items())
+    return ", ".join([*map(repr, mark.args), *named])

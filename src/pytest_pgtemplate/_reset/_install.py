@@ -1,0 +1,101 @@
+"""Which SQL makes a database resettable, and how it gets there."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib.resources import files
+
+import asyncpg
+from sqlalchemy.engine import URL
+
+from pytest_pgtemplate import _portal
+from pytest_pgtemplate._connect import Connection, connect, explain
+
+LARGE = 512 * 1024  # bytes of a table above which TRUNCATE is cheaper than DELETE; docs/reset.md
+
+
+def layout() -> bytes:
+    """All that is installed: part of the fingerprint, as a template made by other SQL is stale."""
+    scripts = files("pytest_pgtemplate._reset").iterdir()
+    return "".join(
+        sorted(f.read_text("utf-8") for f in scripts if f.name.endswith(".sql"))
+    ).encode()
+
+
+def install(url: URL, tracking: str, *, timeout: float) -> None:
+    """Make a template resettable: its present state is what every reset goes back to.
+
+    ``scan`` leaves the database as it is; so does ``auto`` where the role may not create triggers.
+    Raises ServerError, also after ``timeout`` seconds.
+    """
+    if tracking != "scan":
+        try:
+            _portal.run(_install_in_template(url, tracking, timeout), timeout=timeout)
+        except Exception as error:
+            raise explain(error, url) from error
+
+
+async def _install_in_template(url: URL, tracking: str, timeout: float) -> None:
+    connection = await connect(url, timeout=timeout, application="pytest-pgtemplate install")
+    try:
+        replica = await act_as_replica(connection)
+        await _install(connection, ["triggers"], replica=replica, schema="pgtemplate")
+    except asyncpg.InsufficientPrivilegeError:
+        if tracking == "triggers":
+            raise
+    finally:
+        await connection.close()
+
+
+async def install_for_session(connection: Connection) -> None:
+    """The same in temporary objects of one session, without a write log: tracking by scan."""
+    replica = await act_as_replica(connection)
+    await _install(connection, ["scan"], replica=replica, schema="pg_temp")
+
+
+async def act_as_replica(connection: Connection) -> bool:
+    """No foreign keys, no triggers of the user's in this session, if the role may choose that.
+
+    For good: to switch to and fro would throw away the session's query plans each time.
+    """
+    try:
+        await connection.execute("SET session_replication_role = replica")
+    except asyncpg.InsufficientPrivilegeError:
+        return False
+    return True
+
+
+async def _install(connection: Connection, how: list[str], *, replica: bool, schema: str) -> None:
+    major = connection.get_server_version().major
+    names = [
+        "baseline",
+        *how,
+        "moved_18" if major >= 18 else "moved_13",
+        "large_objects",
+        "restore" if replica else "restore_plain",
+        "reset",
+    ]
+    async with connection.transaction():
+        if schema == "pgtemplate":
+            await connection.execute("CREATE SCHEMA pgtemplate")
+        await connection.execute(_script(names, schema))
+        await _notice_ddl(connection, schema)
+
+
+async def _notice_ddl(connection: Connection, schema: str) -> None:
+    """Last of all: from here on every change of the schema counts."""
+    if schema == "pgtemplate":
+        with suppress(asyncpg.InsufficientPrivilegeError):
+            async with connection.transaction():
+                await connection.execute(_script(["ddl_events"], schema))
+            return
+    await connection.execute(_script(["ddl_catalog"], schema))
+
+
+def _script(names: list[str], schema: str) -> str:
+    return "\n".join(sql(name).replace("pgtemplate.", f"{schema}.") for name in names)
+
+
+def sql(name: str) -> str:
+    text = files("pytest_pgtemplate._reset").joinpath(f"{name}.sql").read_text("utf-8")
+    return text.replace(":large", str(LARGE))

@@ -1,0 +1,19 @@
+-- Who keeps the reset in backend $1 waiting: sessions, and transactions prepared for two-phase
+-- commit, which have no session any more (pid 0).
+SELECT a.state                                                             AS kind,
+       a.pid                                                               AS pid,
+       a.application_name                                                  AS application,
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float         AS age,
+       a.query                                                             AS query
+  FROM unnest(pg_blocking_pids($1)) AS blocking (pid)
+  JOIN pg_stat_activity a ON a.pid = blocking.pid
+ WHERE a.backend_type = 'client backend'    -- an autovacuum gives way by itself
+ UNION ALL
+SELECT 'prepared transaction',
+       NULL,
+       NULL,
+       extract(epoch FROM clock_timestamp() - p.prepared)::float,
+       p.gid
+  FROM pg_prepared_xacts p
+ WHERE p.database = current_database()
+   AND 0 = ANY (pg_blocking_pids($1));
