@@ -168,7 +168,7 @@ def _ensure_server(cluster: Cluster, deadline: float) -> None:
         now = time.monotonic()
         if now > deadline:
             raise failed(cluster, "the server did not answer in time")
-        if not keeper.alive(cluster.data) or (not started and now > silence):
+        if not keeper.alive(cluster.data) or (now > silence and _orphaned(cluster)):
             if fresh:
                 raise failed(cluster, "the server does not start")
             if not started:
@@ -178,7 +178,7 @@ def _ensure_server(cluster: Cluster, deadline: float) -> None:
             if fresh:
                 rebuild(cluster, timeout=deadline - now)
             launch(cluster)
-            started = True
+            started, silence = True, deadline
         time.sleep(0.005)
 
 
@@ -189,3 +189,8 @@ def _answers(cluster: Cluster) -> bool:
 
 def _unclean(cluster: Cluster) -> bool:
     return (cluster.data / "postmaster.pid").exists()
+
+
+def _orphaned(cluster: Cluster) -> bool:
+    """Its postmaster was killed, and a busy backend has not noticed yet."""
+    return not keeper.listening(cluster.socket)
