@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import configparser
-import json
 import re
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_pgtemplate import _migrate_child, _process, _urls
+from pytest_pgtemplate import _process, _urls
 from pytest_pgtemplate._migrations import Target, judge
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -46,11 +44,10 @@ class Alembic:
             "url": str(_urls.render(self._url(target.url))),
             "dsn": str(_urls.dsn(target.url)),
             "database": target.url.database,
-            "sys_path": sys.path,
         }
-        ended = _process.run(
-            [sys.executable, "-P", _migrate_child.__file__],
-            line=json.dumps(job),
+        ended = _process.run_job(
+            "_migrate_child",
+            job,
             env=target.env,
             cwd=self.config.parent,
             timeout=target.timeout,

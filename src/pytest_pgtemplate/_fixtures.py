@@ -27,9 +27,13 @@ if TYPE_CHECKING:
 
     from pytest_pgtemplate._migrations import Migrations
     from pytest_pgtemplate._pool import AsyncPool, SyncPool
+    from pytest_pgtemplate._seed import Seed
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._template import Template
     from pytest_pgtemplate._worker import Database
+
+
+SWEEP_PATIENCE = 5.0  # seconds at the end of a run; the next run goes on with what is left
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +47,12 @@ def pg_migrations(_pg_run: Run) -> Migrations:
     from pytest_pgtemplate._alembic import Alembic
 
     return Alembic(_pg_run.settings.alembic_config, _pg_run.settings.revision)
+
+
+@pytest.fixture(scope="session")
+def pg_seed() -> Seed | None:
+    """None, or a function ``(url: str) -> None`` that fills the template once. Override it."""
+    return None
 
 
 @pytest.fixture(scope="session")
@@ -66,15 +76,18 @@ def pg_server(_pg_run: Run) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def pg_template(_pg_run: Run, pg_server: Server, pg_migrations: Migrations) -> Template:
+def pg_template(
+    _pg_run: Run, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
+) -> Template:
     """The template: ``.name``, ``.fingerprint``, ``.built``."""
-    from pytest_pgtemplate import _template
+    from pytest_pgtemplate import _seed, _template
     from pytest_pgtemplate._reset import layout
 
     settings = _pg_run.settings
     began = time.perf_counter()
     with _pg_run.reported_once("pg_template"):
-        parts = [settings.tracking.encode(), layout(), *pg_migrations.fingerprint()]
+        parts = [settings.tracking.encode(), layout()]
+        parts += [*pg_migrations.fingerprint(), *_seed.fingerprint(pg_seed)]
         parts += [path.read_bytes() for path in settings.fingerprint_files]
         order = _template.Order(
             prefix=settings.prefix,
@@ -82,7 +95,7 @@ def pg_template(_pg_run: Run, pg_server: Server, pg_migrations: Migrations) -> T
             fingerprint=_template.fingerprint(parts, pg_server),
             rebuild=settings.rebuild,
         )
-        build = partial(_build, _pg_run, pg_server, pg_migrations, order.name)
+        build = partial(_build, _pg_run, pg_server, pg_migrations, pg_seed, order.name)
         template = _template.ensure(order, build, pg_server, settings.cache / "locks")
     _pg_run.stats.template = template.name
     _pg_run.stats.built = template.built
@@ -90,16 +103,27 @@ def pg_template(_pg_run: Run, pg_server: Server, pg_migrations: Migrations) -> T
     return template
 
 
-def _build(run: Run, server: Server, migrations: Migrations, template: str, scratch: str) -> None:
-    from pytest_pgtemplate import _urls
+def _build(  # noqa: PLR0913, PLR0917
+    run: Run,
+    server: Server,
+    migrations: Migrations,
+    seed: Seed | None,
+    template: str,
+    scratch: str,
+) -> None:
+    """Migrate, seed and make resettable; the first worker to fail spares the others the same."""
+    from pytest_pgtemplate import _seed, _urls
     from pytest_pgtemplate._migrations import Target
     from pytest_pgtemplate._reset import install
 
     run.failures.raise_if_build_failed(template)
     url = server.url.set(database=scratch)
     env = dict.fromkeys(run.settings.env, str(_urls.render(url)))
+    target = Target(url, run.settings.timeout, env)
     try:
-        migrations.migrate(Target(url, run.settings.timeout, env))
+        migrations.migrate(target)
+        if seed is not None:
+            _seed.run(seed, target)
     except MigrationError as error:
         run.failures.remember_build(template, error)
         raise
@@ -109,7 +133,7 @@ def _build(run: Run, server: Server, migrations: Migrations, template: str, scra
 @pytest.fixture(scope="session")
 def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Iterator[Database]:
     """This worker's own database: ``.name``, ``.url``, ``.dsn``, ``.template``."""
-    from pytest_pgtemplate import _names
+    from pytest_pgtemplate import _names, _sweep
     from pytest_pgtemplate._worker import Worker
 
     settings, stats = _pg_run.settings, _pg_run.stats
@@ -119,9 +143,16 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
         worker = Worker(pg_server, pg_template, name, settings.run)
     stats.clone_time = time.perf_counter() - began
     stats.tracking = worker.tracking
+    sweep = None
+    if settings.worker in {"main", "gw0"}:  # once per run
+        sweep = _sweep.in_background(
+            pg_server.url, pg_template.name, settings.prefix, timeout=settings.timeout
+        )
     _pg_run.worker = worker
     yield worker.database
     _pg_run.worker = None
+    if sweep is not None:
+        sweep.join(SWEEP_PATIENCE)
     worker.close(keep=settings.keep)
     if settings.keep:
         stats.kept.append(f"{settings.worker}: {worker.database.psql(name)}")
@@ -163,6 +194,30 @@ def _pg_sync_pool(_pg_run: Run, pg_database: Database) -> Iterator[SyncPool]:
     pool.close()
 
 
+@pytest.fixture(scope="session")
+def _pg_nested_pool(_pg_run: Run, pg_database: Database) -> Iterator[AsyncPool]:
+    from pytest_pgtemplate import _rollback, _urls
+    from pytest_pgtemplate._pool import AsyncPool
+
+    pool = AsyncPool(_urls.async_url(pg_database.url))
+    _rollback.nest_transactions(pool.engine.sync_engine)
+    _pg_run.pools.append(pool)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="session")
+def _pg_nested_sync_pool(_pg_run: Run, pg_database: Database) -> Iterator[SyncPool]:
+    from pytest_pgtemplate import _rollback, _urls
+    from pytest_pgtemplate._pool import SyncPool
+
+    pool = SyncPool(_urls.sync_url(pg_database.url))
+    _rollback.nest_transactions(pool.engine)
+    _pg_run.pools.append(pool)
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
 def pg_engine(pg: Database, _pg_pool: AsyncPool) -> Iterator[AsyncEngine]:
     """An ``AsyncEngine`` on this worker's database. What the test leaves open is closed for it."""
@@ -179,17 +234,31 @@ def pg_sessionmaker(pg_engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
 
 
 @pytest.fixture
-def pg_session(pg_sessionmaker: async_sessionmaker[AsyncSession]) -> AsyncSession:
-    """An ``AsyncSession``."""
+def pg_session(
+    request: pytest.FixtureRequest,
+    _pg_run: Run,
+    pg_sessionmaker: async_sessionmaker[AsyncSession],
+) -> AsyncSession:
+    """An ``AsyncSession``; under ``isolation="rollback"`` on ``pg_connection``."""
+    if _pg_run.rolls_back(request.node):
+        connection = request.getfixturevalue("pg_connection")
+        return pg_sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
     return pg_sessionmaker()
 
 
 @pytest.fixture
-def pg_connection(pg_engine: AsyncEngine) -> AsyncConnection:
+def pg_connection(
+    request: pytest.FixtureRequest, _pg_run: Run, pg_engine: AsyncEngine
+) -> Iterator[AsyncConnection]:
     """An ``AsyncConnection``, which connects when it is first used."""
     from pytest_pgtemplate._pool import connect_on_use
 
-    return connect_on_use(pg_engine)
+    if _pg_run.rolls_back(request.node):
+        pool: AsyncPool = request.getfixturevalue("_pg_nested_pool")
+        yield connect_on_use(pool.view())
+        pool.close_open()
+    else:
+        yield connect_on_use(pg_engine)
 
 
 @pytest.fixture
@@ -208,6 +277,14 @@ def pg_sync_sessionmaker(pg_sync_engine: Engine) -> sessionmaker[Session]:
 
 
 @pytest.fixture
-def pg_sync_session(pg_sync_sessionmaker: sessionmaker[Session]) -> Session:
-    """A ``Session``."""
-    return pg_sync_sessionmaker()
+def pg_sync_session(
+    request: pytest.FixtureRequest, _pg_run: Run, pg_sync_sessionmaker: sessionmaker[Session]
+) -> Iterator[Session]:
+    """A ``Session``; under ``isolation="rollback"`` in a transaction that is never committed."""
+    if _pg_run.rolls_back(request.node):
+        pool: SyncPool = request.getfixturevalue("_pg_nested_sync_pool")
+        connection = pool.view().connect()
+        yield pg_sync_sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
+        pool.close_open()
+    else:
+        yield pg_sync_sessionmaker()

@@ -1,54 +1,20 @@
-"""What runs in the child process: Alembic, up to the wanted revision, in one named database.
-
-A process of its own gives env.py its own event loop, logging and imports. The job comes as one line
-of JSON on stdin; the exit code is 0, or 1 with a traceback on stderr, or ``TOLD`` with one line of
-JSON on stderr: a message and a hint.
-
-It is run as a file, not as a module, and imports nothing of ours.
-"""
+"""In the child process: Alembic, up to the wanted revision, in one named database."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sys
-import threading
 from typing import TYPE_CHECKING, Any
+
+from pytest_pgtemplate.errors import MigrationError
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-TOLD = 3
 
-
-class ToldError(Exception):
-    """A problem that we can name better than a traceback does."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(json.dumps({"message": message, "hint": hint}))
-
-
-def main() -> None:
-    job: dict[str, Any] = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.path[:] = job["sys_path"]
-    try:
-        _upgrade(job)
-    except ToldError as problem:
-        print(f"\n{problem}", file=sys.stderr)  # noqa: T201 - the parent reads it
-        sys.stderr.flush()
-        os._exit(TOLD)
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
-
-
-def _upgrade(job: dict[str, Any]) -> None:
+def run(job: dict[str, Any]) -> None:
+    """Migrate, and see that the database then holds what was asked for. Raises MigrationError."""
     from alembic.script import ScriptDirectory
 
     config = _config(job)
@@ -57,9 +23,9 @@ def _upgrade(job: dict[str, Any]) -> None:
     wanted = {revision.revision for revision in script.get_revisions(job["revision"]) if revision}
     held = asyncio.run(_held(job["dsn"], seen))
     if held != wanted:
-        raise ToldError(
+        raise MigrationError(
             f"after the migrations the template holds {_list(held)}, not {_list(wanted)}",
-            "env.py must call context.run_migrations() and let its transaction commit",
+            hint="env.py must call context.run_migrations() and let its transaction commit",
         )
 
 
@@ -94,17 +60,17 @@ def _run_env(
 def _check_database(context: MigrationContext, wanted: str) -> None:
     connection = context.connection
     if connection is None:
-        raise ToldError(
+        raise MigrationError(
             "env.py ran in offline mode",
-            "call context.configure(connection=...) when context.is_offline_mode() is false",
+            hint="call context.configure(connection=...) when context.is_offline_mode() is false",
         )
     actual = connection.exec_driver_sql("SELECT current_database()").scalar()
     if actual != wanted:
-        raise ToldError(
+        raise MigrationError(
             f'env.py ignores the URL it is given: it was about to migrate database "{actual}"'
             f' instead of "{wanted}"',
-            'read the URL with config.get_main_option("sqlalchemy.url"), or name the environment'
-            " variable that env.py reads in pg_env",
+            hint='read the URL with config.get_main_option("sqlalchemy.url"), or name in pg_env the'
+            " environment variable that env.py reads",
         )
 
 
@@ -127,7 +93,3 @@ async def _held(dsn: str, context: MigrationContext | None) -> set[str]:
 
 def _list(revisions: set[str]) -> str:
     return ", ".join(sorted(revisions)) or "no revision"
-
-
-if __name__ == "__main__":
-    main()

@@ -17,7 +17,7 @@ from sqlalchemy import MetaData, create_mock_engine
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _connect, _portal, _process, _urls
-from pytest_pgtemplate._migrate_child import TOLD
+from pytest_pgtemplate._child import TOLD
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError
 
 
@@ -83,9 +83,9 @@ class SqlFiles:
 
 
 class Command:
-    """Any other tool.
+    """Any other tool: ``env`` names the variable that gets the URL; ``files`` make the schema.
 
-    ``Command("dbmate", "up", env="DATABASE_URL", files=Path("db").rglob("*.sql"))``: the variable ``env`` holds the URL; ``files`` are what can change the schema.
+    ``Command("dbmate", "up", env="DATABASE_URL", files=Path("db").rglob("*.sql"))``
     """
 
     def __init__(

@@ -6,14 +6,18 @@ an end of file tells it that the parent has died.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+CHILD = Path(__file__).with_name("_child.py")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def run(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | env,
+            env={**os.environ, **env},
             cwd=cwd,
             start_new_session=True,
         )
@@ -53,6 +57,15 @@ def run(
             _end(process)
         output.seek(0)
         return Ended(code, output.read().decode(errors="replace"))
+
+
+def run_job(
+    module: str, job: Mapping[str, object], *, env: Mapping[str, str], cwd: Path, timeout: float
+) -> Ended:
+    """Run ``pytest_pgtemplate.{module}.run(job)`` in a Python of its own: see ``_child``."""
+    told = {**job, "module": f"pytest_pgtemplate.{module}", "sys_path": sys.path}
+    argv = [sys.executable, "-P", str(CHILD)]
+    return run(argv, line=json.dumps(told), env=env, cwd=cwd, timeout=timeout)
 
 
 def _feed_and_wait(process: subprocess.Popen[bytes], line: str, timeout: float) -> int | None:

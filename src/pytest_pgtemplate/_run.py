@@ -79,6 +79,9 @@ class Run:
     def skip(self, fixture: str) -> None:
         pytest.skip(f"no database: {self.broken[fixture]} (reported in full once)")
 
+    def rolls_back(self, item: pytest.Item) -> bool:
+        return _isolation.of(item, self.settings).kind == "rollback"
+
     def finish(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Isolate ``item`` from what comes next. Raises LeakError and SchemaChangedError."""
         if self.worker is None:

@@ -7,6 +7,7 @@ it can be had), because advisory locks are scoped to the database that their ses
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -91,13 +92,17 @@ class Server:
         self._carry_over(name, mark)
 
     def publish(self, scratch: str, final: str, mark: Mark) -> None:
-        """Seal a finished scratch database and give it its final name, all in one transaction."""
+        """Seal a finished scratch database and give it its final name, all in one transaction.
+
+        A database of ours that bears this name until then gets the scratch name in exchange: at no
+        moment is there none for others to clone.
+        """
         mark = self._with_settings(scratch, mark)
         name = _names.quote(self._ours(scratch).name)
         self._execute(
             f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true;"
             f" COMMENT ON DATABASE {name} IS {_names.literal(mark.dumps())};"
-            f" ALTER DATABASE {name} RENAME TO {_names.quote(final)}"
+            f" {'; '.join(self._renames(scratch, final))}"
         )
 
     def drop(self, name: str) -> None:
@@ -125,6 +130,12 @@ class Server:
             self._execute(
                 f"ALTER DATABASE {_names.quote(name)} RENAME TO {_names.quote(kept_name)}"
             )
+
+    def touch(self, name: str) -> None:
+        """Note in the mark of a template that it is in use."""
+        mark = self._ours(name).mark
+        assert mark is not None
+        self._comment(name, replace(mark, used=int(time.time())))
 
     # Locks
 
@@ -196,6 +207,13 @@ class Server:
     def _end_sessions(self, name: str) -> None:
         query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
         self._fetch(query, name)
+
+    def _renames(self, scratch: str, final: str) -> Iterator[str]:
+        aside = f"{scratch}_old"  # a name for within the transaction, which nobody ever sees
+        old = self._ours(final).name if self.find(final) else None
+        steps = [(old, aside), (scratch, final), (aside, scratch)] if old else [(scratch, final)]
+        for before, after in steps:
+            yield f"ALTER DATABASE {_names.quote(before)} RENAME TO {_names.quote(after)}"
 
     def _strategy(self) -> str:
         """FILE_COPY waits for checkpoints, which cost little where nothing is flushed to disk."""

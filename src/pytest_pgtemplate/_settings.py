@@ -63,6 +63,11 @@ class Settings:
         return user_cache_path("pytest-pgtemplate", appauthor=False)
 
 
+# As SQLAlchemy reads it, which takes too long to import here.
+_POSTGRES_URL = re.compile(
+    r"postgres(ql)?(\+\w+)?://"
+    r"([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]+)?(:[0-9]+)?(/[^?]*)?(\?.*)?"
+)
 _INI = (
     ("pg_url", "string", "server URL(s), separated by white space; default: the embedded server"),
     ("pg_alembic_ini", "string", "alembic.ini, or a pyproject.toml with [tool.alembic]"),
@@ -153,7 +158,7 @@ def _choice(config: pytest.Config, name: str) -> str:
 def _ini(config: pytest.Config, name: str) -> Any:
     try:
         return config.getini(name)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, pytest.UsageError) as error:  # pytest 9 raises the last one
         raise pytest.UsageError(f"{name}: {error}") from None
 
 
@@ -165,7 +170,7 @@ def _urls(config: pytest.Config) -> tuple[str, ...]:
         given = _ini(config, "pg_url")
     urls = tuple((given or "").split())
     for url in urls:
-        if not re.match(r"postgres(ql)?(\+\w+)?://", url):
+        if not _POSTGRES_URL.fullmatch(url):
             raise pytest.UsageError(  # the value is not shown: it may hold a password
                 "pg_url is not a PostgreSQL URL: write it as"
                 " postgresql+asyncpg://user:password@host:5432/postgres"

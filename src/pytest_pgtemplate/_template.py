@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pytest_pgtemplate import _names
-from pytest_pgtemplate._marks import Mark
+from pytest_pgtemplate._marks import INVALID, Mark
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import TemplateError
 
@@ -81,7 +81,7 @@ def ensure(order: Order, build: Build, server: Server, lock_directory: Path) -> 
 
 def _is_there(order: Order, server: Server) -> bool:
     found = server.find(order.name)
-    if found is None or not found.ours:
+    if found is None or not found.ours or found.connection_limit == INVALID:
         return False
     return not order.rebuild or (found.mark is not None and found.mark.run == order.run)
 
@@ -92,10 +92,9 @@ def _build(order: Order, build: Build, server: Server) -> None:
     try:
         server.create(scratch, Mark("scratch", order.run, order.fingerprint))
         build(scratch)
-        server.drop(order.name)  # an older build of the same fingerprint: pytest --pg-rebuild
         server.publish(scratch, order.name, Mark("template", order.run, order.fingerprint))
     finally:
-        server.drop(scratch)
+        server.drop(scratch)  # half-built, or the older build of pytest --pg-rebuild
         server.release(scratch)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import URL
@@ -11,6 +12,7 @@ from pytest_pgtemplate._marks import Mark
 from pytest_pgtemplate._reset import Outcome, Resetter
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import Template
+from pytest_pgtemplate.errors import PgTemplateError
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,14 @@ class Worker:
         self._run = run
         self.database = Database(name, server.url.set(database=name), template)
         server.lease(name)
-        self._clone()
+        try:
+            self._clone()
+        except BaseException:
+            # In this order: a database that has no mark yet is ours only when nobody claims it.
+            with suppress(PgTemplateError):
+                server.release(name)
+                server.drop(name)
+            raise
 
     @property
     def tracking(self) -> str:

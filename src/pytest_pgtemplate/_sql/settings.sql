@@ -8,7 +8,7 @@ SELECT coalesce(
        coalesce(
            (SELECT jsonb_agg(format('GRANT %s ON DATABASE %%s TO %s', a.privilege_type,
                                     CASE a.grantee WHEN 0 THEN 'PUBLIC'
-                                                   ELSE a.grantee::regrole::text END)
+                                                   ELSE replace(a.grantee::regrole::text, '%', '%%') END)
                              || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
               FROM aclexplode(d.datacl) a), '[]')                  AS grants,
        d.datacl IS NOT NULL                                        AS has_acl

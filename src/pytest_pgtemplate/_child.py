@@ -1,0 +1,41 @@
+"""The child process: it does one job, which comes as a line of JSON on stdin.
+
+A process of its own gives the user's code its own event loop, logging and imports. The exit code is
+0, or 1 with a traceback on stderr, or ``TOLD`` with a last line of JSON there: an error of ours.
+Started by path: what can be imported is part of the job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from importlib import import_module
+from typing import Any
+
+TOLD = 3
+
+
+def main() -> None:
+    job: dict[str, Any] = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.path[:] = job["sys_path"]
+
+    from pytest_pgtemplate.errors import PgTemplateError
+
+    try:
+        import_module(job["module"]).run(job)
+    except PgTemplateError as error:
+        told = json.dumps({"message": error.message, "hint": error.hint})
+        print(f"\n{told}", file=sys.stderr, flush=True)  # noqa: T201 - the parent reads it
+        os._exit(TOLD)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

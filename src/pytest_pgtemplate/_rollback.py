@@ -1,0 +1,51 @@
+"""``isolation="rollback"``: one outer transaction, in which the application may commit.
+
+What the application begins, commits and rolls back is a savepoint; the outer transaction ends with
+a rollback when the connection goes back to its pool. Works below SQLAlchemy's Session and
+Connection, in the dialect, so that neither notices: sync and async alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+_SAVEPOINT = "pgtemplate"
+
+
+def nest_transactions(engine: Engine) -> None:
+    """Make every transaction of ``engine`` a savepoint in one that is never committed."""
+    dialect: Any = engine.dialect
+    really_roll_back: Callable[[Any], None] = dialect.do_rollback
+    begun: set[int] = set()  # ids of the DBAPI connections that are within a savepoint
+
+    def begin(connection: Any) -> None:
+        _execute(connection, f"SAVEPOINT {_SAVEPOINT}")
+        begun.add(id(connection.dbapi_connection))
+
+    def commit(connection: Any) -> None:
+        begun.remove(id(connection.dbapi_connection))
+        _execute(connection, f"RELEASE SAVEPOINT {_SAVEPOINT}")
+
+    def rollback(connection: Any) -> None:
+        if id(connection.dbapi_connection) in begun:
+            begun.remove(id(connection.dbapi_connection))
+            _execute(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        else:
+            really_roll_back(connection)
+
+    def end(dbapi_connection: Any, _: Any, state: Any) -> None:
+        begun.discard(id(dbapi_connection))
+        if state.asyncio_safe:
+            dbapi_connection.rollback()
+
+    dialect.do_begin, dialect.do_commit, dialect.do_rollback = begin, commit, rollback
+    event.listen(engine, "reset", end)
+
+
+def _execute(connection: Any, statement: str) -> None:
+    cursor = connection.cursor()
+    cursor.execute(statement)
+    cursor.close()

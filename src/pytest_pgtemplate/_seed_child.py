@@ -1,0 +1,39 @@
+"""In the child process: call the function that ``pg_seed`` gave, sync or async."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from operator import attrgetter
+from types import ModuleType
+from typing import Any
+
+
+def run(job: dict[str, Any]) -> None:
+    module = _import(job["home"], job["file"])
+    result = attrgetter(job["name"])(module)(job["url"])
+    if inspect.isawaitable(result):
+        asyncio.run(_finish(result))
+
+
+async def _finish(result: Any) -> None:
+    await result
+
+
+def _import(name: str, file: str) -> ModuleType:
+    """By name where that leads to the same file; a conftest.py often can only be had by path."""
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is not None and spec.origin == file:
+        return import_module(name)
+    spec = spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
