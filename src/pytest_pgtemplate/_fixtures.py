@@ -64,10 +64,11 @@ def pg_server(_pg_run: Run) -> Iterator[Server]:
     settings = _pg_run.settings
     hold = None
     with _pg_run.reported_once("pg_server"):
-        if not settings.urls:
+        given = settings.url
+        if given is None:
             hold = _embedded.acquire(settings.bindir, timeout=settings.timeout)
-        url = _urls.parse(hold.url if hold else settings.urls[0])
-        server = Server(url, timeout=settings.timeout)
+            given = hold.url
+        server = Server(_urls.parse(given), timeout=settings.timeout)
     _pg_run.stats.server = f"{server!r}"
     yield server
     server.close()
@@ -144,7 +145,7 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
     stats.clone_time = time.perf_counter() - began
     stats.tracking = worker.tracking
     sweep = None
-    if settings.worker in {"main", "gw0"}:  # once per run
+    if settings.sweeps:
         sweep = _sweep.in_background(
             pg_server.url, pg_template.name, settings.prefix, timeout=settings.timeout
         )

@@ -64,6 +64,11 @@ class Database:
     leased: bool
 
     @property
+    def invalid(self) -> bool:
+        """Whether an interrupted DROP DATABASE left it: it can only be dropped."""
+        return self.connection_limit == INVALID
+
+    @property
     def ours(self) -> bool:
         """Whether we made it: it bears our mark, or is of a kind that is born before its mark."""
         if self.mark is not None:

@@ -15,6 +15,7 @@ import re
 
 PREFIX_BYTES = 36  # what 63 bytes leave for the longest suffix of ours
 _RUN = r"[0-9a-f]{8}"
+_TEMPLATE = re.compile(r"_tpl_[0-9a-f]{12}\Z")
 _BORN_UNMARKED = re.compile(rf".+_(new_{_RUN}|{_RUN}_(gw\d+|main))")
 
 
@@ -44,6 +45,10 @@ def worker(prefix: str, run: str, worker_id: str) -> str:
 
 def kept(name: str, number: int) -> str:
     return f"{name}_kept{number}"
+
+
+def is_template(name: str) -> bool:
+    return _TEMPLATE.search(name) is not None
 
 
 def may_be_unmarked(name: str) -> bool:

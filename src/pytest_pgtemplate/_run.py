@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import pytest
 
@@ -63,7 +63,9 @@ class Run:
     stats: Stats
     worker: Worker | None = None  # while this process has a database
     pools: list[Closable] = field(default_factory=list)
-    broken: dict[str, str] = field(default_factory=dict)  # fixture name -> what was wrong
+    broken: dict[str, PgTemplateError] = field(default_factory=dict)  # by the fixture's name
+    lost: bool = False  # the database is in an unknown state, for the server failed in a reset
+    crashed: bool = False  # in the controller: a worker of this run has
 
     @contextmanager
     def reported_once(self, fixture: str) -> Iterator[None]:
@@ -71,20 +73,37 @@ class Run:
         try:
             yield
         except PgTemplateError as error:
-            self.broken[fixture] = str(error).partition("\n")[0]
-            if self.failures.is_first(error):
-                pytest.fail(str(error), pytrace=False)
-            self.skip(fixture)
+            self.broken[fixture] = error
+            self.report(error)
 
-    def skip(self, fixture: str) -> None:
-        pytest.skip(f"no database: {self.broken[fixture]} (reported in full once)")
+    def report(self, error: PgTemplateError) -> NoReturn:
+        """Fail the present test if the run has not seen this error yet, else skip it."""
+        if self.failures.is_first(error):
+            pytest.fail(str(error), pytrace=False)
+        self.skip(error)
+
+    def skip(self, error: PgTemplateError) -> NoReturn:
+        first_line = error.message.partition("\n")[0]
+        pytest.skip(f"no database: {first_line} (reported in full once)")
+
+    def prepare(self, item: pytest.Item) -> None:
+        """Skip a test that needs what is broken; clone afresh what a reset could not save."""
+        needed = getattr(item, "fixturenames", ())
+        for fixture, error in self.broken.items():
+            if fixture in needed:
+                self.skip(error)
+        if self.lost and self.worker is not None and "pg_database" in needed:
+            try:
+                self._reclone(self.worker)
+            except PgTemplateError as error:
+                self.report(error)
 
     def rolls_back(self, item: pytest.Item) -> bool:
         return _isolation.of(item, self.settings).kind == "rollback"
 
     def finish(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Isolate ``item`` from what comes next. Raises LeakError and SchemaChangedError."""
-        if self.worker is None:
+        if self.worker is None or self.lost:
             return
         isolation = _isolation.of(item, self.settings)
         if nextitem and isolation.lasts(item, nextitem, _isolation.of(nextitem, self.settings)):
@@ -98,7 +117,9 @@ class Run:
 
     def _reset(self, worker: Worker, test: str) -> None:
         began = time.perf_counter()
+        self.lost = True
         outcome = worker.reset()
+        self.lost = False
         self.stats.reset_time += time.perf_counter() - began
         self.stats.resets += 1
         if outcome.stale is not None:
@@ -119,15 +140,19 @@ class Run:
             )
 
     def _reclone(self, worker: Worker) -> None:
+        self.lost = True
         for pool in self.pools:
             pool.close()
         worker.reclone()
+        self.lost = False
 
     def _set_aside(self, worker: Worker, test: str) -> None:
         for pool in self.pools:
             pool.close()
+        self.lost = True
         name = _names.kept(worker.database.name, len(self.stats.kept) + 1)
         worker.set_aside(name)
+        self.lost = False
         self.stats.kept.append(f"{test}: {worker.database.psql(name)}")
 
 

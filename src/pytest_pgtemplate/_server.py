@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy.engine import URL
@@ -24,6 +24,8 @@ from pytest_pgtemplate.errors import NotOursError, ServerError
 
 OLDEST = 13
 LOCK_SEED = 0x7067746D706C  # keeps our advisory locks apart from an application's
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Server:
     def __init__(self, url: URL, *, timeout: float) -> None:
         self.url = url
         self.timeout = timeout
-        self._connection: Connection = self._run(_connect_maintenance(url, timeout))
+        self._connection: Connection | None = None
+        self._leases: set[str] = set()
         self.facts = Facts(**dict(self._fetch(_sql("facts"))[0]))
         self._check()
 
@@ -69,7 +72,8 @@ class Server:
 
     def close(self) -> None:
         """Disconnect, which frees the leases."""
-        self._run(self._connection.close())
+        if self._connection is not None:
+            self._run(self._connection.close())
 
     # Databases
 
@@ -146,8 +150,10 @@ class Server:
                 f'the database name "{name}" belongs to another run that is alive',
                 hint="two runs share one PYTEST_XDIST_TESTRUNUID: unset it",
             )
+        self._leases.add(name)
 
     def release(self, name: str) -> None:
+        self._leases.discard(name)
         self._advisory("pg_advisory_unlock", name)
 
     @contextmanager
@@ -161,22 +167,35 @@ class Server:
 
     # Below the surface
 
-    def _run(self, coroutine: Any) -> Any:
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         try:
             return _portal.run(coroutine, timeout=self.timeout + 1)
         except Exception as error:
             raise explain(error, self.url) from error
 
     def _execute(self, statement: str) -> None:
-        self._run(self._connection.execute(statement))
+        async def execute() -> None:
+            await (await self._live()).execute(statement)
+
+        self._run(execute())
 
     def _fetch(self, query: str, *arguments: object) -> list[Any]:
-        rows: list[Any] = self._run(self._connection.fetch(query, *arguments))
-        return rows
+        async def fetch() -> list[Any]:
+            rows: list[Any] = await (await self._live()).fetch(query, *arguments)
+            return rows
+
+        return self._run(fetch())
+
+    async def _live(self) -> Connection:
+        """The connection; a new one, with our leases, when the server has restarted meanwhile."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await _connect_maintenance(self.url, self.timeout)
+            for name in self._leases:
+                await self._connection.execute(f"SELECT {_lock('pg_try_advisory_lock', name)}")
+        return self._connection
 
     def _advisory(self, function: str, name: str) -> Any:
-        call = f"SELECT {function}(hashtextextended($1, $2))"
-        return self._fetch(call, name, LOCK_SEED)[0][0]
+        return self._fetch(f"SELECT {_lock(function, name)}")[0][0]
 
     def _list(self, name: str | None) -> list[Database]:
         rows = self._fetch(_sql("databases"), name, LOCK_SEED)
@@ -269,6 +288,10 @@ async def _connect_maintenance(url: URL, timeout: float) -> Connection:
         if url.database in (None, "", "postgres"):
             raise
         return await connect(url, timeout=timeout, application=application)
+
+
+def _lock(function: str, name: str) -> str:
+    return f"{function}(hashtextextended({_names.literal(name)}, {LOCK_SEED}))"
 
 
 def _sql(name: str) -> str:

@@ -56,6 +56,20 @@ class Settings:
     worker: str  # "gw0", or "main" without xdist
 
     @property
+    def url(self) -> str | None:
+        """The server of this worker: workers are dealt out over the servers. None: embedded."""
+        return self.urls[self._number % len(self.urls)] if self.urls else None
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether this worker sweeps its server: one does, for each server of a run."""
+        return self._number < max(1, len(self.urls))
+
+    @property
+    def _number(self) -> int:
+        return int(self.worker.removeprefix("gw")) if self.worker != "main" else 0
+
+    @property
     def cache(self) -> Path:
         """Where runs of this user meet: locks, and what was reported. Stable, unlike basetemp."""
         from platformdirs import user_cache_path
@@ -175,8 +189,6 @@ def _urls(config: pytest.Config) -> tuple[str, ...]:
                 "pg_url is not a PostgreSQL URL: write it as"
                 " postgresql+asyncpg://user:password@host:5432/postgres"
             )
-    if len(urls) > 1:
-        raise pytest.UsageError("pg_url names more than one server; one is supported so far")
     return urls
 
 

@@ -1,7 +1,7 @@
 """Remove what ended runs left behind, and templates that nobody has used for long.
 
-Off the critical path: one worker of a run sweeps, in a thread, on a connection of its own. Any number
-of runs and hosts may sweep at once.
+Off the critical path: one worker of a run sweeps, in a thread with a connection of its own. Any
+number of runs and hosts may sweep at once.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from contextlib import suppress
 
 from sqlalchemy.engine import URL
 
+from pytest_pgtemplate import _names
 from pytest_pgtemplate._marks import Database
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import PgTemplateError
 
 HOUR = 3600
-KEPT_FOR = 7 * 24 * HOUR  # seconds that a database put aside by --pg-keep is left alone
+DAY = 24 * HOUR
+KEPT_FOR = 7 * DAY  # that a database put aside by --pg-keep is left alone
 TEMPLATES = 5  # templates per prefix that stay, the last used first
-IN_USE = 24 * HOUR  # seconds since its last use in which a template stays in any case
+IN_USE = DAY  # since its last use, in which a template stays in any case
+PATIENCE = 5.0  # for the server to notice that a worker's connection is gone
+FORGOTTEN = 30 * DAY  # since its last use, after which a template goes, whosever it is
 
 
 def in_background(url: URL, template: str, prefix: str, *, timeout: float) -> threading.Thread:
@@ -41,11 +45,28 @@ def in_background(url: URL, template: str, prefix: str, *, timeout: float) -> th
 
 
 def sweep(server: Server, prefix: str) -> list[str]:
-    """Drop the databases that have no owner any more; return their names."""
+    """Drop the databases that have no owner any more; return their names.
+
+    Those of our own prefix at once; those of others an hour after they were made, as a courtesy to
+    projects whose releases of this plugin may differ.
+    """
     now = int(time.time())
     databases = server.databases()
-    ended = [each.name for each in databases if _has_ended(each, now)]
+    ended = [each.name for each in databases if _has_ended(each, prefix, now)]
     return [name for name in ended + _superseded(databases, prefix, now) if _drop(server, name)]
+
+
+def after_crash(server: Server, run: str) -> None:
+    """Drop what crashed workers of ``run`` left, as soon as the server has noticed their end."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        left = [each for each in server.databases() if _is_of_run(each, run)]
+        if not left:
+            return
+        for database in left:
+            if not database.leased:
+                _drop(server, database.name)
+        time.sleep(0.05)
 
 
 def touch(server: Server, template: str) -> None:
@@ -55,23 +76,32 @@ def touch(server: Server, template: str) -> None:
         server.touch(template)
 
 
-def _has_ended(database: Database, now: int) -> bool:
+def _has_ended(database: Database, prefix: str, now: int) -> bool:
     """A lease is taken before its database exists: without one, its process has ended."""
-    if database.leased or database.sealed:
+    mark = database.mark
+    if database.leased or (database.sealed and _names.is_template(database.name)):
         return False
-    if database.mark is not None and database.mark.kind == "kept":
-        return database.mark.used < now - KEPT_FOR
-    return True
+    if mark is not None and mark.kind == "kept":
+        return mark.created < now - KEPT_FOR
+    if database.name.startswith(f"{prefix}_"):
+        return True
+    return mark is not None and mark.created < now - HOUR
 
 
 def _superseded(databases: Iterable[Database], prefix: str, now: int) -> list[str]:
-    templates = [
-        (each.mark.used, each.name)
-        for each in databases
-        if each.mark and each.sealed and each.name.startswith(f"{prefix}_tpl_")
-    ]
-    oldest_last = sorted(templates, reverse=True)
-    return [name for used, name in oldest_last[TEMPLATES:] if used < now - IN_USE]
+    templates = sorted(
+        ((each.mark.used, each.name) for each in databases if each.mark and each.sealed),
+        reverse=True,
+    )
+    ours = [entry for entry in templates if entry[1].startswith(f"{prefix}_tpl_")]
+    old = [name for used, name in ours[TEMPLATES:] if used < now - IN_USE]
+    forgotten = [name for used, name in templates if used < now - FORGOTTEN]
+    return list(dict.fromkeys(old + forgotten))
+
+
+def _is_of_run(database: Database, run: str) -> bool:
+    kept = database.mark is not None and database.mark.kind == "kept"
+    return f"_{run}" in database.name and not kept
 
 
 def _drop(server: Server, name: str) -> bool:

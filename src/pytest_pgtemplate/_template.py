@@ -7,6 +7,7 @@ rename is the last act. So whoever finds the final name clones it, and takes no 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pytest_pgtemplate import _names
-from pytest_pgtemplate._marks import INVALID, Mark
+from pytest_pgtemplate._marks import Mark
 from pytest_pgtemplate._server import Server
-from pytest_pgtemplate.errors import TemplateError
+from pytest_pgtemplate.errors import PgTemplateWarning, TemplateError
 
 
 @dataclass(frozen=True)
@@ -81,35 +82,45 @@ def ensure(order: Order, build: Build, server: Server, lock_directory: Path) -> 
 
 def _is_there(order: Order, server: Server) -> bool:
     found = server.find(order.name)
-    if found is None or not found.ours or found.connection_limit == INVALID:
+    if found is None or found.mark is None or not found.sealed or found.invalid:
         return False
-    return not order.rebuild or (found.mark is not None and found.mark.run == order.run)
+    return not order.rebuild or found.mark.run == order.run
 
 
 def _build(order: Order, build: Build, server: Server) -> None:
     scratch = _names.scratch(order.prefix, order.run)
+    server.drop(scratch)  # of a worker of this run that was killed while it built
     server.lease(scratch)
     try:
         server.create(scratch, Mark("scratch", order.run, order.fingerprint))
         build(scratch)
         server.publish(scratch, order.name, Mark("template", order.run, order.fingerprint))
     finally:
-        server.drop(scratch)  # half-built, or the older build of pytest --pg-rebuild
         server.release(scratch)
+        server.drop(scratch)  # half-built, or the older build of pytest --pg-rebuild
 
 
 @contextmanager
 def _file_lock(path: Path, timeout: float) -> Iterator[None]:
     """Queue the processes of this machine here, so that they hold no connection while they wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=timeout)
     try:
-        with FileLock(path, timeout=timeout):
-            yield
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout:
         raise TemplateError(
             f"waited {timeout:g} s for another process to build template {path.stem}",
             hint="raise pg_timeout, or look for a run that hangs",
         ) from None
+    except (OSError, NotImplementedError) as error:  # read-only, or a file system without locks
+        warnings.warn(
+            PgTemplateWarning(f"no file lock at {path} ({error}): the server's lock has to do"),
+            stacklevel=1,
+        )
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _add(digest: hashlib._Hash, part: bytes) -> None:

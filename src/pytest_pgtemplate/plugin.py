@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -45,11 +46,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """What is broken was reported once: every other test that needs it is skipped with a line."""
-    run = item.config.stash[RUN]
-    for fixture in run.broken:
-        if fixture in getattr(item, "fixturenames", ()):
-            run.skip(fixture)
+    item.config.stash[RUN].prepare(item)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -91,8 +88,9 @@ def pytest_configure_node(node: Any) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
+def pytest_testnodedown(node: Any, error: object) -> None:
     """xdist: a worker has ended, and tells what it did unless it crashed."""
+    node.config.stash[RUN].crashed |= error is not None
     told = getattr(node, "workeroutput", {}).get("pgtemplate")
     if told:
         node.config.stash[WORKERS].append(Stats(**told))
@@ -109,8 +107,11 @@ def pytest_terminal_summary(
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     run = config.stash.get(RUN, None)
-    if run is not None and not hasattr(config, "workerinput"):
-        run.failures.forget()
+    if run is None or hasattr(config, "workerinput"):
+        return
+    run.failures.forget()
+    if run.crashed:
+        _drop_what_crashed_workers_left(run.settings)
 
 
 def _set_environment(settings: _settings.Settings) -> None:
@@ -118,9 +119,24 @@ def _set_environment(settings: _settings.Settings) -> None:
     from pytest_pgtemplate import _embedded, _names, _urls
 
     try:
-        server = settings.urls[0] if settings.urls else _embedded.url_of(settings.bindir)
+        server = settings.url or _embedded.url_of(settings.bindir)
         name = _names.worker(settings.prefix, settings.run, settings.worker)
         url = str(_urls.render(_urls.parse(server).set(database=name)))
     except PgTemplateError as error:
         raise pytest.UsageError(str(error)) from None
     os.environ.update(dict.fromkeys(settings.env, url))
+
+
+def _drop_what_crashed_workers_left(settings: _settings.Settings) -> None:
+    from pytest_pgtemplate import _embedded, _sweep, _urls
+    from pytest_pgtemplate._server import Server
+
+    with suppress(PgTemplateError):  # the next run's sweep will do it
+        if not settings.urls:
+            hold = _embedded.acquire(settings.bindir, timeout=settings.timeout)
+        for url in settings.urls or (hold.url,):
+            server = Server(_urls.parse(url), timeout=settings.timeout)
+            _sweep.after_crash(server, settings.run)
+            server.close()
+        if not settings.urls:
+            hold.close()

@@ -103,7 +103,10 @@ class Resetter:
         watch = _Watch(self)
         try:
             bloated = await self._call.fetchval()
-        except asyncpg.PostgresError as error:  # what cannot be put back is cloned afresh
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+        ) as error:  # what cannot be put back is cloned afresh
             return Outcome(str(error), await watch.stop())
         if bloated:
             tables = ", ".join(bloated)
