@@ -56,6 +56,20 @@ def sweep(server: Server, prefix: str) -> list[str]:
     return [name for name in ended + _superseded(databases, prefix, now) if _drop(server, name)]
 
 
+def prune(server: Server, *, kept: bool, templates: bool) -> list[str]:
+    """Drop everything of ours that no process owns, whatever its age; return the names."""
+
+    def goes(database: Database) -> bool:
+        if database.leased:
+            return False
+        if database.mark is not None and database.mark.kind == "kept":
+            return kept
+        return templates or not _names.is_template(database.name)
+
+    names = [each.name for each in server.databases() if goes(each)]
+    return [name for name in names if _drop(server, name)]
+
+
 def after_crash(server: Server, run: str) -> None:
     """Drop what crashed workers of ``run`` left, as soon as the server has noticed their end."""
     deadline = time.monotonic() + PATIENCE

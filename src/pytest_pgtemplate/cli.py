@@ -1,0 +1,132 @@
+"""The ``pgtemplate`` command: look at what is on a server, and clear it up by hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_pgtemplate import _embedded, _sweep, _urls
+from pytest_pgtemplate._marks import Database
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._settings import ENV_URL
+from pytest_pgtemplate.errors import PgTemplateError
+
+TIMEOUT = 60.0  # seconds
+PER_WORKER = 2 + 5  # connections: ours, and a pool of the usual size
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        for line in arguments.command(arguments):
+            print(line)  # noqa: T201
+    except PgTemplateError as error:
+        print(f"pgtemplate: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("pgtemplate", description=__doc__)
+    parser.add_argument("--url", default=os.environ.get(ENV_URL), help="default: the embedded one")
+    parser.add_argument("--bindir", type=Path, help="PostgreSQL binaries of the embedded server")
+    commands = parser.add_subparsers(required=True)
+
+    command = commands.add_parser("list", help="databases that pytest-pgtemplate made")
+    command.set_defaults(command=_list)
+
+    command = commands.add_parser("prune", help="drop databases that no run owns any more")
+    command.add_argument("--kept", action="store_true", help="those that --pg-keep left, too")
+    command.add_argument("--templates", action="store_true", help="templates, too")
+    command.set_defaults(command=_prune)
+
+    command = commands.add_parser("doctor", help="what the server and this role can do")
+    command.set_defaults(command=_doctor)
+
+    command = commands.add_parser("server", help="the embedded server")
+    command.add_argument("action", choices=("status", "stop"))
+    command.set_defaults(command=_server)
+    return parser
+
+
+def _list(arguments: argparse.Namespace) -> Iterator[str]:
+    with _connected(arguments) as server:
+        for each in server.databases():
+            yield _describe(each)
+
+
+def _describe(database: Database) -> str:
+    mark = database.mark
+    if mark is None:
+        return f"{database.name}: unfinished"
+    state = "in use" if database.leased else f"last used {_ago(mark.used)}"
+    return f"{database.name}: {mark.kind} of run {mark.run} on {mark.host}, {state}"
+
+
+def _ago(moment: int) -> str:
+    minutes = max(0, int(time.time()) - moment) // 60
+    return f"{minutes} min ago" if minutes < 120 else f"{minutes // 60} h ago"
+
+
+def _prune(arguments: argparse.Namespace) -> Iterator[str]:
+    with _connected(arguments) as server:
+        for name in _sweep.prune(server, kept=arguments.kept, templates=arguments.templates):
+            yield f"dropped {name}"
+
+
+def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
+    with _connected(arguments) as server:
+        facts = server.facts
+        yield f"server: PostgreSQL {facts.version}, database {facts.maintenance} for locks"
+        yield f"role: {facts.role}, superuser: {'yes' if facts.superuser else 'no'}"
+        if not facts.superuser:
+            yield (
+                "  changes of the schema are noticed by comparing catalogs, which costs some ms a"
+                " test; a superuser may use event triggers"
+            )
+        fits = facts.max_connections // PER_WORKER
+        yield (
+            f"connections: {facts.max_connections}, enough for {fits} workers"
+            f" of {PER_WORKER} connections each"
+        )
+        if facts.fsync:
+            yield "fsync is on: clones are several times faster with fsync = off (tests only)"
+
+
+def _server(arguments: argparse.Namespace) -> Iterator[str]:
+    if arguments.action == "stop":
+        yield "stopped" if _embedded.stop(arguments.bindir) else "it was not running"
+        return
+    status = _embedded.status(arguments.bindir)
+    if status is None:
+        yield "there has never been one"
+        return
+    yield f"{'running, pid ' + str(status.pid) if status.running else 'not running'}"
+    yield f"in use: {'yes' if status.in_use else 'no'}"
+    yield f"PostgreSQL {status.version} from {status.source}"
+    yield f"url: {status.url}"
+    yield f"data: {status.data}"
+    yield f"log: {status.log}"
+
+
+@contextmanager
+def _connected(arguments: argparse.Namespace) -> Iterator[Server]:
+    hold = None if arguments.url else _embedded.acquire(arguments.bindir, timeout=TIMEOUT)
+    url = _urls.parse(hold.url if hold else arguments.url)
+    server = Server(url, timeout=TIMEOUT)
+    try:
+        yield server
+    finally:
+        server.close()
+        if hold:
+            hold.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
