@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 
+_OPTIONS = ("script_location", "version_locations", "path_separator", "version_path_separator")
+_SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
+
+
 @dataclass(frozen=True)
 class Alembic:
     """Alembic's ``upgrade``, run by env.py in a child process.
@@ -33,16 +38,20 @@ class Alembic:
         directories = self._directories()
         yield b"alembic"
         yield self.revision.encode()
-        yield self.config.read_bytes()
+        if self._ini:
+            yield self._ini.read_bytes()
+        if self._toml:
+            yield repr(_table(self._toml)).encode()
         for directory in directories:
             yield from _files_under(directory)
 
     def migrate(self, target: Target) -> None:
         job = {
-            "config": str(self.config),
+            "ini": str(self._ini) if self._ini else None,
+            "toml": str(self._toml) if self._toml else None,
             "revision": self.revision,
             "url": str(_urls.render(self._url(target.url))),
-            "dsn": str(_urls.dsn(target.url)),
+            "dsn": str(_urls.asyncpg_dsn(target.url)),
             "database": target.url.database,
         }
         ended = _process.run_job(
@@ -56,8 +65,9 @@ class Alembic:
 
     def _url(self, url: URL) -> URL:
         """The driver must suit env.py: what it is written for cannot be asked, but can be read."""
-        is_async = b"async" in (self._directories()[0] / "env.py").read_bytes()
-        if is_async:
+        # Not the driver's name alone: .replace("+asyncpg", "") makes a sync URL.
+        env = (self._directories()[0] / "env.py").read_bytes()
+        if re.search(rb"async(?!pg)", env):
             return _urls.async_url(url)
         try:
             return _urls.sync_url(url)
@@ -76,7 +86,8 @@ class Alembic:
         home = self._resolve(str(location))
         versions = options.get("version_locations") or []
         if isinstance(versions, str):
-            versions = [part for part in re.split(r"[\s,:]+", versions) if part]
+            separator = options.get("path_separator") or options.get("version_path_separator")
+            versions = _split(versions, separator)
         found = [self._resolve(part) for part in versions]
         if not (home / "env.py").is_file():
             raise ConfigurationError(
@@ -85,24 +96,40 @@ class Alembic:
             )
         return [home, *(path for path in found if not path.is_relative_to(home))]
 
+    # Alembic reads alembic.ini and pyproject.toml where there are both; the first one wins.
+
+    @property
+    def _ini(self) -> Path | None:
+        if self.config.suffix != ".toml":
+            return self.config
+        beside = self.config.with_name("alembic.ini")
+        return beside if beside.is_file() else None
+
+    @property
+    def _toml(self) -> Path | None:
+        beside = self.config.with_name("pyproject.toml")
+        if self.config.suffix == ".toml":
+            return self.config
+        return beside if beside.is_file() and _table(beside) else None
+
     def _options(self) -> Mapping[str, Any]:
         try:
-            if self.config.suffix == ".toml":
-                tool = tomllib.loads(self.config.read_text("utf-8")).get("tool", {})
-                table: Mapping[str, Any] = tool.get("alembic", {})
-                return table
-            parser = configparser.ConfigParser({"here": str(self.config.parent)})
-            parser.read_string(self.config.read_text("utf-8"))
-            return {
-                name: parser.get("alembic", name, fallback=None)
-                for name in ("script_location", "version_locations")
-            }
+            options = _table(self._toml) if self._toml else {}
+            if self._ini:
+                parser = configparser.ConfigParser({"here": str(self._ini.parent)})
+                parser.read_string(self._ini.read_text("utf-8"))
+                options |= {
+                    name: parser.get("alembic", name)
+                    for name in _OPTIONS
+                    if parser.has_option("alembic", name)
+                }
+            return options
         except OSError as error:
             raise ConfigurationError(
                 f"no Alembic configuration at {self.config}: {error.strerror}",
                 hint="set pg_alembic_ini, or override the pg_migrations fixture",
             ) from error
-        except (configparser.Error, tomllib.TOMLDecodeError) as error:
+        except (configparser.Error, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(
                 f"{self.config} cannot be read: {error}", hint="correct it, or set pg_alembic_ini"
             ) from error
@@ -111,10 +138,34 @@ class Alembic:
         location = location.replace("%(here)s", str(self.config.parent))
         package, colon, inside = location.partition(":")
         if colon and not Path(location).is_absolute():
-            spec = find_spec(package)
-            if spec is not None and spec.submodule_search_locations:
-                return Path(next(iter(spec.submodule_search_locations)), *inside.split(":"))
+            return self._package(package).joinpath(*inside.split(":"))
         return (self.config.parent / location).resolve()
+
+
+    def _package(self, name: str) -> Path:
+        try:
+            spec = find_spec(name)
+        except ImportError:
+            spec = None
+        if spec is not None and spec.submodule_search_locations:
+            return Path(next(iter(spec.submodule_search_locations)))
+        # prepend_sys_path, which Alembic heeds, mostly is the directory of its configuration.
+        return self.config.parent.joinpath(*name.split("."))
+
+
+def _table(pyproject: Path) -> dict[str, Any]:
+    tool = tomllib.loads(pyproject.read_text("utf-8")).get("tool", {})
+    table: dict[str, Any] = tool.get("alembic", {})
+    return table
+
+
+def _split(locations: str, separator: str | None) -> list[str]:
+    """As Alembic does; without a separator it has always been spaces and commas."""
+    if separator in _SEPARATORS:
+        parts = locations.split(_SEPARATORS[separator])
+    else:
+        parts = re.split(r"[\s,]+", locations)
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _files_under(directory: Path) -> Iterator[bytes]:

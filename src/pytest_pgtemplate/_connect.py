@@ -27,7 +27,7 @@ async def connect(url: URL, *, timeout: float, application: str) -> Connection:
     while True:
         try:
             return await asyncpg.connect(
-                str(_urls.dsn(url)),
+                str(_urls.asyncpg_dsn(url)),
                 timeout=min(ATTEMPT, timeout),
                 statement_cache_size=0,  # a re-cloned database knows none of the old statements
                 server_settings={

@@ -113,16 +113,15 @@ def _build(  # noqa: PLR0913, PLR0917
     scratch: str,
 ) -> None:
     """Migrate, seed and make resettable; the first worker to fail spares the others the same."""
-    from pytest_pgtemplate import _seed, _urls
-    from pytest_pgtemplate._migrations import Target
+    from pytest_pgtemplate import _migrations, _seed, _urls
     from pytest_pgtemplate._reset import install
 
     run.failures.raise_if_build_failed(template)
     url = server.url.set(database=scratch)
     env = dict.fromkeys(run.settings.env, str(_urls.render(url)))
-    target = Target(url, run.settings.timeout, env)
+    target = _migrations.Target(url, run.settings.timeout, env)
     try:
-        migrations.migrate(target)
+        _migrations.migrate(migrations, target)
         if seed is not None:
             _seed.run(seed, target)
     except MigrationError as error:

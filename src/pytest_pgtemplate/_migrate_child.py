@@ -32,8 +32,8 @@ def run(job: dict[str, Any]) -> None:
 def _config(job: dict[str, Any]) -> Config:
     from alembic.config import Config
 
-    name = job["config"]
-    config = Config(toml_file=name) if name.endswith(".toml") else Config(name)
+    toml = {"toml_file": job["toml"]} if job["toml"] else {}  # Alembic knows it since 1.16
+    config = Config(job["ini"], **toml)
     config.set_main_option("sqlalchemy.url", job["url"].replace("%", "%%"))
     return config
 
@@ -47,13 +47,24 @@ def _run_env(
     seen: list[MigrationContext] = []
 
     def steps(heads: Any, context: MigrationContext) -> Any:
-        # Called before the first revision runs: the last moment to keep another database whole.
-        _check_database(context, database)
         seen.append(context)
         return script._upgrade_revs(revision, heads)
 
-    with EnvironmentContext(config, script, fn=steps, destination_rev=revision):
-        script.run_env()
+    def configure(*arguments: Any, **options: Any) -> None:
+        EnvironmentContext.configure(environment, *arguments, **options)
+        # Before anything is written: the last moment to keep another database whole.
+        _check_database(environment.get_context(), database)
+
+    environment = EnvironmentContext(config, script, fn=steps, destination_rev=revision)
+    environment.configure = configure  # type: ignore[method-assign]
+    with environment:
+        try:
+            script.run_env()
+        except SystemExit as error:
+            raise MigrationError(
+                f"env.py ended its process: sys.exit({error.code!r})",
+                hint="let it migrate when context.is_offline_mode() is false",
+            ) from error
     return seen[-1] if seen else None
 
 
@@ -64,7 +75,10 @@ def _check_database(context: MigrationContext, wanted: str) -> None:
             "env.py ran in offline mode",
             hint="call context.configure(connection=...) when context.is_offline_mode() is false",
         )
+    in_transaction = connection.in_transaction()
     actual = connection.exec_driver_sql("SELECT current_database()").scalar()
+    if not in_transaction:
+        connection.rollback()  # env.py shall find it as it was
     if actual != wanted:
         raise MigrationError(
             f'env.py ignores the URL it is given: it was about to migrate database "{actual}"'

@@ -7,6 +7,8 @@ and how to bring an empty database to that schema.
 from __future__ import annotations
 
 import json
+import re
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +20,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _connect, _portal, _process, _urls
 from pytest_pgtemplate._child import TOLD
-from pytest_pgtemplate.errors import ConfigurationError, MigrationError
+from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,20 @@ def _execute(script: str, what: str, target: Target) -> None:
         ) from error
 
 
+def migrate(migrations: Migrations, target: Target) -> None:
+    """Let ``migrations`` migrate; whatever a class of the user's own raises is a MigrationError."""
+    try:
+        migrations.migrate(target)
+    except PgTemplateError:
+        raise
+    except Exception as error:
+        trace = "".join(traceback.format_exception(error))
+        raise MigrationError(
+            f"{type(migrations).__name__}.migrate failed:\n{_scrub(trace, target.url).rstrip()}",
+            hint="mend what the pg_migrations fixture returns, and run again",
+        ) from error
+
+
 def judge(ended: _process.Ended, what: str, target: Target) -> None:
     """Raise MigrationError unless the child that ran ``what`` ended well."""
     output = _scrub(ended.output, target.url).rstrip()
@@ -150,12 +166,21 @@ def judge(ended: _process.Ended, what: str, target: Target) -> None:
         return
     if ended.code is None:
         raise _too_long(what, target, output)
-    if ended.code == TOLD:
-        raise MigrationError(**json.loads(output.rpartition("\n")[2]))
+    if ended.code == TOLD and (told := _told(ended.output)):
+        raise MigrationError(**told)
     raise MigrationError(
         f"{what} failed (exit code {ended.code}):\n{output}",
         hint="mend the migration and run again; nothing half-built is left behind",
     )
+
+
+def _told(output: str) -> dict[str, str] | None:
+    """The error of ours that the child reported, unless its exit code was somebody else's."""
+    try:
+        told: Any = json.loads(output.rstrip().rpartition("\n")[2])
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) and told.keys() == {"message", "hint"} else None
 
 
 def _too_long(what: str, target: Target, output: str = "") -> MigrationError:
@@ -167,7 +192,14 @@ def _too_long(what: str, target: Target, output: str = "") -> MigrationError:
 
 
 def _scrub(text: str, url: URL) -> str:
+    """Hide the password as whatever it is written: plain, in a URL or config file, by ``repr``."""
     password = str(url.password or "")
-    for spelling in filter(None, {password, quote(password, safe=""), quote(password, safe=" +")}):
-        text = text.replace(spelling, "***")
+    urls = {quote(password, safe=safe) for safe in ("", "+", " +")}
+    others = {password, repr(password)[1:-1], json.dumps(password)[1:-1]}
+    spellings = urls | others | {spelling.replace("%", "%%") for spelling in urls}
+    for spelling in sorted(spellings - {""}, key=len, reverse=True):
+        # A password that is a word is not hidden within other words: it may be "postgres".
+        before = r"(?<!\w)" if spelling[0].isalnum() else ""
+        after = r"(?!\w)" if spelling[-1].isalnum() else ""
+        text = re.sub(before + re.escape(spelling) + after, "***", text)
     return text

@@ -64,6 +64,7 @@ class Run:
     worker: Worker | None = None  # while this process has a database
     pools: list[Closable] = field(default_factory=list)
     broken: dict[str, PgTemplateError] = field(default_factory=dict)  # by the fixture's name
+    raised: dict[BaseException, PgTemplateError] = field(default_factory=dict)  # what was reported
     lost: bool = False  # the database is in an unknown state, for the server failed in a reset
     crashed: bool = False  # in the controller: a worker of this run has
 
@@ -78,9 +79,22 @@ class Run:
 
     def report(self, error: PgTemplateError) -> NoReturn:
         """Fail the present test if the run has not seen this error yet, else skip it."""
-        if self.failures.is_first(error):
-            pytest.fail(str(error), pytrace=False)
-        self.skip(error)
+        if not self.failures.is_first(error):
+            self.skip(error)
+        failure = pytest.fail.Exception(str(error), pytrace=False)
+        self.raised[failure] = error
+        raise failure from None  # pytest would show what it comes from, too
+
+    @contextmanager
+    def not_again(self) -> Iterator[None]:
+        """Pytest raises the failure of a fixture again in every test that asks for the fixture."""
+        before = dict(self.raised)
+        try:
+            yield
+        except pytest.fail.Exception as failure:
+            if failure in before:
+                self.skip(before[failure])
+            raise
 
     def skip(self, error: PgTemplateError) -> NoReturn:
         first_line = error.message.partition("\n")[0]

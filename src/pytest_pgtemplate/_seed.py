@@ -35,7 +35,7 @@ def _where(seed: Seed) -> dict[str, str]:
     file = inspect.getsourcefile(seed) if inspect.isfunction(seed) else None
     if file is None or not all(part.isidentifier() for part in name.split(".")):
         raise ConfigurationError(
-            f"pg_seed gave {seed!r}, which another process cannot import",
+            f"pg_seed gave {name or type(seed).__name__}, which another process cannot import",
             hint="let it return a function that is defined at the top of a module or conftest.py",
         )
     return {"name": name, "home": seed.__module__, "file": file}

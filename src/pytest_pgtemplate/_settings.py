@@ -17,6 +17,7 @@ import pytest
 from pytest_pgtemplate import _names
 
 ENV_URL = "PGTEMPLATE_URL"
+LONGEST = 2_000_000.0  # seconds: PostgreSQL counts milliseconds in 31 bits
 RUN_INPUT = "pgtemplate_run"  # what the controller tells its workers
 
 KINDS = ("truncate", "rollback", "clone", "none")
@@ -241,7 +242,7 @@ def _timeout(config: pytest.Config) -> float:
         seconds = -1.0
     if not 0 < seconds < float("inf"):
         raise pytest.UsageError(f"pg_timeout: {value!r} is not a number of seconds above 0")
-    return seconds
+    return min(seconds, LONGEST)
 
 
 def _ini_directory(config: pytest.Config) -> Path:

@@ -65,13 +65,14 @@ def ensure(order: Order, build: Build, server: Server, lock_directory: Path) -> 
     """Return the template, building it if nobody has: once, however many ask at the same moment.
 
     ``build`` gets the name of an empty scratch database and migrates it.
-    Raises TemplateError when another process holds the lock for longer than ``server.timeout``
-    seconds, and whatever ``build`` raises.
+    Raises TemplateError when another process holds the lock for longer than twice
+    ``server.timeout`` seconds, and whatever ``build`` raises.
     """
     if _is_there(order, server):
         return Template(order.name, order.fingerprint, built=False)
     with (
-        _file_lock(lock_directory / f"{order.name}.lock", server.timeout),
+        # A builder may take ``timeout`` for the migrations alone: wait for its end, or its error.
+        _file_lock(lock_directory / f"{order.name}.lock", 2 * server.timeout),
         server.locked(order.name),
     ):
         if _is_there(order, server):

@@ -23,6 +23,14 @@ _LIBPQ = frozenset(
 )
 
 
+_ASYNCPG = frozenset(
+    """
+    application_name client_encoding host krbsrvname options passfile port service sslcert sslcrl
+    sslkey sslmode sslpassword sslrootcert target_session_attrs
+    """.split()  # noqa: SIM905 - readable
+)
+
+
 class SecretStr(str):
     """A URL string that works everywhere and shows no password in a traceback or log record."""
 
@@ -56,17 +64,24 @@ def driver_of(url: URL) -> str | None:
 
 
 def render(url: URL) -> str:
-    return SecretStr(url.render_as_string(hide_password=False))
+    text = url.render_as_string(hide_password=False)
+    return SecretStr(text.replace(" ", "%20"))  # libpq of 18 takes no other spelling
 
 
 def dsn(url: URL) -> str:
-    """Render a plain libpq URI, as psql, asyncpg and pg_dump read it."""
+    """Render a plain libpq URI, as psql, psycopg and pg_dump read it."""
     return render(for_driver(url, None))
+
+
+def asyncpg_dsn(url: URL) -> str:
+    """Render a URI for ``asyncpg.connect``, which sends parameters unknown to it to the server."""
+    url = for_driver(url, None)
+    return render(url.difference_update_query(url.query.keys() - _ASYNCPG))
 
 
 def for_driver(url: URL, driver: str | None) -> URL:
     """Translate ``url`` for another driver (None: libpq): each spells sockets and TLS its way."""
-    if driver == driver_of(url) and driver is not None:
+    if driver == driver_of(url) and driver not in {None, "pg8000"}:  # which knows no host=/path
         return url
     query = {key: value for key, value in url.query.items() if key in _LIBPQ}
     if "ssl" in url.query:

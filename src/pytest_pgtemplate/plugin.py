@@ -49,6 +49,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.config.stash[RUN].prepare(item)
 
 
+@pytest.hookimpl(wrapper=True, specname="pytest_runtest_setup")
+def pytest_runtest_setup_once(item: pytest.Item) -> Generator[None]:
+    with item.config.stash[RUN].not_again():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    with item.config.stash[RUN].not_again():
+        yield
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
     """Reset after every fixture of the test is finalized: also its user's own sessions."""

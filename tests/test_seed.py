@@ -1,0 +1,116 @@
+"""``pg_seed``: its rows are part of the template, put in once and put back after every test."""
+
+from __future__ import annotations
+
+import pytest
+
+from projects import ITEM, Project
+
+CONFTEST = """
+import os
+import pytest
+{seed}
+
+@pytest.fixture(scope="session")
+def pg_seed():
+    return {name}
+"""
+
+SYNC = """
+from sqlalchemy import create_engine, text
+
+def fill(url):
+    with open(os.environ["MIGRATION_LOG"], "a") as log:
+        log.write("seeded\\n")
+    engine = create_engine(url.replace("+asyncpg", "+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO item (name) VALUES ('seeded')"))
+    engine.dispose()
+"""
+
+ASYNC = """
+import asyncpg
+
+async def fill(url):
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    await connection.execute("INSERT INTO item (name) VALUES ('seeded')")
+    await connection.close()
+"""
+
+TESTS = """
+import pytest
+from sqlalchemy import text
+
+@pytest.mark.parametrize("n", range(4))
+def test_rows(n, pg_sync_session):
+    names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
+    assert names == ["reference", "seeded"]
+    pg_sync_session.execute(text("DELETE FROM item"))
+    pg_sync_session.commit()
+"""
+
+
+@pytest.fixture
+def seeded(project: Project) -> Project:
+    project.alembic()
+    project.revision("one", ITEM)
+    project.write("test_seed.py", TESTS)
+    return project
+
+
+def test_seeded_rows_are_put_in_once_and_come_back(seeded: Project) -> None:
+    seeded.write("conftest.py", CONFTEST.format(seed=SYNC, name="fill"))
+
+    for _ in range(2):
+        seeded.run_workers(workers=2).assert_outcomes(passed=4)
+
+    assert seeded.log.read_text() == "seeded\n"
+
+
+def test_a_seed_may_be_a_coroutine_function(seeded: Project) -> None:
+    seeded.write("conftest.py", CONFTEST.format(seed=ASYNC, name="fill"))
+
+    seeded.run().assert_outcomes(passed=4)
+
+
+def test_a_seed_may_come_from_a_package(seeded: Project) -> None:
+    seeded.write("shop/__init__.py", "")
+    seeded.write("shop/rows.py", "NAME = 'seeded'")
+    seeded.write(
+        "shop/seeds.py",
+        ASYNC.replace("'seeded'", "$1")
+        .replace('VALUES ($1)")', 'VALUES ($1)", NAME)')
+        .replace("import asyncpg", "import asyncpg\nfrom .rows import NAME"),
+    )
+    seeded.write("conftest.py", CONFTEST.format(seed="from shop.seeds import fill", name="fill"))
+
+    seeded.run().assert_outcomes(passed=4)
+
+
+def test_another_seed_is_another_template(seeded: Project) -> None:
+    seeded.write("conftest.py", CONFTEST.format(seed=ASYNC, name="fill"))
+    seeded.run_workers().assert_outcomes(passed=4)
+    seeded.write("conftest.py", CONFTEST.format(seed=ASYNC.replace("seeded", "other"), name="fill"))
+
+    seeded.run_workers().assert_outcomes(failed=4)
+
+
+@pytest.mark.parametrize(
+    ("seed", "name", "says"),
+    [
+        ("", "lambda url: None", "cannot import"),
+        ("def fill(url):\n    raise RuntimeError('no rows today')", "fill", "no rows today"),
+    ],
+    ids=["a lambda", "one that raises"],
+)
+def test_a_seed_that_does_not_work_is_reported_once(
+    seeded: Project, seed: str, name: str, says: str
+) -> None:
+    seeded.write("conftest.py", CONFTEST.format(seed=seed, name=name))
+
+    result = seeded.run_workers()
+
+    result.assert_outcomes(errors=1, skipped=3)
+    assert result.stdout.str().count("HINT:") == 1
+    assert says in result.stdout.str()
+    assert seeded.databases() == []
