@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pgtemplate._run import RUN, Run
-from pytest_pgtemplate.errors import MigrationError
+from pytest_pgtemplate.errors import ConfigurationError, MigrationError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -219,10 +219,26 @@ def _pg_nested_sync_pool(_pg_run: Run, pg_database: Database) -> Iterator[SyncPo
 
 
 @pytest.fixture
-def pg_engine(pg: Database, _pg_pool: AsyncPool) -> Iterator[AsyncEngine]:
+def pg_engine(
+    request: pytest.FixtureRequest, pg: Database, _pg_pool: AsyncPool
+) -> Iterator[AsyncEngine]:
     """An ``AsyncEngine`` on this worker's database. What the test leaves open is closed for it."""
+    _refuse_trio(request)
     yield _pg_pool.view()
     _pg_pool.close_open()
+
+
+def _refuse_trio(request: pytest.FixtureRequest) -> None:
+    if "anyio_backend" not in request.fixturenames:
+        return
+    backend = request.getfixturevalue("anyio_backend_name")
+    if backend != "asyncio":
+        error = ConfigurationError(
+            f"pg_engine needs asyncio, and anyio runs this test under {backend}",
+            hint='asyncpg and psycopg know no other: let a fixture anyio_backend return "asyncio",'
+            " or use pg_sync_session",
+        )
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ def run(job: dict[str, Any]) -> None:
 
     config = _config(job)
     script = ScriptDirectory.from_config(config)
-    seen = _run_env(config, script, job["revision"], job["database"])
     wanted = {revision.revision for revision in script.get_revisions(job["revision"]) if revision}
+    seen = _run_env(config, script, job["revision"], job["database"])
     held = asyncio.run(_held(job["dsn"], seen))
     if held != wanted:
         raise MigrationError(

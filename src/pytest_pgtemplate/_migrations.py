@@ -7,9 +7,10 @@ and how to bring an empty database to that schema.
 from __future__ import annotations
 
 import json
+import os
 import re
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from urllib.parse import quote
 
 from sqlalchemy import MetaData, create_mock_engine
 from sqlalchemy.engine import URL
+from sqlalchemy.schema import CreateSchema
 
 from pytest_pgtemplate import _connect, _portal, _process, _urls
 from pytest_pgtemplate._child import TOLD
@@ -58,15 +60,24 @@ class Metadata:
         _execute(self._sql(), "MetaData.create_all", target)
 
     def _sql(self) -> str:
-        schemas = {table.schema for table in self.metadata.tables.values() if table.schema}
-        statements = [f'CREATE SCHEMA IF NOT EXISTS "{schema}"' for schema in sorted(schemas)]
+        statements: list[str] = []
 
         def collect(ddl: Any, *_: Any, **__: Any) -> None:
             statements.append(str(ddl.compile(dialect=engine.dialect)))
 
-        engine: Any = create_mock_engine("postgresql://", collect)
+        # asyncpg runs it; the dialects of other drivers double every percent sign.
+        engine: Any = create_mock_engine("postgresql+asyncpg://", collect)
+        for schema in sorted(set(self._schemas())):
+            collect(CreateSchema(schema, if_not_exists=True))
         self.metadata.create_all(engine, checkfirst=False)
-        return ";\n".join(statements)
+        return "\n;\n".join(statements)  # a statement may end with a comment
+
+    def _schemas(self) -> Iterator[str]:
+        for table in self.metadata.tables.values():
+            types = (getattr(column.type, "item_type", column.type) for column in table.columns)
+            yield from filter(
+                None, (table.schema, *(getattr(each, "schema", None) for each in types))
+            )
 
 
 class SqlFiles:
@@ -91,7 +102,7 @@ class Command:
     """
 
     def __init__(
-        self, *argv: str, env: str, files: Sequence[Path], cwd: Path | None = None
+        self, *argv: str, env: str, files: Iterable[Path], cwd: Path | None = None
     ) -> None:
         self.argv = argv
         self.env = env
@@ -102,7 +113,7 @@ class Command:
         yield b"command"
         yield json.dumps(self.argv).encode()
         for path in self.files:
-            yield str(path).encode()
+            yield os.path.relpath(path, self.cwd).encode()  # the same in every checkout
             yield _read(path)
 
     def migrate(self, target: Target) -> None:

@@ -64,11 +64,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
     """Reset after every fixture of the test is finalized: also its user's own sessions."""
-    yield
     try:
-        item.config.stash[RUN].finish(item, nextitem)
-    except PgTemplateError as error:
-        pytest.fail(str(error), pytrace=False)
+        yield
+    finally:  # also when one of them fails
+        try:
+            item.config.stash[RUN].finish(item, nextitem)
+        except PgTemplateError as error:
+            pytest.fail(str(error), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)

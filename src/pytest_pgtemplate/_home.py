@@ -1,0 +1,200 @@
+"""Where connections live: in the event loop that opened them, or in sync code.
+
+What a test leaves open is closed there, from the top down: generators, sessions, transactions,
+connections. SQLAlchemy lets sync code stand for both; in a loop it runs in a greenlet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.util import await_only, greenlet_spawn
+
+KEEP = 5  # idle connections per home; with LIMIT the same as in SQLAlchemy's own pools
+LIMIT = 15  # connections per home: who wants one more waits
+PATIENCE = 30.0  # seconds that it waits
+ASK = 1.0  # seconds to close what a test left open, before it is cut off
+CLOSE_TIMEOUT = 10.0  # seconds for all that is to be done in a loop after a test
+ACTIVE = 1  # libpq's PQTRANS_ACTIVE: in the middle of a query
+
+# All that a session can keep besides a transaction, for the next test to find.
+FORGET = """
+    CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *;
+    SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES
+"""
+
+Loop = asyncio.AbstractEventLoop
+
+
+@dataclass(eq=False)
+class Home:
+    """The connections of one event loop, or of sync code (``loop`` is None)."""
+
+    loop: Loop | None
+    idle: list[ConnectionPoolEntry] = field(default_factory=list)
+    # Of the test that runs:
+    out: dict[ConnectionPoolEntry, PoolProxiedConnection] = field(default_factory=dict)
+    used: set[ConnectionPoolEntry] = field(default_factory=set)
+    sessions: WeakSet[Session] = field(default_factory=WeakSet)
+    connections: WeakSet[Connection] = field(default_factory=WeakSet)
+
+    def __post_init__(self) -> None:
+        semaphore: Any = threading.Semaphore if self.loop is None else asyncio.Semaphore
+        self._slots = semaphore(LIMIT)
+
+    def run(self, act: Callable[[], None]) -> None:
+        """Run ``act``, which does I/O over these connections, where they live."""
+        if self.loop is None:
+            act()
+        else:
+            _run_in(self.loop, greenlet_spawn(act))
+
+    def run_before_close(self, act: Callable[[], None]) -> None:
+        """Run ``act`` as the last thing before the loop closes, whoever closes it."""
+        assert self.loop is not None
+        loop, close = self.loop, self.loop.close
+
+        def close_after() -> None:
+            try:
+                if not loop.is_closed() and not loop.is_running():
+                    self.run(act)
+            finally:
+                close()
+
+        loop.close = close_after  # type: ignore[method-assign]
+
+    def wait_for_slot(self) -> bool:
+        """Take one of the LIMIT places; False when none got free in time."""
+        if self.loop is None:
+            return bool(self._slots.acquire(timeout=PATIENCE))
+        if not self._slots.locked():
+            return bool(await_only(self._slots.acquire()))
+        try:
+            return bool(await_only(asyncio.wait_for(self._slots.acquire(), PATIENCE)))
+        except TimeoutError:
+            return False
+
+    def free_slot(self) -> None:
+        self._slots.release()
+
+    def take_idle(self) -> ConnectionPoolEntry | None:
+        try:
+            return self.idle.pop()
+        except IndexError:
+            return None
+
+    def put_back(self, record: ConnectionPoolEntry) -> None:
+        if len(self.idle) < KEEP:
+            self.idle.append(record)
+        else:
+            record.close()
+
+    def close_idle(self) -> None:
+        while record := self.take_idle():
+            record.close()
+
+    def end_test(self) -> None:
+        """Close what a test left open; what it used is as good as new for the next."""
+        self._close_open(leaving=False)
+        for record in self.used:
+            if record.dbapi_connection is not None:
+                try:
+                    _forget(record.dbapi_connection)
+                except Exception as error:
+                    record.invalidate(error)
+        self.used.clear()
+
+    def close(self) -> None:
+        """Close all connections. What a test still has of them connects anew where it is used."""
+        self._close_open(leaving=True)
+        self.used.clear()
+        self.close_idle()
+
+    def _close_open(self, *, leaving: bool) -> None:
+        ask = partial(self._ask, leaving=leaving)
+        try:
+            if self.loop is None:
+                ask()
+            else:
+                await_only(asyncio.wait_for(greenlet_spawn(ask), ASK))
+        except TimeoutError:
+            for record in list(self.out):
+                record.invalidate()
+        self.out.clear()
+        self.sessions.clear()
+        self.connections.clear()
+
+    def _ask(self, *, leaving: bool) -> None:
+        if self.loop is not None:
+            await_only(_generators_closed())
+        for record in list(self.out):
+            _cancel(record.driver_connection)
+        for session in list(self.sessions):
+            with suppress(Exception):  # whatever it is in the middle of: its connection is next
+                session.close()
+        for connection in list(self.connections):
+            with suppress(Exception):
+                if transaction := connection.get_transaction():
+                    transaction.rollback()
+                if leaving:
+                    connection.invalidate()
+        for proxy in list(self.out.values()):
+            proxy.close()
+
+
+async def _generators_closed() -> None:
+    """Let those end that the test dropped: ``async for session in get_session(): .. break``."""
+    closing = [
+        task
+        for task in asyncio.all_tasks()
+        if type(task.get_coro()).__name__ == "async_generator_athrow"
+    ]
+    if closing:
+        await asyncio.wait(closing)
+
+
+def _cancel(driver: Any) -> None:
+    """Stop a query that a task or thread of the test still runs: psycopg would wait for its end."""
+    info = getattr(driver, "info", None)
+    if info is not None and info.transaction_status == ACTIVE:
+        driver.cancel()
+
+
+def _forget(connection: Any) -> None:
+    if hasattr(connection, "run_async"):
+        connection.run_async(lambda driver: driver.execute(FORGET))
+    else:
+        cursor = connection.cursor()
+        cursor.execute(FORGET)
+        cursor.close()
+    connection.commit()
+
+
+def _run_in(loop: Loop, act: Coroutine[Any, Any, None]) -> None:
+    bounded = asyncio.wait_for(act, CLOSE_TIMEOUT)
+    if loop.is_running():
+        asyncio.run_coroutine_threadsafe(bounded, loop).result(CLOSE_TIMEOUT)
+    elif not _in_a_loop():
+        loop.run_until_complete(bounded)
+    else:  # a thread runs one loop at a time
+        with ThreadPoolExecutor(1) as other:
+            other.submit(loop.run_until_complete, bounded).result()
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,562 @@
+"""Chaos: runs that start at any moment, and processes that are killed at any moment.
+
+    python tests/chaos.py --kills 200 --seed 7
+
+A round starts two or three runs of ``pytest -n 2`` at random offsets and kills random processes of
+theirs with SIGKILL. When what is left has ended, one clean run has to be green, no process of the
+runs may live, and the server may hold nothing but templates. Rounds take turns:
+
+    A   the embedded server, in a cache of its own; its keeper, postmaster and backends die too
+    B   two hosts (each its own HOME, TMPDIR and cache) share one server over TCP; half of these
+        rounds end backends as well, by pg_terminate_backend
+
+Each round has a new fingerprint, so that it begins with a build. A double migration: two migrations
+of one fingerprint that finished on one server, although neither a process of the first's run nor
+anything of the server was killed. In a round that leaves the server alone, a run none of whose
+processes was killed is a bystander and has to be green.
+
+Only for Linux: processes are found in /proc, by a token in their environment.
+"""
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+from projects import INI, PLAIN, SYNC_ENV, execute, query
+from pytest_pgtemplate import _embedded, _embedded_keeper, _sweep, _urls
+from pytest_pgtemplate._server import Server
+from servers import private_server, tcp
+
+WORKERS = 2
+TESTS = 10
+HANGS = 90.0  # seconds, after the last kill, in which every run has to end
+LINGERS = 40.0  # seconds in which what the dead left behind has to end: execnet takes 15
+TOKEN = "PGTEMPLATE_CHAOS"
+RUN = "PGTEMPLATE_CHAOS_RUN"
+
+PYTEST_INI = """[pytest]
+pg_name = chaos
+pg_timeout = 30
+pg_fingerprint_files = round.txt
+"""
+# Two revisions, each long enough to be hit. The last line tells which process asked for it.
+REVISION_ONE = """
+import time
+from alembic import op
+revision, down_revision = "one", None
+
+def upgrade():
+    op.execute("CREATE TABLE item (id int GENERATED ALWAYS AS IDENTITY, name text NOT NULL)")
+    op.execute("INSERT INTO item (name) VALUES ('reference')")
+    op.execute("SELECT pg_sleep(0.2)")
+"""
+REVISION_TWO = """
+import os, time
+from alembic import op
+revision, down_revision = "two", "one"
+began = time.monotonic()
+
+def upgrade():
+    op.execute("SELECT pg_sleep(0.2)")
+    run, builder = os.environ["PGTEMPLATE_CHAOS_RUN"], os.getppid()
+    with open(os.environ["MIGRATION_LOG"], "a") as log:
+        log.write(f"{run} {builder} {began} {time.monotonic()}\\n")
+"""
+TESTS_PY = f"""
+import os
+import pytest
+from sqlalchemy import text
+
+ME = f"{{os.environ['PGTEMPLATE_CHAOS_RUN']}} {{os.environ.get('PYTEST_XDIST_WORKER')}}"
+
+@pytest.mark.parametrize("n", range({TESTS}))
+def test_alone(n, pg_sync_session):
+    names = pg_sync_session.scalars(text("SELECT name FROM item")).all()
+    assert names == ["reference"]
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES (:me)"), {{"me": ME}})
+    pg_sync_session.commit()
+    pg_sync_session.execute(text("SELECT pg_sleep(0.05)"))
+    names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
+    assert names == ["reference", ME]
+"""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process that we, or something that we started, have started."""
+
+    pid: int
+    kind: str
+    run: str  # the run it belongs to; none for the server
+    parent: int
+
+    def kill(self) -> bool:
+        """End it, and nothing that has got its number meanwhile."""
+        with suppress(ProcessLookupError):
+            handle = os.pidfd_open(self.pid)
+            try:
+                if self in list(processes()):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                    return True
+            finally:
+                os.close(handle)
+        return False
+
+
+@dataclass(frozen=True)
+class Kill:
+    kind: str
+    run: str
+    moment: float
+
+
+@dataclass
+class Run:
+    """One ``pytest -n 2``."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    output: Path
+
+
+@dataclass
+class Figures:
+    """What the final table shows: everything but kills and rounds has to be zero."""
+
+    rounds: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
+    runs: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+
+
+FAULTS = (
+    "red follow-up runs",
+    "red bystanders",
+    "hanging runs",
+    "databases left",
+    "processes left",
+    "double migrations",
+)
+TOLD = {
+    "controller": 3,
+    "worker": 5,
+    "migrating child": 4,
+    "backend": 3,
+    "keeper": 2,
+    "postmaster": 2,
+}  # how often each kind is chosen
+SERVER_KINDS = ("backend", "keeper", "postmaster")
+
+
+def processes() -> Iterator[Process]:
+    """Every process that bears our token, and those of the embedded server."""
+    token = f"{TOKEN}={os.environ[TOKEN]}".encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with suppress(OSError, ValueError):
+            environment = (entry / "environ").read_bytes().split(b"\0")
+            if token in environment:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state != "Z":
+                    yield Process(int(entry.name), _kind(words), _run(environment), int(parent))
+    yield from _server_processes()
+
+
+def _kind(words: list[bytes]) -> str:
+    line = b" ".join(words)
+    for part, kind in (
+        (b"_embedded_keeper", "keeper"),
+        (b"_child.py", "migrating child"),
+        (b"sys.stdin.readline", "worker"),
+        (b"pytest", "controller"),
+    ):
+        if part in line:
+            return kind
+    return "other"
+
+
+def _run(environment: list[bytes]) -> str:
+    prefix = f"{RUN}=".encode()
+    return next(
+        (each[len(prefix) :].decode() for each in environment if each.startswith(prefix)), ""
+    )
+
+
+def _server_processes() -> Iterator[Process]:
+    """The embedded server of our own cache: it keeps no environment, but its data tells its pid."""
+    for data in Path(os.environ["XDG_CACHE_HOME"]).glob("pytest-pgtemplate/pg*/data"):
+        with suppress(OSError, ValueError):
+            pid, _ = _embedded_keeper.postmaster(data)
+            if not pid or os.fsencode(data) not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                continue
+            yield Process(pid, "postmaster", "", 1)
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            for child in map(int, children):
+                if b"[local]" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    yield Process(child, "backend", "", pid)
+
+
+class Mode:
+    """A server, and the environments that runs have on it."""
+
+    name = ""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+
+    def environments(self) -> list[dict[str, str]]:
+        raise NotImplementedError
+
+    def server(self, stack: ExitStack) -> Server:
+        raise NotImplementedError
+
+    def weights(self) -> dict[str, int]:
+        return TOLD
+
+    def kill(self, kind: str) -> Process | None:
+        """Kill one process of this kind, if there is any."""
+        found = [process for process in processes() if process.kind == kind]
+        random.shuffle(found)
+        return next((process for process in found if process.kill()), None)
+
+    def is_quiet(self) -> bool:
+        """Whether nothing of the runs lives on this server."""
+        return not any(process.kind != "other" for process in processes())
+
+
+class Embedded(Mode):
+    name = "A"
+
+    def environments(self) -> list[dict[str, str]]:
+        return [{}]
+
+    def server(self, stack: ExitStack) -> Server:
+        hold = _embedded.acquire(None, timeout=30)
+        stack.callback(hold.close)
+        server = Server(_urls.parse(hold.url), timeout=30)
+        stack.callback(server.close)
+        return server
+
+
+class TwoHosts(Mode):
+    name = "B"
+
+    def __init__(self, project: Path, work: Path, url: URL) -> None:
+        super().__init__(project)
+        self._hosts = [work / "host1", work / "host2"]
+        self._url = url
+        self.terminates = False
+        for host in self._hosts:
+            for directory in ("home", "tmp", "cache"):
+                (host / directory).mkdir(parents=True)
+
+    def environments(self) -> list[dict[str, str]]:
+        return [
+            {
+                "HOME": str(host / "home"),
+                "TMPDIR": str(host / "tmp"),
+                "XDG_CACHE_HOME": str(host / "cache"),
+                "PGTEMPLATE_URL": str(_urls.render(self._url)),
+            }
+            for host in self._hosts
+        ]
+
+    def server(self, stack: ExitStack) -> Server:
+        server = Server(self._url, timeout=30)
+        stack.callback(server.close)
+        return server
+
+    def weights(self) -> dict[str, int]:
+        kinds = ["controller", "worker", "migrating child"]
+        return {kind: TOLD[kind] for kind in kinds + ["backend"] * self.terminates}
+
+    def kill(self, kind: str) -> Process | None:
+        if kind != "backend":
+            return super().kill(kind)
+        pids = [row["pid"] for row in query(self._url, BACKENDS)]
+        pid = random.choice(pids) if pids else None
+        if pid and query(self._url, "SELECT pg_terminate_backend($1) AS done", pid)[0]["done"]:
+            return Process(pid, kind, "", 0)
+        return None
+
+    def is_quiet(self) -> bool:
+        return super().is_quiet() and not query(self._url, BACKENDS)
+
+
+BACKENDS = """
+SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
+class Chaos:
+    def __init__(self, work: Path, dice: random.Random) -> None:
+        self.work = work
+        self.dice = dice
+        self.figures = Figures()
+        self.project = work / "project"
+        _write_project(self.project)
+
+    def round(self, mode: Mode, most: int) -> None:
+        """One round, with at most ``most`` kills."""
+        self.figures.rounds += 1
+        number = self.figures.rounds
+        (self.project / "round.txt").write_text(f"{self.work} {number}")
+        log = self.work / f"migrations{number}.log"
+        faults: Counter[str] = Counter()
+
+        runs, kills = self._storm(mode, min(most, self.dice.randint(3, 7)), log)
+        faults["hanging runs"] = self._wait(runs)
+        self._settle(mode, ("keeper", "postmaster", "backend"))
+        spared = not any(kill.kind in SERVER_KINDS for kill in kills)
+        hit = {kill.run for kill in kills}
+        for run in runs if spared else ():
+            if run.name not in hit and run.process.returncode != 0:
+                faults["red bystanders"] += 1
+                self._show(run)
+        follow_up = self._start(mode, "clean", log, mode.environments()[0])
+        faults["hanging runs"] += self._wait([follow_up])
+        said = follow_up.output.read_text(errors="replace")
+        if follow_up.process.returncode != 0 or f"{TESTS} passed" not in said:
+            faults["red follow-up runs"] += 1
+            self._show(follow_up)
+        left = self._settle(mode, ())
+        faults["processes left"] = len(left)
+        databases = self._databases_left(mode)
+        faults["databases left"] = len(databases)
+        finished = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        faults["double migrations"] = _doubles(finished, kills)
+
+        self.figures.runs += len(runs) + 1
+        self.figures.kills.update(kill.kind for kill in kills)
+        self.figures.faults.update(faults)
+        codes = ",".join(str(run.process.returncode) for run in runs)
+        done = ", ".join(
+            f"{count} {kind}" for kind, count in Counter(k.kind for k in kills).items()
+        )
+        bad = ", ".join(f"{count} {fault}" for fault, count in faults.items() if count)
+        print(
+            f"round {number} {mode.name}: runs ended {codes}; killed {done or 'nothing'};"
+            f" migrated {len(finished)}x; {'FAULT: ' + bad if bad else 'ok'}",
+            flush=True,
+        )
+        for what in (*left, *databases, *(finished if faults["double migrations"] else ())):
+            print(f"    {what}", flush=True)
+        if faults["double migrations"]:
+            print(f"    {kills}", flush=True)
+
+    def _storm(self, mode: Mode, kills: int, log: Path) -> tuple[list[Run], list[Kill]]:
+        """Start runs and kill processes, both at random moments."""
+        began = time.monotonic()
+        plan: list[tuple[float, str]] = [(0.0, "start")]
+        plan += [(self.dice.uniform(0, 2.5), "start") for _ in range(self.dice.randint(1, 2))]
+        plan += [(self.dice.uniform(0.4, 6.0), "kill") for _ in range(kills)]
+        runs: list[Run] = []
+        done: list[Kill] = []
+        for moment, what in sorted(plan):
+            time.sleep(max(0.0, began + moment - time.monotonic()))
+            if what == "start" or all(run.process.poll() is not None for run in runs):
+                environment = self.dice.choice(mode.environments())
+                runs.append(self._start(mode, f"run{len(runs)}", log, environment))
+            if what == "kill":
+                done += self._kill(mode)
+        return runs, done
+
+    def _kill(self, mode: Mode) -> list[Kill]:
+        """Choose a kind, wait for one of that kind, and take another kind if none comes."""
+        weights = mode.weights()
+        kind = self.dice.choices([*weights], [*weights.values()])[0]
+        killed: Process | None = None
+
+        def kill() -> bool:
+            nonlocal killed
+            killed = mode.kill(kind)
+            return killed is not None
+
+        if not wait_until(kill, 1.5):
+            killed = next(filter(None, map(mode.kill, weights)), None)
+        return [Kill(killed.kind, killed.run, time.monotonic())] if killed else []
+
+    def _start(self, mode: Mode, name: str, log: Path, environment: dict[str, str]) -> Run:
+        output = self.work / f"round{self.figures.rounds}-{name}.txt"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-X", "faulthandler", "-m", "pytest", *PLAIN, "-n", str(WORKERS)],
+                cwd=mode.project,
+                env={**os.environ, **environment, RUN: name, "MIGRATION_LOG": str(log)},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return Run(name, process, output)
+
+    def _wait(self, runs: list[Run]) -> int:
+        """Wait for runs to end; return how many had to be ended."""
+        deadline = time.monotonic() + HANGS
+        hanging = 0
+        for run in runs:
+            try:
+                run.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                hanging += 1
+                for process in processes():
+                    if process.run == run.name and process.kind in {"controller", "worker"}:
+                        os.kill(process.pid, signal.SIGABRT)  # faulthandler tells where it is
+                with suppress(subprocess.TimeoutExpired):
+                    run.process.wait(5)
+                run.process.kill()
+                run.process.wait()
+                self._show(run)
+        return hanging
+
+    def _settle(self, mode: Mode, stays: tuple[str, ...]) -> list[Process]:
+        """Wait until only processes of the kinds in ``stays`` are left; kill and return others."""
+
+        def left() -> list[Process]:
+            return [process for process in processes() if process.kind not in stays]
+
+        wait_until(lambda: not left() and (bool(stays) or mode.is_quiet()), LINGERS)
+        found = left()
+        for process in found:
+            process.kill()
+        return found
+
+    def _databases_left(self, mode: Mode) -> list[str]:
+        with ExitStack() as stack:
+            server = mode.server(stack)
+            ours = {base.name: base for base in server.databases()}
+            rows = query(
+                server.url, "SELECT datname FROM pg_database WHERE NOT datname = ANY($1)", OWN
+            )
+            left = [
+                str(ours.get(name, name))
+                for name in sorted(row["datname"] for row in rows)
+                if name not in ours or not ours[name].sealed or ours[name].leased
+            ]
+            _sweep.prune(server, kept=True, templates=True)
+        self._settle(mode, ())
+        return left
+
+    def _show(self, run: Run) -> None:
+        print(f"--- {run.output.name}, exit code {run.process.returncode}", flush=True)
+        print(run.output.read_text(errors="replace"), flush=True)
+
+
+OWN = ["postgres", "template0", "template1"]
+
+
+def _doubles(finished: list[list[str]], kills: list[Kill]) -> int:
+    """How many migrations finished that nothing excuses; see the top of this file."""
+    doubles = 0
+    for (run, _, began, _), (_, _, _, ended) in pairwise(finished):
+        excused = any(
+            kill.run == run or (kill.kind in SERVER_KINDS and float(began) - 1 < kill.moment)
+            for kill in kills
+            if kill.moment < float(ended)
+        )
+        doubles += not excused
+    return doubles
+
+
+def _write_project(project: Path) -> None:
+    versions = project / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    (project / "pytest.ini").write_text(PYTEST_INI)
+    (project / "alembic.ini").write_text(INI)
+    (project / "migrations" / "env.py").write_text(SYNC_ENV)
+    (versions / "one.py").write_text(REVISION_ONE)
+    (versions / "two.py").write_text(REVISION_TWO)
+    (project / "test_chaos.py").write_text(TESTS_PY)
+
+
+def wait_until(done: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _own_environment(work: Path) -> None:
+    """What the embedded server of mode A, and everything else that we start, will see."""
+    for name in [name for name in os.environ if name.startswith(("PYTEST", "PGTEMPLATE", "PG"))]:
+        del os.environ[name]
+    for name, directory in (("HOME", "home"), ("XDG_CACHE_HOME", "cache"), ("TMPDIR", "tmp")):
+        (work / directory).mkdir()
+        os.environ[name] = str(work / directory)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no round after")
+    parser.add_argument("--modes", default="AB")
+    arguments = parser.parse_args()
+    random.seed(arguments.seed)
+    began = time.monotonic()
+    work = Path(tempfile.mkdtemp(prefix="pgchaos", dir="/tmp"))
+    work.chmod(0o755)
+    _own_environment(work)
+    chaos = Chaos(work, random.Random(arguments.seed))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        modes = _modes(arguments.modes, chaos.project, work, stack)
+        os.environ[TOKEN] = secrets.token_hex(8)  # not for the server of mode B
+        while (
+            chaos.figures.kills.total() < arguments.kills
+            and time.monotonic() - began < arguments.seconds
+        ):
+            mode = modes[chaos.figures.rounds % len(modes)]
+            if isinstance(mode, TwoHosts):
+                mode.terminates = chaos.figures.rounds % 4 == 3
+            chaos.round(mode, arguments.kills - chaos.figures.kills.total())
+    return _tell(chaos.figures, arguments.seed, time.monotonic() - began)
+
+
+def _modes(wanted: str, project: Path, work: Path, stack: ExitStack) -> list[Mode]:
+    modes: list[Mode] = []
+    if "A" in wanted:
+        modes.append(Embedded(project))
+    if "B" in wanted:
+        url = stack.enter_context(private_server(max_connections=100))
+        execute(url, "CREATE ROLE chaos SUPERUSER LOGIN PASSWORD 'chaos'")
+        modes.append(TwoHosts(project, work, tcp(url, username="chaos", password="chaos")))
+    return modes
+
+
+def _tell(figures: Figures, seed: int, seconds: float) -> int:
+    print(f"\nseed {seed}: {figures.rounds} rounds, {figures.runs} runs, {seconds:.0f} s")
+    print(f"{figures.kills.total()} kills:")
+    for kind in TOLD:
+        print(f"  {kind:20} {figures.kills[kind]:4}")
+    for fault in FAULTS:
+        print(f"{fault:22} {figures.faults[fault]:4}")
+    return 1 if figures.faults.total() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

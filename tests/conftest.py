@@ -1,0 +1,24 @@
+"""What all tests of this project share: child pytest runs, and a PostgreSQL server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_pgtemplate import _embedded
+
+pytest_plugins = ["pytester", "projects", "servers"]
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """The server that PGTEMPLATE_URL names, else the embedded one, held for the whole session."""
+    given = os.environ.get("PGTEMPLATE_URL")
+    if given is not None:
+        yield given
+        return
+    hold = _embedded.acquire(None, timeout=60)
+    yield hold.url
+    hold.close()

@@ -1,0 +1,284 @@
+"""Small projects for child pytest runs: an Alembic environment with revisions given as text, tests.
+
+A pytest plugin, for the fixtures at the end. Nothing here is a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent, indent
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import URL
+
+from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate._server import Server
+
+# Without plugins that take time to load and have no part in what these projects show.
+PLAIN = [f"-pno:{name}" for name in ("cacheprovider", "asyncio", "anyio", "hypothesispytest")]
+
+INI = """
+[alembic]
+script_location = %(here)s/migrations
+path_separator = os
+sqlalchemy.url = driver://nobody@nowhere/nothing
+"""
+
+SYNC_ENV = """
+from alembic import context
+from sqlalchemy import engine_from_config, pool
+
+config = context.config
+engine = engine_from_config(
+    config.get_section(config.config_ini_section, {}), poolclass=pool.NullPool
+)
+with engine.connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+ASYNC_ENV = """
+import asyncio
+from alembic import context
+from sqlalchemy import pool
+from sqlalchemy.ext.asyncio import async_engine_from_config
+
+config = context.config
+
+def migrate(connection):
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+
+async def main():
+    engine = async_engine_from_config(
+        config.get_section(config.config_ini_section, {}), poolclass=pool.NullPool
+    )
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
+
+asyncio.run(main())
+"""
+
+REVISION = """
+import os
+import sqlalchemy as sa
+from alembic import op
+
+revision = {name!r}
+down_revision = {down!r}
+branch_labels = {labels!r}
+depends_on = {needs!r}
+
+def upgrade():
+{body}
+"""
+
+ITEM = """
+op.create_table(
+    "item",
+    sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+)
+op.execute("INSERT INTO item (name) VALUES ('reference')")
+"""
+
+# Every call of the migration is one line in a file: how often it ran is not a matter of belief.
+COUNTED = """
+with open(os.environ["MIGRATION_LOG"], "a") as log:
+    log.write("migrated\\n")
+"""
+
+# Three tests that need the database, each of which would notice rows of another, and one that
+# does not.
+TESTS = """
+import pytest
+from sqlalchemy import text
+
+@pytest.mark.parametrize("n", range(3))
+def test_database(n, pg_sync_session):
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+    pg_sync_session.commit()
+    names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
+    assert names == ["reference", "mine"]
+
+def test_plain():
+    pass
+"""
+
+
+@dataclass
+class Project:
+    """A directory with a pytest.ini, tests and usually an Alembic environment, and how to run it.
+
+    All its databases start with ``prefix``; whatever is left of them is dropped after the test.
+    """
+
+    root: Path
+    pytester: pytest.Pytester
+    server: Server
+    prefix: str
+    log: Path
+    _head: str | None = field(default=None)
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(dedent(text).lstrip("\n"), encoding="utf-8")
+        return file
+
+    def ini(self, **options: object) -> Path:
+        """Write pytest.ini; the databases' prefix is always in it."""
+        lines = [f"{name} = {value}" for name, value in {"pg_name": self.prefix, **options}.items()]
+        return self.write("pytest.ini", "\n".join(["[pytest]", *lines, ""]))
+
+    def alembic(self, env: str = SYNC_ENV, ini: str = INI) -> None:
+        """An Alembic environment without revisions."""
+        self.write("alembic.ini", ini)
+        self.write("migrations/env.py", env)
+
+    def revision(
+        self,
+        name: str,
+        body: str = "pass",
+        *,
+        down: str | None = "",
+        labels: tuple[str, ...] | None = None,
+        needs: str | None = None,
+        folder: str = "migrations/versions",
+    ) -> Path:
+        """Write a revision; without ``down`` it follows the one that was written before it."""
+        down = self._head if down == "" else down
+        self._head = name
+        text = REVISION.format(
+            name=name,
+            down=down,
+            labels=labels,
+            needs=needs,
+            body=indent(dedent(body).strip("\n"), "    "),
+        )
+        return self.write(f"{folder}/{name}.py", text)
+
+    def run(self, *arguments: str) -> pytest.RunResult:
+        """Run pytest in this process: the way for options and output."""
+        return self.pytester.runpytest_inprocess(*PLAIN, *arguments)
+
+    def run_workers(self, *arguments: str, workers: int = 2) -> pytest.RunResult:
+        """Run pytest with xdist, in a process of its own."""
+        return self.pytester.runpytest_subprocess(*PLAIN, "-n", str(workers), *arguments)
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of such a run, for whoever starts it himself."""
+        return [sys.executable, "-m", "pytest", *PLAIN, *arguments]
+
+    def databases(self) -> list[str]:
+        """Every database on the server whose name is ours, marked or not."""
+        rows = query(
+            self.server.url,
+            "SELECT datname FROM pg_database WHERE starts_with(datname, $1) ORDER BY datname",
+            f"{self.prefix}_",
+        )
+        return [row["datname"] for row in rows]
+
+    def migrations(self) -> int:
+        """How often a COUNTED migration has run."""
+        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
+
+    def clean(self) -> None:
+        for name in self.databases():
+            self.server.drop(name)
+
+
+def query(url: URL, sql: str, *arguments: object, database: str | None = None) -> list[Any]:
+    """Run one statement over a connection of its own."""
+
+    async def run() -> list[Any]:
+        connection = await connect(url, database)
+        try:
+            rows: list[Any] = await connection.fetch(sql, *arguments)
+            return rows
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def execute(url: URL, *scripts: str, database: str | None = None) -> None:
+    """Run each script over one connection; CREATE DATABASE must be alone in its script."""
+
+    async def run() -> None:
+        connection = await connect(url, database)
+        try:
+            for script in scripts:
+                await connection.execute(script)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
+
+
+async def connect(url: URL, database: str | None = None) -> Any:
+    if database is not None:
+        url = url.set(database=database)
+    return await asyncpg.connect(str(_urls.dsn(url)))
+
+
+def unique(word: str) -> str:
+    """A name that no other run on this server has."""
+    return f"{word}_{uuid.uuid4().hex[:8]}"
+
+
+def make_project(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, server: Server, url: URL
+) -> Iterator[Project]:
+    """A project on ``url``; ``server`` may see and drop what it makes there."""
+    # A cache of its own: locks, and what was reported. Not the embedded server, which is given.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path / ".cache"))
+    monkeypatch.setenv("PGTEMPLATE_URL", str(_urls.render(url)))
+    log = pytester.path / "migrations.log"
+    monkeypatch.setenv("MIGRATION_LOG", str(log))
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+        monkeypatch.delenv(name)
+    project = Project(pytester.path, pytester, server, unique("t"), log)
+    project.ini()
+    yield project
+    project.clean()
+
+
+@pytest.fixture(scope="session")
+def server(server_url: str) -> Iterator[Server]:
+    """The server of the session, to look at from outside of a child run."""
+    server = Server(_urls.parse(server_url), timeout=60)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def prefix(server: Server) -> Iterator[str]:
+    """A prefix of this test's own; what it leaves behind under it is removed, ours or not."""
+    name = unique("t")
+    yield name
+    for row in query(server.url, "SELECT datname, datistemplate FROM pg_database"):
+        if row["datname"].startswith(f"{name}_"):
+            quoted = _names.quote(row["datname"])
+            if row["datistemplate"]:
+                execute(server.url, f"ALTER DATABASE {quoted} IS_TEMPLATE false")
+            execute(server.url, f"DROP DATABASE {quoted} WITH (FORCE)")
+
+
+@pytest.fixture
+def project(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> Iterator[Project]:
+    """An empty project on the session's server."""
+    yield from make_project(pytester, monkeypatch, server, server.url)

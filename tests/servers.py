@@ -1,0 +1,146 @@
+"""A private PostgreSQL server for what no other server may be used for: it asks for passwords over
+TCP, and it has few connections.
+
+A pytest plugin, for the fixture at the end. Nothing here is a test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import URL
+
+from projects import query
+from pytest_pgtemplate import _binaries, _embedded_cluster
+from pytest_pgtemplate.errors import EmbeddedServerError
+
+CONNECTIONS = 30
+# Whoever comes through the socket is trusted; over TCP a password is asked for.
+HBA = """
+local all all trust
+host all all 127.0.0.1/32 scram-sha-256
+"""
+STARTING = 30.0  # seconds
+
+
+class PrivateServer:
+    """A server that its user starts and stops. ``url`` is through the socket, as superuser."""
+
+    def __init__(self, home: Path, **options: object) -> None:
+        self._home = home
+        self._data = home / "data"
+        binaries = _binaries.find_binaries(None)
+        user = _embedded_cluster._server_user(os.geteuid())
+        self._how: dict[str, Any] = {"stdout": subprocess.DEVNULL, "cwd": home}
+        self._how["stderr"] = subprocess.STDOUT
+        self._programs = binaries.bindir
+        if user is not None:
+            os.chown(home, user.pw_uid, user.pw_gid)
+            home.chmod(0o755)
+            self._how |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            self._programs = _binaries.within_reach(binaries, user, home / "programs")
+        initdb = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        command: list[Any] = [self._programs / "initdb", *initdb, "-D", self._data]
+        subprocess.run(command, check=True, **self._how)
+        (self._data / "pg_hba.conf").write_text(HBA)
+        self._options: dict[str, object] = {
+            "port": free_port(),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": home,
+            "password_encryption": "scram-sha-256",
+            "max_connections": CONNECTIONS,
+            "superuser_reserved_connections": 0,
+            "fsync": "off",
+            **options,
+        }
+        where = {"host": str(home), "port": str(self._options["port"])}
+        self.url = URL.create("postgresql", "postgres", database="postgres", query=where)
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        settings = [f"--{name}={value}" for name, value in self._options.items()]
+        command: list[Any] = [self._programs / "postgres", "-D", self._data, *settings]
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(command, **self._how)
+        _wait_until_ready(self._data / "postmaster.pid", self._process)
+
+    def stop(self) -> None:
+        """Stop it, whoever is connected."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(60)
+
+
+@contextmanager
+def private_server(**options: object) -> Iterator[URL]:
+    """Run a server with these options and yield its URL."""
+    with home() as directory:
+        server = PrivateServer(directory, **options)
+        server.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
+
+
+@contextmanager
+def home() -> Iterator[Path]:
+    """A directory for a server: not tmp_path, as root's is closed to the user who runs it."""
+    directory = Path(tempfile.mkdtemp(prefix="pgt", dir="/tmp"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def tcp(url: URL, **changes: Any) -> URL:
+    """The same server by TCP, where it wants a password."""
+    port = int(str(url.query["port"]))
+    return url.set(host="127.0.0.1", port=port, query={}).set(**changes)
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def connections(url: URL) -> int:
+    """How many connections the server has, without the one that asks."""
+    rows = query(
+        url,
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+    )
+    count: int = rows[0][0]
+    return count
+
+
+def _wait_until_ready(pid_file: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + STARTING
+    while not (pid_file.exists() and "ready" in pid_file.read_text()):
+        assert process.poll() is None, "the server has ended"
+        assert time.monotonic() < deadline, "the server does not start"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def private_url() -> Iterator[URL]:
+    """A private server, through its socket, as superuser."""
+    try:
+        _binaries.find_binaries(None)
+    except EmbeddedServerError:
+        pytest.skip("no PostgreSQL binaries to start a server with")
+    with private_server() as url:
+        yield url

@@ -1,0 +1,115 @@
+"""The way through the house: what a module may know, and that nothing lies about unused."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from configparser import ConfigParser
+from itertools import chain
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "pytest_pgtemplate"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LONGEST = 300  # lines
+
+# From the ground up: a room knows only those named before it.
+ROOMS = [
+    *("errors", "_names", "_portal"),
+    *("_settings",),
+    *("_urls", "_connect", "_marks", "_server"),
+    *("_binaries", "_embedded_keeper", "_embedded_cluster", "_embedded"),
+    *("_child", "_migrate_child", "_seed_child", "_process"),
+    *("_migrations", "_alembic", "_seed", "_template"),
+    *("_reset", "_worker", "_sweep"),
+    *("_pool", "_rollback"),
+    *("_failures", "_isolation", "_run", "_report"),
+    *("_fixtures", "plugin", "cli", "__init__"),
+]
+# Those that face pytest. All others take plain values, and could serve another test runner.
+KNOW_PYTEST = {"_settings", "_isolation", "_run", "_fixtures", "plugin"}
+KNOW_SETTINGS = {"_isolation", "_run", "_report", "_fixtures", "plugin", "cli"}
+
+
+def room_of(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(module: Path) -> Iterator[str]:
+    """The full name of all that a module imports, at its top or later, also for typing only."""
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rooms_known_to(module: Path) -> set[str]:
+    names = (name.split(".") for name in imports(module))
+    return {name[1] for name in names if name[0] == PACKAGE.name} - {room_of(module)}
+
+
+def test_every_module_has_its_place() -> None:
+    assert sorted(ROOMS) == sorted({room_of(module) for module in MODULES})
+
+
+def test_imports_point_one_way() -> None:
+    for module in MODULES:
+        before = ROOMS[: ROOMS.index(room_of(module))]
+        assert rooms_known_to(module) <= set(before), module
+
+
+def test_few_know_pytest_and_few_the_settings() -> None:
+    for module in MODULES:
+        packages = {name.split(".")[0] for name in imports(module)}
+        assert room_of(module) in KNOW_PYTEST or not packages & {"pytest", "_pytest"}, module
+        assert room_of(module) in KNOW_SETTINGS or "_settings" not in rooms_known_to(module), module
+
+
+def test_no_module_is_long() -> None:
+    lines = {module.name: len(module.read_text("utf-8").splitlines()) for module in MODULES}
+
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}
+
+
+def test_every_import_names_what_it_wants() -> None:
+    for module in MODULES:
+        assert not [name for name in imports(module) if name.endswith(".*")], module
+
+
+def test_every_sql_file_is_used() -> None:
+    trees = [ast.parse(module.read_text("utf-8")) for module in MODULES]
+    nodes = chain.from_iterable(map(ast.walk, trees))
+    words = {node.value for node in nodes if isinstance(node, ast.Constant)}
+
+    assert {script.stem for script in PACKAGE.rglob("*.sql")} <= words
+
+
+def test_the_plugin_is_light_to_import() -> None:
+    heavy = {"alembic", "asyncpg", "filelock", "platformdirs", "sqlalchemy"}
+    code = f"import sys, pytest_pgtemplate.plugin; print(*{heavy} & set(sys.modules))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.split() == []
+
+
+def test_the_lowest_versions_allowed_are_those_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    allowed = [
+        *project["project"]["dependencies"],
+        *chain.from_iterable(project["project"]["optional-dependencies"].values()),
+        *project["dependency-groups"]["tests"],
+    ]
+    tox = ConfigParser()
+    tox.read(ROOT / "tox.ini", "utf-8")
+
+    assert sorted(tox["testenv:lowest"]["deps"].split()) == sorted(
+        bound.replace(">=", "==") for bound in allowed
+    )

@@ -1,0 +1,536 @@
+"""The errors a newcomer meets: one message each, with a hint, once for all tests and all workers.
+
+The tests that need no database still run, nothing half-made stays on the server, and once the cause
+is mended the next run just works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import time
+from collections.abc import Iterator
+from textwrap import dedent
+from typing import Any
+
+import alembic.command
+import pytest
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy.engine import URL
+
+from projects import (
+    ASYNC_ENV,
+    ITEM,
+    SYNC_ENV,
+    TESTS,
+    Project,
+    connect,
+    execute,
+    make_project,
+    query,
+    unique,
+)
+from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate._server import Server
+from servers import CONNECTIONS, connections, free_port, tcp
+
+FAILED = pytest.ExitCode.TESTS_FAILED
+
+
+def told_once(result: pytest.RunResult, once: str, *words: str, database: int = 3) -> str:
+    """Check that the first of the database tests tells, the others skip, and the plain one runs."""
+    output = f"{result.stdout}{result.stderr}"
+    assert result.ret == FAILED
+    outcomes = result.parseoutcomes()
+    assert outcomes.pop("error", 0) + outcomes.pop("errors", 0) + outcomes.pop("failed", 0) == 1
+    assert outcomes == {"skipped": database - 1, "passed": 1}
+    assert output.count("HINT:") == 1
+    assert output.count(once) == 1
+    for word in words:
+        assert word in output
+    assert "INTERNALERROR" not in output
+    return output
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    """Three tests that need the database, one that does not, and one sound revision."""
+    project.alembic()
+    project.revision("one", ITEM)
+    project.write("test_it.py", TESTS)
+    return project
+
+
+@pytest.fixture
+def private(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    private_url: URL,
+    role: str,  # noqa: ARG001 - so that its databases are gone when it is dropped
+) -> Iterator[Project]:
+    """The same project, on a server of our own."""
+    server = Server(private_url, timeout=60)
+    for project in make_project(pytester, monkeypatch, server, private_url):
+        project.alembic()
+        project.revision("one", ITEM)
+        project.write("test_it.py", TESTS)
+        yield project
+    server.close()
+
+
+@pytest.fixture
+def role(private_url: URL) -> Iterator[str]:
+    """The name of a role that does not exist yet on the private server."""
+    name = unique("role")
+    yield name
+    execute(private_url, f"DROP ROLE IF EXISTS {name}")
+
+
+# The server
+
+
+def test_wrong_port(shop: Project) -> None:
+    port = free_port()
+    result = shop.run_workers("--pg-url", f"postgresql://joe:hunter2@127.0.0.1:{port}/postgres")
+    output = told_once(result, f"127.0.0.1:{port}", "pg_url")
+    assert "hunter2" not in output
+    assert "Traceback" not in output
+
+
+def test_wrong_host(shop: Project) -> None:
+    result = shop.run("--pg-url", "postgresql://joe:hunter2@no-such-host.invalid/postgres")
+    assert "hunter2" not in told_once(result, "no-such-host.invalid", "pg_url")
+
+
+BY_OTHER_MEANS = {
+    "in the test": """
+        @pytest.mark.parametrize("n", range(3))
+        def test_database(n, request):
+            request.getfixturevalue("pg_session")
+        """,
+    "in a fixture": """
+        @pytest.fixture
+        def app(request):
+            return request.getfixturevalue("pg_url")
+
+        @pytest.mark.parametrize("n", range(3))
+        def test_database(n, app):
+            pass
+        """,
+}
+
+
+@pytest.mark.parametrize("means", BY_OTHER_MEANS)
+def test_a_fixture_that_is_asked_for_by_other_means(shop: Project, means: str) -> None:
+    """Pytest does not know beforehand that these tests need the database."""
+    plain = "\n\ndef test_plain():\n    pass\n"
+    shop.write("test_it.py", "import pytest\n" + dedent(BY_OTHER_MEANS[means]) + plain)
+    url = f"postgresql://joe@127.0.0.1:{free_port()}/postgres"
+    told_once(shop.run("--pg-url", url, "-rN"), "cannot connect")
+
+
+UNITTEST = """
+import unittest
+
+class TestIt(unittest.TestCase):
+    def test_it(self):
+        pass
+"""
+
+
+def test_autouse(shop: Project) -> None:
+    """Every test needs the database then, whatever kind of test it is."""
+    shop.ini(pg_autouse="true")
+    shop.write("test_unittest.py", UNITTEST)
+    shop.write("test_doc.txt", ">>> 1 + 1\n2\n")
+    shop.run().assert_outcomes(passed=6)
+    result = shop.run("--pg-url", f"postgresql://joe@127.0.0.1:{free_port()}/postgres")
+    result.assert_outcomes(errors=1, skipped=5)
+    assert str(result.stdout).count("HINT:") == 1
+
+
+@pytest.mark.parametrize("password", ["wrong hunter2", None])
+def test_wrong_password(
+    private: Project, private_url: URL, role: str, password: str | None
+) -> None:
+    execute(private_url, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'right hunter2'")
+    url = tcp(private_url, username=role, password=password)
+    output = told_once(private.run("--pg-url", str(_urls.render(url))), f'"{role}"', "password")
+    assert "hunter2" not in output
+
+
+def test_role_that_does_not_exist(private: Project, private_url: URL, role: str) -> None:
+    url = private_url.set(username=role)
+    told_once(private.run("--pg-url", str(_urls.render(url))), f'refused role "{role}"', "pg_url")
+
+
+def test_role_without_createdb(private: Project, private_url: URL, role: str) -> None:
+    execute(private_url, f"CREATE ROLE {role} LOGIN")
+    url = private_url.set(username=role)
+    told_once(private.run("--pg-url", str(_urls.render(url))), f'ALTER ROLE "{role}" CREATEDB')
+    assert private.databases() == []
+
+
+MEETING = """
+import os, pathlib, pytest, time
+
+MEETING = pathlib.Path(os.environ["MEETING"])
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "setup" and "pg" in item.fixturenames:
+        (MEETING / os.environ["PYTEST_XDIST_WORKER"]).touch()
+    return report
+
+@pytest.fixture
+def everybody(pg):
+    '''Hold the database until every worker has tried to get one.'''
+    def wait():
+        deadline = time.monotonic() + 60
+        while len(list(MEETING.iterdir())) < 4:
+            assert time.monotonic() < deadline
+    return wait
+"""
+MEETING_TESTS = """
+import pytest
+
+@pytest.mark.parametrize("n", range(8))
+def test_database(n, everybody):
+    everybody()
+
+@pytest.mark.parametrize("n", range(4))
+def test_plain(n):
+    pass
+"""
+
+
+def test_too_few_connections(
+    private: Project, private_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that get a connection go on; the others say once what is the matter."""
+    private.run().assert_outcomes(passed=4)
+    meeting = private.root / "meeting"
+    meeting.mkdir()
+    monkeypatch.setenv("MEETING", str(meeting))
+    private.write("conftest.py", MEETING)
+    private.write("test_it.py", MEETING_TESTS)
+
+    async def occupy(count: int) -> list[Any]:
+        return [await connect(private_url) for _ in range(count)]
+
+    # A worker needs two. Of five, four workers cannot all be served, nor can all of them fail.
+    loop = asyncio.new_event_loop()
+    held = loop.run_until_complete(occupy(CONNECTIONS - connections(private_url) - 5))
+    try:
+        result = private.run_workers("-rs", workers=4)
+    finally:
+        for connection in held:
+            loop.run_until_complete(connection.close())
+        loop.close()
+    outcomes = result.parseoutcomes()
+    output = f"{result.stdout}{result.stderr}"
+    assert outcomes["errors" if "errors" in outcomes else "error"] == 1
+    assert output.count("HINT:") == 1
+    assert "max_connections" in output
+    assert outcomes["skipped"] >= 1
+    assert outcomes["passed"] >= 4 + 1
+    assert sum(outcomes.values()) == 12
+    assert [name for name in private.databases() if "_tpl_" not in name] == []
+
+
+# Configuration
+
+
+def test_no_alembic_ini(project: Project) -> None:
+    project.write("test_it.py", TESTS)
+    told_once(project.run(), str(project.root / "alembic.ini"), "pg_migrations")
+    assert project.databases() == []
+
+
+@pytest.mark.parametrize(
+    ("ini", "word"),
+    [
+        ("[alembic]\n", "script_location"),
+        ("[alembic]\nscript_location = nowhere\n", "nowhere"),
+        ("[alembic]\nscript_location = no_such_package.inner:migrations\n", "no_such_package"),
+        ("script_location = migrations\n", "alembic.ini"),
+        ("[alembic]\nscript_location = %(there)s/migrations\n", "there"),
+    ],
+)
+def test_alembic_ini_that_leads_nowhere(shop: Project, ini: str, word: str) -> None:
+    shop.write("alembic.ini", ini)
+    told_once(shop.run(), "alembic.ini", word)
+    assert shop.databases() == []
+
+
+# The migrations
+
+BROKEN = """
+def innermost():
+    raise ArithmeticError("no-such-number")
+
+innermost()
+"""
+
+
+def test_a_migration_that_raises(shop: Project) -> None:
+    """The traceback is shown whole, and once; with the migration mended the next run works."""
+    shop.revision("two", BROKEN)
+    result = shop.run_workers()
+    output = told_once(result, "ArithmeticError: no-such-number", "two.py", "in innermost")
+    assert output.count("Traceback (most recent call last)") == 1
+    assert shop.databases() == []
+
+    shop.revision("two", down="one")
+    shop.run().assert_outcomes(passed=4)
+    assert len(shop.databases()) == 1
+
+
+def test_a_migration_that_fails_for_a_reason_outside_of_it(
+    shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What failed in one run is not held against the next, though no file has changed."""
+    shop.revision("two", 'op.execute(os.environ["STATEMENT"])')
+    monkeypatch.setenv("STATEMENT", "SELECT * FROM no_such_table")
+    told_once(shop.run(), "sqlalchemy.exc.ProgrammingError:", '"no_such_table"', "two.py")
+    assert shop.databases() == []
+    monkeypatch.setenv("STATEMENT", "SELECT 1")
+    shop.run().assert_outcomes(passed=4)
+
+
+HANGS = """
+import fcntl, subprocess, sys
+
+lock = open(os.environ["MIGRATION_LOG"], "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("about to hang")
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[lock.fileno()])
+op.execute("SELECT pg_sleep(600)")
+"""
+
+
+def test_a_migration_that_takes_too_long(shop: Project) -> None:
+    """It is killed, with every process that it has started, and tells what it said last."""
+    shop.revision("two", HANGS)
+    result = shop.run_workers("--pg-timeout=4")
+    told_once(result, "pg_timeout = 4 s", "about to hang", "--pg-timeout")
+    assert shop.databases() == []
+    with shop.log.open() as log:  # locked for as long as one of them lives
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                assert time.monotonic() < deadline, "a process of the migration lives on"
+                time.sleep(0.01)
+    assert (
+        query(shop.server.url, "SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'")
+        == []
+    )
+
+
+# The worst that an env.py can do: it looks at nothing that it is given, and commits by itself.
+ELSEWHERE = {
+    "as usual": SYNC_ENV,
+    "without a transaction": SYNC_ENV.replace(
+        "    with context.begin_transaction():\n        context.run_migrations()",
+        "    context.run_migrations()\n    connection.commit()",
+    ),
+    "async": ASYNC_ENV,
+}
+TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_env_py_that_ignores_the_url(shop: Project, kind: str) -> None:
+    """Somebody's database is not migrated by running tests: it stays as it is."""
+    other = f"{shop.prefix}_of_somebody"
+    url = shop.server.url.set(database=other)
+    driver = "asyncpg" if kind == "async" else "psycopg"
+    env = ELSEWHERE[kind].replace(
+        "config = context.config",
+        "config = context.config\nconfig.set_main_option("
+        f"'sqlalchemy.url', {str(_urls.render(_urls.for_driver(url, driver)))!r})",
+    )
+    shop.alembic(env)
+    execute(shop.server.url, f"CREATE DATABASE {other}")
+    try:
+        told_once(shop.run(), f'"{other}"', "pg_env", "config.get_main_option")
+        assert query(url, TABLES) == []
+        assert shop.databases() == [other]
+    finally:
+        execute(shop.server.url, f"DROP DATABASE {other}")
+
+
+@pytest.mark.parametrize(
+    ("env", "word"),
+    [
+        ("", "no revision"),
+        (SYNC_ENV.replace("context.run_migrations()", "pass"), "no revision"),
+        (SYNC_ENV.replace("    with context.begin_transaction():\n    ", ""), "no revision"),
+        (SYNC_ENV.replace("connection=connection", "url='postgresql://'"), "is_offline_mode"),
+        ("import sys; sys.exit()", "sys.exit"),
+    ],
+    ids=["empty", "never migrates", "never commits", "offline", "exits"],
+)
+def test_env_py_that_leaves_nothing_behind(shop: Project, env: str, word: str) -> None:
+    shop.alembic(env)
+    told_once(shop.run(), word)
+    assert shop.databases() == []
+
+
+OWN = """
+import pytest
+
+class Own:
+    def fingerprint(self):
+        yield b"own"
+
+    def migrate(self, target):
+        raise LookupError("no-such-thing")
+
+@pytest.fixture(scope="session")
+def pg_migrations():
+    return Own()
+"""
+
+
+def test_migrations_of_ones_own_that_raise(shop: Project) -> None:
+    shop.write("conftest.py", OWN)
+    told_once(shop.run_workers(), "LookupError: no-such-thing", "conftest.py", "in migrate")
+    assert shop.databases() == []
+
+
+# What works, although it looks as if it would not
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x" * 100, 'Zoë\'s "Shop" $1 %s %(x)s; -- \\ ', "Δοκιμή テスト 🎉"],
+    ids=["long", "quotes", "unicode"],
+)
+def test_odd_names(shop: Project, name: str) -> None:
+    name = unique("") + name
+    shop.prefix = _names.prefix_of(name)
+    shop.run("--pg-name", name).assert_outcomes(passed=4)
+    assert len(shop.databases()) == 1
+
+
+def test_odd_directory(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No option at all: everything is found in, and named after, the directory of the project."""
+    project.root = project.root / (unique("It's") + ' a "Größe", or so')
+    project.prefix = _names.prefix_of(project.root.name)
+    project.write("pytest.ini", "[pytest]\n")
+    monkeypatch.chdir(project.root)
+    project.alembic()
+    project.revision("one", ITEM)
+    project.write("test_it.py", TESTS)
+    project.run().assert_outcomes(passed=4)
+    assert len(project.databases()) == 1
+
+
+PASSWORD = "p%40@:/ ü'\"\\#?&=%s"
+
+
+@pytest.mark.parametrize("env", [SYNC_ENV, ASYNC_ENV], ids=["sync", "async"])
+def test_odd_password(private: Project, private_url: URL, role: str, env: str) -> None:
+    """It comes through every URL on the way, and is shown nowhere, not even by a traceback."""
+    execute(private_url, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD {_names.literal(PASSWORD)}")
+    url = str(_urls.render(tcp(private_url, username=role, password=PASSWORD)))
+    private.alembic(env)
+    result = private.run("--pg-url", url, "--pg-keep")
+    result.assert_outcomes(passed=4)
+    shown = [str(result.stdout)]
+
+    private.revision(
+        "two",
+        """
+        url = op.get_context().config.get_main_option("sqlalchemy.url")
+        raise RuntimeError(url, url.split("@")[0], op.get_bind().engine.url.password)
+        """,
+    )
+    result = private.run("--pg-url", url)
+    shown.append(told_once(result, "RuntimeError: (", "***"))
+    for output in shown:
+        assert PASSWORD not in output
+        assert url.split("@", maxsplit=1)[0].rpartition(":")[2] not in output
+    for name in private.databases():
+        private.server.drop(name)
+
+
+def test_a_password_that_is_a_common_word(private: Project, private_url: URL, role: str) -> None:
+    """It hides itself, and not every word that it is part of."""
+    execute(private_url, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'postgres'")
+    url = tcp(private_url, username=role, password="postgres")
+    private.revision("two", 'raise RuntimeError("postgresql://joe:postgres@host")')
+    told_once(
+        private.run("--pg-url", str(_urls.render(url))), "RuntimeError: postgresql://joe:***@host"
+    )
+
+
+def test_parameters_in_the_url(private: Project, private_url: URL) -> None:
+    """Whatever libpq knows may be there, also what asyncpg would pass on to the server."""
+    url = private_url.update_query_dict(
+        {
+            "sslmode": "disable",
+            "application_name": "mine",
+            "connect_timeout": "5",
+            "channel_binding": "disable",
+            "keepalives": "1",
+            "options": "-c jit=off",
+        }
+    )
+    for driver in ("", "+asyncpg", "+psycopg", "+psycopg2"):
+        spelled = str(_urls.render(url)).replace("postgresql:", f"postgresql{driver}:")
+        result = private.run("--pg-url", spelled)
+        result.assert_outcomes(passed=4)
+
+
+STOCK_TEST = """
+import logging
+import pytest
+from sqlalchemy import text
+
+logger = logging.getLogger("shop.orders")  # made before the migrations run
+
+def test_database(pg_sync_session, caplog):
+    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
+    assert not logger.disabled
+    logger.info("never mind")
+    logger.warning("mind")
+    assert "mind" in caplog.text
+"""
+
+
+@pytest.mark.parametrize(
+    ("template", "driver"),
+    [
+        ("generic", ""),
+        ("generic", "+psycopg"),
+        ("async", ""),
+        ("async", "+psycopg"),
+        ("pyproject", "+psycopg"),
+        ("pyproject_async", ""),
+    ],
+)
+def test_what_alembic_init_makes(
+    project: Project, template: str, driver: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The environment as Alembic writes it, not a character of it changed."""
+    config = Config(str(project.root / "alembic.ini"), **_toml(project, template))
+    try:
+        alembic.command.init(config, str(project.root / "migrations"), template=template)
+    except CommandError as error:
+        pytest.skip(str(error))  # an Alembic that has no such template
+    capsys.readouterr()
+    project.revision("one", ITEM)
+    project.write("test_it.py", STOCK_TEST)
+    url = str(_urls.dsn(project.server.url)).replace("postgresql:", f"postgresql{driver}:")
+    project.run("--pg-url", url).assert_outcomes(passed=1)
+
+
+def _toml(project: Project, template: str) -> dict[str, Any]:
+    return {"toml_file": str(project.root / "pyproject.toml")} if "pyproject" in template else {}

@@ -1,0 +1,409 @@
+"""The kinds of migrations: each builds its schema, and its fingerprint tells every change of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ENUM
+from sqlalchemy.engine import URL
+
+from projects import ASYNC_ENV, INI, ITEM, SYNC_ENV, TESTS, Project, query
+from pytest_pgtemplate import (
+    Alembic,
+    Command,
+    Metadata,
+    Migrations,
+    SqlFiles,
+    Target,
+    _names,
+    _urls,
+)
+from pytest_pgtemplate._marks import Mark
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate.errors import ConfigurationError, MigrationError
+
+RUN = "0a1b2c3d"
+
+Migrate = Callable[..., URL]
+
+
+@pytest.fixture
+def migrate(prefix: str, server: Server) -> Iterator[Migrate]:
+    """Migrate an empty database, each time another one, and give its URL."""
+    made: list[str] = []
+
+    def migrate(migrations: Migrations, timeout: float = 60, **env: str) -> URL:
+        name = _names.scratch(prefix, f"{len(made):08x}")
+        made.append(name)
+        server.create(name, Mark("scratch", RUN))
+        url = server.url.set(database=name)
+        migrations.migrate(Target(url, timeout, env))
+        return url
+
+    yield migrate
+    for name in made:
+        server.drop(name)
+
+
+def fingerprint(migrations: Migrations) -> list[bytes]:
+    return list(migrations.fingerprint())
+
+
+# MetaData
+
+
+def shop() -> sa.MetaData:
+    """Everything that create_all can be made to do."""
+    metadata = sa.MetaData(schema="shop")
+    mood = ENUM("happy", "it's so-so", name="mood", schema="types")
+    product = sa.Table(
+        "product",
+        metadata,
+        sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+        sa.Column("name", sa.Text, server_default="100% new; '$1' :x"),
+        sa.Column("mood", mood),
+        sa.CheckConstraint("name LIKE '%n%'"),
+        comment="50% off",
+    )
+    sa.Table(
+        "review",
+        metadata,
+        sa.Column("product_id", sa.ForeignKey(product.c.id), index=True),
+        sa.Column("mood", mood),
+        schema='Odd "one"',
+    )
+    sa.event.listen(
+        product,
+        "after_create",
+        sa.DDL("CREATE VIEW shop.best AS SELECT * FROM %(fullname)s WHERE name LIKE 'b%%'"),
+    )
+    sa.event.listen(
+        metadata,
+        "after_create",
+        sa.DDL(
+            "CREATE FUNCTION shop.one() RETURNS int LANGUAGE plpgsql AS"
+            " $$ BEGIN -- a comment; of two parts\n RETURN 1; END $$ -- and one at the end"
+        ),
+    )
+    return metadata
+
+
+def test_metadata(migrate: Migrate) -> None:
+    url = migrate(Metadata(shop()))
+    rows = query(
+        url,
+        "WITH p AS (INSERT INTO shop.product (mood) VALUES ('it''s so-so') RETURNING id, name),"
+        ' r AS (INSERT INTO "Odd ""one""".review SELECT id, \'happy\' FROM p RETURNING mood)'
+        " SELECT p.name, r.mood::text, shop.one(), obj_description('shop.product'::regclass)"
+        " FROM p, r",
+    )
+    assert [tuple(row) for row in rows] == [("100% new; '$1' :x", "happy", 1, "50% off")]
+    definitions = query(
+        url,
+        "SELECT pg_get_viewdef('shop.best'::regclass),"
+        " pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE conrelid = 'shop.product'::regclass AND contype = 'c'",
+    )
+    assert "'b%'" in definitions[0][0]
+    assert "'%n%'" in definitions[0][1]
+
+
+def test_metadata_is_fingerprinted_by_its_ddl() -> None:
+    first, second = shop(), shop()
+    assert fingerprint(Metadata(first)) == fingerprint(Metadata(second))
+    second.tables["shop.product"].append_column(sa.Column("price", sa.Numeric))
+    assert fingerprint(Metadata(first)) != fingerprint(Metadata(second))
+
+
+def test_metadata_that_the_server_refuses(migrate: Migrate) -> None:
+    metadata = sa.MetaData()
+    sa.Table("t", metadata, sa.Column("x", sa.Integer, sa.CheckConstraint("no_such_column > 0")))
+    with pytest.raises(MigrationError, match="no_such_column"):
+        migrate(Metadata(metadata))
+
+
+# SQL files
+
+
+def test_sql_files(migrate: Migrate, tmp_path: Path) -> None:
+    first, second = tmp_path / "1.sql", tmp_path / "2.sql"
+    first.write_text("CREATE TABLE größe (id int); INSERT INTO größe VALUES (1);", "utf-8")
+    second.write_text("INSERT INTO größe SELECT id + 1 FROM größe;\n-- done", "utf-8")
+    files = SqlFiles(first, str(second))
+    assert query(migrate(files), "SELECT sum(id) FROM größe")[0][0] == 3
+
+    before = fingerprint(files)
+    assert before != fingerprint(SqlFiles(second, first))
+    second.write_text("-- nothing")
+    assert before != fingerprint(files)
+
+
+def test_sql_files_that_fail(migrate: Migrate, tmp_path: Path) -> None:
+    """Each file is a transaction, and the one that fails is named."""
+    file = tmp_path / "broken.sql"
+    file.write_text("CREATE TABLE kept (id int); SELECT * FROM no_such_table;")
+    with pytest.raises(MigrationError, match="no_such_table") as caught:
+        migrate(SqlFiles(file))
+    assert str(file) in caught.value.message
+    with pytest.raises(ConfigurationError, match=r"missing\.sql"):
+        fingerprint(SqlFiles(tmp_path / "missing.sql"))
+    file.write_text("SELECT pg_sleep(600)")
+    began = time.monotonic()
+    with pytest.raises(MigrationError, match="pg_timeout"):
+        migrate(SqlFiles(file), timeout=0.5)
+    assert time.monotonic() - began < 60
+
+
+# Commands
+
+TOOL = """
+import asyncio, os, sys
+import asyncpg
+
+async def main():
+    connection = await asyncpg.connect(os.environ["TOOL_URL"])
+    await connection.execute(f"CREATE TABLE {sys.argv[1]} (id int)")
+    await connection.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Callable[..., Command]:
+    script = tmp_path / "tool.py"
+    script.write_text(TOOL)
+
+    def tool(*arguments: str, **options: Path) -> Command:
+        return Command(
+            sys.executable, "tool.py", *arguments, env="TOOL_URL",
+            files=tmp_path.rglob("*.py"), cwd=tmp_path, **options,
+        )  # fmt: skip
+
+    return tool
+
+
+def test_command(migrate: Migrate, tool: Callable[..., Command], tmp_path: Path) -> None:
+    command = tool("item")
+    assert query(migrate(command), "SELECT count(*) FROM item")[0][0] == 0
+    before = fingerprint(command)
+    assert fingerprint(tool("item")) == before
+    assert fingerprint(tool("items")) != before
+    (tmp_path / "tool.py").write_text(TOOL + "#")
+    assert fingerprint(tool("item")) != before
+
+
+def test_a_command_is_fingerprinted_alike_in_every_checkout(tmp_path: Path) -> None:
+    def command(home: Path) -> Command:
+        home.mkdir()
+        (home / "a.sql").touch()
+        (home / "b.sql").touch()
+        return Command("tool", env="URL", files=home.glob("*.sql"), cwd=home)
+
+    one, other = command(tmp_path / "one"), command(tmp_path / "other")
+    assert fingerprint(one) == fingerprint(other)
+    (tmp_path / "one/b.sql").rename(tmp_path / "one/c.sql")
+    renamed = Command("tool", env="URL", files=(tmp_path / "one").glob("*"), cwd=tmp_path / "one")
+    assert fingerprint(renamed) != fingerprint(other)
+
+
+@pytest.mark.parametrize("code", [1, 3])
+def test_a_command_that_fails(migrate: Migrate, code: int) -> None:
+    """Whatever its exit code, 3 included, which psql has for a script that fails."""
+    script = f"import sys; print('what it said'); sys.exit({code})"
+    with pytest.raises(MigrationError) as caught:
+        migrate(Command(sys.executable, "-c", script, env="URL", files=[]))
+    assert "what it said" in caught.value.message
+    assert f"exit code {code}" in caught.value.message
+
+
+def test_a_command_that_takes_too_long(migrate: Migrate) -> None:
+    script = "import time; print('begun', flush=True); time.sleep(600)"
+    with pytest.raises(MigrationError) as caught:
+        migrate(Command(sys.executable, "-c", script, env="URL", files=[]), timeout=2)
+    for word in ("begun", "pg_timeout = 2 s"):
+        assert word in caught.value.message
+
+
+def test_a_command_that_does_not_exist(migrate: Migrate) -> None:
+    with pytest.raises(MigrationError, match="no-such-tool"):
+        migrate(Command("no-such-tool", env="URL", files=[]))
+
+
+# Alembic: what its revisions may look like
+
+
+def held(url: URL) -> set[str]:
+    return {row[0] for row in query(url, "SELECT version_num FROM alembic_version")}
+
+
+@pytest.fixture
+def branches(project: Project) -> Alembic:
+    """Two branches with labels, of which one needs the other."""
+    project.alembic()
+    project.revision("a1", "op.execute('CREATE TABLE a1 ()')", labels=("core",))
+    project.revision("b1", "op.execute('CREATE TABLE b1 (LIKE a1)')", down=None, labels=("shop",),
+                     needs="a1")  # fmt: skip
+    project.revision("b2", "op.execute('CREATE TABLE b2 (LIKE a2)')", needs="a2")
+    project.revision("a2", "op.execute('CREATE TABLE a2 ()')", down="a1")
+    project.revision("c1", "op.execute('CREATE TABLE c1 ()')", down=None)
+    return Alembic(project.root / "alembic.ini")
+
+
+TABLES = (
+    "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+)
+
+
+@pytest.mark.parametrize(
+    ("revision", "tables"),
+    [
+        ("heads", "a1 a2 b1 b2 c1"),
+        ("core@head", "a1 a2"),
+        ("shop@head", "a1 a2 b1 b2"),
+        ("b1", "a1 b1"),
+        ("a1", "a1"),
+        ("c1@head", "c1"),
+    ],
+)
+def test_branches(branches: Alembic, migrate: Migrate, revision: str, tables: str) -> None:
+    url = migrate(Alembic(branches.config, revision))
+    assert {row[0] for row in query(url, TABLES)} == {*tables.split(), "alembic_version"}
+
+
+@pytest.mark.parametrize("revision", ["head", "no_such_revision"])
+def test_a_target_that_alembic_refuses(branches: Alembic, migrate: Migrate, revision: str) -> None:
+    with pytest.raises(MigrationError, match=revision):
+        migrate(Alembic(branches.config, revision))
+
+
+def test_a_merge_and_no_revision_at_all(project: Project, migrate: Migrate) -> None:
+    project.alembic()
+    alembic = Alembic(project.root / "alembic.ini")
+    assert {row[0] for row in query(migrate(alembic), TABLES)} <= {"alembic_version"}
+    project.revision("a1", down=None)
+    project.revision("b1", down=None)
+    merge = project.revision("m1", down="b1")
+    merge.write_text(
+        re.sub("down_revision = .*", "down_revision = ('a1', 'b1')", merge.read_text())
+    )
+    assert held(migrate(alembic)) == {"m1"}
+
+
+def test_a_version_table_of_another_name(project: Project, migrate: Migrate) -> None:
+    project.alembic(
+        SYNC_ENV.replace(
+            "context.configure(connection=connection",
+            "connection.exec_driver_sql('CREATE SCHEMA \"My Shop\"'); connection.commit()\n"
+            "    context.configure(connection=connection, version_table='Versions',"
+            " version_table_schema='My Shop'",
+        )
+    )
+    project.revision("one", ITEM)
+    url = migrate(Alembic(project.root / "alembic.ini"))
+    assert query(url, 'SELECT version_num FROM "My Shop"."Versions"')[0][0] == "one"
+
+
+def test_version_locations_and_a_transaction_for_each_revision(
+    project: Project, migrate: Migrate
+) -> None:
+    """What CREATE INDEX CONCURRENTLY needs, in a directory of its own."""
+    project.alembic(
+        SYNC_ENV.replace("(connection=connection", "(connection=connection,"
+                         " transaction_per_migration=True"),
+        INI + f"version_locations = %(here)s/one folder{os.pathsep}%(here)s/other\n",
+    )  # fmt: skip
+    project.revision("one", ITEM, folder="one folder")
+    project.revision(
+        "two",
+        """
+        with op.get_context().autocommit_block():
+            op.execute("CREATE INDEX CONCURRENTLY item_name ON item (name)")
+        """,
+        folder="other",
+    )
+    url = migrate(Alembic(project.root / "alembic.ini"))
+    assert held(url) == {"two"}
+    assert query(url, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'item_name'::regclass")
+
+
+def test_a_script_location_in_a_package(
+    project: Project, migrate: Migrate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found as Alembic finds it: on sys.path, or through prepend_sys_path."""
+    project.write("home/shop_of_packages/__init__.py", "")
+    ini = "[alembic]\nscript_location = shop_of_packages:migrations\nprepend_sys_path = .\n"
+    inside = "home/shop_of_packages/migrations"
+    project.write("alembic.ini", ini)
+    project.write("home/alembic.ini", ini)
+    project.write(f"{inside}/env.py", SYNC_ENV)
+    project.revision("one", ITEM, folder=f"{inside}/versions")
+    assert held(migrate(Alembic(project.root / "home/alembic.ini"))) == {"one"}
+    monkeypatch.syspath_prepend(project.root / "home")
+    assert held(migrate(Alembic(project.root / "alembic.ini"))) == {"one"}
+
+
+@pytest.mark.parametrize("env", [SYNC_ENV, ASYNC_ENV], ids=["sync", "async"])
+@pytest.mark.parametrize("driver", [None, "asyncpg", "psycopg", "psycopg2", "pg8000"])
+def test_every_driver(
+    project: Project, prefix: str, server: Server, env: str, driver: str | None
+) -> None:
+    """The URL is given to env.py with a driver that it can use, whichever the user configured."""
+    # A sync env.py that speaks of asyncpg is still a sync one.
+    project.alembic(env + "# url.replace('+asyncpg', '')\n")
+    project.revision("one", "print(op.get_bind().engine.url.drivername)\nraise ArithmeticError")
+    name = _names.scratch(prefix, RUN)
+    server.create(name, Mark("scratch", RUN))
+    url = _urls.for_driver(server.url.set(database=name), driver)
+    with pytest.raises(MigrationError, match="ArithmeticError") as caught:
+        Alembic(project.root / "alembic.ini").migrate(Target(url, 60))
+    used = re.findall(r"^postgresql\+(\w+)$", caught.value.message, re.MULTILINE)[0]
+    known = _urls.ASYNC_DRIVERS if env is ASYNC_ENV else _urls.SYNC_DRIVERS
+    assert used == driver if driver in known else used in known
+
+
+OWN = """
+import asyncpg, asyncio, pytest
+
+class Own:
+    def fingerprint(self):
+        yield b"own"
+        yield b"1"
+
+    def migrate(self, target):
+        async def run():
+            connection = await asyncpg.connect(
+                target.url.set(drivername="postgresql").render_as_string(hide_password=False)
+            )
+            await connection.execute(
+                "CREATE TABLE item (id int GENERATED ALWAYS AS IDENTITY, name text)"
+            )
+            await connection.execute("INSERT INTO item (name) VALUES ('reference')")
+            await connection.close()
+
+        assert target.timeout == 60
+        asyncio.run(run())
+
+@pytest.fixture(scope="session")
+def pg_migrations():
+    return Own()
+"""
+
+
+def test_a_class_of_ones_own(project: Project) -> None:
+    """Anything with the two methods will do, and nothing else needs to be there."""
+    project.ini(pg_timeout=60)
+    project.write("conftest.py", OWN)
+    project.write("test_it.py", TESTS)
+    project.run().assert_outcomes(passed=4)
+    first = project.databases()
+    project.write("conftest.py", OWN.replace('b"1"', 'b"2"'))
+    project.run().assert_outcomes(passed=4)
+    assert len(project.databases()) == 2 == len(first) + 1
