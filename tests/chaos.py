@@ -46,8 +46,10 @@ from pytest_pgtemplate._server import Server
 from servers import private_server, tcp
 
 WORKERS = 2
-TESTS = 10
+TESTS = 20
 HANGS = 90.0  # seconds, after the last kill, in which every run has to end
+PATIENCE = 3.0  # seconds to wait for a process of the kind that was chosen
+EARLY = 0.1  # of the kills may hit a process that has not reached the server yet
 LINGERS = 40.0  # seconds in which what the dead left behind has to end: execnet takes 15
 TOKEN = "PGTEMPLATE_CHAOS"
 RUN = "PGTEMPLATE_CHAOS_RUN"
@@ -163,6 +165,7 @@ TOLD = {
     "keeper": 2,
     "postmaster": 2,
 }  # how often each kind is chosen
+ALWAYS = {"migrating child", "keeper", "postmaster", "backend"}
 SERVER_KINDS = ("backend", "keeper", "postmaster")
 
 
@@ -193,6 +196,14 @@ def _kind(words: list[bytes]) -> str:
         if part in line:
             return kind
     return "other"
+
+
+def _has_socket(pid: int) -> bool:
+    with suppress(OSError):
+        return any(
+            os.readlink(each).startswith("socket:") for each in Path(f"/proc/{pid}/fd").iterdir()
+        )
+    return False
 
 
 def _run(environment: list[bytes]) -> str:
@@ -233,9 +244,12 @@ class Mode:
     def weights(self) -> dict[str, int]:
         return TOLD
 
-    def kill(self, kind: str) -> Process | None:
-        """Kill one process of this kind, if there is any."""
-        found = [process for process in processes() if process.kind == kind]
+    def kill(self, kind: str, *, early: bool) -> Process | None:
+        """Kill one process of this kind; unless ``early``, one that has got as far as the server."""
+        found = list(processes())
+        begun = {process.pid for process in found if _has_socket(process.pid)}
+        begun |= {process.parent for process in found if process.pid in begun}
+        found = [each for each in found if each.kind == kind and (early or each.pid in begun)]
         random.shuffle(found)
         return next((process for process in found if process.kill()), None)
 
@@ -290,9 +304,9 @@ class TwoHosts(Mode):
         kinds = ["controller", "worker", "migrating child"]
         return {kind: TOLD[kind] for kind in kinds + ["backend"] * self.terminates}
 
-    def kill(self, kind: str) -> Process | None:
+    def kill(self, kind: str, *, early: bool) -> Process | None:
         if kind != "backend":
-            return super().kill(kind)
+            return super().kill(kind, early=early)
         pids = [row["pid"] for row in query(self._url, BACKENDS)]
         pid = random.choice(pids) if pids else None
         if pid and query(self._url, "SELECT pg_terminate_backend($1) AS done", pid)[0]["done"]:
@@ -324,7 +338,7 @@ class Chaos:
         log = self.work / f"migrations{number}.log"
         faults: Counter[str] = Counter()
 
-        runs, kills = self._storm(mode, min(most, self.dice.randint(3, 7)), log)
+        runs, kills = self._storm(mode, min(most, self.dice.randint(4, 8)), log)
         faults["hanging runs"] = self._wait(runs)
         self._settle(mode, ("keeper", "postmaster", "backend"))
         spared = not any(kill.kind in SERVER_KINDS for kill in kills)
@@ -368,8 +382,8 @@ class Chaos:
         """Start runs and kill processes, both at random moments."""
         began = time.monotonic()
         plan: list[tuple[float, str]] = [(0.0, "start")]
-        plan += [(self.dice.uniform(0, 2.5), "start") for _ in range(self.dice.randint(1, 2))]
-        plan += [(self.dice.uniform(0.4, 6.0), "kill") for _ in range(kills)]
+        plan += [(self.dice.uniform(0, 3.0), "start") for _ in range(self.dice.randint(1, 2))]
+        plan += [(self.dice.uniform(0.4, 7.0), "kill") for _ in range(kills)]
         runs: list[Run] = []
         done: list[Kill] = []
         for moment, what in sorted(plan):
@@ -384,16 +398,18 @@ class Chaos:
     def _kill(self, mode: Mode) -> list[Kill]:
         """Choose a kind, wait for one of that kind, and take another kind if none comes."""
         weights = mode.weights()
-        kind = self.dice.choices([*weights], [*weights.values()])[0]
+        kinds = self.dice.choices([*weights], [*weights.values()], k=10)
+        early = self.dice.random() < EARLY
         killed: Process | None = None
 
         def kill() -> bool:
             nonlocal killed
-            killed = mode.kill(kind)
+            killed = mode.kill(kinds[0], early=early or kinds[0] in ALWAYS)
             return killed is not None
 
-        if not wait_until(kill, 1.5):
-            killed = next(filter(None, map(mode.kill, weights)), None)
+        if not wait_until(kill, PATIENCE):
+            kills = (mode.kill(kind, early=True) for kind in kinds)
+            killed = next(filter(None, kills), None)
         return [Kill(killed.kind, killed.run, time.monotonic())] if killed else []
 
     def _start(self, mode: Mode, name: str, log: Path, environment: dict[str, str]) -> Run:

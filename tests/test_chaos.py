@@ -20,6 +20,6 @@ def test_what_is_killed_at_any_moment_leaves_nothing_and_breaks_nobody() -> None
         _binaries.find_binaries(None)
     except EmbeddedServerError:
         pytest.skip("no PostgreSQL binaries to start a server with")
-    command = [sys.executable, CHAOS, "--kills", "12", "--seed", "7", "--seconds", "40"]
+    command = [sys.executable, str(CHAOS), "--kills", "12", "--seed", "7", "--seconds", "40"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -141,7 +141,6 @@ class Alembic:
             return self._package(package).joinpath(*inside.split(":"))
         return (self.config.parent / location).resolve()
 
-
     def _package(self, name: str) -> Path:
         try:
             spec = find_spec(name)

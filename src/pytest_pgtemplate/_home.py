@@ -122,18 +122,21 @@ class Home:
         self.close_idle()
 
     def _close_open(self, *, leaving: bool) -> None:
-        ask = partial(self._ask, leaving=leaving)
-        try:
-            if self.loop is None:
-                ask()
-            else:
-                await_only(asyncio.wait_for(greenlet_spawn(ask), ASK))
-        except TimeoutError:
-            for record in list(self.out):
-                record.invalidate()
+        if self.out:
+            try:
+                self._within(ASK, partial(self._ask, leaving=leaving))
+            except TimeoutError:
+                for record in list(self.out):
+                    record.invalidate()
         self.out.clear()
         self.sessions.clear()
         self.connections.clear()
+
+    def _within(self, seconds: float, act: Callable[[], None]) -> None:
+        if self.loop is None:
+            act()
+        else:
+            await_only(asyncio.wait_for(greenlet_spawn(act), seconds))
 
     def _ask(self, *, leaving: bool) -> None:
         if self.loop is not None:

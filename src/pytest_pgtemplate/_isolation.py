@@ -24,17 +24,30 @@ class Isolation:
     kind: str
     scope: str
 
-    def lasts(self, item: pytest.Item, nextitem: pytest.Item | None, following: Isolation) -> bool:
+    def lasts(self, item: pytest.Item, nextitem: pytest.Item, following: Isolation) -> bool:
         """Whether the next test shares this one's state, because both are marked to."""
         node = _NODES.get(self.scope)
-        if node is None or nextitem is None or following.scope != self.scope:
+        if node is None or following.scope != self.scope:
             return False
         return item.getparent(node) is nextitem.getparent(node) is not None
 
 
-def of(item: pytest.Item, settings: Settings) -> Isolation:
-    """Read the ``pg`` markers of a test; the closest counts. Raises ConfigurationError."""
-    wanted = {"isolation": settings.isolation, "scope": settings.scope}
+def of(item: pytest.Item, settings: Settings, *, strict: bool = True) -> Isolation:
+    """Read the ``pg`` markers of a test; the closest counts.
+
+    Raises ConfigurationError for one that is wrong; if not ``strict``, the options count then.
+    """
+    default = Isolation(settings.isolation, settings.scope)
+    try:
+        return _marked(item, default)
+    except ConfigurationError:
+        if strict:
+            raise
+        return default
+
+
+def _marked(item: pytest.Item, default: Isolation) -> Isolation:
+    wanted = {"isolation": default.kind, "scope": default.scope}
     for mark in reversed(list(item.iter_markers("pg"))):
         if mark.args or not mark.kwargs.keys() <= wanted.keys():
             raise ConfigurationError(

@@ -15,6 +15,7 @@ from pytest_pgtemplate import _isolation, _names
 from pytest_pgtemplate._failures import Failures
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate.errors import (
+    ConfigurationError,
     LeakError,
     PgTemplateError,
     PgTemplateWarning,
@@ -102,6 +103,10 @@ class Run:
 
     def prepare(self, item: pytest.Item) -> None:
         """Skip a test that needs what is broken; clone afresh what a reset could not save."""
+        try:
+            _isolation.of(item, self.settings)
+        except ConfigurationError as wrong:
+            pytest.fail(str(wrong), pytrace=False)
         needed = getattr(item, "fixturenames", ())
         for fixture, error in self.broken.items():
             if fixture in needed:
@@ -119,9 +124,11 @@ class Run:
         """Isolate ``item`` from what comes next. Raises LeakError and SchemaChangedError."""
         if self.worker is None or self.lost:
             return
-        isolation = _isolation.of(item, self.settings)
-        if nextitem and isolation.lasts(item, nextitem, _isolation.of(nextitem, self.settings)):
-            return
+        isolation = _isolation.of(item, self.settings, strict=False)
+        if nextitem is not None:
+            following = _isolation.of(nextitem, self.settings, strict=False)
+            if isolation.lasts(item, nextitem, following):
+                return
         if self.settings.keep_failed and item.stash.get(FAILED, False):
             self._set_aside(self.worker, item.nodeid)
         elif isolation.kind == "clone":
