@@ -200,9 +200,8 @@ def _kind(words: list[bytes]) -> str:
 
 def _has_socket(pid: int) -> bool:
     with suppress(OSError):
-        return any(
-            os.readlink(each).startswith("socket:") for each in Path(f"/proc/{pid}/fd").iterdir()
-        )
+        links = Path(f"/proc/{pid}/fd").iterdir()
+        return any(str(link.readlink()).startswith("socket:") for link in links)
     return False
 
 
@@ -245,7 +244,7 @@ class Mode:
         return TOLD
 
     def kill(self, kind: str, *, early: bool) -> Process | None:
-        """Kill one process of this kind; unless ``early``, one that has got as far as the server."""
+        """Kill one process of this kind; unless ``early``, one that has reached the server."""
         found = list(processes())
         begun = {process.pid for process in found if _has_socket(process.pid)}
         begun |= {process.parent for process in found if process.pid in begun}

@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
@@ -24,6 +25,16 @@ from pytest_pgtemplate._server import Server
 
 # Without plugins that take time to load and have no part in what these projects show.
 PLAIN = [f"-pno:{name}" for name in ("cacheprovider", "asyncio", "anyio", "hypothesispytest")]
+
+# A run in this process forgets what it has imported. Not everything can be imported twice.
+for name in (
+    "alembic.command",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.ext.asyncio",
+    "sqlalchemy.orm",
+):
+    import_module(name)
 
 INI = """
 [alembic]

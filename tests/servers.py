@@ -35,12 +35,15 @@ STARTING = 30.0  # seconds
 
 
 class PrivateServer:
-    """A server that its user starts and stops. ``url`` is through the socket, as superuser."""
+    """A server that its user starts and stops. ``url`` is through the socket, as superuser.
 
-    def __init__(self, home: Path, **options: object) -> None:
+    Its programs are in ``bindir``, or are those that the embedded server would use.
+    """
+
+    def __init__(self, home: Path, bindir: Path | None = None, **options: object) -> None:
         self._home = home
         self._data = home / "data"
-        binaries = _binaries.find_binaries(None)
+        binaries = _binaries.find_binaries(bindir)
         user = _embedded_cluster._server_user(os.geteuid())
         self._how: dict[str, Any] = {"stdout": subprocess.DEVNULL, "cwd": home}
         self._how["stderr"] = subprocess.STDOUT
@@ -81,10 +84,10 @@ class PrivateServer:
 
 
 @contextmanager
-def private_server(**options: object) -> Iterator[URL]:
+def private_server(bindir: Path | None = None, **options: object) -> Iterator[URL]:
     """Run a server with these options and yield its URL."""
     with home() as directory:
-        server = PrivateServer(directory, **options)
+        server = PrivateServer(directory, bindir, **options)
         server.start()
         try:
             yield server.url
@@ -143,4 +146,16 @@ def private_url() -> Iterator[URL]:
     except EmbeddedServerError:
         pytest.skip("no PostgreSQL binaries to start a server with")
     with private_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def system_url() -> Iterator[URL]:
+    """A private server with the newest PostgreSQL that is installed on this system."""
+    bindir = max(Path("/usr/lib/postgresql").glob("*/bin"), key=_binaries._numbers, default=None)
+    if bindir is None:
+        pytest.skip("no PostgreSQL in /usr/lib/postgresql")
+    # Autovacuum comes by as often as it can: nobody may notice.
+    options = {"max_prepared_transactions": 20, "autovacuum_naptime": "1s"}
+    with private_server(bindir, **options) as url:
         yield url

@@ -18,14 +18,14 @@ LONGEST = 300  # lines
 
 # From the ground up: a room knows only those named before it.
 ROOMS = [
-    *("errors", "_names", "_portal"),
+    *("errors", "_names", "_secrets", "_portal"),
     *("_settings",),
-    *("_urls", "_connect", "_marks", "_server"),
+    *("_urls", "_connect", "_marks", "_session", "_server"),
     *("_binaries", "_embedded_keeper", "_embedded_cluster", "_embedded"),
     *("_child", "_migrate_child", "_seed_child", "_process"),
     *("_migrations", "_alembic", "_seed", "_template"),
     *("_reset", "_worker", "_sweep"),
-    *("_pool", "_rollback"),
+    *("_home", "_pool", "_rollback"),
     *("_failures", "_isolation", "_run", "_report"),
     *("_fixtures", "plugin", "cli", "__init__"),
 ]

@@ -8,7 +8,6 @@ that is only logged.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from textwrap import dedent
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -17,6 +16,8 @@ from projects import unique
 from pytest_pgtemplate._server import Server
 
 Run = Callable[..., pytest.RunResult]
+
+PLUGINS = {"anyio", "asyncio", "cacheprovider", "hypothesispytest", "xdist"}
 
 MODELS = """
 from sqlalchemy import text
@@ -63,31 +64,33 @@ class Complaints(logging.Handler):
 
 complaints = Complaints()
 logging.getLogger().addHandler(complaints)
-watched = {}
 
-def busy():
-    async def ask():
-        connection = await _connect.connect(
-            watched["url"], timeout=60, application="pytest-pgtemplate watch"
-        )
-        rows = await connection.fetch(BUSY, watched["name"])
-        await connection.close()
-        return rows
-    return _portal.run(ask(), timeout=60)
+class Watch:
+    def __init__(self, url, database):
+        opening = _connect.connect(url, timeout=60, application="pytest-pgtemplate watch")
+        self.connection = _portal.run(opening, timeout=60)
+        self.database = database
+
+    def busy(self):
+        return _portal.run(self.connection.fetch(BUSY, self.database), timeout=60)
+
+    def close(self):
+        _portal.run(self.connection.close(), timeout=60)
 
 @pytest.fixture(scope="session")
 def pg_migrations():
     return Metadata(Base.metadata)
 
 @pytest.fixture(scope="session", autouse=True)
-def watch(pg_server, pg_database):
-    watched.update(url=pg_server.url, name=pg_database.name)
+def watch(pg_server, pg_database, pytestconfig):
+    pytestconfig.watch = Watch(pg_server.url, pg_database.name)
+    pytestconfig.add_cleanup(pytestconfig.watch.close)
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown():
+def pytest_runtest_teardown(item):
     result = yield
     deadline = time.monotonic() + 1
-    while (found := busy()) and time.monotonic() < deadline:
+    while (found := item.config.watch.busy()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert found == []
     assert complaints.texts == []
@@ -264,23 +267,63 @@ GIVEN = settings(
 class TestHypothesis:
     @GIVEN
     @given(names=strategies.sets(strategies.sampled_from("abc"), min_size=1))
-    async def test_async(self, pg_session, pg_connection, names):
+    async def test_sees_what_it_wrote(self, pg_session, pg_engine, names):
         await pg_session.rollback()
         pg_session.add_all(Item(name=name) for name in names)
         await pg_session.flush()
         assert len((await pg_session.scalars(select(Item))).all()) == len(names)
-        assert (await pg_connection.scalars(text("SELECT name FROM item"))).all() == []
+        async with pg_engine.connect() as connection:
+            assert (await connection.scalars(select(Item.name))).all() == []
 
 class TestSubtests:
-    async def test_async(self, subtests, pg_session):
+    async def test_share_their_test(self, subtests, pg_session):
         for number in range(3):
             with subtests.test(number=number):
                 pg_session.add(Item(name=str(number)))
                 await pg_session.commit()
         assert len((await pg_session.scalars(select(Item))).all()) == 3
 """
-SYNC_GUESTS = GUESTS.replace("async ", "").replace("await ", "").replace("_async", "_sync")
-SYNC_GUESTS = SYNC_GUESTS.replace("pg_session", "pg_sync_session")
+SYNC_GUESTS = GUESTS.replace("async ", "").replace("await ", "").replace("pg_", "pg_sync_")
+
+MIXED = """
+@fixture
+async def committed(pg_session):
+    pg_session.add(Item(name="mine"))
+    await pg_session.commit()
+    yield
+    assert len((await pg_session.scalars(select(Item))).all()) == 1
+
+@fixture
+async def begun(pg_session):
+    pg_session.add(Item(name="mine"))
+    await pg_session.flush()
+
+@pytest.mark.parametrize("n", range(2))
+async def test_goes_on_after_a_commit(n, committed, pg_session):
+    assert len((await pg_session.scalars(select(Item))).all()) == 1
+    await pg_session.commit()
+
+async def test_leaves_its_own_transaction_open(committed, pg_sessionmaker):
+    await pg_sessionmaker().scalars(select(Item))
+
+async def test_fails_within_the_transaction_of_a_fixture(begun, pg_session):
+    await pg_session.scalars(select(Item))
+
+async def test_finds_nothing_left_of_that(pg_session):
+    assert len((await pg_session.scalars(select(Item))).all()) == 0
+"""
+
+TRIO = """
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_with_the_database(anyio_backend, pg_session):
+    pass
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_without(anyio_backend):
+    pass
+"""
 
 IMPORTS = """
 import asyncio
@@ -293,27 +336,36 @@ import pytest_asyncio
 pytestmark = pytest.mark.asyncio({scope})
 fixture = pytest_asyncio.fixture({scope})
 """
-AUTO = "\nfixture = pytest.fixture()\n"
+AUTO = """
+fixture = pytest.fixture()
+"""
+# The fixture keeps the loop for the scope.
 ANYIO = """
 pytestmark = pytest.mark.anyio
 fixture = pytest.fixture()
 
 @pytest.fixture(scope={scope!r})
 def anyio_backend():
-    return {backend!r}
+    return "asyncio", {options!r}
+
+@pytest.fixture(scope={scope!r}, autouse=True)
+async def loop(anyio_backend):
+    yield
 """
+SCOPES = ["function", "class", "module", "package", "session"]
 
 
 def strict(scope: str | None = None) -> str:
     return STRICT.format(scope=f"loop_scope={scope!r}" if scope else "")
 
 
-def anyio(scope: str = "function", **options: object) -> str:
-    return ANYIO.format(scope=scope, backend=("asyncio", options))
+def anyio(scope: str, **options: object) -> str:
+    return ANYIO.format(scope=scope, options=options)
 
 
-def situations(how: str, *, shared: bool, body: str = ASYNC) -> str:
-    return f"{IMPORTS}\nSHARED = {shared}\n{how}\n{body}"
+def module(how: str, body: str, scope: str = "function") -> str:
+    """The text of a test module; ``scope`` is what shares a loop."""
+    return f"{IMPORTS}\nSHARED = {scope != 'function'}\n{how}\n{body}"
 
 
 def ini(scope: str, mode: str = "strict") -> list[str]:
@@ -339,28 +391,27 @@ def name(server: Server) -> Iterator[str]:
 def run(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, server_url: str, name: str
 ) -> Run:
-    """Run pytest over the modules given; they are the package ``shop``."""
+    """Run pytest with the plugins named over the modules given, which become a package."""
     for variable in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID"):
         monkeypatch.delenv(variable, raising=False)
 
     def run(
-        *arguments: str, driver: str | None = None, passed: int, **modules: str
+        plugins: str, *arguments: str, driver: str | None = None, **modules: str
     ) -> pytest.RunResult:
         pytester.makeini("[pytest]\npythonpath = .")
         pytester.makepyfile(models=MODELS, conftest=CONFTEST)
         package = pytester.mkpydir("shop")
         for module, text in modules.items():
-            (package / f"{module}.py").write_text(dedent(text), "utf-8")
+            (package / f"test_{module}.py").write_text(text, "utf-8")
         url = make_url(server_url)
         if driver is not None:
             url = url.set(drivername=f"postgresql+{driver}")
         result = pytester.runpytest_subprocess(
             *("-W", "error", "-W", "ignore:The configuration option"),
-            *("-p", "no:cacheprovider", "--pg-name", name),
-            *("--pg-url", url.render_as_string(hide_password=False)),
+            *(f"-pno:{plugin}" for plugin in PLUGINS.difference(plugins.split())),
+            *("--pg-name", name, "--pg-url", url.render_as_string(hide_password=False)),
             *arguments,
         )
-        result.assert_outcomes(passed=passed)
         assert result.stderr.str() == ""
         return result
 
@@ -368,55 +419,80 @@ def run(
 
 
 def test_pytest_asyncio_unconfigured(run: Run) -> None:
-    run(test_async=situations(strict(), shared=False), passed=ASYNC_TESTS)
+    result = run("asyncio", situations=module(strict(), ASYNC))
+    result.assert_outcomes(passed=ASYNC_TESTS)
 
 
 @pytest.mark.parametrize("mode", ["strict", "auto"])
-@pytest.mark.parametrize("scope", ["function", "class", "module", "package", "session"])
+@pytest.mark.parametrize("scope", SCOPES)
 def test_pytest_asyncio_with_the_loop_scope_in_the_ini_file(
     run: Run, scope: str, mode: str
 ) -> None:
     how = strict() if mode == "strict" else AUTO
-    tests = situations(how, shared=scope != "function")
-    run(*ini(scope, mode), test_async=tests, passed=ASYNC_TESTS)
+    result = run("asyncio", *ini(scope, mode), situations=module(how, ASYNC, scope))
+    result.assert_outcomes(passed=ASYNC_TESTS)
 
 
 def test_pytest_asyncio_with_every_loop_scope_by_mark(run: Run) -> None:
-    scopes = ["function", "class", "module", "package", "session"]
-    modules = {
-        f"test_{scope}": situations(strict(scope), shared=scope != "function") for scope in scopes
-    }
-    run(**modules, passed=len(scopes) * ASYNC_TESTS)
+    modules = {scope: module(strict(scope), ASYNC, scope) for scope in SCOPES}
+    result = run("asyncio", **modules)
+    result.assert_outcomes(passed=len(SCOPES) * ASYNC_TESTS)
 
 
 @pytest.mark.parametrize("scope", ["function", "session"])
 def test_pytest_asyncio_on_two_workers(run: Run, scope: str) -> None:
-    tests = situations(strict(), shared=scope != "function")
-    run("-n2", *ini(scope), test_one=tests, test_two=tests, passed=2 * ASYNC_TESTS)
+    situations = module(strict(), ASYNC, scope)
+    result = run("asyncio xdist", "-n2", *ini(scope), one=situations, two=situations)
+    result.assert_outcomes(passed=2 * ASYNC_TESTS)
 
 
 @pytest.mark.parametrize("scope", ["function", "module", "session"])
 def test_anyio_with_a_backend_of_every_scope(run: Run, scope: str) -> None:
-    run("-pno:asyncio", test_async=situations(anyio(scope), shared=False), passed=ASYNC_TESTS)
+    result = run("anyio", situations=module(anyio(scope), ASYNC, scope))
+    result.assert_outcomes(passed=ASYNC_TESTS)
 
 
 def test_uvloop(run: Run) -> None:
     pytest.importorskip("uvloop")
-    tests = situations(anyio(use_uvloop=True), shared=False)
-    run("-pno:asyncio", test_async=tests, passed=ASYNC_TESTS)
+    how = anyio("session", use_uvloop=True)
+    result = run("anyio", situations=module(how, ASYNC, "session"))
+    result.assert_outcomes(passed=ASYNC_TESTS)
+
+
+def test_trio_is_refused_by_name(run: Run) -> None:
+    pytest.importorskip("trio")
+    result = run("anyio", trio=module("", TRIO))
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(["pg_engine needs asyncio, and anyio runs this test under trio"])
+    result.stdout.no_fnmatch_line("*Traceback*")
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "pg8000"])
 def test_sync_tests_next_to_async_ones(run: Run, driver: str) -> None:
     pytest.importorskip(driver)
-    run(
-        *ini("session"),
-        driver=driver,
-        test_async=situations(strict(), shared=True),
-        test_sync=f"{IMPORTS}{SYNC}",
-        passed=ASYNC_TESTS + SYNC_TESTS,
+    modules = {"async": module(strict(), ASYNC, "session"), "sync": module("", SYNC)}
+    result = run("asyncio", *ini("session"), driver=driver, **modules)
+    result.assert_outcomes(passed=ASYNC_TESTS + SYNC_TESTS)
+
+
+def test_sync_tests_without_an_async_plugin(run: Run) -> None:
+    result = run("", situations=module("", SYNC))
+    result.assert_outcomes(passed=SYNC_TESTS)
+
+
+@pytest.mark.parametrize("plugin", ["asyncio", "anyio"])
+def test_hypothesis_and_subtests(run: Run, plugin: str) -> None:
+    modules = {
+        "async": module(strict() if plugin == "asyncio" else anyio("function"), GUESTS),
+        "sync": module("", SYNC_GUESTS),
+    }
+    result = run(f"{plugin} hypothesispytest", **modules)
+    result.assert_outcomes(passed=4)
+
+
+def test_fixtures_in_another_loop_than_the_test(run: Run) -> None:
+    result = run(
+        "asyncio", "-oasyncio_default_fixture_loop_scope=session", mixed=module(strict(), MIXED)
     )
-
-
-def test_sync_tests_without_any_async_plugin(run: Run) -> None:
-    run("-pno:asyncio", "-pno:anyio", test_sync=f"{IMPORTS}{SYNC}", passed=SYNC_TESTS)
+    result.assert_outcomes(passed=4, failed=1)
+    result.stdout.fnmatch_lines(["*ConfigurationError: this transaction was begun in another*"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from sqlalchemy.engine import URL
 
 from projects import execute, query, unique
 from pytest_pgtemplate import _names, _template
 from pytest_pgtemplate._marks import CONNECTION_LIMIT, INVALID, KEY, Mark
-from pytest_pgtemplate._server import LOCK_SEED, OLDEST, Server
+from pytest_pgtemplate._server import OLDEST, Server
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._worker import Worker
 from pytest_pgtemplate.errors import NotOursError, ServerError
@@ -235,17 +237,10 @@ def test_a_lease_lasts_as_long_as_its_connection(
     with pytest.raises(ServerError, match=name):
         server.lease(name)
 
-    pid = query(
-        server.url,
-        "SELECT pg_terminate_backend(pid) FROM pg_locks"
-        " WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
-        " AND (classid::bigint << 32) | objid::bigint = hashtextextended($1, $2)",
-        name,
-        LOCK_SEED,
-    )
-    assert len(pid) == 1
+    holder.close()
+    deadline = time.monotonic() + 10
     while (found := server.find(name)) is not None and found.leased:
-        pass
+        assert time.monotonic() < deadline
     server.lease(name)
     server.release(name)
 
@@ -403,6 +398,31 @@ def test_a_server_that_is_too_old_is_named_with_its_version(another: Connect) ->
         server._check()
     for word in ("12.22", str(OLDEST), "HINT:"):
         assert word in str(caught.value)
+
+
+def test_a_role_that_may_not_connect_to_postgres_uses_the_database_of_its_url(
+    private_url: URL,
+) -> None:
+    role = unique("pgt_elsewhere")
+    execute(
+        private_url,
+        f"CREATE ROLE {role} LOGIN CREATEDB",
+        f"CREATE DATABASE {role} OWNER {role}",
+        "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC",
+    )
+    try:
+        server = Server(private_url.set(username=role, database=role), timeout=60)
+        assert server.facts.maintenance == role
+        server.close()
+        with pytest.raises(ServerError, match=role):
+            Server(private_url.set(username=role), timeout=60)
+    finally:
+        execute(
+            private_url,
+            "GRANT CONNECT ON DATABASE postgres TO PUBLIC",
+            f"DROP DATABASE {role}",
+            f"DROP ROLE {role}",
+        )
 
 
 def test_the_password_is_in_no_repr(server: Server) -> None:

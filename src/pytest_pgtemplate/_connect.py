@@ -15,6 +15,13 @@ from pytest_pgtemplate.errors import ServerError
 ATTEMPT = 10.0  # seconds for one connection attempt
 STARTING = 0.1  # seconds between attempts while the server says that it is starting up
 
+_HINTS = {
+    asyncpg.DiskFullError: "make room there: every worker's database takes as much of it as the"
+    " template, or run fewer workers (pytest -n)",
+    asyncpg.OutOfMemoryError: "raise max_locks_per_transaction on the server: a lock for each table"
+    " and index of the template has to fit, or there is too little memory",
+}
+
 Connection = Any  # asyncpg.Connection, which is generic in some releases only
 
 
@@ -85,8 +92,8 @@ def explain(error: BaseException, url: URL) -> ServerError:
             )
         case asyncpg.PostgresError():
             return ServerError(
-                f"the server at {place} answered {error.sqlstate}: {error}",
-                hint="the server's log says more",
+                f"the server at {place} answered {error.sqlstate}: {error.args[0]}",
+                hint=_HINTS.get(type(error)) or error.hint or "the server's log says more",
             )
         case TimeoutError():
             return ServerError(
@@ -98,5 +105,10 @@ def explain(error: BaseException, url: URL) -> ServerError:
                 f"cannot connect to the server at {place}: {error}",
                 hint="is it running? check host and port in pg_url; without pg_url the embedded"
                 " server is used",
+            )
+        case ValueError():  # of a URL that SQLAlchemy reads and asyncpg does not
+            return ServerError(
+                f"the URL of the server at {place} cannot be used",  # its text may hold a password
+                hint="write pg_url as postgresql+asyncpg://user:password@host:5432/postgres",
             )
     raise error

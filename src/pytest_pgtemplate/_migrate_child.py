@@ -32,7 +32,13 @@ def run(job: dict[str, Any]) -> None:
 def _config(job: dict[str, Any]) -> Config:
     from alembic.config import Config
 
-    toml = {"toml_file": job["toml"]} if job["toml"] else {}  # Alembic knows it since 1.16
+    knows_toml = hasattr(Config, "get_alembic_option")
+    if not job["ini"] and not knows_toml:
+        raise MigrationError(
+            f"{job['toml']} has a [tool.alembic] table, which Alembic reads since version 1.16",
+            hint="pip install 'alembic>=1.16', or write an alembic.ini",
+        )
+    toml = {"toml_file": job["toml"]} if job["toml"] and knows_toml else {}
     config = Config(job["ini"], **toml)
     config.set_main_option("sqlalchemy.url", job["url"].replace("%", "%%"))
     return config

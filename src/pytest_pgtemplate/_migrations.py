@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from sqlalchemy import MetaData, create_mock_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateSchema
 
-from pytest_pgtemplate import _connect, _portal, _process, _urls
+from pytest_pgtemplate import _connect, _portal, _process, _secrets, _urls
 from pytest_pgtemplate._child import TOLD
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
@@ -203,14 +201,4 @@ def _too_long(what: str, target: Target, output: str = "") -> MigrationError:
 
 
 def _scrub(text: str, url: URL) -> str:
-    """Hide the password as whatever it is written: plain, in a URL or config file, by ``repr``."""
-    password = str(url.password or "")
-    urls = {quote(password, safe=safe) for safe in ("", "+", " +")}
-    others = {password, repr(password)[1:-1], json.dumps(password)[1:-1]}
-    spellings = urls | others | {spelling.replace("%", "%%") for spelling in urls}
-    for spelling in sorted(spellings - {""}, key=len, reverse=True):
-        # A password that is a word is not hidden within other words: it may be "postgres".
-        before = r"(?<!\w)" if spelling[0].isalnum() else ""
-        after = r"(?!\w)" if spelling[-1].isalnum() else ""
-        text = re.sub(before + re.escape(spelling) + after, "***", text)
-    return text
+    return _secrets.hide(text, str(url.password or ""))

@@ -1,31 +1,24 @@
-"""What we ask of a PostgreSQL server: facts, create, clone, publish, drop, list, locks and leases.
-
-One connection per process to one maintenance database, the same for everybody (``postgres`` where
-it can be had), because advisory locks are scoped to the database that their session is in.
-"""
+"""What we ask of a PostgreSQL server: facts, create, clone, publish, drop, list, locks, leases."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any
 
-import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import _names, _portal
-from pytest_pgtemplate._connect import Connection, connect, explain, where
+from pytest_pgtemplate import _names
+from pytest_pgtemplate._connect import where
 from pytest_pgtemplate._marks import CONNECTION_LIMIT, Database, Mark, loads
+from pytest_pgtemplate._session import LOCK_SEED, Session
 from pytest_pgtemplate.errors import NotOursError, ServerError
 
 OLDEST = 13
-LOCK_SEED = 0x7067746D706C  # keeps our advisory locks apart from an application's
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,8 +51,7 @@ class Server:
     def __init__(self, url: URL, *, timeout: float) -> None:
         self.url = url
         self.timeout = timeout
-        self._connection: Connection | None = None
-        self._leases: set[str] = set()
+        self._session = Session(url, timeout=timeout)
         self.facts = Facts(**dict(self._fetch(_sql("facts"))[0]))
         self._check()
 
@@ -72,8 +64,7 @@ class Server:
 
     def close(self) -> None:
         """Disconnect, which frees the leases."""
-        if self._connection is not None:
-            self._run(self._connection.close())
+        self._session.close()
 
     # Databases
 
@@ -145,57 +136,31 @@ class Server:
 
     def lease(self, name: str) -> None:
         """Claim ``name`` for as long as this process lives: a kill -9 frees it too."""
-        if not self._advisory("pg_try_advisory_lock", name):
+        if not self._session.lease(name):
             raise ServerError(
                 f'the database name "{name}" belongs to another run that is alive',
                 hint="two runs share one PYTEST_XDIST_TESTRUNUID: unset it",
             )
-        self._leases.add(name)
 
     def release(self, name: str) -> None:
-        self._leases.discard(name)
-        self._advisory("pg_advisory_unlock", name)
+        self._session.release(name)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Hold the lock ``name`` against every host that uses this server."""
-        self._advisory("pg_advisory_lock", name)
+        self._session.advisory("pg_advisory_lock", name)
         try:
             yield
         finally:
-            self._advisory("pg_advisory_unlock", name)
+            self._session.advisory("pg_advisory_unlock", name)
 
     # Below the surface
 
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        try:
-            return _portal.run(coroutine, timeout=self.timeout + 1)
-        except Exception as error:
-            raise explain(error, self.url) from error
-
     def _execute(self, statement: str) -> None:
-        async def execute() -> None:
-            await (await self._live()).execute(statement)
-
-        self._run(execute())
+        self._session.execute(statement)
 
     def _fetch(self, query: str, *arguments: object) -> list[Any]:
-        async def fetch() -> list[Any]:
-            rows: list[Any] = await (await self._live()).fetch(query, *arguments)
-            return rows
-
-        return self._run(fetch())
-
-    async def _live(self) -> Connection:
-        """The connection; a new one, with our leases, when the server has restarted meanwhile."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await _connect_maintenance(self.url, self.timeout)
-            for name in self._leases:
-                await self._connection.execute(f"SELECT {_lock('pg_try_advisory_lock', name)}")
-        return self._connection
-
-    def _advisory(self, function: str, name: str) -> Any:
-        return self._fetch(f"SELECT {_lock(function, name)}")[0][0]
+        return self._session.fetch(query, *arguments)
 
     def _list(self, name: str | None) -> list[Database]:
         rows = self._fetch(_sql("databases"), name, LOCK_SEED)
@@ -273,25 +238,6 @@ class Server:
                 f'role "{self.facts.role}" may not create databases at {place}',
                 hint=f"as a superuser: ALTER ROLE {_names.quote(self.facts.role)} CREATEDB",
             )
-
-
-async def _connect_maintenance(url: URL, timeout: float) -> Connection:
-    """Connect to ``postgres``, else to the database in the URL."""
-    application = "pytest-pgtemplate"
-    try:
-        return await connect(url.set(database="postgres"), timeout=timeout, application=application)
-    except (
-        asyncpg.InvalidCatalogNameError,
-        asyncpg.InsufficientPrivilegeError,
-        asyncpg.InvalidAuthorizationSpecificationError,
-    ):
-        if url.database in (None, "", "postgres"):
-            raise
-        return await connect(url, timeout=timeout, application=application)
-
-
-def _lock(function: str, name: str) -> str:
-    return f"{function}(hashtextextended({_names.literal(name)}, {LOCK_SEED}))"
 
 
 def _sql(name: str) -> str:

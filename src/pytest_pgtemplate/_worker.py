@@ -12,7 +12,7 @@ from pytest_pgtemplate._marks import Mark
 from pytest_pgtemplate._reset import Outcome, Resetter
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import Template
-from pytest_pgtemplate.errors import PgTemplateError
+from pytest_pgtemplate.errors import PgTemplateError, ServerError
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,12 @@ class Worker:
     def _clone(self) -> None:
         template, name = self.database.template, self.database.name
         found = self._server.find(template.name)
-        origin = found.mark if found else None
+        if found is None:
+            raise ServerError(
+                f'template "{template.name}" is gone from the server',
+                hint="run again, which builds it; was it pruned, or the server made anew?",
+            )
+        origin = found.mark
         mark = Mark("worker", self._run, template.fingerprint)
         if origin is not None:
             mark = replace(mark, settings=origin.settings, grants=origin.grants)

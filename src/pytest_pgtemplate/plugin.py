@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -64,13 +65,19 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
     """Reset after every fixture of the test is finalized: also its user's own sessions."""
+    run = item.config.stash[RUN]
+    users: BaseException | None = None
     try:
         yield
+    except BaseException as error:
+        users = error
+        raise
     finally:  # also when one of them fails
         try:
-            item.config.stash[RUN].finish(item, nextitem)
+            run.finish(item, nextitem)
         except PgTemplateError as error:
-            pytest.fail(str(error), pytrace=False)
+            run.failures.is_first(error)  # whoever meets it next, skips
+            raise pytest.fail.Exception(str(error), pytrace=False) from users
 
 
 @pytest.hookimpl(wrapper=True)
@@ -80,11 +87,17 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         item.stash[FAILED] = True
+    if report.failed or report.sections:
+        report.longrepr = _without_passwords(report.longrepr, item.config)
+        report.sections = _without_passwords(report.sections, item.config)
     return report
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    # What --full-trace shows of a Ctrl-C.
+    _without_passwords(getattr(reporter, "_keyboardinterrupt_memo", None), session.config)
     stats = session.config.stash[RUN].stats
     if not stats.template:
         return
@@ -139,6 +152,16 @@ def _set_environment(settings: _settings.Settings) -> None:
     except PgTemplateError as error:
         raise pytest.UsageError(str(error)) from None
     os.environ.update(dict.fromkeys(settings.env, url))
+
+
+def _without_passwords(shown: Any, config: pytest.Config) -> Any:
+    """Tracebacks show arguments and local variables, also of database drivers."""
+    from pytest_pgtemplate import _secrets
+
+    for password in _secrets.passwords_of(config.stash[RUN].settings.urls):
+        hidden = partial(_secrets.hide_where_expected, password=password)
+        shown = _secrets.clean(shown, hidden)
+    return shown
 
 
 def _drop_what_crashed_workers_left(settings: _settings.Settings) -> None:

@@ -1,0 +1,54 @@
+"""Hide a password in what is about to be shown, in whatever way it is written there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import quote, unquote
+
+_IN_URL = re.compile(r"://[^:/@]*:([^@]*)@")
+_EXPECTED = r"""(?i:(://[^\s:/@]*:|passw(?:or)?d['"]?\s*[:=,]\s*['"]?))"""
+
+
+def passwords_of(urls: Iterable[str]) -> set[str]:
+    """The passwords in ``urls``, also in those that cannot be parsed."""
+    return {unquote(found) for url in urls for found in _IN_URL.findall(url) if found}
+
+
+def hide(text: str, password: str) -> str:
+    """Replace ``password`` by ``***``: plain, in a URL or config file, by ``repr``, as JSON."""
+    urls = {quote(password, safe=safe) for safe in ("", "/", "+", " +")}
+    others = {password, repr(password)[1:-1], json.dumps(password)[1:-1]}
+    spellings = urls | others | {spelling.replace("%", "%%") for spelling in urls}
+    for spelling in sorted(spellings - {""}, key=len, reverse=True):
+        # A password that is a word is not hidden within other words: it may be "postgres".
+        before = r"(?<!\w)" if spelling[0].isalnum() else ""
+        after = r"(?!\w)" if spelling[-1].isalnum() else ""
+        text = re.sub(before + re.escape(spelling) + after, "***", text)
+    return text
+
+
+def hide_where_expected(text: str, password: str) -> str:
+    """The same; a mere word, as "postgres" or "test", only where a password is to be expected.
+
+    A report of a failed test is full of other words.
+    """
+    if not password.isalpha():
+        return hide(text, password)
+    return re.sub(_EXPECTED + re.escape(password) + r"\b(?!:)", r"\1***", text)
+
+
+def clean(thing: Any, hidden: Callable[[str], str]) -> Any:
+    """Apply ``hidden`` to every string within a report of pytest's, in place; return the thing."""
+    if isinstance(thing, str):
+        return hidden(thing)
+    if isinstance(thing, tuple):
+        return tuple(clean(each, hidden) for each in thing)
+    if isinstance(thing, list):
+        thing[:] = [clean(each, hidden) for each in thing]
+    elif type(thing).__module__.startswith("_pytest."):
+        for name, value in vars(thing).items():
+            setattr(thing, name, clean(value, hidden))
+    return thing

@@ -1,0 +1,117 @@
+"""The admin connection to a server: made again when it breaks, with the leases that it held.
+
+One per process, to one maintenance database, the same for everybody (``postgres`` where it can be
+had), because advisory locks are scoped to the database that their session is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import asyncpg
+from sqlalchemy.engine import URL
+
+from pytest_pgtemplate import _names, _portal
+from pytest_pgtemplate._connect import Connection, connect, explain
+
+LOCK_SEED = 0x7067746D706C  # keeps our advisory locks apart from an application's
+RETRY = 0.05  # seconds between attempts to reach a server that has gone
+
+T = TypeVar("T")
+
+
+class Session:
+    """Every method takes at most ``timeout`` seconds and raises ServerError."""
+
+    def __init__(self, url: URL, *, timeout: float) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+        self._restoring: asyncio.Task[None] | None = None
+        self._leases: set[str] = set()
+
+    def execute(self, statement: str) -> None:
+        async def execute() -> None:
+            await (await self._live()).execute(statement)
+
+        self._run(execute())
+
+    def fetch(self, query: str, *arguments: object) -> list[Any]:
+        async def fetch() -> list[Any]:
+            rows: list[Any] = await (await self._live()).fetch(query, *arguments)
+            return rows
+
+        return self._run(fetch())
+
+    def advisory(self, function: str, name: str) -> Any:
+        """What an advisory lock function says to ``name``."""
+        return self.fetch(f"SELECT {_lock(function, name)}")[0][0]
+
+    def lease(self, name: str) -> bool:
+        """Hold the lock ``name`` for as long as this process lives; False when it is taken."""
+        if self.advisory("pg_try_advisory_lock", name):
+            self._leases.add(name)
+        return name in self._leases
+
+    def release(self, name: str) -> None:
+        self._leases.discard(name)
+        self.advisory("pg_advisory_unlock", name)
+
+    def close(self) -> None:
+        """Disconnect, which frees the leases."""
+        self._leases.clear()
+        if self._connection is not None:
+            self._run(self._connection.close())
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        try:
+            return _portal.run(coroutine, timeout=self._timeout + 1)
+        except Exception as error:
+            raise explain(error, self._url) from error
+
+    async def _live(self) -> Connection:
+        async with self._connecting:
+            if self._connection is None or self._connection.is_closed():
+                connection = await _connect_maintenance(self._url, self._timeout)
+                connection.add_termination_listener(self._lost)
+                for name in self._leases:
+                    await connection.execute(f"SELECT {_lock('pg_try_advisory_lock', name)}")
+                self._connection = connection
+            return self._connection
+
+    def _lost(self, _: Connection) -> None:
+        if self._leases:
+            self._restoring = asyncio.get_running_loop().create_task(self._restore())
+
+    async def _restore(self) -> None:
+        """Claim our names again at once: a sweep takes what nobody claims for left behind."""
+        deadline = time.monotonic() + self._timeout
+        while self._leases and time.monotonic() < deadline:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._live()
+                return
+            await asyncio.sleep(RETRY)
+
+
+async def _connect_maintenance(url: URL, timeout: float) -> Connection:
+    """Connect to ``postgres``, else to the database in the URL."""
+    application = "pytest-pgtemplate"
+    try:
+        return await connect(url.set(database="postgres"), timeout=timeout, application=application)
+    except (
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.InsufficientPrivilegeError,
+        asyncpg.InvalidAuthorizationSpecificationError,
+    ):
+        if url.database in (None, "", "postgres"):
+            raise
+        return await connect(url, timeout=timeout, application=application)
+
+
+def _lock(function: str, name: str) -> str:
+    return f"{function}(hashtextextended({_names.literal(name)}, {LOCK_SEED}))"

@@ -1,0 +1,295 @@
+"""A database under test: a template from SQL text, its clone with a resetter, sessions, dumps.
+
+Nothing here is a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import URL
+
+from projects import execute, unique
+from pytest_pgtemplate import _binaries, _names, _portal, _urls
+from pytest_pgtemplate._marks import Mark
+from pytest_pgtemplate._reset import Outcome, install
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._template import Template
+from pytest_pgtemplate._worker import Worker
+
+RUN = "0a1b2c3d"
+TIMEOUT = 30.0  # seconds for anything at all: nothing may hang
+EVERYTHING = Path(__file__).with_name("everything.sql").read_text("utf-8")
+VIRTUAL = """
+CREATE TABLE virtual (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a * 2) VIRTUAL);
+INSERT INTO virtual VALUES (1, 1), (2, NULL);
+"""
+
+_TABLES = """
+SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind = 'S' AS is_sequence
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE (c.relkind IN ('r', 'S') OR c.relkind = 'm' AND c.relispopulated)
+   AND c.relpersistence <> 't'
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pgtemplate')
+"""
+_LARGE_OBJECTS = """
+SELECT 'large objects', format('%s %s %s %s', oid, lomowner, lomacl, lo_get(oid))
+  FROM pg_largeobject_metadata
+"""
+
+# Per table its rows, per sequence where it stands, and all large objects, whatever their order.
+Dump = dict[str, "Counter[str]"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a database is tracked, who owns it, and where it is."""
+
+    tracking: str
+    role: str
+    server: str
+
+    def __str__(self) -> str:
+        return f"{self.tracking}-{self.role}-{self.server}"
+
+    @property
+    def superuser(self) -> bool:
+        return self.role == "superuser"
+
+
+KINDS = [
+    Kind(tracking, role, server)
+    for server in ("embedded", "system")
+    for role in ("superuser", "plain")
+    for tracking in ("triggers", "scan")
+]
+
+
+class Session:
+    """A connection for sync code. What takes longer than ``TIMEOUT`` seconds is an error."""
+
+    def __init__(self, url: URL, application: str = "a test") -> None:
+        settings = {"application_name": application, "lock_timeout": f"{TIMEOUT}s"}
+        connecting = asyncpg.connect(str(_urls.asyncpg_dsn(url)), server_settings=settings)
+        self.connection: Any = run(connecting)
+        self.pid: int = self.connection.get_server_pid()
+
+    def execute(self, *statements: str) -> None:
+        for statement in statements:
+            run(self.connection.execute(statement))
+
+    def fetch(self, query: str, *arguments: object) -> list[Any]:
+        rows: list[Any] = run(self.connection.fetch(query, *arguments))
+        return rows
+
+    def value(self, query: str, *arguments: object) -> Any:
+        return run(self.connection.fetchval(query, *arguments))
+
+    def start(self, statement: str) -> asyncio.Task[Any]:
+        """Let a statement run; ``wait`` waits for its end."""
+
+        async def begin() -> asyncio.Task[Any]:
+            return asyncio.create_task(self.connection.execute(statement))
+
+        task: asyncio.Task[Any] = run(begin())
+        return task
+
+    def copy(self, table: str, rows: list[tuple[object, ...]], schema: str = "public") -> None:
+        run(self.connection.copy_records_to_table(table, records=rows, schema_name=schema))
+
+    @property
+    def is_open(self) -> bool:
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            self.fetch("SELECT 1")
+        return not self.connection.is_closed()
+
+    def close(self) -> None:
+        async def close() -> None:
+            self.connection.terminate()
+
+        run(close())
+
+
+def run(awaitable: Any) -> Any:
+    """Wait for it in the loop that all sessions share."""
+
+    async def bounded() -> Any:
+        return await asyncio.wait_for(awaitable, TIMEOUT)
+
+    return _portal.run(bounded(), timeout=TIMEOUT + 1)
+
+
+class Base:
+    """A clone of a template with its resetter, as the role under test and as a superuser see it."""
+
+    def __init__(self, server: Server, root: URL, template: Template, name: str) -> None:
+        self.server = server
+        self.worker = Worker(server, template, name, RUN)
+        self.url = self.worker.database.url
+        self.root_url = root.set(database=name)
+        self._sessions: list[Session] = []
+        self._dumper: Session | None = None
+        self._dump_query = ""
+        self.origin = self.dump()
+
+    def session(self, application: str = "a test") -> Session:
+        """A session of the role under test, closed with ``close_sessions``."""
+        self._sessions.append(Session(self.url, application))
+        return self._sessions[-1]
+
+    def root(self) -> Session:
+        """A session of a superuser."""
+        self._sessions.append(Session(self.root_url))
+        return self._sessions[-1]
+
+    def execute(self, *statements: str) -> None:
+        """Run each statement in a transaction of its own, in a session that ends then."""
+        session = Session(self.url)
+        try:
+            session.execute(*statements)
+        finally:
+            session.close()
+
+    def as_root(self, *statements: str) -> None:
+        session = Session(self.root_url)
+        try:
+            session.execute(*statements)
+        finally:
+            session.close()
+
+    def reset(self) -> Outcome:
+        return self.worker.reset()
+
+    def reclone(self) -> None:
+        self.close_sessions()
+        self.worker.reclone()
+
+    def dump(self) -> Dump:
+        if self._dumper is None:
+            self._dumper = Session(self.root_url, "dump")
+            self._dump_query = _dump_query(self._dumper)
+        dump: Dump = {}
+        for name, body in self._dumper.fetch(self._dump_query):
+            dump.setdefault(name, Counter())[body] += 1
+        return dump
+
+    def close_sessions(self) -> None:
+        for session in self._sessions:
+            session.close()
+        self._sessions = []
+        if self._dumper is not None:
+            self._dumper.close()
+        self._dumper = None
+
+    def close(self) -> None:
+        self.close_sessions()
+        self.worker.close(keep=False)
+
+
+def _dump_query(session: Session) -> str:
+    parts = [_LARGE_OBJECTS]
+    for name, is_sequence in session.fetch(_TABLES):
+        label = _names.literal(name)
+        if is_sequence:
+            parts.append(f"SELECT {label}, format('%s %s', last_value, is_called) FROM {name}")
+        else:
+            parts.append(f"SELECT {label}, (t.*)::text FROM ONLY {name} AS t")
+    return " UNION ALL ".join(parts)
+
+
+def difference(before: Dump, after: Dump) -> dict[str, tuple[list[str], list[str]]]:
+    """What is gone and what is new, per table; nothing if the two are equal."""
+    found = {}
+    for name in before.keys() | after.keys():
+        old, new = before.get(name, Counter()), after.get(name, Counter())
+        if old != new:
+            gone, come = (old - new).elements(), (new - old).elements()
+            found[name] = ([row[:200] for row in gone], [row[:200] for row in come])
+    return found
+
+
+def pg_dump(url: URL, bindir: Path) -> list[str]:
+    """A dump by PostgreSQL's own program, as sorted lines, without what is ours."""
+    dsn = str(_urls.dsn(url))
+    command = [bindir / "pg_dump", "--exclude-schema=pgtemplate", "--large-objects", "-d", dsn]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT)
+    return sorted(
+        line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unr"))
+    )
+
+
+def bindir_of(server: Server) -> Path | None:
+    """Where the programs of this server's major version are."""
+    for _, place in _binaries._places():
+        found = _binaries._inspect(place, "") if place else ""
+        if isinstance(found, _binaries.Binaries) and found.major == server.facts.major:
+            if (found.bindir / "pg_dump").exists():
+                return found.bindir
+    return None
+
+
+def make_template(server: Server, prefix: str, script: str, tracking: str) -> Template:
+    """A sealed, resettable template made by ``script``."""
+    fingerprint = secrets.token_hex(32)
+    scratch = _names.scratch(prefix, RUN)
+    server.create(scratch, Mark("scratch", RUN, fingerprint))
+    execute(server.url, script, database=scratch)
+    install(server.url.set(database=scratch), tracking, timeout=TIMEOUT)
+    template = Template(_names.template(prefix, fingerprint), fingerprint, built=True)
+    server.publish(scratch, template.name, Mark("template", RUN, fingerprint))
+    return template
+
+
+@contextmanager
+def server_as(url: URL, role: str) -> Iterator[Server]:
+    """The server as a superuser sees it, or as a role that may only create databases."""
+    root = Server(url, timeout=TIMEOUT)
+    try:
+        if not root.facts.superuser:
+            pytest.skip("the role in PGTEMPLATE_URL is no superuser, who is needed to look on")
+        if role == "superuser":
+            yield root
+            return
+        name = unique("pgt_plain")
+        root._execute(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD 'secret'")
+        try:
+            plain = Server(url.set(username=name, password="secret"), timeout=TIMEOUT)
+            try:
+                yield plain
+            finally:
+                plain.close()
+        finally:
+            root._execute(f"DROP ROLE {name}")
+    finally:
+        root.close()
+
+
+@contextmanager
+def database(request: pytest.FixtureRequest, kind: Kind, script: str) -> Iterator[Base]:
+    """A clone of a template made by ``script``; nothing is left behind."""
+    given = request.getfixturevalue(f"{'server' if kind.server == 'embedded' else 'system'}_url")
+    url = _urls.parse(given) if isinstance(given, str) else given
+    with server_as(url, kind.role) as server:
+        prefix = unique("t")
+        template = make_template(server, prefix, script, kind.tracking)
+        try:
+            base = Base(server, url, template, _names.worker(prefix, RUN, "main"))
+            try:
+                yield base
+            finally:
+                base.close()
+        finally:
+            server.drop(template.name)
+
+

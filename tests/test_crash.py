@@ -1,0 +1,419 @@
+"""Workers that die, servers that stop, connections that break, room that runs out.
+
+What dies is reported by whoever saw it die, once; everybody else goes on, and nothing is left.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from projects import COUNTED, ITEM, TESTS, Project, make_project, query
+from pytest_pgtemplate import _binaries, _names, _sweep
+from pytest_pgtemplate._marks import Mark
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._session import LOCK_SEED
+from pytest_pgtemplate.errors import EmbeddedServerError
+from servers import PrivateServer, home
+
+MoreServers = Callable[..., PrivateServer]
+
+# Tests and conftest.py talk to the outside through files.
+FILES = """
+import os, pathlib, signal, threading, time
+
+def once(name):
+    '''Whether nobody in any process has asked this before.'''
+    try:
+        pathlib.Path(name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+def ask(what):
+    '''Ask whoever started this run, and wait until it is done.'''
+    pathlib.Path(what).touch()
+    deadline = time.monotonic() + 60
+    while not pathlib.Path(f"{what}.done").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    return with_tests(project)
+
+
+def with_tests(project: Project) -> Project:
+    project.alembic()
+    project.revision("one", ITEM + COUNTED)
+    project.write("files.py", FILES)
+    project.ini(pythonpath=".")
+    project.write("test_it.py", TESTS)
+    return project
+
+
+def only_templates(project: Project) -> bool:
+    return all("_tpl_" in name for name in project.databases())
+
+
+def crashed(result: pytest.RunResult, *, workers: int, passed: int) -> None:
+    """Check that xdist's reports of crashed workers are all that there is to be seen."""
+    output = f"{result.stdout}{result.stderr}"
+    assert result.parseoutcomes() == {"failed": workers, "passed": passed}, output
+    assert output.count("FAILED") == output.count("FAILED test_it.py")
+    assert output.count("' crashed while running 'test_it.py") == workers
+    for word in ("HINT", "Traceback", "INTERNALERROR", "Error"):
+        assert word not in output
+
+
+# Workers
+
+DYING = """
+import os, signal
+import pytest
+from sqlalchemy import text
+
+@pytest.mark.parametrize("n", range(8))
+def test_database(n, pg_sync_session):
+    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+    pg_sync_session.commit()
+    if n == 2:
+        os._exit(0)
+    if n == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_that_die_in_tests(shop: Project) -> None:
+    shop.write("test_it.py", DYING)
+    crashed(shop.run_workers(), workers=2, passed=6)
+    assert shop.migrations() == 1
+    assert len(shop.databases()) == 1
+    assert only_templates(shop)
+
+
+KILLS_ITS_PARENT = """
+import signal
+from files import once
+if once("killed"):
+    os.kill(os.getppid(), signal.SIGKILL)
+    op.execute("SELECT pg_sleep(60)")
+"""
+
+
+def test_a_worker_that_dies_in_a_migration(shop: Project) -> None:
+    """Its migrating child ends with it, and another worker builds what it could not."""
+    shop.revision("two", KILLS_ITS_PARENT)
+    crashed(shop.run_workers(), workers=1, passed=3)
+    assert len(shop.databases()) == 1
+    assert only_templates(shop)
+    sleeping = "SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND datname = $1"
+    assert not query(shop.server.url, sleeping, f"{shop.prefix}_")
+
+
+# A statement of the plugin's own during which a worker dies, once in a run.
+DIES_DURING = """
+import os, signal, threading
+import pytest
+from files import once
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._reset import Resetter
+
+execute, reset = Server._execute, Resetter.reset
+
+def die_in(seconds):
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+def dying_execute(self, statement):
+    wanted = "{statement}"
+    if wanted and statement.startswith(wanted) and "_gw" in statement and once("died"):
+        die_in({seconds})
+    return execute(self, statement)
+
+def dying_reset(self):
+    if not "{statement}" and once("died"):
+        die_in(0)
+    return reset(self)
+
+Server._execute, Resetter.reset = dying_execute, dying_reset
+"""
+MOMENTS = {
+    "clone": ("CREATE DATABASE", 0.01),
+    "mark": ("COMMENT ON DATABASE", 0),
+    "reset": ("", 0),
+    "drop": ("DROP DATABASE", 0.002),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_worker_that_dies_in_a_statement_of_ours(shop: Project, moment: str) -> None:
+    statement, seconds = MOMENTS[moment]
+    shop.write("conftest.py", DIES_DURING.format(statement=statement, seconds=seconds))
+    result = shop.run_workers()
+    assert (shop.root / "died").exists()
+    output = f"{result.stdout}{result.stderr}"
+    outcomes = result.parseoutcomes()
+    assert outcomes.pop("failed") == 1, output
+    assert set(outcomes) == {"passed"}
+    assert "HINT" not in output
+    assert "Traceback" not in output
+    assert len(shop.databases()) == 1
+    assert only_templates(shop)
+
+
+# Servers
+
+
+@pytest.fixture
+def more_servers() -> Iterator[MoreServers]:
+    """Start a server with options of its own; it is stopped at the end, if it is not yet."""
+    try:
+        _binaries.find_binaries(None)
+    except EmbeddedServerError:
+        pytest.skip("no PostgreSQL binaries to start a server with")
+    with home() as directory:
+        started: list[PrivateServer] = []
+
+        def start(**options: Any) -> PrivateServer:
+            server = PrivateServer(directory, **options)
+            server.start()
+            started.append(server)
+            return server
+
+        yield start
+        for server in started:
+            server.stop()
+
+
+@pytest.fixture
+def on(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[PrivateServer], Project]:
+    """Make the project on a server of this test's own, which goes with everything on it."""
+
+    def make(private: PrivateServer) -> Project:
+        server = Server(private.url, timeout=60)
+        project = next(make_project(pytester, monkeypatch, server, private.url))
+        return with_tests(project)
+
+    return make
+
+
+RESTARTED = """
+from files import ask
+from sqlalchemy import text
+
+def insert(session):
+    assert session.scalars(text("SELECT name FROM item")).all() == ["reference"]
+    session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+    session.commit()
+
+def test_before(pg_sync_session):
+    insert(pg_sync_session)
+
+def test_restart(pg_sync_session):
+    insert(pg_sync_session)
+    ask("restart")
+
+def test_between(pg_sync_session):
+    insert(pg_sync_session)
+
+def test_stop(pg_sync_session):
+    insert(pg_sync_session)
+    ask("stop")
+
+def test_without(pg_sync_session):
+    insert(pg_sync_session)
+
+def test_without_as_well(pg_sync_session):
+    insert(pg_sync_session)
+
+def test_plain():
+    ask("start")
+
+def test_after(pg_sync_session):
+    insert(pg_sync_session)
+"""
+
+
+def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(
+    more_servers: MoreServers, on: Callable[[PrivateServer], Project]
+) -> None:
+    """Restarted between two tests, no test notices; while it is away, one tells why."""
+    private = more_servers()
+    shop = on(private)
+    shop.write("test_it.py", RESTARTED)
+    acts = {
+        "restart": [private.stop, private.start],
+        "stop": [private.stop],
+        "start": [private.start],
+    }
+    command = shop.command("-p", "no:xdist", "-rA")
+    with subprocess.Popen(command, cwd=shop.root, stdout=subprocess.PIPE, text=True) as run:
+        for name, steps in acts.items():
+            while not (shop.root / name).exists() and run.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    run.wait(0.02)
+            for step in steps:
+                step()
+            (shop.root / f"{name}.done").touch()
+        output, _ = run.communicate(timeout=120)
+    outcomes = pytest.RunResult.parse_summary_nouns(output.splitlines())
+    assert outcomes == {"passed": 6, "skipped": 2, "errors": 1}, output
+    assert output.count("HINT") == 1
+    for name in ("before", "restart", "between", "after", "plain"):
+        assert f"PASSED test_it.py::test_{name}" in output
+    assert "Traceback" not in output
+    shop.write("test_it.py", TESTS)
+    shop.run("-W", "error").assert_outcomes(passed=4)
+    assert len(shop.databases()) == 1
+    shop.server.close()
+
+
+BREAKS_CONNECTIONS = """
+import pytest
+from sqlalchemy import text
+
+# This worker's own, and those over which the plugin does its work.
+BREAK = '''
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+ WHERE pid <> pg_backend_pid()
+   AND (datname = current_database() OR application_name LIKE 'pytest-pgtemplate%')
+'''
+
+@pytest.mark.parametrize("n", range(6))
+def test_break(n, pg_sync_session):
+    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+    pg_sync_session.commit()
+    if n in (1, 2, 5):
+        assert pg_sync_session.execute(text(BREAK)).all()
+"""
+
+
+def test_connections_that_break(
+    more_servers: MoreServers, on: Callable[[PrivateServer], Project]
+) -> None:
+    shop = on(more_servers())
+    shop.write("test_it.py", BREAKS_CONNECTIONS)
+    shop.run("-W", "error").assert_outcomes(passed=6)
+    assert len(shop.databases()) == 1
+    shop.server.close()
+
+
+def test_a_lease_is_claimed_again_when_its_connection_breaks(
+    prefix: str, server: Server, unattended: Server
+) -> None:
+    """At once, not when its owner next has something to say: another run may be about to sweep."""
+    name = _names.worker(prefix, "0a1b2c3d", "gw0")
+    unattended.lease(name)
+    unattended.create(name, Mark("worker", "0a1b2c3d"))
+    broken = query(server.url, BREAK_LEASE, name, LOCK_SEED)
+    assert len(broken) == 1
+    deadline = time.monotonic() + 30
+    while not query(server.url, LEASED, name, LOCK_SEED, broken[0]["pid"]):
+        assert time.monotonic() < deadline
+    assert _sweep.sweep(server, prefix) == []
+    unattended.drop(name)
+    unattended.release(name)
+    assert not query(server.url, LEASED, name, LOCK_SEED, 0)
+
+
+BREAK_LEASE = """
+SELECT pid, pg_terminate_backend(pid, 5000) FROM pg_locks
+ WHERE locktype = 'advisory' AND (classid::bigint << 32) | objid::bigint = hashtextextended($1, $2)
+"""
+LEASED = """
+SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid <> $3
+   AND (classid::bigint << 32) | objid::bigint = hashtextextended($1, $2)
+"""
+
+
+@pytest.fixture
+def unattended(server: Server) -> Iterator[Server]:
+    """A connection of another process's, which is doing something else."""
+    made = Server(server.url, timeout=60)
+    yield made
+    made.close()
+
+
+# Room
+
+
+def told_once(result: pytest.RunResult, *words: str) -> None:
+    output = f"{result.stdout}{result.stderr}"
+    result.assert_outcomes(errors=1, skipped=2, passed=1)
+    assert output.count("HINT:") == 1
+    assert "Traceback" not in output
+    for word in words:
+        assert word in output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk has to be mounted")
+def test_a_disk_that_is_full(on: Callable[[PrivateServer], Project]) -> None:
+    with home() as directory:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(directory)]
+        if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+            pytest.skip("nothing can be mounted here")
+        try:
+            private = PrivateServer(directory, max_wal_size="32MB", min_wal_size="32MB")
+            private.start()
+            try:
+                _fill_and_free(on(private), directory)
+            finally:
+                private.stop()
+        finally:
+            subprocess.run(["umount", directory], check=True)
+
+
+def _fill_and_free(shop: Project, disk: Path) -> None:
+    shop.run().assert_outcomes(passed=4)
+    fill = disk / "fill"
+    free = os.statvfs(disk)
+    with fill.open("wb") as file:
+        file.truncate(0)
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_bsize - 3_000_000)
+    told_once(shop.run(), "53100", "room")
+    assert len(shop.databases()) == 1
+    fill.unlink()
+    shop.run().assert_outcomes(passed=4)
+    shop.server.close()
+
+
+MANY_TABLES = """
+import pathlib
+import pytest
+from pytest_pgtemplate import SqlFiles
+
+@pytest.fixture(scope="session")
+def pg_migrations():
+    return SqlFiles(*sorted(pathlib.Path("sql").iterdir()))
+"""
+
+
+def test_locks_that_run_out(
+    more_servers: MoreServers, on: Callable[[PrivateServer], Project]
+) -> None:
+    shop = on(more_servers(max_locks_per_transaction=10, max_connections=20))
+    shop.write("conftest.py", MANY_TABLES)
+    item = "CREATE TABLE item (id int GENERATED ALWAYS AS IDENTITY, name text);"
+    shop.write("sql/00.sql", f"{item} INSERT INTO item (name) VALUES ('reference');")
+    for n in range(1, 16):
+        tables = (f"CREATE TABLE t{n}_{m} (id int PRIMARY KEY);" for m in range(100))
+        shop.write(f"sql/{n:02}.sql", "\n".join(tables))
+    told_once(shop.run(), "53200", "max_locks_per_transaction")
+    assert shop.databases() == []
+    for path in sorted((shop.root / "sql").iterdir())[1:]:
+        path.unlink()
+    shop.run().assert_outcomes(passed=4)
+    shop.server.close()

@@ -1,0 +1,390 @@
+"""The pools below the fixtures: where connections live, what they forget, how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, exc, func, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from projects import query, unique
+from pytest_pgtemplate import _home, _urls
+from pytest_pgtemplate._home import KEEP, LIMIT
+from pytest_pgtemplate._marks import Mark
+from pytest_pgtemplate._pool import AsyncPool, SyncPool, connect_on_use
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate.errors import ConfigurationError
+
+OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
+BACKEND = select(func.pg_backend_pid())
+KILL_OTHERS = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OTHERS}")
+
+
+@pytest.fixture(scope="module")
+def url(server: Server) -> Iterator[URL]:
+    """An empty database."""
+    name = unique("t_pool")
+    server.create(name, Mark("scratch", "pool"))
+    yield server.url.set(database=name)
+    server.drop(name)
+
+
+@pytest.fixture(params=_urls.ASYNC_DRIVERS)
+def pool(request: pytest.FixtureRequest, url: URL) -> Iterator[AsyncPool]:
+    pytest.importorskip(request.param)
+    pool = AsyncPool(_urls.for_driver(url, request.param))
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(params=_urls.SYNC_DRIVERS)
+def sync_pool(request: pytest.FixtureRequest, url: URL) -> Iterator[SyncPool]:
+    pytest.importorskip(request.param)
+    pool = SyncPool(_urls.for_driver(url, request.param))
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop that several tests would share."""
+    with asyncio.Runner() as runner:
+        yield runner.get_loop()
+
+
+def remain(url: URL, condition: str = "true") -> int:
+    """How many connections are left once the server has noticed which are closed."""
+    sql = f"SELECT count(*) FROM pg_stat_activity WHERE {OTHERS} AND {condition}"
+    deadline = time.monotonic() + 2
+    while (found := query(url, sql)[0][0]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return int(found)
+
+
+async def one(engine: AsyncEngine, statement: Any) -> Any:
+    async with engine.connect() as connection:
+        return await connection.scalar(statement)
+
+
+def test_tests_in_a_loop_share_its_connection(
+    pool: AsyncPool, loop: asyncio.AbstractEventLoop
+) -> None:
+    seen = set()
+    for _ in range(3):
+        seen.add(loop.run_until_complete(one(pool.view(), BACKEND)))
+        pool.close_open()
+    assert len(seen) == 1
+
+
+def test_a_loop_takes_its_connections_along(pool: AsyncPool, url: URL) -> None:
+    for _ in range(3):
+        asyncio.run(one(pool.view(), BACKEND))
+        pool.close_open()
+        assert remain(url) == 0
+
+
+def test_a_loop_that_is_closed_by_hand_does_so_too(pool: AsyncPool, url: URL) -> None:
+    async def leave_open() -> None:
+        connection = await pool.view().connect()
+        await connection.execute(select(1))
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(leave_open())
+    loop.close()
+
+    gc.collect()  # ResourceWarning
+    assert remain(url) == 0
+
+
+def test_a_loop_may_be_closed_from_within_another(pool: AsyncPool, url: URL) -> None:
+    def work(loop: asyncio.AbstractEventLoop) -> None:
+        loop.run_until_complete(one(pool.view(), BACKEND))
+
+    async def main() -> None:
+        loop = asyncio.new_event_loop()
+        await asyncio.to_thread(work, loop)
+        loop.close()
+
+    asyncio.run(main())
+    assert remain(url) == 0
+
+
+def test_what_is_open_in_the_loop_of_another_thread_is_closed_there(
+    pool: AsyncPool, url: URL, loop: asyncio.AbstractEventLoop
+) -> None:
+    async def leave_open() -> None:
+        connection = await pool.view().connect()
+        await connection.execute(select(1))
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(leave_open(), loop).result()
+    pool.close_open()
+    assert remain(url, "state <> 'idle'") == 0
+
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+
+
+def test_there_are_no_more_connections_than_an_application_would_have(pool: AsyncPool) -> None:
+    connections: set[object] = set()
+    most = 0
+
+    def opened(connection: object, _: object) -> None:
+        nonlocal most
+        connections.add(connection)
+        most = max(most, len(connections))
+
+    def closed(connection: object, _: object) -> None:
+        connections.remove(connection)
+
+    async def work(engine: AsyncEngine, all_at_once: asyncio.Barrier) -> None:
+        async with engine.connect():
+            await all_at_once.wait()
+
+    async def main() -> None:
+        engine, all_at_once = pool.view(), asyncio.Barrier(LIMIT)
+        event.listen(engine.sync_engine, "connect", opened)
+        event.listen(engine.sync_engine, "close", closed)
+        await asyncio.gather(*(work(engine, all_at_once) for _ in range(3 * LIMIT)))
+        assert most == LIMIT
+        assert len(connections) == KEEP
+
+    asyncio.run(main())
+    assert not connections
+
+
+def test_who_waits_too_long_for_a_connection_is_told(
+    pool: AsyncPool, sync_pool: SyncPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_home, "PATIENCE", 0.01)
+    monkeypatch.setattr(_home, "LIMIT", 1)
+
+    async def wait() -> None:
+        async with (engine := pool.view()).connect():
+            with pytest.raises(exc.TimeoutError):
+                await engine.connect()
+        await one(engine, BACKEND)
+
+    asyncio.run(wait())
+    with (sync_engine := sync_pool.view()).connect(), pytest.raises(exc.TimeoutError):
+        sync_engine.connect()
+    sync_engine.connect().close()
+
+
+STATE = pytest.mark.parametrize(
+    ("leave", "look"),
+    [
+        ("SET search_path = pg_catalog", "SHOW search_path"),
+        ("SET ROLE pg_monitor", "SELECT current_user::text"),
+        ("SET SESSION AUTHORIZATION pg_monitor", "SELECT session_user::text"),
+        ("CREATE TEMP TABLE mine (id int)", "SELECT to_regclass('pg_temp.mine')::text"),
+        ("CREATE TEMP SEQUENCE mine", "SELECT to_regclass('pg_temp.mine')::text"),
+        ("LISTEN mine", "SELECT count(*) FROM pg_listening_channels()"),
+        ("DECLARE mine CURSOR WITH HOLD FOR SELECT 1", "SELECT count(*) FROM pg_cursors"),
+        (
+            "SELECT pg_advisory_lock(1)",
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+        ),
+    ],
+)
+
+
+@STATE
+def test_a_session_forgets_what_a_test_did_to_it(
+    pool: AsyncPool, loop: asyncio.AbstractEventLoop, leave: str, look: str
+) -> None:
+    async def test(statement: str | None = None) -> tuple[Any, Any]:
+        async with pool.view().connect() as connection:
+            if statement is not None:
+                await connection.execute(text(statement))
+                await connection.commit()
+            found = await connection.scalar(text(look))
+            return await connection.scalar(BACKEND), found
+
+    before = loop.run_until_complete(test())
+    assert loop.run_until_complete(test(leave)) != before
+    pool.close_open()
+    assert loop.run_until_complete(test()) == before
+
+
+@STATE
+def test_so_does_the_session_of_a_sync_test(sync_pool: SyncPool, leave: str, look: str) -> None:
+    def test(statement: str | None = None) -> tuple[Any, Any]:
+        with sync_pool.view().connect() as connection:
+            if statement is not None:
+                connection.execute(text(statement))
+                connection.commit()
+            found = connection.scalar(text(look))
+            return connection.scalar(BACKEND), found
+
+    before = test()
+    assert test(leave) != before
+    sync_pool.close_open()
+    assert test() == before
+
+
+@pytest.mark.parametrize("name", ["connect", "checkout", "handle_error", "before_cursor_execute"])
+def test_a_listener_hears_its_own_test_only(
+    pool: AsyncPool, loop: asyncio.AbstractEventLoop, name: str
+) -> None:
+    heard: list[int] = []
+
+    async def test(number: int) -> None:
+        engine = pool.view()
+        event.listen(engine.sync_engine, name, lambda *_: heard.append(number))
+        for _ in range(2):
+            with pytest.raises(exc.DBAPIError):
+                await one(engine, text("SELECT 1 / 0"))
+
+    for number in range(3):
+        loop.run_until_complete(test(number))
+        pool.close_open()
+    times = 1 if name == "connect" else 2
+    assert heard == [number for number in range(3) for _ in range(times)]
+
+
+def test_a_connection_is_new_to_the_listeners_of_every_test(sync_pool: SyncPool) -> None:
+    def configure(connection: Any, _: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SET my.tenant = 'one'")
+        cursor.close()
+        connection.commit()
+
+    def test(engine: Engine) -> tuple[Any, Any]:
+        with engine.connect() as connection:
+            tenant = connection.scalar(text("SELECT current_setting('my.tenant', true)"))
+            return connection.scalar(BACKEND), tenant
+
+    listened = []
+    for _ in range(2):
+        engine = sync_pool.view()
+        event.listen(engine, "connect", configure)
+        listened.append(test(engine))
+        sync_pool.close_open()
+    backend, tenant = listened[0]
+    assert listened == [(backend, "one")] * 2
+    assert tenant == "one"
+    assert test(sync_pool.view()) == (backend, "")
+
+
+def test_a_connection_that_was_killed_in_a_test_is_replaced_for_the_next(
+    pool: AsyncPool, loop: asyncio.AbstractEventLoop
+) -> None:
+    async def kill(engine: AsyncEngine) -> None:
+        async with engine.connect() as connection, engine.connect() as other:
+            await other.execute(select(1))
+            await other.rollback()
+            await connection.execute(KILL_OTHERS)
+
+    async def work(engine: AsyncEngine) -> None:
+        async with engine.connect() as connection, engine.connect() as other:
+            await connection.execute(select(1))
+            await other.execute(select(1))
+
+    loop.run_until_complete(kill(pool.view()))
+    pool.close_open()
+    loop.run_until_complete(work(pool.view()))
+
+
+def test_a_query_of_a_task_that_outlives_its_test_is_ended(
+    pool: AsyncPool, url: URL, loop: asyncio.AbstractEventLoop
+) -> None:
+    connected = asyncio.Event()
+
+    async def sleep() -> None:
+        async with pool.view().connect() as connection:
+            connected.set()
+            await connection.execute(text("SELECT pg_sleep(60)"))
+
+    async def test() -> asyncio.Task[None]:
+        task = asyncio.create_task(sleep())
+        await connected.wait()
+        await asyncio.sleep(0.1)  # the query may be under way or not
+        return task
+
+    task = loop.run_until_complete(test())
+    pool.close_open()
+    assert remain(url, "state <> 'idle'") == 0
+    loop.run_until_complete(asyncio.wait([task]))
+    assert task.exception() is not None
+
+
+def test_sessions_of_any_maker_are_closed(
+    pool: AsyncPool, url: URL, loop: asyncio.AbstractEventLoop
+) -> None:
+    class Mine(AsyncSession):
+        pass
+
+    async def test() -> Mine:
+        session = async_sessionmaker(pool.view(), class_=Mine)()
+        await session.execute(select(1))
+        return session
+
+    session = loop.run_until_complete(test())
+    pool.close_open()
+    assert not session.in_transaction()
+    assert remain(url, "state <> 'idle'") == 0
+
+
+def test_a_generator_that_a_test_dropped_ends_in_peace(
+    pool: AsyncPool, loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def sessions() -> AsyncIterator[AsyncSession]:
+        async with async_sessionmaker(pool.view())() as session:
+            yield session
+
+    async def test() -> None:
+        async for session in sessions():
+            await session.execute(select(1))
+            break
+
+    loop.run_until_complete(test())
+    pool.close_open()
+    gc.collect()
+    assert caplog.messages == []
+
+
+def test_a_session_can_be_used_in_one_loop_after_the_other(pool: AsyncPool) -> None:
+    session = async_sessionmaker(pool.view())()
+    for _ in range(2):
+        asyncio.run(session.execute(select(1)))
+
+
+def test_a_connection_can_be_used_in_one_loop_after_the_other(pool: AsyncPool) -> None:
+    connection = connect_on_use(pool.view())
+    for _ in range(2):
+        asyncio.run(connection.execute(select(1)))
+
+
+def test_a_connection_needs_no_start_but_bears_one(pool: AsyncPool) -> None:
+    async def test() -> None:
+        connection = connect_on_use(pool.view())
+        assert await connection.scalar(select(1)) == 1
+        assert await connection is connection
+        async with connection as same:
+            assert await same.scalar(select(1)) == 1
+
+    asyncio.run(test())
+
+
+def test_a_transaction_cannot_go_to_another_loop(
+    pool: AsyncPool, loop: asyncio.AbstractEventLoop
+) -> None:
+    session = async_sessionmaker(pool.view())()
+    loop.run_until_complete(session.execute(select(1)))
+    with pytest.raises(ConfigurationError, match="another event loop"):
+        asyncio.run(session.execute(select(1)))
+    loop.run_until_complete(session.execute(select(1)))
+
+
+def test_without_a_loop_there_is_no_async_connection(pool: AsyncPool) -> None:
+    with pytest.raises(ConfigurationError, match="outside of an asyncio event loop"):
+        pool.view().sync_engine.connect()

@@ -1,0 +1,247 @@
+"""The password in the URL is shown nowhere: not by any failure, not in the list of processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy.engine import URL
+
+from projects import ITEM, TESTS, Project, execute, make_project, unique
+from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate._server import Server
+from servers import free_port, tcp
+
+PASSWORD = "correct-horse/%battery?staple"
+SPELLINGS = {PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), PASSWORD.replace("%", "%%")}
+
+
+@dataclass
+class Secret:
+    """A project on a server that wants a password, and what its runs have shown."""
+
+    project: Project
+    url: URL
+
+    def run(self, *arguments: str, act: Callable[[subprocess.Popen[str]], object] = id) -> str:
+        """Run pytest, with everything on that shows more; return all that could be seen."""
+        command = self.project.command("-p", "no:xdist", *SHOWN, *arguments)
+        return self.watch(command, act=act)
+
+    def watch(
+        self, command: list[str], *, act: Callable[[subprocess.Popen[str]], object] = id
+    ) -> str:
+        process = subprocess.Popen(
+            command,
+            cwd=self.project.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        with Listing() as listing:
+            act(process)
+            output, _ = process.communicate(timeout=120)
+        files = [self.project.root / "report.xml", *self.project.root.glob(".cache/**/*")]
+        seen = output + "".join(file.read_text() for file in files if file.is_file())
+        seen += "\n".join(sorted(listing.lines))
+        for spelling in SPELLINGS:
+            at = seen.find(spelling)
+            assert at < 0, f"shown: {seen[max(0, at - 600) : at + 200]}"
+        return output
+
+
+SHOWN = ["--showlocals", "--tb=long", "-vv", "-rA", "--junitxml=report.xml", "--pg-stats"]
+
+
+class Listing:
+    """What ps shows of all processes, again and again while it is entered."""
+
+    def __init__(self) -> None:
+        self.lines: set[str] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Listing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            for file in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    self.lines.add(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                except OSError:
+                    continue
+
+
+@pytest.fixture
+def secret(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, private_url: URL
+) -> Iterator[Secret]:
+    role = unique("joe")
+    literal = _names.literal(PASSWORD)
+    execute(private_url, f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD {literal}")
+    server = Server(private_url, timeout=60)
+    url = tcp(private_url, username=role, password=PASSWORD)
+    for project in make_project(pytester, monkeypatch, server, url):
+        project.alembic()
+        project.revision("one", ITEM)
+        project.write("test_it.py", TESTS)
+        yield Secret(project, url)
+    server.close()
+    execute(private_url, f"DROP ROLE {role}")
+
+
+FAILING = """
+import os
+import asyncpg, pytest
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.pool import NullPool
+
+@pytest.fixture
+def broken(pg_url, pg_database):
+    raise LookupError("in a fixture")
+
+def test_equal(pg_url):
+    assert pg_url == "postgresql://somebody@somewhere/else"
+
+def test_not_in(pg_url):
+    assert "postgresql" not in pg_url
+
+def test_in(pg_url):
+    assert "no such thing" in pg_url
+
+def test_method(pg_url):
+    assert pg_url.startswith("mysql")
+
+def test_nested(pg_url, pg_database):
+    assert {"url": pg_url, "other": [pg_url]} == {"url": pg_database.dsn, "other": []}
+
+def test_url(pg_database):
+    assert pg_database.url == make_url("postgresql://somebody:else@somewhere/else")
+
+def test_url_by_field(pg_database):
+    assert pg_database.url == pg_database.url.set(password=None)
+
+def test_database(pg_database):
+    assert pg_database == None
+
+def test_server(pg_server, pg_template):
+    assert pg_server == pg_template
+
+def test_locals(pg_url, pg_database, pg_server, pg_template, pg_sync_engine, pg_sync_session):
+    urls, dsn = [pg_url], pg_database.dsn
+    raise LookupError("in a test")
+
+def test_fixture(broken):
+    pass
+
+def test_connecting(pg_database):
+    # No such database: the traceback goes through all of SQLAlchemy and psycopg.
+    url = pg_database.url.set(drivername="postgresql+psycopg", database="no such database")
+    with create_engine(url, poolclass=NullPool).connect():
+        pass
+
+def test_statement(pg_sync_session):
+    pg_sync_session.execute(text("SELECT * FROM no_such_table"))
+
+def test_leak(pg_sync_sessionmaker, pg_url):
+    from psycopg import connect
+    global leaked
+    leaked = connect(pg_url.replace("+psycopg", ""))
+    leaked.execute("INSERT INTO item (name) VALUES ('mine')")
+
+def test_ddl(pg_sync_session):
+    pg_sync_session.execute(text("CREATE TABLE other (id int)"))
+    pg_sync_session.commit()
+"""
+
+
+def test_tests_that_fail(secret: Secret) -> None:
+    secret.project.ini(pg_on_ddl="error")
+    secret.project.write("test_it.py", FAILING)
+    output = secret.run("-s", "--pg-keep-failed")
+    for said in ("13 failed", "transaction", "psql '", "no_such_table", "schema was changed"):
+        assert said in output
+
+
+def test_workers(secret: Secret) -> None:
+    secret.project.write("test_it.py", FAILING)
+    command = secret.project.command("-n", "2", *SHOWN, "--pg-keep")
+    output = secret.watch(command)
+    assert "failed" in output
+    assert "kept gw" in output
+
+
+BROKEN = """
+url = op.get_context().config.get_main_option("sqlalchemy.url")
+print("url is", url)
+raise LookupError(url, op.get_bind().engine.url.password)
+"""
+MIGRATIONS = {
+    "raises": BROKEN,
+    "takes too long": 'print(os.environ["PG_URL"], flush=True); op.execute("SELECT pg_sleep(60)")',
+    "exits": 'print(os.environ["PG_URL"], flush=True); os._exit(9)',
+}
+
+
+@pytest.mark.parametrize("how", MIGRATIONS)
+def test_migrations_that_fail(secret: Secret, how: str) -> None:
+    secret.project.ini(pg_env="PG_URL")
+    secret.project.revision("two", MIGRATIONS[how])
+    output = secret.run("-o", "pg_timeout=4")
+    assert "alembic upgrade heads" in output
+    assert "***" in output
+
+
+def test_servers_that_cannot_be_used(secret: Secret) -> None:
+    wrong = {
+        "cannot connect": secret.url.set(port=free_port()),
+        "refused the password": secret.url.set(username="nobody"),
+        "no-such-host": secret.url.set(host="no-such-host.invalid"),
+    }
+    for said, url in wrong.items():
+        os.environ["PGTEMPLATE_URL"] = str(_urls.render(url))
+        assert said in secret.run()
+
+
+def test_values_that_cannot_be_used(secret: Secret) -> None:
+    url = str(_urls.render(secret.url))
+    for wrong in (url.replace("postgresql", "mysql"), url + ":x", url.replace("127", "[127")):
+        os.environ["PGTEMPLATE_URL"] = wrong
+        assert "pg_url" in secret.run()
+
+
+def test_an_interrupt_in_a_migration(secret: Secret) -> None:
+    """Ctrl-C shows where it was, which is deep within the plugin, and with its arguments."""
+    secret.project.revision("two", 'open("begun", "w").close(); op.execute("SELECT pg_sleep(60)")')
+    begun = secret.project.root / "begun"
+
+    def interrupt(process: subprocess.Popen[str]) -> None:
+        while not begun.exists() and process.poll() is None:
+            pass
+        process.send_signal(2)
+
+    output = secret.run("--full-trace", act=interrupt)
+    assert "KeyboardInterrupt" in output
+    assert "_process.py" in output
+
+
+def test_the_command(secret: Secret) -> None:
+    pgtemplate = [sys.executable, "-m", "pytest_pgtemplate.cli"]
+    for command in (["list"], ["doctor"], ["prune"]):
+        secret.watch([*pgtemplate, *command])
+    os.environ["PGTEMPLATE_URL"] = str(_urls.render(secret.url.set(port=free_port())))
+    assert "cannot connect" in secret.watch([*pgtemplate, "list"])
