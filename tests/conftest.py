@@ -11,6 +11,8 @@ from pytest_pgtemplate import _embedded
 
 pytest_plugins = ["pytester", "projects", "servers"]
 
+os.environ.pop("CI", None)  # pytest's summary is longer there: child runs shall look the same
+
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:

@@ -25,12 +25,14 @@ ROOMS = [
     *("_child", "_migrate_child", "_seed_child", "_process"),
     *("_migrations", "_alembic", "_seed", "_template"),
     *("_reset", "_worker", "_sweep"),
-    *("_home", "_pool", "_rollback"),
+    *("_home", "_rollback", "_pool"),
     *("_failures", "_isolation", "_run", "_report"),
-    *("_fixtures", "plugin", "cli", "__init__"),
+    *("_fixtures", "_fixtures_sqlalchemy", "plugin", "cli", "__init__"),
 ]
 # Those that face pytest. All others take plain values, and could serve another test runner.
-KNOW_PYTEST = {"_settings", "_isolation", "_run", "_fixtures", "plugin"}
+KNOW_PYTEST = {
+    *("_settings", "_isolation", "_run", "_fixtures", "_fixtures_sqlalchemy", "plugin"),
+}
 KNOW_SETTINGS = {"_isolation", "_run", "_report", "_fixtures", "plugin", "cli"}
 
 

@@ -329,6 +329,29 @@ def test_a_lease_is_claimed_again_when_its_connection_breaks(
     assert not query(server.url, LEASED, name, LOCK_SEED, 0)
 
 
+BREAKS_THE_BUILD = """
+from files import once
+if once("broken"):
+    op.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE application_name = 'pytest-pgtemplate'"
+    )
+"""
+
+
+def test_what_was_built_without_its_lock_is_not_published(
+    more_servers: MoreServers, on: Callable[[PrivateServer], Project]
+) -> None:
+    """A server that crashed and recovered may have lost what the migrations had committed."""
+    shop = on(more_servers())
+    shop.revision("two", BREAKS_THE_BUILD)
+    told_once(shop.run(), "while it held a lock")
+    assert not any("_tpl_" in name for name in shop.databases())
+    shop.run().assert_outcomes(passed=4)
+    assert len(shop.databases()) == 1
+    shop.server.close()
+
+
 BREAK_LEASE = """
 SELECT pid, pg_terminate_backend(pid, 5000) FROM pg_locks
  WHERE locktype = 'advisory' AND (classid::bigint << 32) | objid::bigint = hashtextextended($1, $2)

@@ -166,6 +166,9 @@ def test_leak(pg_sync_sessionmaker, pg_url):
 def test_ddl(pg_sync_session):
     pg_sync_session.execute(text("CREATE TABLE other (id int)"))
     pg_sync_session.commit()
+
+def test_last(pg):
+    pass
 """
 
 
@@ -173,7 +176,14 @@ def test_tests_that_fail(secret: Secret) -> None:
     secret.project.ini(pg_on_ddl="error")
     secret.project.write("test_it.py", FAILING)
     output = secret.run("-s", "--pg-keep-failed")
-    for said in ("13 failed", "transaction", "psql '", "no_such_table", "schema was changed"):
+    for said in (
+        "in a test",
+        "in a fixture",
+        "left open",
+        "psql '",
+        "no_such_table",
+        "schema was changed",
+    ):
         assert said in output
 
 

@@ -55,7 +55,7 @@ def where(url: URL) -> str:
     return f"{host}:{port}"
 
 
-def explain(error: BaseException, url: URL) -> ServerError:
+def explain(error: BaseException, url: URL) -> ServerError:  # noqa: C901 - one table
     """Say what ``error`` means at the server of ``url``, and what to do next."""
     place = where(url)
     match error:
@@ -100,15 +100,15 @@ def explain(error: BaseException, url: URL) -> ServerError:
                 f"the server at {place} did not answer in time",
                 hint="check host and port in pg_url, or raise pg_timeout",
             )
+        case ValueError():  # a URL that SQLAlchemy can read; its text may hold the password
+            return ServerError(
+                f"the URL of the server at {place} cannot be used",
+                hint="write pg_url as postgresql+asyncpg://user:password@host:5432/postgres",
+            )
         case OSError() | asyncpg.InterfaceError():
             return ServerError(
                 f"cannot connect to the server at {place}: {error}",
                 hint="is it running? check host and port in pg_url; without pg_url the embedded"
                 " server is used",
-            )
-        case ValueError():  # of a URL that SQLAlchemy reads and asyncpg does not
-            return ServerError(
-                f"the URL of the server at {place} cannot be used",  # its text may hold a password
-                hint="write pg_url as postgresql+asyncpg://user:password@host:5432/postgres",
             )
     raise error

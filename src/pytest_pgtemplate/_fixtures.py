@@ -1,4 +1,4 @@
-"""The fixtures: one per step from the settings to a session. All of them are sync.
+"""The fixtures up to this worker's database: one per step from the settings on. All are sync.
 
 Every ``pg*`` name can be overridden in a conftest.py; what depends on it follows.
 """
@@ -13,20 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pgtemplate._run import RUN, Run
-from pytest_pgtemplate.errors import ConfigurationError, MigrationError
+from pytest_pgtemplate.errors import MigrationError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-    from sqlalchemy.ext.asyncio import (
-        AsyncConnection,
-        AsyncEngine,
-        AsyncSession,
-        async_sessionmaker,
-    )
-    from sqlalchemy.orm import Session, sessionmaker
-
     from pytest_pgtemplate._migrations import Migrations
-    from pytest_pgtemplate._pool import AsyncPool, SyncPool
     from pytest_pgtemplate._seed import Seed
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._template import Template
@@ -155,7 +145,7 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
         sweep.join(SWEEP_PATIENCE)
     worker.close(keep=settings.keep)
     if settings.keep:
-        stats.kept.append(f"{settings.worker}: {worker.database.psql(name)}")
+        _pg_run.note_kept(settings.worker, worker.database, name)
 
 
 @pytest.fixture(scope="session")
@@ -170,137 +160,3 @@ def pg_url(pg_database: Database) -> str:
 def pg(pg_database: Database) -> Database:
     """This worker's database, and the promise that this test starts from the template's state."""
     return pg_database
-
-
-@pytest.fixture(scope="session")
-def _pg_pool(_pg_run: Run, pg_database: Database) -> Iterator[AsyncPool]:
-    from pytest_pgtemplate import _urls
-    from pytest_pgtemplate._pool import AsyncPool
-
-    pool = AsyncPool(_urls.async_url(pg_database.url))
-    _pg_run.pools.append(pool)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(scope="session")
-def _pg_sync_pool(_pg_run: Run, pg_database: Database) -> Iterator[SyncPool]:
-    from pytest_pgtemplate import _urls
-    from pytest_pgtemplate._pool import SyncPool
-
-    pool = SyncPool(_urls.sync_url(pg_database.url))
-    _pg_run.pools.append(pool)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(scope="session")
-def _pg_nested_pool(_pg_run: Run, pg_database: Database) -> Iterator[AsyncPool]:
-    from pytest_pgtemplate import _rollback, _urls
-    from pytest_pgtemplate._pool import AsyncPool
-
-    pool = AsyncPool(_urls.async_url(pg_database.url))
-    _rollback.nest_transactions(pool.engine.sync_engine)
-    _pg_run.pools.append(pool)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(scope="session")
-def _pg_nested_sync_pool(_pg_run: Run, pg_database: Database) -> Iterator[SyncPool]:
-    from pytest_pgtemplate import _rollback, _urls
-    from pytest_pgtemplate._pool import SyncPool
-
-    pool = SyncPool(_urls.sync_url(pg_database.url))
-    _rollback.nest_transactions(pool.engine)
-    _pg_run.pools.append(pool)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-def pg_engine(
-    request: pytest.FixtureRequest, pg: Database, _pg_pool: AsyncPool
-) -> Iterator[AsyncEngine]:
-    """An ``AsyncEngine`` on this worker's database. What the test leaves open is closed for it."""
-    _refuse_trio(request)
-    yield _pg_pool.view()
-    _pg_pool.close_open()
-
-
-def _refuse_trio(request: pytest.FixtureRequest) -> None:
-    if "anyio_backend" not in request.fixturenames:
-        return
-    backend = request.getfixturevalue("anyio_backend_name")
-    if backend != "asyncio":
-        error = ConfigurationError(
-            f"pg_engine needs asyncio, and anyio runs this test under {backend}",
-            hint='asyncpg and psycopg know no other: let a fixture anyio_backend return "asyncio",'
-            " or use pg_sync_session",
-        )
-        pytest.fail(str(error), pytrace=False)
-
-
-@pytest.fixture
-def pg_sessionmaker(pg_engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
-    """An ``async_sessionmaker``, with ``expire_on_commit=False``."""
-    from sqlalchemy.ext.asyncio import async_sessionmaker
-
-    return async_sessionmaker(pg_engine, expire_on_commit=False)
-
-
-@pytest.fixture
-def pg_session(
-    request: pytest.FixtureRequest,
-    _pg_run: Run,
-    pg_sessionmaker: async_sessionmaker[AsyncSession],
-) -> AsyncSession:
-    """An ``AsyncSession``; under ``isolation="rollback"`` on ``pg_connection``."""
-    if _pg_run.rolls_back(request.node):
-        connection = request.getfixturevalue("pg_connection")
-        return pg_sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
-    return pg_sessionmaker()
-
-
-@pytest.fixture
-def pg_connection(
-    request: pytest.FixtureRequest, _pg_run: Run, pg_engine: AsyncEngine
-) -> Iterator[AsyncConnection]:
-    """An ``AsyncConnection``, which connects when it is first used."""
-    from pytest_pgtemplate._pool import connect_on_use
-
-    if _pg_run.rolls_back(request.node):
-        pool: AsyncPool = request.getfixturevalue("_pg_nested_pool")
-        yield connect_on_use(pool.view())
-        pool.close_open()
-    else:
-        yield connect_on_use(pg_engine)
-
-
-@pytest.fixture
-def pg_sync_engine(pg: Database, _pg_sync_pool: SyncPool) -> Iterator[Engine]:
-    """An ``Engine`` on this worker's database. What the test leaves open is closed for it."""
-    yield _pg_sync_pool.view()
-    _pg_sync_pool.close_open()
-
-
-@pytest.fixture
-def pg_sync_sessionmaker(pg_sync_engine: Engine) -> sessionmaker[Session]:
-    """A ``sessionmaker``, with ``expire_on_commit=False``."""
-    from sqlalchemy.orm import sessionmaker
-
-    return sessionmaker(pg_sync_engine, expire_on_commit=False)
-
-
-@pytest.fixture
-def pg_sync_session(
-    request: pytest.FixtureRequest, _pg_run: Run, pg_sync_sessionmaker: sessionmaker[Session]
-) -> Iterator[Session]:
-    """A ``Session``; under ``isolation="rollback"`` in a transaction that is never committed."""
-    if _pg_run.rolls_back(request.node):
-        pool: SyncPool = request.getfixturevalue("_pg_nested_sync_pool")
-        connection = pool.view().connect()
-        yield pg_sync_sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
-        pool.close_open()
-    else:
-        yield pg_sync_sessionmaker()

@@ -18,7 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._home import LIMIT, PATIENCE, Home, Loop
+from pytest_pgtemplate._rollback import nest_transactions
 from pytest_pgtemplate.errors import ConfigurationError
 
 
@@ -216,3 +218,35 @@ def _stay_in_loop(connection: Connection, *_: object) -> None:
             hint="end it where it was begun, or give fixtures and tests the same loop: set"
             " asyncio_default_fixture_loop_scope and asyncio_default_test_loop_scope alike",
         )
+
+
+class Pools:
+    """The pools of a worker's database, each made when it is first asked for.
+
+    ``nested``: one whose connections live in a transaction that is never committed.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._async: dict[bool, AsyncPool] = {}
+        self._sync: dict[bool, SyncPool] = {}
+
+    def of_async(self, *, nested: bool = False) -> AsyncPool:
+        if nested not in self._async:
+            self._async[nested] = AsyncPool(_urls.async_url(self._url))
+            if nested:
+                nest_transactions(self._async[nested].engine.sync_engine)
+        return self._async[nested]
+
+    def of_sync(self, *, nested: bool = False) -> SyncPool:
+        """Raises ConfigurationError when no sync driver is installed."""
+        if nested not in self._sync:
+            self._sync[nested] = SyncPool(_urls.sync_url(self._url))
+            if nested:
+                nest_transactions(self._sync[nested].engine)
+        return self._sync[nested]
+
+    def close(self) -> None:
+        """Close all connections, wherever they live."""
+        for pool in (*self._async.values(), *self._sync.values()):
+            pool.close()

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -23,16 +23,11 @@ from pytest_pgtemplate.errors import (
 )
 
 if TYPE_CHECKING:
+    from pytest_pgtemplate._pool import Pools
     from pytest_pgtemplate._reset import Leak, Outcome
-    from pytest_pgtemplate._worker import Worker
+    from pytest_pgtemplate._worker import Database, Worker
 
 FAILED = pytest.StashKey[bool]()  # of an item: whether its setup or call failed
-
-
-class Closable(Protocol):
-    """What holds connections to the worker's database."""
-
-    def close(self) -> None: ...
 
 
 @dataclass
@@ -63,7 +58,7 @@ class Run:
     failures: Failures
     stats: Stats
     worker: Worker | None = None  # while this process has a database
-    pools: list[Closable] = field(default_factory=list)
+    pools: Pools | None = None  # what tests opened to that database
     broken: dict[str, PgTemplateError] = field(default_factory=dict)  # by the fixture's name
     raised: dict[BaseException, PgTemplateError] = field(default_factory=dict)  # what was reported
     lost: bool = False  # the database is in an unknown state, for the server failed in a reset
@@ -162,19 +157,25 @@ class Run:
 
     def _reclone(self, worker: Worker) -> None:
         self.lost = True
-        for pool in self.pools:
-            pool.close()
+        if self.pools is not None:
+            self.pools.close()
         worker.reclone()
         self.lost = False
 
     def _set_aside(self, worker: Worker, test: str) -> None:
-        for pool in self.pools:
-            pool.close()
+        if self.pools is not None:
+            self.pools.close()
         self.lost = True
         name = _names.kept(worker.database.name, len(self.stats.kept) + 1)
         worker.set_aside(name)
         self.lost = False
-        self.stats.kept.append(f"{test}: {worker.database.psql(name)}")
+        self.note_kept(test, worker.database, name)
+
+    def note_kept(self, whose: str, database: Database, name: str) -> None:
+        """Say how to connect; the embedded server has to be started again for it."""
+        embedded = self.settings.url is None
+        command = f"pgtemplate psql {name}" if embedded else database.psql(name)
+        self.stats.kept.append(f"{whose}: {command}")
 
 
 def _leak_error(leaks: tuple[Leak, ...]) -> LeakError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -11,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pytest_pgtemplate import _embedded, _sweep, _urls
+from pytest_pgtemplate._binaries import find_binaries
 from pytest_pgtemplate._marks import Database
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import ENV_URL
-from pytest_pgtemplate.errors import PgTemplateError
+from pytest_pgtemplate.errors import PgTemplateError, ServerError
 
 TIMEOUT = 60.0  # seconds
 PER_WORKER = 2 + 5  # connections: ours, and a pool of the usual size
@@ -48,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("doctor", help="what the server and this role can do")
     command.set_defaults(command=_doctor)
+
+    command = commands.add_parser("psql", help="open a database, on the embedded server too")
+    command.add_argument("database")
+    command.set_defaults(command=_psql)
 
     command = commands.add_parser("server", help="the embedded server")
     command.add_argument("action", choices=("status", "stop"))
@@ -97,6 +104,18 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
         )
         if facts.fsync:
             yield "fsync is on: clones are several times faster with fsync = off (tests only)"
+
+
+def _psql(arguments: argparse.Namespace) -> Iterator[str]:
+    with _connected(arguments) as server:
+        beside = None if arguments.url else find_binaries(arguments.bindir).bindir
+        psql = shutil.which("psql", path=beside) or shutil.which("psql")
+        if psql is None:
+            raise ServerError("there is no psql on PATH", hint="install PostgreSQL's client")
+        url = _urls.for_driver(server.url.set(database=arguments.database, password=None), None)
+        password = {"PGPASSWORD": str(server.url.password)} if server.url.password else {}
+        subprocess.run([psql, str(url)], env={**os.environ, **password}, check=False)  # noqa: S603
+    yield from ()
 
 
 def _server(arguments: argparse.Namespace) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pytest_pgtemplate._failures import Failures
 from pytest_pgtemplate._run import FAILED, RUN, Run, Stats
 from pytest_pgtemplate.errors import PgTemplateError
 
-pytest_plugins = ["pytest_pgtemplate._fixtures"]
+pytest_plugins = ["pytest_pgtemplate._fixtures", "pytest_pgtemplate._fixtures_sqlalchemy"]
 
 WORKERS = pytest.StashKey[list[Stats]]()
 

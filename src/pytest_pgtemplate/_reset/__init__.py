@@ -4,6 +4,7 @@
 """
 
 from pytest_pgtemplate._reset._install import install, layout
-from pytest_pgtemplate._reset._resetter import Leak, Outcome, Resetter
+from pytest_pgtemplate._reset._resetter import Outcome, Resetter
+from pytest_pgtemplate._reset._watch import Leak
 
 __all__ = ["Leak", "Outcome", "Resetter", "install", "layout"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from importlib.resources import files
 
 import asyncpg
@@ -11,15 +12,14 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import _portal
 from pytest_pgtemplate._connect import Connection, connect, explain
 
-LARGE = 512 * 1024  # bytes of a table above which TRUNCATE is cheaper than DELETE; docs/reset.md
+LARGE = 512 * 1024  # bytes by which a table has to grow for TRUNCATE to pay; docs/reset.md
 
 
 def layout() -> bytes:
     """All that is installed: part of the fingerprint, as a template made by other SQL is stale."""
     scripts = files("pytest_pgtemplate._reset").iterdir()
-    return "".join(
-        sorted(f.read_text("utf-8") for f in scripts if f.name.endswith(".sql"))
-    ).encode()
+    texts = sorted(f.read_text("utf-8") for f in scripts if f.name.endswith(".sql"))
+    return "\0".join([str(LARGE), *texts]).encode()
 
 
 def install(url: URL, tracking: str, *, timeout: float) -> None:
@@ -38,8 +38,8 @@ def install(url: URL, tracking: str, *, timeout: float) -> None:
 async def _install_in_template(url: URL, tracking: str, timeout: float) -> None:
     connection = await connect(url, timeout=timeout, application="pytest-pgtemplate install")
     try:
-        replica = await act_as_replica(connection)
-        await _install(connection, ["triggers"], replica=replica, schema="pgtemplate")
+        replica = await prepare_session(connection)
+        await _install(connection, "triggers", replica=replica, schema="pgtemplate")
     except asyncpg.InsufficientPrivilegeError:
         if tracking == "triggers":
             raise
@@ -47,17 +47,18 @@ async def _install_in_template(url: URL, tracking: str, timeout: float) -> None:
         await connection.close()
 
 
-async def install_for_session(connection: Connection) -> None:
+async def install_for_session(connection: Connection, *, replica: bool) -> None:
     """The same in temporary objects of one session, without a write log: tracking by scan."""
-    replica = await act_as_replica(connection)
-    await _install(connection, ["scan"], replica=replica, schema="pg_temp")
+    await _install(connection, "scan", replica=replica, schema="pg_temp")
 
 
-async def act_as_replica(connection: Connection) -> bool:
-    """No foreign keys, no triggers of the user's in this session, if the role may choose that.
+async def prepare_session(connection: Connection) -> bool:
+    """Give a session the settings that our SQL relies on. False: it may not act as a replica.
 
-    For good: to switch to and fro would throw away the session's query plans each time.
+    As a replica no foreign key and no trigger of the user's gets in the way. It stays one: to switch
+    to and fro would throw away the session's query plans each time.
     """
+    await connection.execute(sql("session"))
     try:
         await connection.execute("SET session_replication_role = replica")
     except asyncpg.InsufficientPrivilegeError:
@@ -65,14 +66,15 @@ async def act_as_replica(connection: Connection) -> bool:
     return True
 
 
-async def _install(connection: Connection, how: list[str], *, replica: bool, schema: str) -> None:
+async def _install(connection: Connection, tracking: str, *, replica: bool, schema: str) -> None:
     major = connection.get_server_version().major
     names = [
         "baseline",
-        *how,
-        "moved_18" if major >= 18 else "moved_13",
-        "large_objects",
+        tracking,
+        "rows",
         "restore" if replica else "restore_plain",
+        "sequences_18" if major >= 18 else "sequences_13",
+        "large_objects",
         "reset",
     ]
     async with connection.transaction():
@@ -96,6 +98,7 @@ def _script(names: list[str], schema: str) -> str:
     return "\n".join(sql(name).replace("pgtemplate.", f"{schema}.") for name in names)
 
 
+@cache
 def sql(name: str) -> str:
     text = files("pytest_pgtemplate._reset").joinpath(f"{name}.sql").read_text("utf-8")
     return text.replace(":large", str(LARGE))

@@ -1,4 +1,4 @@
-"""Runs resets in one database, on a connection of its own, and ends what stands in the way."""
+"""Runs resets in one database, on a connection of its own."""
 
 from __future__ import annotations
 
@@ -13,33 +13,10 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import _portal
 from pytest_pgtemplate._connect import Connection, connect, explain
 from pytest_pgtemplate._names import literal
-from pytest_pgtemplate._reset._install import act_as_replica, install_for_session, sql
+from pytest_pgtemplate._reset._install import install_for_session, prepare_session
+from pytest_pgtemplate._reset._watch import GRACE, Leak, Watch
 
-GRACE = 0.5  # seconds that a reset waits for a transaction that is still open
-
-# What a session might have inherited from ALTER DATABASE or ALTER ROLE .. SET. A reset has to see
-# what was committed while it waited for a lock.
-_SESSION = """
-    SET default_transaction_isolation = 'read committed';
-    SET default_transaction_read_only = off;
-    SET statement_timeout = 0;
-    SET lock_timeout = 0;
-"""
-
-
-@dataclass(frozen=True)
-class Leak:
-    """A transaction that a test left open, and that a reset had to end."""
-
-    kind: str  # the state of its session, or "prepared transaction"
-    pid: int | None
-    application: str
-    age: float  # seconds
-    query: str  # the last one, or the name of the prepared transaction
-
-    def __str__(self) -> str:
-        whose = f", pid {self.pid}, application {self.application or 'unnamed'}" if self.pid else ""
-        return f"{self.kind}{whose}, {self.age:.1f} s old: {self.query}"
+_LOST = (asyncpg.InterfaceError, OSError)
 
 
 @dataclass(frozen=True)
@@ -59,7 +36,7 @@ class Resetter:
     def __init__(self, url: URL, *, timeout: float) -> None:
         self._url = url
         self._timeout = timeout
-        self._vacuum: asyncio.Task[str] | None = None
+        self._vacuum: asyncio.Task[None] | None = None
         self._run(self._open())
 
     def reset(self) -> Outcome:
@@ -68,6 +45,7 @@ class Resetter:
         return outcome
 
     def close(self) -> None:
+        """Disconnect; fine when the connection is lost already."""
         self._run(self._close())
 
     def _run(self, coroutine: Any) -> Any:
@@ -77,16 +55,14 @@ class Resetter:
             raise explain(error, self._url) from error
 
     async def _open(self) -> None:
-        self._connection: Connection = await self._connect()
-        await self._connection.execute(_SESSION)
+        self._connection = await self._connect()
+        self._pid: int = self._connection.get_server_pid()
+        replica = await prepare_session(self._connection)
         installed = await self._connection.fetchval("SELECT to_regnamespace('pgtemplate')")
+        if not installed:
+            await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if installed else "scan"
-        if installed:
-            await act_as_replica(self._connection)
-        else:
-            await install_for_session(self._connection)
         schema = "pgtemplate" if installed else "pg_temp"
-        self._pid = self._connection.get_server_pid()
         self._call = await self._connection.prepare(f"SELECT {schema}.reset()")
 
     async def _connect(self) -> Connection:
@@ -95,65 +71,45 @@ class Resetter:
         )
 
     async def _close(self) -> None:
-        await self._finish_vacuum()
-        await self._connection.close()
+        with suppress(asyncpg.PostgresError, *_LOST):
+            await self._finish_vacuum()
+            await self._end_prepared()
+        self._connection.terminate()
+
+    async def _end_prepared(self) -> None:
+        """A database cannot be dropped while a transaction is prepared in it."""
+        for (gid,) in await self._connection.fetch(
+            "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+        ):
+            await self._connection.execute(f"ROLLBACK PREPARED {literal(gid)}")
 
     async def _reset(self) -> Outcome:
-        await self._finish_vacuum()
-        watch = _Watch(self)
+        if self._vacuum is not None:
+            await self._finish_vacuum()
+        watch = Watch(self._pid, self._connect)
         try:
-            bloated = await self._call.fetchval()
-        except (
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-        ) as error:  # what cannot be put back is cloned afresh
-            return Outcome(str(error), await watch.stop())
-        if bloated:
-            tables = ", ".join(bloated)
-            self._vacuum = asyncio.create_task(self._connection.execute(f"VACUUM {tables}"))
-        stale = "its schema was changed" if bloated is None else None
-        return Outcome(stale, await watch.stop())
+            grown = await self._call.fetchval()
+            stale = "its schema was changed" if grown is None else None
+        except asyncio.CancelledError:
+            await watch.stop()
+            raise
+        except (asyncpg.PostgresError, *_LOST) as error:
+            grown, stale = None, str(error)  # what cannot be put back is cloned afresh
+        leaks = await watch.stop()
+        if grown:
+            self._vacuum = asyncio.create_task(self._give_back(grown))
+        return Outcome(stale, leaks)
+
+    async def _give_back(self, tables: list[str]) -> None:
+        """It runs while the next test does. A table that is locked can wait."""
+        await self._connection.execute(f"VACUUM (SKIP_LOCKED) {', '.join(tables)}")
 
     async def _finish_vacuum(self) -> None:
-        """It runs while the next test does, and has to be over before the next reset."""
-        if self._vacuum is not None:
-            with suppress(asyncpg.PostgresError):  # that test may have dropped the table
-                await self._vacuum
-            self._vacuum = None
-
-
-class _Watch:
-    """Ends what a reset still waits for after ``GRACE`` seconds, and keeps a record of it."""
-
-    def __init__(self, resetter: Resetter) -> None:
-        self._resetter = resetter
-        self._leaks: list[Leak] = []
-        self._ending: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(GRACE, self._begin)
-
-    async def stop(self) -> tuple[Leak, ...]:
-        self._timer.cancel()
-        if self._ending is not None:
-            self._ending.cancel()
-            await asyncio.wait([self._ending])
-        return tuple(self._leaks)
-
-    def _begin(self) -> None:
-        self._ending = asyncio.create_task(self._end_blockers())
-
-    async def _end_blockers(self) -> None:
-        connection = await self._resetter._connect()
-        try:
-            while True:
-                for row in await connection.fetch(sql("blockers"), self._resetter._pid):
-                    await self._end(connection, row)
-                await asyncio.sleep(GRACE / 10)
-        finally:
-            connection.terminate()
-
-    async def _end(self, connection: Connection, row: Any) -> None:
-        if row["pid"] is None:
-            await connection.execute(f"ROLLBACK PREPARED {literal(row['query'])}")
-        else:
-            await connection.execute(f"SELECT pg_terminate_backend({row['pid']})")
-        self._leaks.append(Leak(**dict(row)))
+        """It has to be over before the next reset, which needs its connection."""
+        vacuum, self._vacuum = self._vacuum, None
+        if vacuum is None:
+            return
+        await asyncio.wait([vacuum], timeout=GRACE)
+        vacuum.cancel()  # unless it is done
+        with suppress(asyncpg.PostgresError, asyncio.CancelledError, *_LOST):
+            await vacuum  # the test may have dropped the table

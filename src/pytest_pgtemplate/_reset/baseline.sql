@@ -1,21 +1,21 @@
 -- What the template holds after migrating and seeding, so that a reset can put it back.
 --
--- A row version never changes: one that is as old as the template is as the template had it, and a
--- reset leaves it alone. Only rows that a test has updated or deleted come out of pgtemplate.baseline.
--- They are kept there as text, not as copies of their tables: so nothing here depends on a table, a
+-- A version of a row never changes: if it is as old as the template, it is as the template had it,
+-- and a reset leaves it alone. Only what a test has updated or deleted comes out of the baseline.
+-- Rows are kept there as text, not in copies of their tables: so nothing here depends on a table, a
 -- column or a type of the user's, and a test may drop any of them.
 
 CREATE TABLE pgtemplate.relation (
     id       oid    PRIMARY KEY,
     name     text   NOT NULL,               -- qualified and quoted
-    covers   oid[]  NOT NULL,               -- where the rows are that a statement on it may have written
-    rows     bigint NOT NULL DEFAULT 0,     -- how many of its own the template has
+    covers   oid[]  NOT NULL,               -- where a statement on it may have written
+    rows     bigint NOT NULL DEFAULT 0,     -- how many the template has
     since    xid    NOT NULL,               -- rows as old as this transaction are the template's,
-    refilled xid[]  NOT NULL DEFAULT '{}',  -- and those that resets have put back since then
+    refilled xid[]  NOT NULL DEFAULT '{}',  -- and those that these transactions have put back
     large    bigint NOT NULL,               -- bytes above which it has grown
     refill   text   NOT NULL,               -- a statement that puts back the rows that are missing
-    truncate text,                          -- what to truncate with it when it has grown; NULL: do not
-    rest     text,                          -- statements that let its triggers and rules rest meanwhile
+    truncate text,                          -- what to truncate once it has grown; NULL: do not
+    rest     text,                          -- statements that let triggers and rules rest meanwhile
     wake     text                           -- statements that bring these back
 );
 
@@ -23,12 +23,49 @@ CREATE TABLE pgtemplate.baseline (
     relation oid    NOT NULL,
     position bigint NOT NULL,               -- rows come back in the order they had
     copy     bigint NOT NULL,               -- 1, 2, .. where rows are equal
-    body     text   COLLATE "C" NOT NULL,   -- the row, as PostgreSQL writes composites
+    body     text   NOT NULL COLLATE "C",   -- the row, as PostgreSQL writes composites
     PRIMARY KEY (relation, position)
 );
 
+CREATE TABLE pgtemplate.sequence (
+    id         oid     PRIMARY KEY,
+    name       text    NOT NULL,
+    owner      oid,             -- the table that it belongs to (serial, identity)
+    last_value bigint  NOT NULL,
+    is_called  boolean NOT NULL
+);
+
+CREATE TABLE pgtemplate.large_object (
+    id    oid   PRIMARY KEY,
+    owner oid   NOT NULL,
+    acl   aclitem[],
+    body  bytea NOT NULL
+);
+
+-- FROM ONLY: every table answers for its own rows.
+CREATE FUNCTION pgtemplate.rows_of(relation text)
+RETURNS TABLE (place bigint, copy bigint, body text)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT row_number() OVER (ORDER BY place),
+                row_number() OVER (PARTITION BY body ORDER BY place),
+                body
+           FROM (SELECT t.ctid, (t.*)::text COLLATE "C" FROM ONLY %s AS t) AS rows (place, body)',
+        relation);
+END
+$$;
+
+-- Whether a trigger or rule fires in a session like this one.
+CREATE FUNCTION pgtemplate.fires(enabled "char") RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT enabled = 'A'
+        OR enabled = CASE current_setting('session_replication_role')
+                          WHEN 'replica' THEN 'R' ELSE 'O' END
+$$;
+
 -- Every table of the user's: ordinary ones, partitions and partitioned ones, inheritance children.
--- What this role may not write to, its tests cannot have changed either.
+-- What this role may not write to, its tests cannot have changed.
 INSERT INTO pgtemplate.relation (id, name, covers, since, large, refill)
 SELECT c.oid,
        t.name,
@@ -43,17 +80,16 @@ SELECT c.oid,
              SELECT id FROM family WHERE kind = 'r'),
        pg_current_xact_id()::xid,
        pg_relation_size(c.oid) + :large,
-       format($$INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE
-                SELECT %3$s
-                  FROM (SELECT then.body
-                          FROM pgtemplate.baseline AS then
-                         WHERE then.relation = %4$s
-                           AND NOT EXISTS (
-                               SELECT FROM pgtemplate.rows_of(%4$s) AS now
-                                WHERE now.body = then.body AND now.copy = then.copy)
-                         ORDER BY then.position) AS missing,
-                       unnest(ARRAY[missing.body::%1$s]) AS r$$,
-              t.name, '(' || a.columns || ')', a.values, c.oid)
+       format('INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE
+               SELECT %3$s
+                 FROM (SELECT was.body
+                         FROM pgtemplate.baseline was
+                        WHERE was.relation = %4$s
+                          AND (was.body, was.copy) NOT IN (
+                              SELECT body, copy FROM pgtemplate.rows_of(%5$L))
+                        ORDER BY was.position) AS missing,
+                      unnest(ARRAY[missing.body::%1$s]) AS r',
+              t.name, '(' || a.columns || ')', a.values, c.oid, t.name)
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
  CROSS JOIN LATERAL (SELECT format('%I.%I', n.nspname, c.relname)) AS t (name)
@@ -67,3 +103,94 @@ SELECT c.oid,
    AND c.relpersistence <> 't'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pgtemplate')
    AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE');
+
+-- What would get in the way of a reset, which deletes and inserts: triggers, rules, and policies that
+-- are forced upon the owner.
+UPDATE pgtemplate.relation r
+   SET rest = command.off, wake = command.on_again
+  FROM (SELECT id, string_agg(off, '; '), string_agg(on_again, '; ')
+          FROM (SELECT r.id,
+                       format('ALTER TABLE ONLY %s DISABLE %s %I', r.name, what, f.name),
+                       format('ALTER TABLE ONLY %s ENABLE %s %s %I', r.name,
+                              CASE enabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' END,
+                              what, f.name)
+                  FROM (SELECT tgrelid, 'TRIGGER', tgname, tgenabled FROM pg_trigger
+                         WHERE NOT tgisinternal AND tgtype & (4 | 8) <> 0  -- INSERT, DELETE
+                         UNION ALL
+                        SELECT ev_class, 'RULE', rulename, ev_enabled FROM pg_rewrite
+                         WHERE ev_type IN ('3', '4')                       -- INSERT, DELETE
+                       ) AS f (id, what, name, enabled)
+                  JOIN pgtemplate.relation r USING (id)
+                 WHERE pgtemplate.fires(enabled)
+                 UNION ALL
+                SELECT r.id,
+                       format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', r.name),
+                       format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', r.name)
+                  FROM pgtemplate.relation r JOIN pg_class c ON c.oid = r.id
+                 WHERE c.relforcerowsecurity AND row_security_active(r.id)
+               ) AS each (id, off, on_again)
+         GROUP BY id) AS command (id, off, on_again)
+ WHERE command.id = r.id;
+
+DO $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT id, name, rest, wake FROM pgtemplate.relation WHERE id = ANY (covers) LOOP
+        IF r.rest IS NOT NULL THEN EXECUTE r.rest; END IF;
+        INSERT INTO pgtemplate.baseline SELECT r.id, * FROM pgtemplate.rows_of(r.name);
+        IF r.wake IS NOT NULL THEN EXECUTE r.wake; END IF;
+    END LOOP;
+
+    FOR r IN SELECT c.oid AS id,
+                    format('%I.%I', n.nspname, c.relname) AS name,
+                    (SELECT d.refobjid FROM pg_depend d
+                      WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
+                        AND d.refclassid = 'pg_class'::regclass
+                        AND d.deptype IN ('a', 'i')) AS owner
+               FROM pg_class c
+               JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE c.relpersistence <> 't' AND n.nspname <> 'pgtemplate'
+                AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'UPDATE') END
+    LOOP
+        EXECUTE format('INSERT INTO pgtemplate.sequence
+                        SELECT %s, %L, %L, last_value, is_called FROM %s',
+                       r.id, r.name, r.owner, r.name);
+    END LOOP;
+END
+$$;
+
+UPDATE pgtemplate.relation
+   SET rows = count.rows
+  FROM (SELECT relation, count(*) FROM pgtemplate.baseline GROUP BY relation) AS count (id, rows)
+ WHERE count.id = relation.id;
+
+-- TRUNCATE has to take along all tables that refer to this one: so not when one of them has rows of
+-- the template or would fire a trigger, and not among partitions, which refer and are referred to as
+-- a whole.
+UPDATE pgtemplate.relation r
+   SET truncate = closure.tables
+  FROM (WITH RECURSIVE reach (origin, id) AS (
+            SELECT id, id FROM pgtemplate.relation
+            UNION
+            SELECT reach.origin, c.conrelid
+              FROM reach JOIN pg_constraint c ON c.confrelid = reach.id AND c.contype = 'f'
+        )
+        SELECT reach.origin, string_agg('ONLY ' || t.name, ', ')
+          FROM reach
+          JOIN pg_class c ON c.oid = reach.id
+          LEFT JOIN pgtemplate.relation t ON t.id = reach.id
+         GROUP BY reach.origin
+        HAVING bool_and(t.rows IS NOT DISTINCT FROM 0
+                        AND c.relkind = 'r'
+                        AND NOT c.relispartition
+                        AND NOT EXISTS (SELECT FROM pg_trigger
+                                         WHERE tgrelid = t.id AND tgtype & 32 <> 0  -- TRUNCATE
+                                           AND pgtemplate.fires(tgenabled)))
+       ) AS closure (origin, tables)
+ WHERE closure.origin = r.id;
+
+INSERT INTO pgtemplate.large_object
+SELECT oid, lomowner, lomacl, lo_get(oid) FROM pg_largeobject_metadata;
+
+ANALYZE pgtemplate.relation, pgtemplate.sequence;

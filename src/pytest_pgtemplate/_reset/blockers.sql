@@ -1,10 +1,10 @@
--- Who keeps the reset in backend $1 waiting: sessions, and transactions prepared for two-phase
--- commit, which have no session any more (pid 0).
-SELECT a.state                                                             AS kind,
-       a.pid                                                               AS pid,
-       a.application_name                                                  AS application,
-       extract(epoch FROM clock_timestamp() - a.xact_start)::float         AS age,
-       a.query                                                             AS query
+-- Who keeps the reset in backend $1 waiting: sessions, and transactions that were prepared for
+-- two-phase commit, which have no session any more (pid 0).
+SELECT a.state                                                      AS kind,
+       a.pid                                                        AS pid,
+       a.application_name                                           AS application,
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float  AS age,
+       a.query                                                      AS query
   FROM unnest(pg_blocking_pids($1)) AS blocking (pid)
   JOIN pg_stat_activity a ON a.pid = blocking.pid
  WHERE a.backend_type = 'client backend'    -- an autovacuum gives way by itself
@@ -16,4 +16,4 @@ SELECT 'prepared transaction',
        p.gid
   FROM pg_prepared_xacts p
  WHERE p.database = current_database()
-   AND 0 = ANY (pg_blocking_pids($1));
+   AND 0 = ANY (pg_blocking_pids($1))

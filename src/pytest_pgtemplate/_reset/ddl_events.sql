@@ -1,10 +1,10 @@
--- A change of the schema leaves a 0 in the write log. Temporary objects are not part of the schema.
+-- A change of the schema leaves a 0 in the log. Temporary objects are not part of the schema.
 CREATE FUNCTION pgtemplate.note_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands()
                 WHERE schema_name IS DISTINCT FROM 'pg_temp') THEN
-        INSERT INTO pgtemplate.written VALUES (0);
+        INSERT INTO pgtemplate.log VALUES (0);
     END IF;
 END
 $$;
@@ -13,13 +13,13 @@ CREATE FUNCTION pgtemplate.note_drop() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE NOT is_temporary) THEN
-        INSERT INTO pgtemplate.written VALUES (0);
+        INSERT INTO pgtemplate.log VALUES (0);
     END IF;
 END
 $$;
 
-CREATE FUNCTION pgtemplate.schema_changed(dirty oid[]) RETURNS boolean
-LANGUAGE sql IMMUTABLE AS $$ SELECT 0 = ANY (dirty) $$;
+CREATE FUNCTION pgtemplate.schema_changed(written oid[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT 0 = ANY (written) $$;
 
 CREATE EVENT TRIGGER pgtemplate_ddl ON ddl_command_end EXECUTE FUNCTION pgtemplate.note_ddl();
 CREATE EVENT TRIGGER pgtemplate_drop ON sql_drop EXECUTE FUNCTION pgtemplate.note_drop();

@@ -3,14 +3,21 @@
 CREATE FUNCTION pgtemplate.reset() RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    written oid[] := pgtemplate.dirty();
-    bloated text[];
+    written oid[] := pgtemplate.written();
+    grown   text[] := '{}';
 BEGIN
     IF pgtemplate.schema_changed(written) THEN
         RETURN NULL;
     END IF;
-    bloated := pgtemplate.restore(written);
-    PERFORM pgtemplate.forget();
-    RETURN bloated;
+    IF written <> '{}' THEN
+        grown := pgtemplate.restore(written);
+        PERFORM pgtemplate.forget();
+    END IF;
+    PERFORM pgtemplate.restore_sequences(written);
+    IF EXISTS (SELECT FROM pg_largeobject_metadata)
+    OR EXISTS (SELECT FROM pgtemplate.large_object) THEN
+        PERFORM pgtemplate.restore_large_objects();
+    END IF;
+    RETURN grown;
 END
 $$;

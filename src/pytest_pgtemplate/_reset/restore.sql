@@ -1,40 +1,32 @@
--- Put the baseline back: rows of the tables written to, then sequences, then large objects.
+-- Put the rows of the tables written to back; which tables have grown and want a VACUUM now.
 -- The session that calls it acts as a replica: no foreign key is enforced, no cascade, and no
--- trigger or rule of the user's fires.
+-- trigger or rule of the user's fires. So each table is a matter of its own.
 CREATE FUNCTION pgtemplate.restore(written oid[]) RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    dirty   oid[];
-    bloated text[] := '{}';
-    r       pgtemplate.relation;
+    r     record;
+    found bigint;
+    grown text[] := '{}';
 BEGIN
-    IF written <> '{}' THEN
-        dirty := ARRAY(SELECT DISTINCT unnest(covers) FROM pgtemplate.relation
-                        WHERE id = ANY (written));
-        FOR r IN SELECT * FROM pgtemplate.relation WHERE id = ANY (dirty) LOOP
-            IF r.rest IS NOT NULL THEN EXECUTE r.rest; END IF;
-            IF pg_relation_size(r.id) > :large THEN
-                IF r.truncate IS NOT NULL THEN
-                    EXECUTE r.truncate;
-                ELSE
-                    bloated := bloated || r.name;
-                    EXECUTE r.empty;
-                END IF;
-            ELSE
-                EXECUTE r.empty;
+    FOR r IN SELECT * FROM pgtemplate.dirty(written) LOOP
+        CONTINUE WHEN r.size > r.large AND pgtemplate.truncated(r.truncate);
+        IF r.size > r.large THEN
+            grown := grown || r.name;
+        END IF;
+        IF r.rest IS NOT NULL THEN EXECUTE r.rest; END IF;
+        IF r.rows = 0 THEN
+            EXECUTE 'DELETE FROM ONLY ' || r.name;
+        ELSE
+            EXECUTE format('WITH new AS (DELETE FROM ONLY %1$s WHERE NOT %2$s)
+                            SELECT count(*) FROM ONLY %1$s WHERE %2$s', r.name, r.is_old)
+               INTO found;
+            IF found < r.rows THEN
+                EXECUTE r.refill;
+                PERFORM pgtemplate.remember_refill(ARRAY[r.id]);
             END IF;
-        END LOOP;
-        FOR r IN SELECT * FROM pgtemplate.relation WHERE id = ANY (dirty) LOOP
-            IF r.refill IS NOT NULL THEN EXECUTE r.refill; END IF;
-            IF r.wake IS NOT NULL THEN EXECUTE r.wake; END IF;
-        END LOOP;
-    END IF;
-
-    PERFORM setval(id::regclass, last_value, is_called) FROM pgtemplate.moved(dirty);
-    IF EXISTS (SELECT FROM pg_largeobject_metadata)
-    OR EXISTS (SELECT FROM pgtemplate.large_object) THEN
-        PERFORM pgtemplate.restore_large_objects();
-    END IF;
-    RETURN bloated;
+        END IF;
+        IF r.wake IS NOT NULL THEN EXECUTE r.wake; END IF;
+    END LOOP;
+    RETURN grown;
 END
 $$;

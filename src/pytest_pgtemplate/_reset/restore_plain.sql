@@ -1,51 +1,51 @@
--- Put the baseline back, for a role that may not set session_replication_role.
--- TRUNCATE takes the tables written to together with all that refer to them, so no foreign key is
--- asked on the way out; one statement puts all rows in, so foreign keys are asked at its end, cycles
--- and all. Triggers and forced policies of the user's rest meanwhile.
+-- Put the rows of the tables written to back; which tables have grown and want a VACUUM now.
+-- For a role that may not set session_replication_role. Foreign keys are asked at the end of a
+-- statement: so one statement takes out all new rows, whatever refers to whatever, and another one
+-- puts back all that are missing. No row of the template is deleted, so none is deleted by cascade.
 CREATE FUNCTION pgtemplate.restore(written oid[]) RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    names   text;
-    refills text;
-    resting text;
-    waking  text;
+    r       record;
+    deletes text[] := '{}';
+    checks  text[] := '{"(0, false)"}';
+    wake    text[] := '{}';
+    missing oid[];
+    grown   text[] := '{}';
 BEGIN
-    IF written <> '{}' THEN
-        WITH RECURSIVE reach (id) AS (
-            SELECT unnest(covers) FROM pgtemplate.relation WHERE id = ANY (written)
-            UNION
-            SELECT further.id
-              FROM reach
-             CROSS JOIN LATERAL (
-                   SELECT conrelid FROM pg_constraint WHERE confrelid = reach.id AND contype = 'f'
-                   UNION ALL
-                   SELECT unnest(covers) FROM pgtemplate.relation r WHERE r.id = reach.id
-                   ) AS further (id)
-        )
-        SELECT string_agg(CASE c.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END || r.name, ', '),
-               string_agg(format('refill_%s AS (%s)', r.id, r.refill), ', ')
-                   FILTER (WHERE r.refill IS NOT NULL),
-               string_agg(r.rest, '; '),
-               string_agg(r.wake, '; ')
-          INTO names, refills, resting, waking
-          FROM reach
-          JOIN pgtemplate.relation r USING (id)
-          JOIN pg_class c ON c.oid = r.id;
-
-        IF resting IS NOT NULL THEN EXECUTE resting; END IF;
-        IF names IS NOT NULL THEN EXECUTE 'TRUNCATE ' || names; END IF;
-        IF refills IS NOT NULL THEN EXECUTE 'WITH ' || refills || ' SELECT'; END IF;
-        IF waking IS NOT NULL THEN
-            SET CONSTRAINTS ALL IMMEDIATE;  -- no table may be altered while checks are pending
-            EXECUTE waking;
+    FOR r IN SELECT * FROM pgtemplate.dirty(written) LOOP
+        CONTINUE WHEN r.size > r.large AND pgtemplate.truncated(r.truncate);
+        IF r.size > r.large THEN
+            grown := grown || r.name;
         END IF;
-    END IF;
+        IF r.rest IS NOT NULL THEN
+            EXECUTE r.rest;
+            wake := wake || r.wake;
+        END IF;
+        deletes := deletes || format('delete_%s AS (DELETE FROM ONLY %s WHERE NOT %s)',
+                                     r.id, r.name, r.is_old);
+        IF r.rows > 0 THEN
+            checks := checks || format('(%s, (SELECT count(*) FROM ONLY %s WHERE %s) < %s)',
+                                       r.id, r.name, r.is_old, r.rows);
+        END IF;
+    END LOOP;
 
-    PERFORM setval(id::regclass, last_value, is_called) FROM pgtemplate.moved(written);
-    IF EXISTS (SELECT FROM pg_largeobject_metadata)
-    OR EXISTS (SELECT FROM pgtemplate.large_object) THEN
-        PERFORM pgtemplate.restore_large_objects();
+    IF deletes <> '{}' THEN
+        EXECUTE format('WITH %s SELECT ARRAY(SELECT id FROM (VALUES %s) AS t (id, is_short)
+                                              WHERE is_short)',
+                       array_to_string(deletes, ', '),
+                       array_to_string(checks, ', '))
+           INTO missing;
     END IF;
-    RETURN '{}';
+    IF missing <> '{}' THEN
+        EXECUTE (SELECT format('WITH %s SELECT',
+                               string_agg(format('refill_%s AS (%s)', id, refill), ', '))
+                   FROM pgtemplate.relation WHERE id = ANY (missing));
+        PERFORM pgtemplate.remember_refill(missing);
+    END IF;
+    IF wake <> '{}' THEN
+        SET CONSTRAINTS ALL IMMEDIATE;  -- no table may be altered while checks are pending
+        EXECUTE array_to_string(wake, '; ');
+    END IF;
+    RETURN grown;
 END
 $$;

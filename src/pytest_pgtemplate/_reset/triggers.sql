@@ -1,39 +1,40 @@
--- Tracking by triggers: every statement that may have written to a table leaves the table's oid in a
--- log. The log has no key and no index, so two writers never meet in it; it is unlogged, for it is
--- worth nothing after a crash. An open transaction that wrote anything holds a lock on it: the lock
+-- Tracking by triggers: every statement that may write to a table leaves the table's oid in a log. The
+-- log has no key and no index, so two writers never meet in it; it is unlogged, for it is worth
+-- nothing after a crash. Who has a transaction open that wrote anything holds a lock on it: the lock
 -- that a reset takes on it is the leak detector.
-CREATE UNLOGGED TABLE pgtemplate.written (
+CREATE UNLOGGED TABLE pgtemplate.log (
     relation oid NOT NULL       -- 0: the schema was changed
-);
+) WITH (autovacuum_enabled = off);  -- for which a reset would have to wait
 
 -- SECURITY DEFINER: whoever may write to a table needs no right to the log.
 CREATE FUNCTION pgtemplate.note_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    INSERT INTO pgtemplate.written VALUES (TG_RELID);
+    INSERT INTO pgtemplate.log VALUES (TG_RELID);
     RETURN NULL;
 END
 $$;
 
+-- BEFORE: so a statement that is still at work when its test has ended holds the lock, too.
 DO $$
 DECLARE
     name text;
 BEGIN
     FOR name IN SELECT r.name FROM pgtemplate.relation r LOOP
-        EXECUTE format('CREATE TRIGGER pgtemplate AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+        EXECUTE format('CREATE TRIGGER pgtemplate BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
                         ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgtemplate.note_write()', name);
-        -- Also under session_replication_role = replica, which COPY-based loaders set.
+        -- Also under session_replication_role = replica, which loaders set.
         EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER pgtemplate', name);
     END LOOP;
 END
 $$;
 
 -- The tables written to since the last reset. Waits for transactions that are still open.
-CREATE FUNCTION pgtemplate.dirty() RETURNS oid[]
+CREATE FUNCTION pgtemplate.written() RETURNS oid[]
 LANGUAGE plpgsql AS $$
 BEGIN
-    LOCK TABLE pgtemplate.written IN EXCLUSIVE MODE;
-    RETURN ARRAY(SELECT relation FROM pgtemplate.written);
+    LOCK TABLE pgtemplate.log IN EXCLUSIVE MODE;
+    RETURN ARRAY(SELECT DISTINCT relation FROM pgtemplate.log);
 END
 $$;
 
@@ -41,10 +42,10 @@ $$;
 CREATE FUNCTION pgtemplate.forget() RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    IF pg_relation_size('pgtemplate.written') > 65536 THEN
-        TRUNCATE pgtemplate.written;
+    IF pg_relation_size('pgtemplate.log') > 65536 THEN
+        TRUNCATE pgtemplate.log;
     ELSE
-        DELETE FROM pgtemplate.written;
+        DELETE FROM pgtemplate.log;
     END IF;
 END
 $$;

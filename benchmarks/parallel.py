@@ -1,0 +1,200 @@
+"""What workers pay that start together: clones at once, and the time until the last one is ready.
+
+    python benchmarks/parallel.py [--workers 8] [--tables 60] [--rounds 3]
+
+Both sides of each ratio are measured in one go, on the embedded server or on PGTEMPLATE_URL:
+
+    clones at once   n clones at the same moment, over n times one clone alone (at most 1)
+    last ready       n processes that ask for a template that nobody has built yet: from the moment
+                     the first begins until the last has its clone, over the migration plus n clones
+                     at once (at most 1.25)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Barrier
+
+from pytest_pgtemplate import SqlFiles, _embedded, _names, _template, _urls
+from pytest_pgtemplate._marks import Mark
+from pytest_pgtemplate._migrations import Target
+from pytest_pgtemplate._reset import install
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._template import Order, Template
+from pytest_pgtemplate._worker import Worker
+
+TIMEOUT = 120.0  # seconds for any one step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--tables", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        url, prefix, run, name = arguments.worker
+        _work(url, prefix, run, name)
+        return
+    with _server() as url, TemporaryDirectory() as home:
+        os.environ["BENCHMARK_HOME"] = home
+        Path(home, "schema.sql").write_text(_schema(arguments.tables), "utf-8")
+        server = Server(_urls.parse(url), timeout=TIMEOUT)
+        print(f"{server!r}, {arguments.tables} tables, {os.cpu_count()} CPUs")
+        rounds = [_round(server, url, arguments.workers) for _ in range(arguments.rounds)]
+        server.close()
+    for name, limit in (("clones at once", 1.0), ("last ready", 1.25)):
+        ratios = [each[name] for each in rounds]
+        shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"{name}: {statistics.median(ratios):.2f} (of {shown}; at most {limit})")
+
+
+def _round(server: Server, url: str, workers: int) -> dict[str, float]:
+    """Measure everything once, on a schema that is new to the server."""
+    prefix = f"bench_{uuid.uuid4().hex[:8]}"
+    try:
+        began = time.perf_counter()
+        template = _ensure(server, prefix, "0" * 8)
+        migration = time.perf_counter() - began
+        single = statistics.median(_clones(server, template, [f"one{n}"]) for n in range(3))
+        together = _clones(server, template, [f"all{n}" for n in range(workers)])
+        _drop_all(server, prefix)
+        ready = _ready(url, prefix, workers)
+    finally:
+        _drop_all(server, prefix)
+    print(
+        f"migration {migration:.2f} s, one clone {single * 1000:.0f} ms, {workers} clones at once"
+        f" {together * 1000:.0f} ms, last of {workers} ready after {ready:.2f} s"
+    )
+    return {
+        "clones at once": together / (workers * single),
+        "last ready": ready / (migration + together),
+    }
+
+
+def _ensure(server: Server, prefix: str, run: str) -> Template:
+    home = Path(os.environ["BENCHMARK_HOME"])
+    migrations = SqlFiles(home / "schema.sql")
+
+    def build(scratch: str) -> None:
+        url = server.url.set(database=scratch)
+        migrations.migrate(Target(url, TIMEOUT))
+        install(url, "auto", timeout=TIMEOUT)
+
+    fingerprint = _template.fingerprint([prefix.encode(), *migrations.fingerprint()], server)
+    return _template.ensure(Order(prefix, run, fingerprint, rebuild=False), build, server, home)
+
+
+def _clones(server: Server, template: Template, names: list[str]) -> float:
+    """Clone once for each name, all at the same moment, and return how long that takes."""
+    prefix = template.name.partition("_tpl_")[0]
+    with ExitStack() as stack:
+        servers = [Server(server.url, timeout=TIMEOUT) for _ in names]
+        for each in servers:
+            stack.callback(each.close)
+
+        def clone(each: Server, name: str) -> None:
+            mark = Mark("worker", "0" * 8, template.fingerprint)
+            each.clone(template.name, f"{prefix}_{name}", mark)
+
+        pairs = zip(servers, names, strict=True)
+        return _at_once([partial(clone, each, name) for each, name in pairs])
+
+
+def _at_once(calls: list[Callable[[], object]]) -> float:
+    barrier = Barrier(len(calls) + 1)
+
+    def run(call: Callable[[], object]) -> None:
+        barrier.wait(TIMEOUT)
+        call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        running = [pool.submit(run, call) for call in calls]
+        barrier.wait(TIMEOUT)
+        began = time.perf_counter()
+        for each in running:
+            each.result(TIMEOUT)
+        return time.perf_counter() - began
+
+
+def _ready(url: str, prefix: str, workers: int) -> float:
+    """Let processes ask for template and clone; from the first's begin to the last's end."""
+    run = uuid.uuid4().hex[:8]
+    command = [sys.executable, __file__, "--worker", url, prefix, run]
+    processes = [
+        subprocess.Popen(
+            [*command, f"gw{n}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for n in range(workers)
+    ]
+    try:
+        for process in processes:
+            assert process.stdout
+            assert process.stdout.readline() == "imported\n"
+        for process in processes:
+            assert process.stdin
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        times = [process.communicate(timeout=TIMEOUT)[0].split() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    return max(float(end) for _, end in times) - min(float(begin) for begin, _ in times)
+
+
+def _work(url: str, prefix: str, run: str, name: str) -> None:
+    """One worker: as its fixtures would do it, once everything is imported."""
+    server = Server(_urls.parse(url), timeout=TIMEOUT)
+    print("imported", flush=True)
+    sys.stdin.readline()
+    began = time.monotonic()
+    template = _ensure(server, prefix, run)
+    worker = Worker(server, template, _names.worker(prefix, run, name), run)
+    ready = time.monotonic()
+    worker.close(keep=False)
+    server.close()
+    print(began, ready)
+
+
+def _drop_all(server: Server, prefix: str) -> None:
+    for database in server.databases():
+        if database.name.startswith(f"{prefix}_"):
+            server.drop(database.name)
+
+
+def _schema(tables: int) -> str:
+    return "\n".join(
+        f"CREATE TABLE t{n} (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+        f" name text NOT NULL UNIQUE, other int, made timestamptz DEFAULT now());"
+        f" CREATE INDEX ON t{n} (other);"
+        for n in range(tables)
+    )
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    given = os.environ.get("PGTEMPLATE_URL")
+    if given:
+        yield given
+        return
+    hold = _embedded.acquire(None, timeout=60)
+    yield hold.url
+    hold.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Ends what a reset waits for, and keeps a record of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_pgtemplate._connect import Connection
+from pytest_pgtemplate._names import literal
+from pytest_pgtemplate._reset._install import sql
+
+GRACE = 0.5  # seconds that a reset waits for a transaction that is still open
+AGAIN = 0.05  # seconds between two looks at who is in the way
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A transaction that a test left open, and that a reset had to end."""
+
+    kind: str  # the state of its session, or "prepared transaction"
+    pid: int | None
+    application: str | None
+    age: float  # seconds
+    query: str  # the last one, or the name of the prepared transaction
+
+    def __str__(self) -> str:
+        whose = f", pid {self.pid}, application {self.application or 'unnamed'}" if self.pid else ""
+        return f"{self.kind}{whose}, {self.age:.1f} s old: {self.query}"
+
+
+Connect = Callable[[], Coroutine[Any, Any, Connection]]
+
+
+class Watch:
+    """Over one reset, in backend ``pid``: begins with the first statement, ends with ``stop``.
+
+    When it cannot end what is in the way, it cancels the task that waits for the reset.
+    """
+
+    def __init__(self, pid: int, connect: Connect) -> None:
+        self._pid = pid
+        self._connect = connect
+        self._waiting = asyncio.current_task()
+        self._leaks: dict[int | str, Leak] = {}
+        self._ending: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(GRACE, self._begin)
+
+    async def stop(self) -> tuple[Leak, ...]:
+        """What was ended. Raises the error that prevented ending it."""
+        self._timer.cancel()
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.wait([self._ending])
+            if not self._ending.cancelled():
+                self._ending.result()
+        return tuple(self._leaks.values())
+
+    def _begin(self) -> None:
+        self._ending = asyncio.create_task(self._end_blockers())
+
+    async def _end_blockers(self) -> None:
+        try:
+            connection = await self._connect()
+            try:
+                while True:
+                    for row in await connection.fetch(sql("blockers"), self._pid):
+                        await self._end(connection, Leak(**dict(row)))
+                    await asyncio.sleep(AGAIN)
+            finally:
+                connection.terminate()
+        except Exception:
+            assert self._waiting is not None
+            self._waiting.cancel()
+            raise
+
+    async def _end(self, connection: Connection, leak: Leak) -> None:
+        # Noted first: it ends the reset's waiting, which ends this.
+        if leak.pid is None:
+            self._leaks.setdefault(leak.query, leak)
+            await connection.execute(f"ROLLBACK PREPARED {literal(leak.query)}")
+        else:
+            self._leaks.setdefault(leak.pid, leak)
+            await connection.execute(f"SELECT pg_terminate_backend({leak.pid})")

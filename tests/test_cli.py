@@ -1,0 +1,180 @@
+"""The ``pgtemplate`` command, run as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import URL
+
+from projects import ITEM, TESTS, Project, make_project
+from pytest_pgtemplate import _binaries, _embedded, _urls, cli
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate.errors import EmbeddedServerError
+from servers import free_port
+
+Capture = pytest.CaptureFixture[str]
+
+
+def pgtemplate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "pytest_pgtemplate.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    return with_tests(project)
+
+
+def with_tests(project: Project) -> Project:
+    project.alembic()
+    project.revision("one", ITEM)
+    project.write("test_it.py", TESTS)
+    return project
+
+
+def lines_about(shop: Project, text: str) -> list[str]:
+    return [line for line in text.splitlines() if shop.prefix in line]
+
+
+@pytest.fixture
+def private(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, private_url: URL
+) -> Iterator[Project]:
+    """The same, on a server on which nobody else has anything to prune."""
+    server = Server(private_url, timeout=60)
+    for project in make_project(pytester, monkeypatch, server, private_url):
+        yield with_tests(project)
+    server.close()
+
+
+def test_list_and_prune(private: Project, capsys: Capture) -> None:
+    """What --pg-keep left is listed, stays when the rest is pruned, and goes with --kept."""
+    shop = private
+    shop.run("--pg-keep").assert_outcomes(passed=4)
+    worker, template = shop.databases()
+    capsys.readouterr()
+
+    assert cli.main(["list"]) == 0
+    first, second = lines_about(shop, capsys.readouterr().out)
+    assert re.match(rf"{worker}: kept of run \w{{8}} on \S+, last used \d+ min ago", first)
+    assert second.startswith(f"{template}: template of run ")
+
+    shop.server.lease(worker)
+    assert cli.main(["list"]) == 0
+    assert lines_about(shop, capsys.readouterr().out)[0].endswith(", in use")
+    shop.server.release(worker)
+
+    assert cli.main(["prune"]) == 0
+    assert shop.databases() == [worker, template]
+    assert cli.main(["prune", "--kept"]) == 0
+    assert f"dropped {worker}" in capsys.readouterr().out
+    assert shop.databases() == [template]
+    assert cli.main(["prune", "--kept"]) == 0
+    assert lines_about(shop, capsys.readouterr().out) == []
+    assert cli.main(["prune", "--templates"]) == 0
+    assert shop.databases() == []
+
+
+def test_doctor(shop: Project) -> None:
+    result = pgtemplate("doctor")
+    assert (result.returncode, result.stderr) == (0, "")
+    for word in (
+        f"PostgreSQL {shop.server.version}",
+        f"role: {shop.server.facts.role}, superuser: yes",
+        f"connections: {shop.server.facts.max_connections}",
+    ):
+        assert word in result.stdout
+
+
+@pytest.mark.parametrize("command", [["list"], ["prune"], ["doctor"]])
+def test_a_server_that_is_down(command: list[str], capsys: Capture) -> None:
+    port = free_port()
+    url = f"postgresql://joe:hunter2@127.0.0.1:{port}/postgres"
+    assert cli.main(["--url", url, *command]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("pgtemplate: cannot connect")
+    assert f"127.0.0.1:{port}" in said.err
+    assert said.err.count("HINT:") == 1
+    assert "hunter2" not in said.err
+
+
+@pytest.mark.parametrize("url", ["mysql://joe:hunter2@there", "nonsense", "postgresql://[::1/x"])
+def test_a_url_that_is_none(url: str, capsys: Capture) -> None:
+    assert cli.main(["--url", url, "list"]) == 1
+    said = capsys.readouterr().err
+    assert "HINT:" in said
+    assert "hunter2" not in said
+
+
+def test_what_it_does_not_understand(capsys: Capture) -> None:
+    for arguments in ([], ["drop"], ["server", "start"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(arguments)
+        assert stopped.value.code == 2
+        assert "usage: pgtemplate" in capsys.readouterr().err
+
+
+# The embedded server
+
+
+@pytest.fixture
+def own_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An embedded server that nobody else uses."""
+    try:
+        _binaries.find_binaries(None)
+    except EmbeddedServerError:
+        pytest.skip("no PostgreSQL binaries to start a server with")
+    with tempfile.TemporaryDirectory(prefix="pgt", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        monkeypatch.setenv("XDG_CACHE_HOME", name)
+        monkeypatch.setenv("HOME", name)
+        monkeypatch.delenv("PGTEMPLATE_URL", raising=False)
+        yield Path(name)
+        _embedded.stop(None)
+
+
+def test_the_embedded_server(own_cache: Path) -> None:
+    assert pgtemplate("server", "status").stdout == "there has never been one\n"
+    assert pgtemplate("server", "stop").stdout == "it was not running\n"
+    assert not any(own_cache.iterdir())
+
+    hold = _embedded.acquire(None, timeout=60)
+    running = pgtemplate("server", "status")
+    status = _embedded.status(None)
+    assert status is not None
+    assert running.returncode == 0
+    for word in (f"running, pid {status.pid}\n", "in use: yes", status.url, str(own_cache)):
+        assert word in running.stdout
+    assert pgtemplate("list").stdout == ""
+    assert pgtemplate("server", "stop").stdout == "stopped\n"
+    assert "not running\n" in pgtemplate("server", "status").stdout
+    hold.close()
+
+
+def test_no_embedded_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("PGTEMPLATE_URL", raising=False)
+    for command in (["list"], ["server", "status"]):
+        result = pgtemplate("--bindir", str(tmp_path), *command)
+        assert result.returncode == 1
+        assert str(tmp_path) in result.stderr
+        assert "HINT:" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_the_url_of_the_environment(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.run().assert_outcomes(passed=4)
+    assert lines_about(shop, pgtemplate("list").stdout)
+    monkeypatch.setenv("PGTEMPLATE_URL", f"postgresql://joe@127.0.0.1:{free_port()}/postgres")
+    assert pgtemplate("list").returncode == 1
+    url = str(_urls.render(shop.server.url))
+    assert lines_about(shop, pgtemplate("--url", url, "list").stdout)
+    assert os.environ["PGTEMPLATE_URL"] not in url
