@@ -313,6 +313,19 @@ async def test_finds_nothing_left_of_that(pg_session):
     assert len((await pg_session.scalars(select(Item))).all()) == 0
 """
 
+FAILING = """
+@fixture
+async def failing(pg_session):
+    yield
+    pg_session.add(Item(name="mine"))
+    await pg_session.commit()
+    raise RuntimeError
+
+@pytest.mark.parametrize("n", range(2))
+async def test_starts_with_an_empty_table(n, pg_session, failing):
+    assert len((await pg_session.scalars(select(Item))).all()) == 0
+"""
+
 TRIO = """
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["trio"])
@@ -496,3 +509,11 @@ def test_fixtures_in_another_loop_than_the_test(run: Run) -> None:
     )
     result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(["*ConfigurationError: this transaction was begun in another*"])
+
+
+@pytest.mark.parametrize("scope", ["function", "session"])
+def test_a_fixture_that_fails_in_its_teardown_leaves_nothing_to_the_next_test(
+    run: Run, scope: str
+) -> None:
+    result = run("asyncio", *ini(scope), failing=module(strict(), FAILING))
+    result.assert_outcomes(passed=2, errors=2)

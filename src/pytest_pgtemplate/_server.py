@@ -148,11 +148,8 @@ class Server:
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Hold the lock ``name`` against every host that uses this server."""
-        self._session.advisory("pg_advisory_lock", name)
-        try:
+        with self._session.locked(name):
             yield
-        finally:
-            self._session.advisory("pg_advisory_unlock", name)
 
     # Below the surface
 

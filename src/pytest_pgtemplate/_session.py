@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _names, _portal
-from pytest_pgtemplate._connect import Connection, connect, explain
+from pytest_pgtemplate._connect import Connection, connect, explain, where
+from pytest_pgtemplate.errors import ServerError
 
 LOCK_SEED = 0x7067746D706C  # keeps our advisory locks apart from an application's
 RETRY = 0.05  # seconds between attempts to reach a server that has gone
@@ -34,6 +35,7 @@ class Session:
         self._connecting = asyncio.Lock()
         self._restoring: asyncio.Task[None] | None = None
         self._leases: set[str] = set()
+        self._locked = False
 
     def execute(self, statement: str) -> None:
         async def execute() -> None:
@@ -51,6 +53,21 @@ class Session:
     def advisory(self, function: str, name: str) -> Any:
         """What an advisory lock function says to ``name``."""
         return self.fetch(f"SELECT {_lock(function, name)}")[0][0]
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the lock ``name``. If the connection breaks meanwhile, every call raises.
+
+        Others may have got the lock then; and a server that has crashed may have lost what was
+        committed last.
+        """
+        self.advisory("pg_advisory_lock", name)
+        self._locked = True
+        try:
+            yield
+        finally:
+            self._locked = False
+            self.advisory("pg_advisory_unlock", name)
 
     def lease(self, name: str) -> bool:
         """Hold the lock ``name`` for as long as this process lives; False when it is taken."""
@@ -77,6 +94,12 @@ class Session:
     async def _live(self) -> Connection:
         async with self._connecting:
             if self._connection is None or self._connection.is_closed():
+                if self._locked:
+                    raise ServerError(
+                        f"the connection to the server at {where(self._url)} broke while it held"
+                        " a lock",
+                        hint="run again; the server's log may tell why",
+                    )
                 connection = await _connect_maintenance(self._url, self._timeout)
                 connection.add_termination_listener(self._lost)
                 for name in self._leases:
@@ -85,7 +108,7 @@ class Session:
             return self._connection
 
     def _lost(self, _: Connection) -> None:
-        if self._leases:
+        if self._leases and not self._locked:
             self._restoring = asyncio.get_running_loop().create_task(self._restore())
 
     async def _restore(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._marks import Mark
 from pytest_pgtemplate._server import Server
-from pytest_pgtemplate.errors import PgTemplateWarning, TemplateError
+from pytest_pgtemplate.errors import PgTemplateError, PgTemplateWarning, TemplateError
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,17 @@ def _build(order: Order, build: Build, server: Server) -> None:
         server.create(scratch, Mark("scratch", order.run, order.fingerprint))
         build(scratch)
         server.publish(scratch, order.name, Mark("template", order.run, order.fingerprint))
-    finally:
-        server.release(scratch)
-        server.drop(scratch)  # half-built, or the older build of pytest --pg-rebuild
+    except BaseException:
+        with suppress(PgTemplateError):  # a sweep will do it: what went wrong first tells more
+            _clear(scratch, server)
+        raise
+    _clear(scratch, server)
+
+
+def _clear(scratch: str, server: Server) -> None:
+    """Drop what is half-built, or the older build that pytest --pg-rebuild has replaced."""
+    server.release(scratch)
+    server.drop(scratch)
 
 
 @contextmanager

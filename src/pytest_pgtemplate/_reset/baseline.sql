@@ -104,8 +104,8 @@ SELECT c.oid,
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pgtemplate')
    AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE');
 
--- What would get in the way of a reset, which deletes and inserts: triggers, rules, and policies that
--- are forced upon the owner.
+-- What would get in the way of a reset, which never updates: triggers, rules, and policies that are
+-- forced upon the owner.
 UPDATE pgtemplate.relation r
    SET rest = command.off, wake = command.on_again
   FROM (SELECT id, string_agg(off, '; '), string_agg(on_again, '; ')
@@ -115,10 +115,10 @@ UPDATE pgtemplate.relation r
                               CASE enabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' END,
                               what, f.name)
                   FROM (SELECT tgrelid, 'TRIGGER', tgname, tgenabled FROM pg_trigger
-                         WHERE NOT tgisinternal AND tgtype & (4 | 8) <> 0  -- INSERT, DELETE
+                         WHERE NOT tgisinternal AND tgtype & (4 | 8 | 32) <> 0  -- INSERT, DELETE, TRUNCATE
                          UNION ALL
                         SELECT ev_class, 'RULE', rulename, ev_enabled FROM pg_rewrite
-                         WHERE ev_type IN ('3', '4')                       -- INSERT, DELETE
+                         WHERE ev_type IN ('3', '4')  -- INSERT, DELETE
                        ) AS f (id, what, name, enabled)
                   JOIN pgtemplate.relation r USING (id)
                  WHERE pgtemplate.fires(enabled)

@@ -4,13 +4,13 @@
 CREATE FUNCTION pgtemplate.restore(written oid[]) RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    r     record;
+    r     pgtemplate.relation;
     found bigint;
     grown text[] := '{}';
 BEGIN
     FOR r IN SELECT * FROM pgtemplate.dirty(written) LOOP
-        CONTINUE WHEN r.size > r.large AND pgtemplate.truncated(r.truncate);
-        IF r.size > r.large THEN
+        IF pg_relation_size(r.id) > r.large THEN
+            CONTINUE WHEN pgtemplate.truncated(r.truncate);
             grown := grown || r.name;
         END IF;
         IF r.rest IS NOT NULL THEN EXECUTE r.rest; END IF;
@@ -18,7 +18,7 @@ BEGIN
             EXECUTE 'DELETE FROM ONLY ' || r.name;
         ELSE
             EXECUTE format('WITH new AS (DELETE FROM ONLY %1$s WHERE NOT %2$s)
-                            SELECT count(*) FROM ONLY %1$s WHERE %2$s', r.name, r.is_old)
+                            SELECT count(*) FROM ONLY %1$s WHERE %2$s', r.name, pgtemplate.is_old(r))
                INTO found;
             IF found < r.rows THEN
                 EXECUTE r.refill;

@@ -1,16 +1,20 @@
 -- What both ways to restore rows have in common.
 
--- The tables to look into after statements on the tables that were written to.
-CREATE FUNCTION pgtemplate.dirty(written oid[])
-RETURNS TABLE (id oid, name text, size bigint, large bigint, rows bigint, is_old text,
-               refill text, truncate text, rest text, wake text)
+-- The tables to look into after statements on those that were written to. Most partitions were never
+-- used.
+CREATE FUNCTION pgtemplate.dirty(written oid[]) RETURNS SETOF pgtemplate.relation
 LANGUAGE sql STABLE AS $$
-    SELECT r.id, r.name, pg_relation_size(r.id), r.large, r.rows,
-           format('(age(xmin) >= %s OR xmin = ANY (%L::xid[]))', age(r.since), r.refilled),
-           r.refill, r.truncate, r.rest, r.wake
-      FROM pgtemplate.relation r
-     WHERE r.id IN (SELECT unnest(covers) FROM pgtemplate.relation WHERE id = ANY (written))
-       AND (r.rows > 0 OR pg_relation_size(r.id) > 0)   -- most partitions were never used
+    SELECT * FROM pgtemplate.relation
+     WHERE id IN (SELECT unnest(covers) FROM pgtemplate.relation WHERE id = ANY (written))
+       AND (rows > 0 OR pg_relation_size(id) > 0)
+$$;
+
+-- A condition: is this row of that table one of the template's?
+CREATE FUNCTION pgtemplate.is_old(pgtemplate.relation) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN $1.rows = 0 THEN 'false'
+                ELSE format('(age(xmin) >= %s OR xmin = ANY (%L::xid[]))', age($1.since), $1.refilled)
+           END
 $$;
 
 -- TRUNCATE costs more than to delete a few rows, and gives the space back. It would wait for whoever
@@ -36,5 +40,5 @@ LANGUAGE sql AS $$
                              WHERE age(x) < least(age(since), age(horizon)))
                       || pg_current_xact_id()::xid
       FROM CAST(pg_snapshot_xmin(pg_current_snapshot()) AS xid) AS horizon
-     WHERE id = ANY (relations)
+     WHERE id = ANY (relations) AND rows > 0
 $$;

@@ -13,10 +13,10 @@ BEGIN
                ELSE
                    format('SELECT r.id FROM pgtemplate.relation r
                             WHERE r.id = %s
-                              AND (r.rows, true) IS DISTINCT FROM (
-                                  SELECT count(*), bool_and(age(t.xmin) >= age(r.since)
-                                                            OR t.xmin = ANY (r.refilled))
-                                    FROM ONLY %s AS t)', r.id, r.name)
+                              AND (SELECT count(*) <> r.rows
+                                       OR NOT bool_and(age(t.xmin) >= age(r.since)
+                                                       OR t.xmin = ANY (r.refilled))
+                                     FROM ONLY %s AS t)', r.id, r.name)
                END, ' UNION ALL ')
       INTO names, probes
       FROM pgtemplate.relation r
