@@ -93,7 +93,7 @@ def cost_of_tracking(server: Server, rounds: int) -> str:
             times: dict[str, list[float]] = {name: [] for name in sides}
             for _ in range(repeat):
                 for name, connection in sides.items():
-                    times[name].append(timed(lambda c=connection: run(statement(c))))  # type: ignore[misc]
+                    times[name].append(timed(lambda c=connection, s=statement: run(s(c))))  # type: ignore[misc]
             before, after = (statistics.median(times[name]) for name in ("plain", "tracked"))
             lines.append(
                 f"{what}: {before:.3f} -> {after:.3f} ms, {100 * (after / before - 1):+.1f} %"

@@ -55,7 +55,7 @@ async def install_for_session(connection: Connection, *, replica: bool) -> None:
 async def prepare_session(connection: Connection) -> bool:
     """Give a session the settings that our SQL relies on. False: it may not act as a replica.
 
-    As a replica no foreign key and no trigger of the user's gets in the way. It stays one: to switch
+    As a replica no foreign key and no trigger of the user's gets in the way. It stays one: to go
     to and fro would throw away the session's query plans each time.
     """
     await connection.execute(sql("session"))

@@ -1,9 +1,12 @@
--- A change of the schema leaves a 0 in the log. Temporary objects are not part of the schema.
+-- A change of the schema leaves a 0 in the log. Temporary objects are not part of the schema, nor are
+-- the rules, triggers and policies on them, which have no schema of their own.
 CREATE FUNCTION pgtemplate.note_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands()
-                WHERE schema_name IS DISTINCT FROM 'pg_temp') THEN
+                WHERE schema_name IS DISTINCT FROM 'pg_temp'
+                  AND coalesce(object_identity, '') NOT LIKE '% on pg\_temp.%'
+                  AND command_tag <> 'REINDEX') THEN
         INSERT INTO pgtemplate.log VALUES (0);
     END IF;
 END
@@ -12,7 +15,9 @@ $$;
 CREATE FUNCTION pgtemplate.note_drop() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-    IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE NOT is_temporary) THEN
+    IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects()
+                WHERE NOT is_temporary
+                  AND coalesce(object_identity, '') NOT LIKE '% on pg\_temp.%') THEN
         INSERT INTO pgtemplate.log VALUES (0);
     END IF;
 END
