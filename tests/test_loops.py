@@ -254,7 +254,7 @@ class TestSync:
 """
 SYNC_TESTS = 40
 
-GUESTS = """
+HYPOTHESIS = """
 from hypothesis import HealthCheck, given, settings, strategies
 
 GIVEN = settings(
@@ -264,26 +264,25 @@ GIVEN = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
-class TestHypothesis:
-    @GIVEN
-    @given(names=strategies.sets(strategies.sampled_from("abc"), min_size=1))
-    async def test_sees_what_it_wrote(self, pg_session, pg_engine, names):
-        await pg_session.rollback()
-        pg_session.add_all(Item(name=name) for name in names)
-        await pg_session.flush()
-        assert len((await pg_session.scalars(select(Item))).all()) == len(names)
-        async with pg_engine.connect() as connection:
-            assert (await connection.scalars(select(Item.name))).all() == []
-
-class TestSubtests:
-    async def test_share_their_test(self, subtests, pg_session):
-        for number in range(3):
-            with subtests.test(number=number):
-                pg_session.add(Item(name=str(number)))
-                await pg_session.commit()
-        assert len((await pg_session.scalars(select(Item))).all()) == 3
+@GIVEN
+@given(names=strategies.sets(strategies.sampled_from("abc"), min_size=1))
+async def test_sees_what_it_wrote(pg_session, pg_engine, names):
+    await pg_session.rollback()
+    pg_session.add_all(Item(name=name) for name in names)
+    await pg_session.flush()
+    assert len((await pg_session.scalars(select(Item))).all()) == len(names)
+    async with pg_engine.connect() as connection:
+        assert (await connection.scalars(select(Item.name))).all() == []
 """
-SYNC_GUESTS = GUESTS.replace("async ", "").replace("await ", "").replace("pg_", "pg_sync_")
+
+SUBTESTS = """
+async def test_shares_its_session_with_its_subtests(subtests, pg_session):
+    for number in range(3):
+        with subtests.test(number=number):
+            pg_session.add(Item(name=str(number)))
+            await pg_session.commit()
+    assert len((await pg_session.scalars(select(Item))).all()) == 3
+"""
 
 MIXED = """
 @fixture
@@ -381,6 +380,10 @@ def module(how: str, body: str, scope: str = "function") -> str:
     return f"{IMPORTS}\nSHARED = {scope != 'function'}\n{how}\n{body}"
 
 
+def in_sync(body: str) -> str:
+    return body.replace("async ", "").replace("await ", "").replace("pg_", "pg_sync_")
+
+
 def ini(scope: str, mode: str = "strict") -> list[str]:
     """The options that choose the loop of all tests and fixtures."""
     return [
@@ -455,7 +458,9 @@ def test_pytest_asyncio_with_every_loop_scope_by_mark(run: Run) -> None:
 @pytest.mark.parametrize("scope", ["function", "session"])
 def test_pytest_asyncio_on_two_workers(run: Run, scope: str) -> None:
     situations = module(strict(), ASYNC, scope)
-    result = run("asyncio xdist", "-n2", *ini(scope), one=situations, two=situations)
+    result = run(
+        "asyncio xdist", "-n2", "--dist=loadscope", *ini(scope), one=situations, two=situations
+    )
     result.assert_outcomes(passed=2 * ASYNC_TESTS)
 
 
@@ -494,13 +499,21 @@ def test_sync_tests_without_an_async_plugin(run: Run) -> None:
 
 
 @pytest.mark.parametrize("plugin", ["asyncio", "anyio"])
-def test_hypothesis_and_subtests(run: Run, plugin: str) -> None:
-    modules = {
-        "async": module(strict() if plugin == "asyncio" else anyio("function"), GUESTS),
-        "sync": module("", SYNC_GUESTS),
-    }
+def test_hypothesis(run: Run, plugin: str) -> None:
+    pytest.importorskip("hypothesis")
+    how = strict() if plugin == "asyncio" else anyio("function")
+    modules = {"async": module(how, HYPOTHESIS), "sync": module("", in_sync(HYPOTHESIS))}
     result = run(f"{plugin} hypothesispytest", **modules)
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=2)
+
+
+@pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="subtests came with pytest 9")
+@pytest.mark.parametrize("plugin", ["asyncio", "anyio"])
+def test_subtests(run: Run, plugin: str) -> None:
+    how = strict() if plugin == "asyncio" else anyio("function")
+    modules = {"async": module(how, SUBTESTS), "sync": module("", in_sync(SUBTESTS))}
+    result = run(plugin, **modules)
+    result.assert_outcomes(passed=2)
 
 
 def test_fixtures_in_another_loop_than_the_test(run: Run) -> None:

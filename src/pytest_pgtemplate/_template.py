@@ -115,7 +115,7 @@ def _file_lock(path: Path, timeout: float) -> Iterator[None]:
     lock = FileLock(path, timeout=timeout)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock.acquire(poll_interval=0.01)  # it may be passed on to many, one after another
     except Timeout:
         raise TemplateError(
             f"waited {timeout:g} s for another process to build template {path.stem}",
