@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -172,7 +173,7 @@ class Base:
         return self.worker.reset()
 
     def reclone(self) -> None:
-        self.close_sessions()
+        self._leave()
         self.worker.reclone()
 
     def dump(self) -> Dump:
@@ -188,12 +189,21 @@ class Base:
         for session in self._sessions:
             session.close()
         self._sessions = []
+
+    def _leave(self) -> None:
+        """A plain role may not end a superuser's session, and not drop a database with one."""
+        self.close_sessions()
         if self._dumper is not None:
             self._dumper.close()
         self._dumper = None
+        deadline = time.monotonic() + TIMEOUT
+        others = "SELECT FROM pg_stat_activity WHERE datname = $1 AND usename <> current_user"
+        while self.server._fetch(others, self.worker.database.name):
+            assert time.monotonic() < deadline, "a session does not end"
+            time.sleep(0.002)
 
     def close(self) -> None:
-        self.close_sessions()
+        self._leave()
         self.worker.close(keep=False)
 
 
@@ -222,7 +232,7 @@ def difference(before: Dump, after: Dump) -> dict[str, tuple[list[str], list[str
 def pg_dump(url: URL, bindir: Path) -> list[str]:
     """A dump by PostgreSQL's own program, as sorted lines, without what is ours."""
     dsn = str(_urls.dsn(url))
-    command = [bindir / "pg_dump", "--exclude-schema=pgtemplate", "--large-objects", "-d", dsn]
+    command = [str(bindir / "pg_dump"), "--exclude-schema=pgtemplate", "--large-objects", "-d", dsn]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT)
     return sorted(
         line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unr"))
@@ -233,9 +243,10 @@ def bindir_of(server: Server) -> Path | None:
     """Where the programs of this server's major version are."""
     for _, place in _binaries._places():
         found = _binaries._inspect(place, "") if place else ""
-        if isinstance(found, _binaries.Binaries) and found.major == server.facts.major:
-            if (found.bindir / "pg_dump").exists():
-                return found.bindir
+        if not isinstance(found, _binaries.Binaries) or found.major != server.facts.major:
+            continue
+        if (found.bindir / "pg_dump").exists():
+            return found.bindir
     return None
 
 
@@ -291,5 +302,3 @@ def database(request: pytest.FixtureRequest, kind: Kind, script: str) -> Iterato
                 base.close()
         finally:
             server.drop(template.name)
-
-

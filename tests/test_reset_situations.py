@@ -15,10 +15,8 @@ from databases import (
     VIRTUAL,
     Base,
     Kind,
-    bindir_of,
     database,
     difference,
-    pg_dump,
     run,
 )
 from pytest_pgtemplate._reset import Outcome

@@ -74,9 +74,9 @@ def test_what_has_no_owner_goes_and_what_has_one_stays(
 def test_other_prefixes_are_given_an_hour_and_kept_databases_a_week(
     server: Server, prefix: str
 ) -> None:
-    young = make(server, f"{prefix}_{RUN}_gw0", "worker", 0.9 * _sweep.HOUR)
+    young = make(server, f"{prefix}_{RUN}_gw0", "worker", 0.1 * _sweep.HOUR)
     make(server, f"{prefix}_{RUN}_gw1", "worker", 1.1 * _sweep.HOUR)
-    kept = make(server, f"{prefix}_{RUN}_gw2", "kept", 6.9 * _sweep.DAY)
+    kept = make(server, f"{prefix}_{RUN}_gw2", "kept", 6 * _sweep.DAY)
     make(server, f"{prefix}_{RUN}_gw3", "kept", 7.1 * _sweep.DAY)
     make(server, f"{prefix}_tpl_{'0' * 12}", "template", 31 * _sweep.DAY)
     _sweep.sweep(server, "somebody_else")  # as do, at any moment, the tests beside this one

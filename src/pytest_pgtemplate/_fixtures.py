@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pgtemplate._run import RUN, Run
-from pytest_pgtemplate.errors import MigrationError
+from pytest_pgtemplate._run import RUN, Run, fail
+from pytest_pgtemplate.errors import MigrationError, PgTemplateError
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._migrations import Migrations
@@ -140,10 +140,15 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
         )
     _pg_run.worker = worker
     yield worker.database
-    _pg_run.worker = None
-    if sweep is not None:
-        sweep.join(SWEEP_PATIENCE)
-    worker.close(keep=settings.keep)
+    try:
+        _pg_run.finish_last()
+    except PgTemplateError as error:
+        fail(error)
+    finally:
+        _pg_run.worker = None
+        if sweep is not None:
+            sweep.join(SWEEP_PATIENCE)
+        worker.close(keep=settings.keep)
     if settings.keep:
         _pg_run.note_kept(settings.worker, worker.database, name)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pgtemplate._run import Run
+from pytest_pgtemplate._run import Run, fail
 from pytest_pgtemplate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _refuse_trio(request: pytest.FixtureRequest) -> None:
             hint='asyncpg and psycopg know no other: let a fixture anyio_backend return "asyncio",'
             " or use pg_sync_session",
         )
-        pytest.fail(str(error), pytrace=False)
+        fail(error)
 
 
 @pytest.fixture

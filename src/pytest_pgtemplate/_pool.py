@@ -42,8 +42,10 @@ class _HomePool(Pool):
         return home
 
     def _leave(self, home: Home) -> None:
-        home.close()
-        del self.homes[home.loop]
+        try:
+            home.close()
+        finally:
+            del self.homes[home.loop]
 
     def _do_get(self) -> ConnectionPoolEntry:
         home = self.home()

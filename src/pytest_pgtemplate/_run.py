@@ -58,6 +58,7 @@ class Run:
     failures: Failures
     stats: Stats
     worker: Worker | None = None  # while this process has a database
+    current: pytest.Item | None = None  # the test that runs
     pools: Pools | None = None  # what tests opened to that database
     broken: dict[str, PgTemplateError] = field(default_factory=dict)  # by the fixture's name
     raised: dict[BaseException, PgTemplateError] = field(default_factory=dict)  # what was reported
@@ -101,7 +102,8 @@ class Run:
         try:
             _isolation.of(item, self.settings)
         except ConfigurationError as wrong:
-            pytest.fail(str(wrong), pytrace=False)
+            fail(wrong)
+        self.current = item
         needed = getattr(item, "fixturenames", ())
         for fixture, error in self.broken.items():
             if fixture in needed:
@@ -115,8 +117,14 @@ class Run:
     def rolls_back(self, item: pytest.Item) -> bool:
         return _isolation.of(item, self.settings).kind == "rollback"
 
+    def finish_last(self) -> None:
+        """The last test: its database goes with the session's fixtures, before that test ends."""
+        if self.current is not None:
+            self.finish(self.current, None)
+
     def finish(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Isolate ``item`` from what comes next. Raises LeakError and SchemaChangedError."""
+        self.current = None
         if self.worker is None or self.lost:
             return
         isolation = _isolation.of(item, self.settings, strict=False)
@@ -126,9 +134,9 @@ class Run:
                 return
         if self.settings.keep_failed and item.stash.get(FAILED, False):
             self._set_aside(self.worker, item.nodeid)
-        elif isolation.kind == "clone":
+        elif isolation.kind == "clone" and nextitem is not None:
             self._reclone(self.worker)
-        elif isolation.kind != "none":
+        elif isolation.kind not in {"clone", "none"}:
             self._reset(self.worker, item.nodeid)
 
     def _reset(self, worker: Worker, test: str) -> None:
@@ -176,6 +184,11 @@ class Run:
         embedded = self.settings.url is None
         command = f"pgtemplate psql {name}" if embedded else database.psql(name)
         self.stats.kept.append(f"{whose}: {command}")
+
+
+def fail(error: PgTemplateError) -> NoReturn:
+    """Fail the present test with our message alone: no traceback, nothing that it came from."""
+    raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def _leak_error(leaks: tuple[Leak, ...]) -> LeakError:

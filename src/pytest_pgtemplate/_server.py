@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
+import asyncpg
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _names
@@ -110,7 +111,14 @@ class Server:
         database = self._ours(name)
         if database.sealed:
             self._execute(f"ALTER DATABASE {_names.quote(name)} WITH IS_TEMPLATE false")
-        self._execute(f"DROP DATABASE IF EXISTS {_names.quote(name)} WITH (FORCE)")
+        statement = f"DROP DATABASE IF EXISTS {_names.quote(name)}"
+        try:
+            self._execute(f"{statement} WITH (FORCE)")
+        except ServerError as error:
+            if not isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
+                raise
+            # An autovacuum worker counts as a superuser's session; without FORCE it is sent away.
+            self._execute(statement)
 
     def keep(self, name: str, kept_name: str) -> None:
         """Give up a database of ours without dropping it: its mark says that a user wanted it.

@@ -71,8 +71,8 @@ async def _install(connection: Connection, tracking: str, *, replica: bool, sche
     names = [
         "baseline",
         tracking,
-        "rows",
-        "restore" if replica else "restore_plain",
+        "keys_asleep" if replica else "keys_awake",
+        "restore",
         "sequences_18" if major >= 18 else "sequences_13",
         "large_objects",
         "reset",

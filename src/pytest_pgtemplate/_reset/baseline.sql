@@ -13,7 +13,7 @@ CREATE TABLE pgtemplate.relation (
     since    xid    NOT NULL,               -- rows as old as this transaction are the template's,
     refilled xid[]  NOT NULL DEFAULT '{}',  -- and those that these transactions have put back
     large    bigint NOT NULL,               -- bytes above which it has grown
-    refill   text   NOT NULL,               -- a statement that puts back the rows that are missing
+    refill   text,                          -- a statement that puts back the rows that are missing
     truncate text,                          -- what to truncate once it has grown; NULL: do not
     rest     text,                          -- statements that let triggers and rules rest meanwhile
     wake     text                           -- statements that bring these back
@@ -66,9 +66,9 @@ $$;
 
 -- Every table of the user's: ordinary ones, partitions and partitioned ones, inheritance children.
 -- What this role may not write to, its tests cannot have changed.
-INSERT INTO pgtemplate.relation (id, name, covers, since, large, refill)
+INSERT INTO pgtemplate.relation (id, name, covers, since, large)
 SELECT c.oid,
-       t.name,
+       format('%I.%I', n.nspname, c.relname),
        ARRAY(WITH RECURSIVE family (id, kind) AS (
                  SELECT c.oid, c.relkind
                  UNION
@@ -79,26 +79,9 @@ SELECT c.oid,
              )
              SELECT id FROM family WHERE kind = 'r'),
        pg_current_xact_id()::xid,
-       pg_relation_size(c.oid) + :large,
-       format('INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE
-               SELECT %3$s
-                 FROM (SELECT was.body
-                         FROM pgtemplate.baseline was
-                        WHERE was.relation = %4$s
-                          AND (was.body, was.copy) NOT IN (
-                              SELECT body, copy FROM pgtemplate.rows_of(%5$L))
-                        ORDER BY was.position) AS missing,
-                      unnest(ARRAY[missing.body::%1$s]) AS r',
-              t.name, '(' || a.columns || ')', a.values, c.oid, t.name)
+       pg_relation_size(c.oid) + :large
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
- CROSS JOIN LATERAL (SELECT format('%I.%I', n.nspname, c.relname)) AS t (name)
- CROSS JOIN LATERAL (
-       SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum),
-              string_agg('r.' || quote_ident(attname), ', ' ORDER BY attnum)
-         FROM pg_attribute
-        WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
-       ) AS a (columns, values)
  WHERE c.relkind IN ('r', 'p')
    AND c.relpersistence <> 't'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pgtemplate')
@@ -161,9 +144,27 @@ END
 $$;
 
 UPDATE pgtemplate.relation
-   SET rows = count.rows
-  FROM (SELECT relation, count(*) FROM pgtemplate.baseline GROUP BY relation) AS count (id, rows)
- WHERE count.id = relation.id;
+   SET rows = held.rows,
+       refill = format(
+           'INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE
+            SELECT %3$s
+              FROM (SELECT body::%1$s AS r FROM pgtemplate.baseline
+                     WHERE relation = %4$s AND %5$s
+                     ORDER BY position) AS missing',
+           name, '(' || a.columns || ')', a.values, held.id,
+           CASE held.copies
+               WHEN 1 THEN format('body NOT IN (SELECT (t.*)::text FROM ONLY %s AS t)', name)
+               ELSE format('(body, copy) NOT IN (SELECT body, copy FROM pgtemplate.rows_of(%L))', name)
+           END)
+  FROM (SELECT relation, count(*), max(copy) FROM pgtemplate.baseline GROUP BY relation)
+       AS held (id, rows, copies)
+ CROSS JOIN LATERAL (
+       SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum),
+              string_agg('(r).' || quote_ident(attname), ', ' ORDER BY attnum)
+         FROM pg_attribute
+        WHERE attrelid = held.id AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+       ) AS a (columns, values)
+ WHERE held.id = relation.id;
 
 -- TRUNCATE has to take along all tables that refer to this one: so not when one of them has rows of
 -- the template or would fire a trigger, and not among partitions, which refer and are referred to as

@@ -19,7 +19,8 @@ SELECT set_config(name, wanted, false)
         ('lc_monetary', 'C'),
         ('xmlbinary', 'base64'),
         ('xmloption', 'content'),
-        -- Nobody waits for a disk because of us; small statements gain nothing by more processes.
+        -- To plan a statement costs more than to run it; nobody waits for a disk because of us.
+        ('plan_cache_mode', 'force_generic_plan'),
         ('synchronous_commit', 'off'),
         ('max_parallel_workers_per_gather', '0'),
         ('jit', 'off')

@@ -1,0 +1,172 @@
+"""What a test leaves behind, seen from outside: leaks, changed schemas, the ``pg`` mark."""
+
+from __future__ import annotations
+
+import pytest
+
+from projects import ITEM, Project
+
+# A connection of the application's own, which no fixture closes.
+LEAK = """
+import psycopg
+import pytest
+
+open_connections = []
+
+def write_and_leave(database):
+    connection = psycopg.connect(database.dsn, application_name="leaky")
+    connection.execute("INSERT INTO item (name) VALUES ('left open')")
+    open_connections.append(connection)
+"""
+
+NEXT = """
+def test_the_next(pg_sync_session):
+    from sqlalchemy import text
+    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
+"""
+
+
+@pytest.fixture
+def items(project: Project) -> Project:
+    project.alembic()
+    project.revision("one", ITEM)
+    return project
+
+
+@pytest.mark.parametrize("following", [NEXT, ""], ids=["before another test", "in the last test"])
+def test_a_leak_fails_the_test_that_left_it(items: Project, following: str) -> None:
+    items.write("test_leak.py", LEAK + "def test_leaks(pg): write_and_leave(pg)\n" + following)
+
+    result = items.run_workers(workers=1)
+
+    result.assert_outcomes(passed=1 + bool(following), errors=1)
+    result.stdout.fnmatch_lines(
+        ["*ERROR at teardown of test_leaks*", "*idle in transaction*leaky*"]
+    )
+    assert result.stdout.str().count("HINT:") == 1
+    assert items.databases() == [name for name in items.databases() if "_tpl_" in name]
+
+
+def test_a_leak_can_be_a_warning(items: Project) -> None:
+    items.ini(pg_on_leak="warn")
+    items.write("test_leak.py", LEAK + "def test_leaks(pg): write_and_leave(pg)\n" + NEXT)
+
+    items.run_workers(workers=1).assert_outcomes(passed=2, warnings=1)
+
+
+def test_a_transaction_that_only_read_is_left_alone(items: Project) -> None:
+    items.write(
+        "test_read.py",
+        LEAK
+        + """
+@pytest.fixture(scope="module")
+def reader(pg_database):
+    connection = psycopg.connect(pg_database.dsn)
+    connection.execute("SELECT * FROM item")
+    yield connection
+    assert connection.info.transaction_status.name == "INTRANS"
+    connection.close()
+
+@pytest.mark.parametrize("n", range(2))
+def test_reads(reader, n):
+    assert reader.execute("SELECT count(*) FROM item").fetchone() == (1,)
+""",
+    )
+
+    items.run_workers(workers=1).assert_outcomes(passed=2)
+
+
+CHANGES = """
+from sqlalchemy import text
+
+def test_changes_the_schema(pg_sync_session):
+    pg_sync_session.execute(text("ALTER TABLE item ADD COLUMN extra int DEFAULT 1"))
+    pg_sync_session.commit()
+""" + NEXT.replace("SELECT name", "SELECT item::text").replace("reference", "(1,reference)")
+
+
+def test_a_changed_schema_is_cloned_afresh_and_reported(items: Project) -> None:
+    items.write("test_schema.py", CHANGES)
+
+    result = items.run_workers(workers=1)
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*cloned afresh after *test_changes_the_schema*"])
+
+
+def test_a_changed_schema_can_be_an_error(items: Project) -> None:
+    items.ini(pg_on_ddl="error")
+    items.write("test_schema.py", CHANGES)
+
+    items.run_workers(workers=1).assert_outcomes(passed=2, errors=1)
+
+
+def test_the_mark_says_how_and_when(items: Project) -> None:
+    items.write(
+        "test_mark.py",
+        """
+import pytest
+from sqlalchemy import text
+
+def names(session):
+    return session.scalars(text("SELECT name FROM item ORDER BY id")).all()
+
+def add(session, name):
+    session.execute(text("INSERT INTO item (name) VALUES (:name)"), {"name": name})
+    session.commit()
+
+@pytest.mark.pg(scope="class")
+class TestTogether:
+    def test_one(self, pg_sync_session):
+        add(pg_sync_session, "one")
+
+    def test_two(self, pg_sync_session):
+        assert names(pg_sync_session) == ["reference", "one"]
+
+@pytest.mark.pg(isolation="none")
+def test_left_as_it_is(pg_sync_session):
+    assert names(pg_sync_session) == ["reference"]
+    add(pg_sync_session, "left")
+
+@pytest.mark.pg(isolation="clone")
+def test_cloned(pg_sync_session):
+    assert names(pg_sync_session) == ["reference", "left"]
+    pg_sync_session.execute(text("DROP TABLE item"))
+    pg_sync_session.commit()
+
+def test_clean(pg_sync_session):
+    assert names(pg_sync_session) == ["reference"]
+""",
+    )
+
+    result = items.run_workers(workers=1)
+
+    result.assert_outcomes(passed=5)
+    result.stdout.no_fnmatch_line("*cloned afresh*")
+
+
+@pytest.mark.parametrize("mark", ["'clone'", "isolation='colne'", "scope='package'"])
+def test_a_wrong_mark_fails_its_test_once(items: Project, mark: str) -> None:
+    items.write(
+        "test_mark.py", f"import pytest\n@pytest.mark.pg({mark})\ndef test_it(pg): pass\n" + NEXT
+    )
+
+    result = items.run_workers(workers=1)
+
+    result.assert_outcomes(passed=1, errors=1)
+    assert result.stdout.str().count("HINT:") == 1
+
+
+def test_the_database_of_a_failed_test_is_put_aside(items: Project) -> None:
+    failing = "from sqlalchemy import text\n" + NEXT.replace("test_the_next", "test_fails").replace(
+        "assert",
+        "pg_sync_session.execute(text(\"INSERT INTO item (name) VALUES ('kept')\"))\n"
+        "    pg_sync_session.commit()\n    assert",
+    )
+    items.write("test_kept.py", failing + NEXT)
+
+    result = items.run_workers("--pg-keep-failed", workers=1)
+
+    result.assert_outcomes(passed=1, failed=1)
+    [kept] = [name for name in items.databases() if "_tpl_" not in name]
+    result.stdout.fnmatch_lines([f"*kept *test_fails: *{kept}*"])
