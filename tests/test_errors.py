@@ -323,8 +323,8 @@ op.execute("SELECT pg_sleep(600)")
 def test_a_migration_that_takes_too_long(shop: Project) -> None:
     """It is killed, with every process that it has started, and tells what it said last."""
     shop.revision("two", HANGS)
-    result = shop.run_workers("--pg-timeout=4")
-    told_once(result, "pg_timeout = 4 s", "about to hang", "--pg-timeout")
+    result = shop.run_workers("--pg-timeout=12")
+    told_once(result, "pg_timeout = 12 s", "about to hang", "--pg-timeout")
     assert shop.databases() == []
     with shop.log.open() as log:  # locked for as long as one of them lives
         deadline = time.monotonic() + 10
