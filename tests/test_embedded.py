@@ -374,6 +374,10 @@ def test_a_long_cache_path_moves_the_socket_to_a_short_one(
 
 @in_a_cache_named("a b,c\"d'e%f:g\u00e4")
 def test_any_character_may_stand_in_the_cache_path(start: Callable[..., Run]) -> None:
+    user = _embedded_cluster._server_user(os.geteuid())
+    found = _binaries.find_binaries(None)
+    if user is not None and not _binaries.reachable(found.bindir / "postgres", user):
+        pytest.skip("initdb itself would have to run from that path, and it cannot")
     assert sql(start().joined().url, "SELECT 1") == 1
 
 

@@ -53,7 +53,7 @@ def find_binaries(bindir: Path | None) -> Binaries:
 
     Raises ``EmbeddedServerError``, which lists every place looked at.
     """
-    places = iter([("pg_bindir", bindir.absolute())]) if bindir else _places()
+    places = iter([_given(bindir.absolute())]) if bindir else _places()
     looked_at = []
     for source, place in places:
         found = _inspect(place, source) if place else "nothing there"
@@ -64,6 +64,10 @@ def find_binaries(bindir: Path | None) -> Binaries:
         "\n".join(["No usable PostgreSQL binaries found. Looked at:", *looked_at]),
         hint=_REMEDIES,
     )
+
+
+def _given(bindir: Path) -> tuple[str, Path]:
+    return (_EXTRA if bindir == _wheel() else "pg_bindir"), bindir
 
 
 def _places() -> Iterator[tuple[str, Path | None]]:
