@@ -64,7 +64,7 @@ def run_job(
 ) -> Ended:
     """Run ``pytest_pgtemplate.{module}.run(job)`` in a Python of its own: see ``_child``."""
     told = {**job, "module": f"pytest_pgtemplate.{module}", "sys_path": sys.path}
-    argv = [sys.executable, "-P", str(CHILD)]
+    argv = [sys.executable, "-P", "-u", str(CHILD)]  # unbuffered: a killed child has its say, too
     return run(argv, line=json.dumps(told), env=env, cwd=cwd, timeout=timeout)
 
 
