@@ -185,6 +185,14 @@ class Base:
             dump.setdefault(name, Counter())[body] += 1
         return dump
 
+    def lend(self, request: pytest.FixtureRequest) -> Iterator[Base]:
+        """To one test; the next one gets a new clone if it fails."""
+        failures = request.session.testsfailed
+        yield self
+        self.close_sessions()
+        if request.session.testsfailed > failures:
+            self.reclone()
+
     def close_sessions(self) -> None:
         for session in self._sessions:
             session.close()
@@ -254,11 +262,15 @@ def make_template(server: Server, prefix: str, script: str, tracking: str) -> Te
     """A sealed, resettable template made by ``script``."""
     fingerprint = secrets.token_hex(32)
     scratch = _names.scratch(prefix, RUN)
-    server.create(scratch, Mark("scratch", RUN, fingerprint))
-    execute(server.url, script, database=scratch)
-    install(server.url.set(database=scratch), tracking, timeout=TIMEOUT)
     template = Template(_names.template(prefix, fingerprint), fingerprint, built=True)
-    server.publish(scratch, template.name, Mark("template", RUN, fingerprint))
+    server.create(scratch, Mark("scratch", RUN, fingerprint))
+    try:
+        execute(server.url, script, database=scratch)
+        install(server.url.set(database=scratch), tracking, timeout=TIMEOUT)
+        server.publish(scratch, template.name, Mark("template", RUN, fingerprint))
+    except BaseException:
+        server.drop(scratch)
+        raise
     return template
 
 

@@ -417,11 +417,7 @@ def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
 
 @pytest.fixture
 def base(request: pytest.FixtureRequest, shared: Base) -> Iterator[Base]:
-    failures = request.session.testsfailed
-    yield shared
-    shared.close_sessions()
-    if request.session.testsfailed > failures:
-        shared.reclone()
+    yield from shared.lend(request)
 
 
 def play(base: Base, situation: Situation) -> None:

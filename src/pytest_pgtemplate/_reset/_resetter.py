@@ -16,7 +16,8 @@ from pytest_pgtemplate._names import literal
 from pytest_pgtemplate._reset._install import install_for_session, prepare_session
 from pytest_pgtemplate._reset._watch import GRACE, Leak, Watch
 
-_LOST = (asyncpg.InterfaceError, OSError)
+# How asyncpg says that a connection is gone, next to its PostgresConnectionError.
+_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,10 @@ class Resetter:
         try:
             grown = await self._call.fetchval()
             stale = "its schema was changed" if grown is None else None
-        except asyncio.CancelledError:
-            await watch.stop()
-            raise
         except (asyncpg.PostgresError, *_LOST) as error:
             grown, stale = None, str(error)  # what cannot be put back is cloned afresh
-        leaks = await watch.stop()
+        finally:
+            leaks = await watch.stop()
         if grown:
             self._vacuum = asyncio.create_task(self._give_back(grown))
         return Outcome(stale, leaks)

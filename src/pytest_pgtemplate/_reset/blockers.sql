@@ -1,13 +1,13 @@
 -- Who keeps the reset in backend $1 waiting: sessions, and transactions that were prepared for
 -- two-phase commit, which have no session any more (pid 0).
-SELECT a.state                                                      AS kind,
+SELECT coalesce(a.state, 'unknown')                                 AS kind,
        a.pid                                                        AS pid,
        a.application_name                                           AS application,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float  AS age,
        a.query                                                      AS query
   FROM unnest(pg_blocking_pids($1)) AS blocking (pid)
   JOIN pg_stat_activity a ON a.pid = blocking.pid
- WHERE a.backend_type = 'client backend'    -- an autovacuum gives way by itself
+ WHERE a.usesysid IS NOT NULL    -- an autovacuum is nobody's, and gives way by itself
  UNION ALL
 SELECT 'prepared transaction',
        NULL,

@@ -22,54 +22,61 @@ LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
 CREATE FUNCTION pgtemplate.said(pg_rewrite) RETURNS jsonb
 LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
 
+-- Objects below 16384 are PostgreSQL's own: many, and nobody changes them.
 INSERT INTO pgtemplate.catalog_row
 SELECT tableoid, oid, pgtemplate.said(c) FROM pg_class c WHERE oid >= 16384
  UNION ALL
-SELECT tableoid, oid, pgtemplate.said(t) FROM pg_trigger t
+SELECT tableoid, oid, pgtemplate.said(t) FROM pg_trigger t WHERE oid >= 16384
  UNION ALL
 SELECT tableoid, oid, pgtemplate.said(r) FROM pg_rewrite r WHERE oid >= 16384;
 
 DO $do$
 DECLARE
-    relations CONSTANT text := '(SELECT oid FROM pg_class WHERE relpersistence = ''t'')';
-    schemas   CONSTANT text := '(SELECT oid FROM pg_namespace WHERE nspname ~ ''^pg_(toast_)?temp_'')';
-    types     CONSTANT text := '(SELECT oid FROM pg_type WHERE typnamespace IN ' || schemas || ')';
+    relations CONSTANT text := ' IN (SELECT oid FROM pg_class WHERE relpersistence = ''t'')';
+    schemas   CONSTANT text := ' IN (SELECT oid FROM pg_namespace WHERE nspname ~ ''^pg_(toast_)?temp_'')';
+    types     CONSTANT text := ' IN (SELECT oid FROM pg_type WHERE typnamespace' || schemas || ')';
     sums      text;
 BEGIN
-    WITH temporary (catalog, condition) AS (VALUES
-        ('pg_attrdef', 'adrelid IN ' || relations),
-        ('pg_attribute', 'attrelid IN ' || relations),
-        ('pg_class', 'relnamespace IN ' || schemas),
-        ('pg_constraint', 'connamespace IN ' || schemas),
-        ('pg_description', 'objoid IN ' || relations),
-        ('pg_enum', 'enumtypid IN ' || types),
-        ('pg_index', 'indrelid IN ' || relations),
-        ('pg_inherits', 'inhrelid IN ' || relations),
-        ('pg_namespace', 'oid IN ' || schemas),
-        ('pg_partitioned_table', 'partrelid IN ' || relations),
-        ('pg_policy', 'polrelid IN ' || relations),
-        ('pg_proc', 'pronamespace IN ' || schemas),
-        ('pg_range', 'rngtypid IN ' || types),
-        ('pg_rewrite', 'ev_class IN ' || relations),
-        ('pg_sequence', 'seqrelid IN ' || relations),
-        ('pg_statistic_ext', 'stxrelid IN ' || relations),
-        ('pg_trigger', 'tgrelid IN ' || relations),
-        ('pg_type', 'typnamespace IN ' || schemas)
+    WITH known (catalog, key, is_temporary) AS (VALUES
+        ('pg_attrdef',              'adrelid',      'adrelid' || relations),
+        ('pg_attribute',            'attrelid',     'attrelid' || relations),
+        ('pg_class',                'oid',          'relnamespace' || schemas),
+        ('pg_constraint',           'oid',          'connamespace' || schemas),
+        ('pg_description',          'objoid',       'objoid' || relations),
+        ('pg_enum',                 'oid',          'enumtypid' || types),
+        ('pg_extension',            NULL,           NULL),
+        ('pg_index',                'indexrelid',   'indrelid' || relations),
+        ('pg_inherits',             NULL,           'inhrelid' || relations),
+        ('pg_language',             NULL,           NULL),
+        ('pg_namespace',            NULL,           'oid' || schemas),
+        ('pg_partitioned_table',    NULL,           'partrelid' || relations),
+        ('pg_policy',               'oid',          'polrelid' || relations),
+        ('pg_proc',                 'oid',          'pronamespace' || schemas),
+        ('pg_range',                'rngtypid',     'rngtypid' || types),
+        ('pg_rewrite',              'oid',          'ev_class' || relations),
+        ('pg_sequence',             NULL,           'seqrelid' || relations),
+        ('pg_statistic_ext',        'oid',          'stxrelid' || relations),
+        ('pg_trigger',              'oid',          'tgrelid' || relations),
+        ('pg_ts_config_map',        'mapcfg',       NULL),
+        ('pg_type',                 'oid',          'typnamespace' || schemas)
     )
     SELECT string_agg(format(
                '(SELECT coalesce(sum(CASE WHEN age(xmin) >= age(%L::xid) THEN 1 WHEN %s THEN 0 %s
-                                          ELSE -1 END), 0) FROM %I.%I AS c)',
+                                          ELSE -1 END), 0) FROM %I.%I AS c %s)',
                pg_current_xact_id()::xid,
-               coalesce(temporary.condition, 'false'),
+               coalesce(known.is_temporary, 'false'),
                CASE WHEN c.oid IN (SELECT catalog FROM pgtemplate.catalog_row) THEN
                     'WHEN EXISTS (SELECT FROM pgtemplate.catalog_row k
                                    WHERE k.catalog = c.tableoid AND k.id = c.oid
                                      AND k.body = pgtemplate.said(c)) THEN 1' END,
-               n.nspname, c.relname), ', ')
+               n.nspname, c.relname,
+               'WHERE ' || CASE WHEN known.catalog IS NULL AND has_oid.attname IS NOT NULL THEN 'oid'
+                                ELSE known.key END || ' >= 16384'), ', ')
       INTO sums
       FROM pg_class c
       JOIN pg_namespace n ON n.oid = c.relnamespace
-      LEFT JOIN temporary ON temporary.catalog = c.relname
+      LEFT JOIN pg_attribute has_oid ON has_oid.attrelid = c.oid AND has_oid.attname = 'oid'
+      LEFT JOIN known ON known.catalog = c.relname AND n.nspname = 'pg_catalog'
      WHERE has_table_privilege(c.oid, 'SELECT')
        AND (c.relkind = 'm' AND c.relispopulated
             OR n.nspname = 'pg_catalog' AND c.relkind = 'r' AND NOT c.relisshared
@@ -86,8 +93,10 @@ CREATE TABLE pgtemplate.schema_baseline (
 );
 
 CREATE FUNCTION pgtemplate.schema_changed(written oid[]) RETURNS boolean
-LANGUAGE sql AS $$
-    SELECT pgtemplate.catalogs() <> catalogs FROM pgtemplate.schema_baseline
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN pgtemplate.catalogs() <> catalogs FROM pgtemplate.schema_baseline;
+END
 $$;
 
 INSERT INTO pgtemplate.schema_baseline SELECT pgtemplate.catalogs();

@@ -9,8 +9,8 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- To take out the new version of a row of the template would cascade to rows that refer to it. So where
--- one is missing that others may refer to, TRUNCATE takes the table and all that refer to it, however
--- far, and they are filled anew.
+-- one is missing that others may refer to, its table and all that refer to it, however far, are
+-- emptied and filled anew.
 CREATE FUNCTION pgtemplate.reach(missing oid[]) RETURNS SETOF oid
 LANGUAGE sql STABLE AS $$
     WITH RECURSIVE reach (id) AS (

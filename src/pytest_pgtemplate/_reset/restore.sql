@@ -7,6 +7,7 @@ DECLARE
     counts  text;
     missing oid[] := '{}';  -- those where rows of the template were updated or deleted
     emptied oid[] := '{}';  -- those that have to be filled anew as a whole
+    rest    text;
     steps   text;
 BEGIN
     SELECT array_agg(id),
@@ -28,21 +29,23 @@ BEGIN
         emptied := ARRAY(SELECT pgtemplate.reach(missing));
     END IF;
 
-    SELECT concat_ws('; ',
-               string_agg(rest, '; '),
-               'TRUNCATE ' || string_agg(name, ', ') FILTER (WHERE id = ANY (emptied)),
-               pgtemplate.all_of(array_agg(pgtemplate.delete_new(r))
-                                 FILTER (WHERE id <> ALL (emptied))),
-               pgtemplate.all_of(array_agg(refill)
-                                 FILTER (WHERE refill IS NOT NULL AND id = ANY (missing || emptied))),
+    SELECT string_agg(r.rest, '; '),
+           concat_ws('; ',
+               pgtemplate.all_of(array_agg(pgtemplate.delete_new(r, id = ANY (emptied)))),
+               pgtemplate.all_of(array_agg(refill) FILTER (WHERE refill IS NOT NULL
+                                                             AND id = ANY (missing || emptied))),
                -- no table may be altered while checks are pending
                'SET CONSTRAINTS ALL IMMEDIATE; ' || string_agg(wake, '; '))
-      INTO steps
+      INTO rest, steps
       FROM pgtemplate.relation r
      WHERE id = ANY (dirty || emptied);
-    IF steps <> '' THEN
-        EXECUTE steps;
+    IF rest IS NOT NULL THEN EXECUTE rest; END IF;
+    IF emptied <> '{}' THEN
+        -- If somebody reads one of them, the DELETE among the steps has to do.
+        PERFORM pgtemplate.truncated(string_agg(name, ', '))
+           FROM pgtemplate.relation WHERE id = ANY (emptied);
     END IF;
+    IF steps <> '' THEN EXECUTE steps; END IF;
     IF missing <> '{}' THEN
         PERFORM pgtemplate.remember_refill(missing || emptied);
     END IF;
@@ -56,10 +59,10 @@ LANGUAGE sql STABLE AS $$
     SELECT format('(age(xmin) >= %s OR xmin = ANY (%L::xid[]))', age($1.since), $1.refilled)
 $$;
 
-CREATE FUNCTION pgtemplate.delete_new(pgtemplate.relation) RETURNS text
+CREATE FUNCTION pgtemplate.delete_new(pgtemplate.relation, all_rows boolean) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT 'DELETE FROM ONLY ' || $1.name
-        || CASE WHEN $1.rows > 0 THEN ' WHERE NOT ' || pgtemplate.is_old($1) ELSE '' END
+        || CASE WHEN $1.rows = 0 OR all_rows THEN '' ELSE ' WHERE NOT ' || pgtemplate.is_old($1) END
 $$;
 
 -- TRUNCATE costs more than to delete a few rows, and gives the space back. It would wait for whoever

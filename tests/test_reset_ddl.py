@@ -1,0 +1,212 @@
+"""A test that changes the schema is noticed, however it does, and gets its successor a new clone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from databases import KINDS, Base, Kind, database, difference
+from pytest_pgtemplate._reset import Outcome
+
+SCHEMA = """
+CREATE TYPE mood AS ENUM ('sad', 'fine');
+CREATE TABLE item (
+    id    serial PRIMARY KEY,
+    name  text NOT NULL DEFAULT 'x',
+    mood  mood,
+    size  int CHECK (size > 0)
+);
+INSERT INTO item (name, size) VALUES ('a', 1), ('b', 2);
+CREATE TABLE detail (id int PRIMARY KEY, item int REFERENCES item);
+CREATE TABLE event (at date) PARTITION BY RANGE (at);
+CREATE TABLE event_all PARTITION OF event DEFAULT;
+CREATE TABLE loose (at date);
+CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE VIEW named AS SELECT name FROM item;
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM item;
+CREATE UNIQUE INDEX ON counted (count);
+CREATE SEQUENCE number;
+CREATE SCHEMA other;
+CREATE TABLE other.item (id int);
+CREATE TRIGGER nothing AFTER INSERT ON detail FOR EACH ROW EXECUTE FUNCTION nothing();
+CREATE RULE ignore AS ON UPDATE TO detail DO INSTEAD NOTHING;
+ALTER TABLE other.item ENABLE ROW LEVEL SECURITY;
+CREATE POLICY few ON other.item USING (id > 0);
+"""
+
+CHANGES = {
+    "create table": "CREATE TABLE new (id int)",
+    "create table, like another": "CREATE TABLE new (LIKE item INCLUDING ALL)",
+    "create table as": "CREATE TABLE new AS SELECT * FROM item",
+    "select into": "SELECT * INTO new FROM item",
+    "create unlogged table": "CREATE UNLOGGED TABLE new (id int)",
+    "drop table": "DROP TABLE loose",
+    "drop table cascade": "DROP TABLE item CASCADE",
+    "rename table": "ALTER TABLE loose RENAME TO lost",
+    "move table": "ALTER TABLE loose SET SCHEMA other",
+    "table options": "ALTER TABLE loose SET (fillfactor = 50)",
+    "add column": "ALTER TABLE item ADD COLUMN more text",
+    "drop column": "ALTER TABLE item DROP COLUMN size",
+    "rename column": "ALTER TABLE item RENAME COLUMN name TO title",
+    "type of a column": "ALTER TABLE item ALTER COLUMN size TYPE bigint",
+    "default": "ALTER TABLE item ALTER COLUMN name SET DEFAULT 'y'",
+    "no default": "ALTER TABLE item ALTER COLUMN name DROP DEFAULT",
+    "not null": "ALTER TABLE item ALTER COLUMN size SET NOT NULL",
+    "add constraint": "ALTER TABLE item ADD CHECK (size < 9)",
+    "drop constraint": "ALTER TABLE item DROP CONSTRAINT item_size_check",
+    "drop key": "ALTER TABLE detail DROP CONSTRAINT detail_item_fkey",
+    "create index": "CREATE INDEX ON item (name)",
+    "create index concurrently": "CREATE INDEX CONCURRENTLY ON item (name)",
+    "drop index": "DROP INDEX counted_count_idx",
+    "attach partition": "ALTER TABLE event ATTACH PARTITION loose FOR VALUES FROM ('2020-1-1')"
+    " TO ('2021-1-1')",
+    "detach partition": "ALTER TABLE event DETACH PARTITION event_all",
+    "add value to an enum": "ALTER TYPE mood ADD VALUE 'glad'",
+    "create type": "CREATE TYPE pair AS (a int, b int)",
+    "create domain": "CREATE DOMAIN positive AS int CHECK (VALUE > 0)",
+    "create function": "CREATE FUNCTION two() RETURNS int LANGUAGE sql AS 'SELECT 2'",
+    "replace function": "CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 11'",
+    "drop function": "DROP FUNCTION one()",
+    "create aggregate": "CREATE AGGREGATE added (int) (SFUNC = int4pl, STYPE = int)",
+    "create operator": "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)",
+    "create cast": "CREATE CAST (mood AS int) WITH INOUT",
+    "create view": "CREATE VIEW new AS SELECT 1",
+    "replace view": "CREATE OR REPLACE VIEW named AS SELECT name || '!' AS name FROM item",
+    "drop view": "DROP VIEW named",
+    "create materialized view": "CREATE MATERIALIZED VIEW new AS SELECT 1",
+    "refresh": "REFRESH MATERIALIZED VIEW counted",
+    "refresh concurrently": [
+        "INSERT INTO item (name) VALUES ('c')",
+        "REFRESH MATERIALIZED VIEW CONCURRENTLY counted",
+    ],
+    "empty a materialized view": "REFRESH MATERIALIZED VIEW counted WITH NO DATA",
+    "create sequence": "CREATE SEQUENCE new",
+    "alter sequence": "ALTER SEQUENCE number INCREMENT 5",
+    "create schema": "CREATE SCHEMA new",
+    "drop schema": "DROP SCHEMA other CASCADE",
+    "create trigger": "CREATE TRIGGER new AFTER INSERT ON item EXECUTE FUNCTION nothing()",
+    "disable a trigger": "ALTER TABLE detail DISABLE TRIGGER nothing",
+    "disable the user's triggers": "ALTER TABLE detail DISABLE TRIGGER USER",
+    "drop trigger": "DROP TRIGGER nothing ON detail",
+    "create rule": "CREATE RULE new AS ON DELETE TO item DO INSTEAD NOTHING",
+    "disable rule": "ALTER TABLE detail DISABLE RULE ignore",
+    "create policy": "CREATE POLICY new ON item USING (true)",
+    "alter policy": "ALTER POLICY few ON other.item USING (id > 1)",
+    "row-level security": "ALTER TABLE item ENABLE ROW LEVEL SECURITY",
+    "row-level security, forced": "ALTER TABLE item FORCE ROW LEVEL SECURITY",
+    "grant": "GRANT SELECT ON item TO PUBLIC",
+    "grant on a schema": "GRANT USAGE ON SCHEMA other TO PUBLIC",
+    "grant on a function": "REVOKE EXECUTE ON FUNCTION one() FROM PUBLIC",
+    "default privileges": "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    "comment": "COMMENT ON TABLE item IS 'an item'",
+    "statistics": "CREATE STATISTICS new ON id, size FROM item",
+    "text search": "CREATE TEXT SEARCH CONFIGURATION new (COPY = simple)",
+    "collation": "CREATE COLLATION new FROM \"C\"",
+    "create extension": "CREATE EXTENSION citext",
+    "drop and create alike": ["DROP FUNCTION one()",
+                              "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'"],
+    "with temporary tables about": ["CREATE TEMP TABLE mine (id int); ALTER TABLE loose ADD a int"],
+}  # fmt: skip
+
+# Those only a superuser may make, or only one kind of tracking has something to lose by.
+BY_SUPERUSER = {
+    "disable all triggers": "ALTER TABLE detail DISABLE TRIGGER ALL",
+    "create event trigger": """
+        CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+        CREATE EVENT TRIGGER new ON ddl_command_start EXECUTE FUNCTION note()
+    """,
+    "as a replica": "SET session_replication_role = replica; DROP VIEW named",
+}
+OF_OURS = {
+    "drop tracking trigger": "DROP TRIGGER pgtemplate ON item",
+    "disable tracking trigger": "ALTER TABLE item DISABLE TRIGGER pgtemplate",
+    "drop tracking schema": "DROP SCHEMA pgtemplate CASCADE",
+}
+NO_CHANGES = {
+    "rolled back": "BEGIN; CREATE TABLE new (id int); ALTER TABLE item DROP COLUMN size; ROLLBACK",
+    "rolled back to a savepoint": """
+        BEGIN; SAVEPOINT s; CREATE TABLE new (id int); ROLLBACK TO s;
+        INSERT INTO item (name) VALUES ('c'); COMMIT
+    """,
+    "already there": "CREATE TABLE IF NOT EXISTS item (id int); DROP TABLE IF EXISTS nothing",
+    "maintenance": ["VACUUM", "ANALYZE", "VACUUM FULL item", "REINDEX TABLE item"],
+    "truncate": "TRUNCATE item, detail RESTART IDENTITY",
+    "rules and policies of temporary tables": """
+        CREATE TEMP TABLE mine (id int);
+        CREATE TRIGGER nothing AFTER INSERT ON mine EXECUTE FUNCTION nothing();
+        CREATE RULE ignore AS ON UPDATE TO mine DO INSTEAD NOTHING;
+        CREATE POLICY few ON mine USING (true);
+        CREATE TEMP VIEW seen AS SELECT * FROM mine; DROP VIEW seen; DROP TABLE mine
+    """,
+    "temporary types and functions": """
+        CREATE TYPE pg_temp.glow AS ENUM ('dim'); CREATE DOMAIN pg_temp.low AS int;
+        CREATE FUNCTION pg_temp.two() RETURNS int LANGUAGE sql AS 'SELECT 2'
+    """,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
+    with database(request, kind, SCHEMA) as base:
+        yield base
+
+
+@pytest.fixture
+def base(shared: Base, request: pytest.FixtureRequest) -> Iterator[Base]:
+    yield from shared.lend(request)
+
+
+def assert_noticed(base: Base) -> None:
+    outcome = base.reset()
+    assert outcome.stale is not None
+    assert outcome.leaks == ()
+
+    base.reclone()
+
+    assert difference(base.origin, base.dump()) == {}
+    assert base.reset() == Outcome(stale=None, leaks=())
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_noticed(base: Base, name: str) -> None:
+    change = CHANGES[name]
+    base.execute(*([change] if isinstance(change, str) else change))
+
+    assert_noticed(base)
+
+
+@pytest.mark.parametrize("name", BY_SUPERUSER)
+def test_a_change_by_a_superuser_is_noticed(base: Base, name: str) -> None:
+    base.as_root(BY_SUPERUSER[name])
+
+    assert_noticed(base)
+
+
+@pytest.mark.parametrize("name", OF_OURS)
+def test_a_change_of_our_own_objects_is_noticed(base: Base, kind: Kind, name: str) -> None:
+    if kind.tracking == "scan":
+        with pytest.raises(asyncpg.PostgresError):
+            base.execute(OF_OURS[name])
+        assert base.reset() == Outcome(stale=None, leaks=())
+        return
+    base.execute(OF_OURS[name])
+
+    assert_noticed(base)
+
+
+@pytest.mark.parametrize("name", NO_CHANGES)
+def test_what_looks_like_a_change_and_is_none(base: Base, name: str) -> None:
+    script = NO_CHANGES[name]
+    base.execute(*([script] if isinstance(script, str) else script))
+
+    assert base.reset() == Outcome(stale=None, leaks=())
+    assert difference(base.origin, base.dump()) == {}
