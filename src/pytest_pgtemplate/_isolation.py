@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 
@@ -17,8 +17,7 @@ _NODES: dict[str, type[pytest.Item | pytest.Collector]] = {
 }
 
 
-@dataclass(frozen=True)
-class Isolation:
+class Isolation(NamedTuple):
     """What happens to the database after a test: ``kind``, once its ``scope`` is left."""
 
     kind: str

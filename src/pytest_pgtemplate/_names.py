@@ -15,8 +15,8 @@ import re
 
 PREFIX_BYTES = 36  # what 63 bytes leave for the longest suffix of ours
 _RUN = r"[0-9a-f]{8}"
-_TEMPLATE = re.compile(r"_tpl_[0-9a-f]{12}\Z")
-_BORN_UNMARKED = re.compile(rf".+_(new_{_RUN}|{_RUN}_(gw\d+|main))")
+_TEMPLATE = r".+_tpl_[0-9a-f]{12}"
+_BORN_UNMARKED = rf".+_(new_{_RUN}|{_RUN}_(gw\d+|main))"
 
 
 def prefix_of(text: str) -> str:
@@ -48,12 +48,12 @@ def kept(name: str, number: int) -> str:
 
 
 def is_template(name: str) -> bool:
-    return _TEMPLATE.search(name) is not None
+    return re.fullmatch(_TEMPLATE, name) is not None
 
 
 def may_be_unmarked(name: str) -> bool:
     """Whether ``name`` is of a kind that exists for an instant before its comment is written."""
-    return _BORN_UNMARKED.fullmatch(name) is not None
+    return re.fullmatch(_BORN_UNMARKED, name) is not None
 
 
 def quote(identifier: str) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FAILED = pytest.StashKey[bool]()  # of an item: whether its setup or call failed
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Stats:
     """What a worker did, for the summary. Times in seconds."""
 
@@ -50,7 +50,7 @@ class Stats:
         return asdict(self)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Run:
     """This process's part in the run."""
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -31,11 +29,10 @@ _CHOICES = {
 }  # the first is the default
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What the user asked for, and where this process stands in the run."""
 
-    urls: tuple[str, ...] = field(repr=False)  # empty: the embedded server
+    urls: tuple[str, ...]  # empty: the embedded server
     alembic_config: Path
     revision: str
     prefix: str
@@ -55,6 +52,9 @@ class Settings:
     stats: bool
     run: str  # the same in every worker of a run
     worker: str  # "gw0", or "main" without xdist
+
+    def __repr__(self) -> str:
+        return f"<settings of {self.worker} in run {self.run}>"  # urls may hold a password
 
     @property
     def url(self) -> str | None:
@@ -79,7 +79,7 @@ class Settings:
 
 
 # As SQLAlchemy reads it, which takes too long to import here.
-_POSTGRES_URL = re.compile(
+_POSTGRES_URL = (
     r"postgres(ql)?(\+\w+)?://"
     r"([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]+)?(:[0-9]+)?(/[^?]*)?(\?.*)?"
 )
@@ -147,7 +147,7 @@ def read(config: pytest.Config) -> Settings:
         keep=config.getoption("pg_keep"),
         keep_failed=config.getoption("pg_keep_failed"),
         stats=config.getoption("pg_stats"),
-        run=worker_input.get(RUN_INPUT) or uuid.uuid4().hex[:8],
+        run=worker_input.get(RUN_INPUT) or os.urandom(4).hex(),
         worker=worker_input.get("workerid", "main"),
     )
 
@@ -185,7 +185,7 @@ def _urls(config: pytest.Config) -> tuple[str, ...]:
         given = _ini(config, "pg_url")
     urls = tuple((given or "").split())
     for url in urls:
-        if not _POSTGRES_URL.fullmatch(url):
+        if not re.fullmatch(_POSTGRES_URL, url):
             raise pytest.UsageError(  # the value is not shown: it may hold a password
                 "pg_url is not a PostgreSQL URL: write it as"
                 " postgresql+asyncpg://user:password@host:5432/postgres"

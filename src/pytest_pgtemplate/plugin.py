@@ -156,9 +156,12 @@ def _set_environment(settings: _settings.Settings) -> None:
 
 def _without_passwords(shown: Any, config: pytest.Config) -> Any:
     """Tracebacks show arguments and local variables, also of database drivers."""
+    urls = config.stash[RUN].settings.urls
+    if not urls:
+        return shown
     from pytest_pgtemplate import _secrets
 
-    for password in _secrets.passwords_of(config.stash[RUN].settings.urls):
+    for password in _secrets.passwords_of(urls):
         hidden = partial(_secrets.hide_where_expected, password=password)
         shown = _secrets.clean(shown, hidden)
     return shown
