@@ -280,6 +280,37 @@ def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(
     shop.server.close()
 
 
+BREAKS_CONNECTIONS = """
+import pytest
+from sqlalchemy import text
+
+# This worker's own, and those over which the plugin does its work.
+BREAK = '''
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+ WHERE pid <> pg_backend_pid()
+   AND (datname = current_database() OR application_name LIKE 'pytest-pgtemplate%')
+'''
+
+@pytest.mark.parametrize("n", range(6))
+def test_break(n, pg_sync_session):
+    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+    pg_sync_session.commit()
+    if n in (1, 2, 5):
+        assert pg_sync_session.execute(text(BREAK)).all()
+"""
+
+
+def test_connections_that_break(
+    more_servers: MoreServers, on: Callable[[PrivateServer], Project]
+) -> None:
+    shop = on(more_servers())
+    shop.write("test_it.py", BREAKS_CONNECTIONS)
+    shop.run("-W", "error").assert_outcomes(passed=6)
+    assert len(shop.databases()) == 1
+    shop.server.close()
+
+
 def test_a_lease_is_claimed_again_when_its_connection_breaks(
     prefix: str, server: Server, unattended: Server
 ) -> None:

@@ -81,7 +81,7 @@ def publish(server: Server, prefix: str, *sql: str) -> str:
     return final
 
 
-def test_a_life(owner: Server, prefix: str) -> None:
+def test_a_life(owner: Server, prefix: str, another: Connect) -> None:
     """Created, published, cloned, dropped: marked at every step, and sealed in the middle."""
     scratch = _names.scratch(prefix, RUN)
     owner.create(scratch, SCRATCH)
@@ -106,7 +106,7 @@ def test_a_life(owner: Server, prefix: str) -> None:
     name = _names.worker(prefix, RUN, "gw0")
     worker = Worker(owner, Template(template, "f" * 64, built=True), name, RUN)
     assert query(worker.database.url, "SELECT count(*) FROM item")[0][0] == 0
-    found = owner.find(name)
+    found = another().find(name)
     assert found is not None
     assert found.leased
     assert found.mark is not None

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -69,6 +70,21 @@ def test_what_has_no_owner_goes_and_what_has_one_stays(
         other.release(name)
     _sweep.sweep(server, prefix)
     assert names(server, prefix) == {kept, template}
+
+
+def test_a_run_whose_connection_breaks_keeps_its_databases(
+    server: Server, other: Server, prefix: str
+) -> None:
+    """A lease is gone for the moment until its owner has connected again."""
+    name = f"{prefix}_{RUN}_gw0"
+    other.lease(name)
+    make(server, name, "worker")
+    sweeping = threading.Thread(target=lambda: [_sweep.sweep(server, prefix) for _ in range(5)])
+    sweeping.start()
+    while sweeping.is_alive():
+        pid = other._fetch("SELECT pg_backend_pid()")[0][0]
+        execute(server.url, f"SELECT pg_terminate_backend({pid}, 5000)")
+    assert names(server, prefix) == {name}
 
 
 def test_other_prefixes_are_given_an_hour_and_kept_databases_a_week(

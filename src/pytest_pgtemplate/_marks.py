@@ -61,7 +61,7 @@ class Database:
     sealed: bool
     connection_limit: int
     mark: Mark | None
-    leased: bool
+    leased: bool  # by another session than the one that looked
 
     @property
     def invalid(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from sqlalchemy.engine import URL
@@ -23,6 +23,7 @@ DAY = 24 * HOUR
 KEPT_FOR = 7 * DAY  # that a database put aside by --pg-keep is left alone
 TEMPLATES = 5  # templates per prefix that stay, the last used first
 IN_USE = DAY  # since its last use, in which a template stays in any case
+SETTLE = 1.0  # seconds in which a run whose connection broke claims its databases again
 PATIENCE = 5.0  # for the server to notice that a worker's connection is gone
 FORGOTTEN = 30 * DAY  # since its last use, after which a template goes, whosever it is
 
@@ -51,9 +52,8 @@ def sweep(server: Server, prefix: str) -> list[str]:
     projects whose releases of this plugin may differ.
     """
     now = int(time.time())
-    databases = server.databases()
-    ended = [each.name for each in databases if _has_ended(each, prefix, now)]
-    return [name for name in ended + _superseded(databases, prefix, now) if _drop(server, name)]
+    old = _superseded(server.databases(), prefix, now)
+    return _drop_all(server, lambda each: each.name in old or _has_ended(each, prefix, now))
 
 
 def prune(server: Server, *, kept: bool, templates: bool) -> list[str]:
@@ -66,8 +66,7 @@ def prune(server: Server, *, kept: bool, templates: bool) -> list[str]:
             return kept
         return templates or not _names.is_template(database.name)
 
-    names = [each.name for each in server.databases() if goes(each)]
-    return [name for name in names if _drop(server, name)]
+    return _drop_all(server, goes)
 
 
 def after_crash(server: Server, run: str) -> None:
@@ -118,8 +117,22 @@ def _is_of_run(database: Database, run: str) -> bool:
     return f"_{run}" in database.name and not kept
 
 
+def _drop_all(server: Server, goes: Callable[[Database], bool]) -> list[str]:
+    """Drop what ``goes`` at two looks: a lease is gone for a moment while its owner reconnects."""
+    first = {each.name for each in server.databases() if goes(each)}
+    if not first:
+        return []
+    time.sleep(SETTLE)
+    names = [each.name for each in server.databases() if each.name in first and goes(each)]
+    return [name for name in names if _drop(server, name)]
+
+
 def _drop(server: Server, name: str) -> bool:
     with suppress(PgTemplateError):  # another role's, or another sweep was faster
-        server.drop(name)
-        return True
+        server.lease(name)  # so that no owner can come back from now on
+        try:
+            server.drop(name)
+            return True
+        finally:
+            server.release(name)
     return False
