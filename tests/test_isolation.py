@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from projects import ITEM, Project
+from projects import ITEM, Project, execute, unique
+from pytest_pgtemplate import _urls
 
 # A connection of the application's own, which no fixture closes.
 LEAK = """
@@ -31,6 +34,22 @@ def items(project: Project) -> Project:
     project.alembic()
     project.revision("one", ITEM)
     return project
+
+
+@pytest.fixture
+def plain(items: Project) -> Iterator[str]:
+    """A role that may create databases and no more, and act for a group."""
+    role = unique("pgt_plain")
+    execute(
+        items.server.url,
+        f"CREATE ROLE {role} LOGIN CREATEDB NOINHERIT PASSWORD 'secret'",
+        f"CREATE ROLE {role}_group",
+        f"GRANT {role}_group TO {role}",
+    )
+    yield role
+    for name in items.databases():
+        items.server.drop(name)
+    execute(items.server.url, f"DROP ROLE {role}", f"DROP ROLE {role}_group")
 
 
 @pytest.mark.parametrize("following", [NEXT, ""], ids=["before another test", "in the last test"])
@@ -170,3 +189,34 @@ def test_the_database_of_a_failed_test_is_put_aside(items: Project) -> None:
     result.assert_outcomes(passed=1, failed=1)
     [kept] = [name for name in items.databases() if "_tpl_" not in name]
     result.stdout.fnmatch_lines([f"*kept *test_fails: *{kept}*"])
+
+
+WRITES = NEXT.replace("test_the_next", "test_writes") + (
+    """    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('more')"))
+    pg_sync_session.commit()
+"""
+)
+OF_A_GROUP = """
+op.execute("CREATE SCHEMA shared; GRANT ALL ON SCHEMA shared TO {role}_group")
+op.execute("SET ROLE {role}_group; CREATE TABLE shared.other (id int)")
+op.execute("GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON shared.other TO {role}; RESET ROLE")
+"""
+
+
+def test_the_summary_says_what_the_role_may_not(items: Project, plain: str) -> None:
+    url = _urls.render(items.server.url.set(username=plain, password="secret"))
+    items.write("test_it.py", WRITES + NEXT)
+
+    as_superuser = items.run_workers()
+    result = items.run_workers("--pg-url", url)
+
+    as_superuser.assert_outcomes(passed=2)
+    as_superuser.stdout.no_fnmatch_line("*role may not*")
+    result.assert_outcomes(passed=2)
+    assert result.stdout.str().count("the role may not create event triggers") == 1
+
+    items.revision("two", OF_A_GROUP.format(role=plain))
+    result = items.run_workers("--pg-url", url)
+
+    result.assert_outcomes(passed=2)
+    assert result.stdout.str().count("the role may not create triggers") == 1

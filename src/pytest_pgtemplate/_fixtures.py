@@ -132,7 +132,7 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
         name = _names.worker(settings.prefix, settings.run, settings.worker)
         worker = Worker(pg_server, pg_template, name, settings.run)
     stats.clone_time = time.perf_counter() - began
-    stats.tracking = worker.tracking
+    stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
     sweep = None
     if settings.sweeps:
         sweep = _sweep.in_background(

@@ -17,8 +17,9 @@ def header(settings: Settings) -> str:
 MOST = 10  # lines of one kind, unless every worker is asked for
 
 
-def summary(workers: list[Stats], *, every_worker: bool) -> Iterator[str]:
+def summary(workers: list[Stats], settings: Settings) -> Iterator[str]:
     """What the workers that had a database did: one line, or one more for each of them."""
+    every_worker = settings.stats
     resets = sum(stats.resets for stats in workers)
     reset_time = sum(stats.reset_time for stats in workers)
     built = next((stats for stats in workers if stats.built), None)
@@ -28,6 +29,7 @@ def summary(workers: list[Stats], *, every_worker: bool) -> Iterator[str]:
         f"pgtemplate: template {workers[0].template} {template};"
         f" {len(workers)} database{'s' * (len(workers) != 1)}, {resets} resets{average}"
     )
+    yield from _what_the_role_may_not(workers[0], settings.tracking)
     for stats in workers:
         if every_worker:
             yield (
@@ -41,3 +43,10 @@ def summary(workers: list[Stats], *, every_worker: bool) -> Iterator[str]:
     yield from (f"  cloned afresh after {line}" for line in recloned[:shown])
     if recloned[shown:]:
         yield f"  cloned afresh after {len(recloned) - shown} more tests (--pg-stats lists all)"
+
+
+def _what_the_role_may_not(worker: Stats, asked: str) -> Iterator[str]:
+    if worker.tracking == "scan" and asked == "auto":
+        yield "  the role may not create triggers: each reset looks into every table"
+    elif worker.tracking == "triggers" and not worker.event_triggers:
+        yield "  the role may not create event triggers: each reset compares the catalogs"

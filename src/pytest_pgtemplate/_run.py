@@ -39,6 +39,7 @@ class Stats:
     template: str = ""
     built: bool = False
     tracking: str = ""
+    event_triggers: bool = False
     template_time: float = 0.0
     clone_time: float = 0.0
     resets: int = 0

@@ -56,7 +56,13 @@ class Worker:
 
     @property
     def tracking(self) -> str:
+        """How writes are noticed: "triggers" or "scan"."""
         return self._resetter.tracking
+
+    @property
+    def event_triggers(self) -> bool:
+        """Whether they notice a changed schema; else each reset compares the catalogs."""
+        return self._resetter.event_triggers
 
     def reset(self) -> Outcome:
         """Bring the database back to the template's state, as far as that goes without cloning."""

@@ -128,7 +128,7 @@ def pytest_terminal_summary(
 ) -> None:
     workers = config.stash[WORKERS]
     if workers:
-        for line in _report.summary(workers, every_worker=config.stash[RUN].settings.stats):
+        for line in _report.summary(workers, config.stash[RUN].settings):
             terminalreporter.write_line(line)
 
 

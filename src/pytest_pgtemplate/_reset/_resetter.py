@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import _portal
 from pytest_pgtemplate._connect import Connection, connect, explain
 from pytest_pgtemplate._names import literal
-from pytest_pgtemplate._reset._install import install_for_session, prepare_session
+from pytest_pgtemplate._reset._install import install_for_session, prepare_session, sql
 from pytest_pgtemplate._reset._watch import GRACE, Leak, Watch
 
 # How asyncpg says that a connection is gone, next to its PostgresConnectionError.
@@ -59,11 +59,11 @@ class Resetter:
         self._connection = await self._connect()
         self._pid: int = self._connection.get_server_pid()
         replica = await prepare_session(self._connection)
-        installed = await self._connection.fetchval("SELECT to_regnamespace('pgtemplate')")
-        if not installed:
+        triggers, self.event_triggers = await self._connection.fetchrow(sql("installed"))
+        if not triggers:
             await install_for_session(self._connection, replica=replica)
-        self.tracking = "triggers" if installed else "scan"
-        schema = "pgtemplate" if installed else "pg_temp"
+        self.tracking = "triggers" if triggers else "scan"
+        schema = "pgtemplate" if triggers else "pg_temp"
         self._call = await self._connection.prepare(f"SELECT {schema}.reset()")
 
     async def _connect(self) -> Connection:

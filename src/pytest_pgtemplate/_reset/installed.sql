@@ -1,0 +1,3 @@
+-- What of ours the template has brought along.
+SELECT to_regnamespace('pgtemplate') IS NOT NULL                             AS triggers,
+       EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'pgtemplate_ddl') AS event_triggers;
