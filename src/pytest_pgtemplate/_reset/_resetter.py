@@ -59,7 +59,8 @@ class Resetter:
         self._connection = await self._connect()
         self._pid: int = self._connection.get_server_pid()
         replica = await prepare_session(self._connection)
-        triggers, self.event_triggers = await self._connection.fetchrow(sql("installed"))
+        row = await self._connection.fetchrow(sql("installed"))
+        triggers, self.event_triggers = bool(row["triggers"]), bool(row["event_triggers"])
         if not triggers:
             await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if triggers else "scan"
