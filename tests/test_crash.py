@@ -440,3 +440,15 @@ def test_locks_that_run_out(
         path.unlink()
     shop.run().assert_outcomes(passed=4)
     shop.server.close()
+
+
+def test_more_workers_than_there_are_connections_for(
+    more_servers: MoreServers, on: Callable[[PrivateServer], Project]
+) -> None:
+    shop = on(more_servers(max_connections=14))
+    two, three = shop.run_workers(workers=2), shop.run_workers(workers=3)
+    two.assert_outcomes(passed=4)
+    two.stdout.no_fnmatch_line("*run out of*")
+    three.assert_outcomes(passed=4)
+    three.stdout.fnmatch_lines(["*run out of connections*at most 2 workers*"])
+    shop.server.close()

@@ -59,7 +59,7 @@ def pg_server(_pg_run: Run) -> Iterator[Server]:
             hold = _embedded.acquire(settings.bindir, timeout=settings.timeout)
             given = hold.url
         server = Server(_urls.parse(given), timeout=settings.timeout)
-    _pg_run.stats.server = f"{server!r}"
+    _pg_run.stats.server, _pg_run.stats.room = str(server), server.facts.workers
     yield server
     server.close()
     if hold:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from pytest_pgtemplate._run import Stats
@@ -30,6 +31,7 @@ def summary(workers: list[Stats], settings: Settings) -> Iterator[str]:
         f" {len(workers)} database{'s' * (len(workers) != 1)}, {resets} resets{average}"
     )
     yield from _what_the_role_may_not(workers[0], settings.tracking)
+    yield from _where_there_is_no_room(workers)
     for stats in workers:
         if every_worker:
             yield (
@@ -50,3 +52,12 @@ def _what_the_role_may_not(worker: Stats, asked: str) -> Iterator[str]:
         yield "  the role may not create triggers: each reset looks into every table"
     elif worker.tracking == "triggers" and not worker.event_triggers:
         yield "  the role may not create event triggers: each reset compares the catalogs"
+
+
+def _where_there_is_no_room(workers: list[Stats]) -> Iterator[str]:
+    for (server, room), count in Counter((each.server, each.room) for each in workers).items():
+        if count > room:
+            yield (
+                f"  {server} may run out of connections: raise max_connections,"
+                f" or run at most {room} workers"
+            )

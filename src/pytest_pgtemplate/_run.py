@@ -36,6 +36,7 @@ class Stats:
 
     worker: str
     server: str = ""
+    room: int = 0  # how many workers the server has connections for
     template: str = ""
     built: bool = False
     tracking: str = ""

@@ -20,6 +20,7 @@ from pytest_pgtemplate._session import LOCK_SEED, Session
 from pytest_pgtemplate.errors import NotOursError, ServerError
 
 OLDEST = 13
+PER_WORKER = 2 + 5  # connections: ours, and a pool of the usual size
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Facts:
     def major(self) -> int:
         return self.version_num // 10000
 
+    @property
+    def workers(self) -> int:
+        """How many have room at once."""
+        return self.max_connections // PER_WORKER
+
 
 class Server:
     """A live connection to a server, and what we do there.
@@ -56,8 +62,11 @@ class Server:
         self.facts = Facts(**dict(self._fetch(_sql("facts"))[0]))
         self._check()
 
+    def __str__(self) -> str:
+        return f"PostgreSQL {self.version} at {where(self.url)}"
+
     def __repr__(self) -> str:
-        return f"<Server {where(self.url)}, PostgreSQL {self.version}>"
+        return f"<Server: {self}>"
 
     @property
     def version(self) -> str:

@@ -15,12 +15,11 @@ from pathlib import Path
 from pytest_pgtemplate import _embedded, _sweep, _urls
 from pytest_pgtemplate._binaries import find_binaries
 from pytest_pgtemplate._marks import Database
-from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server import PER_WORKER, Server
 from pytest_pgtemplate._settings import ENV_URL
 from pytest_pgtemplate.errors import PgTemplateError, ServerError
 
 TIMEOUT = 60.0  # seconds
-PER_WORKER = 2 + 5  # connections: ours, and a pool of the usual size
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -97,9 +96,8 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
                 "  changes of the schema are noticed by comparing catalogs, which costs some ms a"
                 " test; a superuser may use event triggers"
             )
-        fits = facts.max_connections // PER_WORKER
         yield (
-            f"connections: {facts.max_connections}, enough for {fits} workers"
+            f"connections: {facts.max_connections}, enough for {facts.workers} workers"
             f" of {PER_WORKER} connections each"
         )
         if facts.fsync:
