@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL
 
 from projects import (
     ASYNC_ENV,
+    COUNTED,
     ITEM,
     SYNC_ENV,
     TESTS,
@@ -318,6 +319,16 @@ print("about to hang")
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[lock.fileno()])
 op.execute("SELECT pg_sleep(600)")
 """
+
+
+def test_a_schema_in_the_way_of_ours(shop: Project) -> None:
+    """What goes wrong after the migrations is no reason to migrate once more for each worker."""
+    shop.revision("two", COUNTED + 'op.execute("CREATE SCHEMA pgtemplate")')
+    told_once(
+        shop.run_workers(workers=3), "the migrations made a schema pgtemplate", "another name"
+    )
+    assert shop.migrations() == 1
+    assert shop.databases() == []
 
 
 def test_a_migration_that_takes_too_long(shop: Project) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytest_pgtemplate import _names
-from pytest_pgtemplate.errors import MigrationError, PgTemplateError
+from pytest_pgtemplate.errors import PgTemplateError, TemplateError
 
 
 class Failures:
@@ -27,8 +27,8 @@ class Failures:
         """Whether nobody in this run has reported ``error`` yet. Asking claims it."""
         return self._claim(_names.digest(str(error).encode()), str(error))
 
-    def remember_build(self, template: str, error: MigrationError) -> None:
-        """Spare the other workers of this run the same failing migration."""
+    def remember_build(self, template: str, error: PgTemplateError) -> None:
+        """Spare the other workers of this run the same failing build."""
         self._claim(template, f"{error.hint}\0{error.message}")
 
     def raise_if_build_failed(self, template: str) -> None:
@@ -36,7 +36,7 @@ class Failures:
             hint, _, message = (self._directory / template).read_text("utf-8").partition("\0")
         except OSError:
             return
-        raise MigrationError(message, hint=hint)
+        raise TemplateError(message, hint=hint)
 
     def forget(self) -> None:
         shutil.rmtree(self._directory, ignore_errors=True)

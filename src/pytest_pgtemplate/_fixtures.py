@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pgtemplate._run import RUN, Run, fail
-from pytest_pgtemplate.errors import MigrationError, PgTemplateError
+from pytest_pgtemplate.errors import PgTemplateError
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._migrations import Migrations
@@ -114,10 +114,10 @@ def _build(  # noqa: PLR0913, PLR0917
         _migrations.migrate(migrations, target)
         if seed is not None:
             _seed.run(seed, target)
-    except MigrationError as error:
+        install(url, run.settings.tracking, timeout=run.settings.timeout)
+    except PgTemplateError as error:
         run.failures.remember_build(template, error)
         raise
-    install(url, run.settings.tracking, timeout=run.settings.timeout)
 
 
 @pytest.fixture(scope="session")

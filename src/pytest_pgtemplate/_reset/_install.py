@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _portal
 from pytest_pgtemplate._connect import Connection, connect, explain
+from pytest_pgtemplate.errors import ConfigurationError
 
 LARGE = 512 * 1024  # bytes by which a table has to grow for TRUNCATE to pay; docs/reset.md
 
@@ -26,7 +27,8 @@ def install(url: URL, tracking: str, *, timeout: float) -> None:
     """Make a template resettable: its present state is what every reset goes back to.
 
     ``scan`` leaves the database as it is; so does ``auto`` where the role may not create triggers.
-    Raises ServerError, also after ``timeout`` seconds.
+    Raises ConfigurationError when there is a schema of that name, and ServerError, also after
+    ``timeout`` seconds.
     """
     if tracking != "scan":
         try:
@@ -40,6 +42,11 @@ async def _install_in_template(url: URL, tracking: str, timeout: float) -> None:
     try:
         replica = await prepare_session(connection)
         await _install(connection, "triggers", replica=replica, schema="pgtemplate")
+    except asyncpg.DuplicateSchemaError:
+        raise ConfigurationError(
+            "the migrations made a schema pgtemplate, which this plugin makes for itself",
+            hint="give yours another name",
+        ) from None
     except asyncpg.InsufficientPrivilegeError:
         if tracking == "triggers":
             raise
