@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL
 from projects import execute, unique
 from pytest_pgtemplate import _binaries, _names, _portal, _urls
 from pytest_pgtemplate._marks import Mark
-from pytest_pgtemplate._reset import Outcome, install
+from pytest_pgtemplate._reset import Outcome, Resetter, install
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._worker import Worker
@@ -47,6 +47,13 @@ SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind = 'S' AS is_sequ
 _LARGE_OBJECTS = """
 SELECT 'large objects', format('%s %s %s %s', oid, lomowner, lomacl, lo_get(oid))
   FROM pg_largeobject_metadata
+"""
+
+_EMPTY = """
+DROP SCHEMA IF EXISTS pgtemplate CASCADE;
+DROP SCHEMA public CASCADE;
+CREATE SCHEMA public;
+SELECT lo_unlink(oid) FROM pg_largeobject_metadata;
 """
 
 # Per table its rows, per sequence where it stands, and all large objects, whatever their order.
@@ -175,6 +182,16 @@ class Base:
     def reclone(self) -> None:
         self._leave()
         self.worker.reclone()
+
+    def refill(self, script: str) -> None:
+        """Start anew with what ``script`` makes; cheaper than another template and its clone."""
+        tracking = self.worker.tracking
+        self._leave()
+        self.worker._resetter.close()
+        self.execute(_EMPTY, script)
+        install(self.url, tracking, timeout=TIMEOUT)
+        self.worker._resetter = Resetter(self.url, timeout=TIMEOUT)
+        self.origin = self.dump()
 
     def dump(self) -> Dump:
         if self._dumper is None:

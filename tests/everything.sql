@@ -140,6 +140,14 @@ INSERT INTO undeletable VALUES (1, 'a');
 CREATE TRIGGER refuse BEFORE DELETE ON undeletable FOR EACH ROW EXECUTE FUNCTION refuse();
 CREATE TRIGGER refuse_all BEFORE TRUNCATE ON undeletable EXECUTE FUNCTION refuse();
 
+-- a trigger that fires by a key that cascades, though it finds no row
+CREATE TABLE watched (id int PRIMARY KEY);
+CREATE TABLE watcher (
+    id      int REFERENCES watched ON DELETE CASCADE,
+    cleared int REFERENCES watched ON DELETE SET NULL
+);
+CREATE TRIGGER note AFTER UPDATE OR DELETE ON watcher EXECUTE FUNCTION note();
+
 CREATE TABLE ruled (id int, name text);
 INSERT INTO ruled VALUES (1, 'a');
 CREATE RULE keep AS ON DELETE TO ruled DO INSTEAD NOTHING;

@@ -310,6 +310,7 @@ SITUATIONS: dict[str, Situation] = {
         "INSERT INTO undeletable VALUES (2, 'b')",
         "UPDATE undeletable SET name = 'z'",
     ],
+    "statement trigger of a table that refers": "INSERT INTO watched VALUES (1)",
     "rule that forbids delete": ["INSERT INTO ruled VALUES (2, 'b')", "UPDATE ruled SET id = 5"],
     "rule that always forbids delete": "INSERT INTO always_ruled VALUES (2)",
     "through a view": [

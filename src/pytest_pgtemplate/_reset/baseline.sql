@@ -88,21 +88,30 @@ SELECT c.oid,
    AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE');
 
 -- What would get in the way of a reset, which never updates: triggers, rules, and policies that are
--- forced upon the owner.
+-- forced upon the owner. Also statement triggers of tables that refer to this one by a key that
+-- cascades: it runs its statement, whether it finds a row or not.
 UPDATE pgtemplate.relation r
    SET rest = command.off, wake = command.on_again
   FROM (SELECT id, string_agg(off, '; '), string_agg(on_again, '; ')
-          FROM (SELECT r.id,
+          FROM (SELECT f.reset,
                        format('ALTER TABLE ONLY %s DISABLE %s %I', r.name, what, f.name),
                        format('ALTER TABLE ONLY %s ENABLE %s %s %I', r.name,
                               CASE enabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' END,
                               what, f.name)
-                  FROM (SELECT tgrelid, 'TRIGGER', tgname, tgenabled FROM pg_trigger
+                  FROM (SELECT tgrelid, tgrelid, 'TRIGGER', tgname, tgenabled FROM pg_trigger
                          WHERE NOT tgisinternal AND tgtype & (4 | 8 | 32) <> 0  -- INSERT, DELETE, TRUNCATE
                          UNION ALL
-                        SELECT ev_class, 'RULE', rulename, ev_enabled FROM pg_rewrite
+                        SELECT c.confrelid, tgrelid, 'TRIGGER', tgname, tgenabled
+                          FROM pg_trigger JOIN pg_constraint c ON c.conrelid = tgrelid
+                         WHERE NOT tgisinternal AND tgtype & 1 = 0 AND c.contype = 'f'
+                           AND tgtype & CASE c.confdeltype WHEN 'c' THEN 8  -- DELETE
+                                                           WHEN 'n' THEN 16  -- UPDATE
+                                                           WHEN 'd' THEN 16 ELSE 0 END <> 0
+                           AND current_setting('session_replication_role') <> 'replica'
+                         UNION ALL
+                        SELECT ev_class, ev_class, 'RULE', rulename, ev_enabled FROM pg_rewrite
                          WHERE ev_type IN ('3', '4')  -- INSERT, DELETE
-                       ) AS f (id, what, name, enabled)
+                       ) AS f (reset, id, what, name, enabled)
                   JOIN pgtemplate.relation r USING (id)
                  WHERE pgtemplate.fires(enabled)
                  UNION ALL
