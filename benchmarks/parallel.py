@@ -1,8 +1,9 @@
 """What workers pay that start together: clones at once, and the time until the last one is ready.
 
-    python benchmarks/parallel.py [--workers 8] [--tables 60] [--rounds 3]
+    python benchmarks/parallel.py [--workers 8] [--rounds 5]
 
-Both sides of each ratio are measured in one go, on the embedded server or on PGTEMPLATE_URL:
+The migrations are those of the sample application. Both sides of each ratio are measured in one go,
+on the embedded server or on PGTEMPLATE_URL:
 
     clones at once   n clones at the same moment, over n times one clone alone (at most 1)
     last ready       n processes that ask for a template that nobody has built yet: from the moment
@@ -27,7 +28,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Barrier
 
-from pytest_pgtemplate import SqlFiles, _embedded, _names, _template, _urls
+from pytest_pgtemplate import Alembic, _embedded, _names, _template, _urls
 from pytest_pgtemplate._marks import Mark
 from pytest_pgtemplate._migrations import Target
 from pytest_pgtemplate._reset import install
@@ -36,26 +37,28 @@ from pytest_pgtemplate._template import Order, Template
 from pytest_pgtemplate._worker import Worker
 
 TIMEOUT = 120.0  # seconds for any one step
+PREFIX = f"bench_{os.getpid()}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--tables", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         url, prefix, run, name = arguments.worker
         _work(url, prefix, run, name)
         return
-    with _server() as url, TemporaryDirectory() as home:
-        os.environ["BENCHMARK_HOME"] = home
-        Path(home, "schema.sql").write_text(_schema(arguments.tables), "utf-8")
+    with _server() as url, TemporaryDirectory() as locks:
+        os.environ["BENCHMARK_LOCKS"] = locks
         server = Server(_urls.parse(url), timeout=TIMEOUT)
-        print(f"{server!r}, {arguments.tables} tables, {os.cpu_count()} CPUs")
-        rounds = [_round(server, url, arguments.workers) for _ in range(arguments.rounds)]
-        server.close()
+        print(f"{server}, {os.cpu_count()} CPUs")
+        try:
+            rounds = [_round(server, url, arguments.workers) for _ in range(arguments.rounds)]
+        finally:  # not before: ext4 makes files slowly for some time after many were removed
+            _drop_all(server)
+            server.close()
     for name, limit in (("clones at once", 1.0), ("last ready", 1.25)):
         ratios = [each[name] for each in rounds]
         shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
@@ -63,18 +66,15 @@ def main() -> None:
 
 
 def _round(server: Server, url: str, workers: int) -> dict[str, float]:
-    """Measure everything once, on a schema that is new to the server."""
-    prefix = f"bench_{uuid.uuid4().hex[:8]}"
-    try:
-        began = time.perf_counter()
-        template = _ensure(server, prefix, "0" * 8)
-        migration = time.perf_counter() - began
-        single = statistics.median(_clones(server, template, [f"one{n}"]) for n in range(3))
-        together = _clones(server, template, [f"all{n}" for n in range(workers)])
-        _drop_all(server, prefix)
-        ready = _ready(url, prefix, workers)
-    finally:
-        _drop_all(server, prefix)
+    """Measure everything once, on templates that are new to the server."""
+    prefix = f"{PREFIX}_{uuid.uuid4().hex[:8]}"
+    began = time.perf_counter()
+    template = _ensure(server, prefix, "0" * 8)
+    migration = time.perf_counter() - began
+    # In this order: the first to clone waits until what was migrated is on disk.
+    together = _clones(server, template, [f"all{n}" for n in range(workers)])
+    single = statistics.median(_clones(server, template, [f"one{n}"]) for n in range(3))
+    ready = _ready(url, f"{prefix}_ready", workers)
     print(
         f"migration {migration:.2f} s, one clone {single * 1000:.0f} ms, {workers} clones at once"
         f" {together * 1000:.0f} ms, last of {workers} ready after {ready:.2f} s"
@@ -86,8 +86,7 @@ def _round(server: Server, url: str, workers: int) -> dict[str, float]:
 
 
 def _ensure(server: Server, prefix: str, run: str) -> Template:
-    home = Path(os.environ["BENCHMARK_HOME"])
-    migrations = SqlFiles(home / "schema.sql")
+    migrations = Alembic(Path(__file__).parents[1] / "alembic.ini", "heads")
 
     def build(scratch: str) -> None:
         url = server.url.set(database=scratch)
@@ -95,7 +94,8 @@ def _ensure(server: Server, prefix: str, run: str) -> Template:
         install(url, "auto", timeout=TIMEOUT)
 
     fingerprint = _template.fingerprint([prefix.encode(), *migrations.fingerprint()], server)
-    return _template.ensure(Order(prefix, run, fingerprint, rebuild=False), build, server, home)
+    order = Order(prefix, run, fingerprint, rebuild=False)
+    return _template.ensure(order, build, server, Path(os.environ["BENCHMARK_LOCKS"]))
 
 
 def _clones(server: Server, template: Template, names: list[str]) -> float:
@@ -148,7 +148,12 @@ def _ready(url: str, prefix: str, workers: int) -> float:
             assert process.stdin
             process.stdin.write("go\n")
             process.stdin.flush()
-        times = [process.communicate(timeout=TIMEOUT)[0].split() for process in processes]
+        times = []
+        for process in processes:
+            assert process.stdout
+            times.append(process.stdout.readline().split())
+        for process in processes:
+            process.communicate("end\n", timeout=TIMEOUT)
     finally:
         for process in processes:
             process.kill()
@@ -164,25 +169,16 @@ def _work(url: str, prefix: str, run: str, name: str) -> None:
     began = time.monotonic()
     template = _ensure(server, prefix, run)
     worker = Worker(server, template, _names.worker(prefix, run, name), run)
-    ready = time.monotonic()
-    worker.close(keep=False)
+    print(began, time.monotonic(), flush=True)
+    sys.stdin.readline()
+    worker.close(keep=True)
     server.close()
-    print(began, ready)
 
 
-def _drop_all(server: Server, prefix: str) -> None:
+def _drop_all(server: Server) -> None:
     for database in server.databases():
-        if database.name.startswith(f"{prefix}_"):
+        if database.name.startswith(f"{PREFIX}_"):
             server.drop(database.name)
-
-
-def _schema(tables: int) -> str:
-    return "\n".join(
-        f"CREATE TABLE t{n} (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
-        f" name text NOT NULL UNIQUE, other int, made timestamptz DEFAULT now());"
-        f" CREATE INDEX ON t{n} (other);"
-        for n in range(tables)
-    )
 
 
 @contextmanager

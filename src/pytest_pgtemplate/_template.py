@@ -68,17 +68,17 @@ def ensure(order: Order, build: Build, server: Server, lock_directory: Path) -> 
     Raises TemplateError when another process holds the lock for longer than twice
     ``server.timeout`` seconds, and whatever ``build`` raises.
     """
-    if _is_there(order, server):
-        return Template(order.name, order.fingerprint, built=False)
-    with (
+    built = False
+    if not _is_there(order, server):
         # A builder may take ``timeout`` for the migrations alone: wait for its end, or its error.
-        _file_lock(lock_directory / f"{order.name}.lock", 2 * server.timeout),
-        server.locked(order.name),
-    ):
-        if _is_there(order, server):
-            return Template(order.name, order.fingerprint, built=False)
-        _build(order, build, server)
-        return Template(order.name, order.fingerprint, built=True)
+        with _file_lock(lock_directory / f"{order.name}.lock", 2 * server.timeout):
+            # Asked before the other lock is: those of this machine pass here one by one.
+            if not _is_there(order, server):
+                with server.locked(order.name):
+                    built = not _is_there(order, server)
+                    if built:
+                        _build(order, build, server)
+    return Template(order.name, order.fingerprint, built)
 
 
 def _is_there(order: Order, server: Server) -> bool:
