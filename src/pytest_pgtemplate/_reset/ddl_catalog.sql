@@ -61,9 +61,8 @@ BEGIN
         ('pg_type',                 'oid',          'typnamespace' || schemas)
     )
     SELECT string_agg(format(
-               '(SELECT coalesce(sum(CASE WHEN age(xmin) >= age(%L::xid) THEN 1 WHEN %s THEN 0 %s
+               '(SELECT coalesce(sum(CASE WHEN age(xmin) >= since THEN 1 WHEN %s THEN 0 %s
                                           ELSE -1 END), 0) FROM %I.%I AS c %s)',
-               pg_current_xact_id()::xid,
                coalesce(known.is_temporary, 'false'),
                CASE WHEN c.oid IN (SELECT catalog FROM pgtemplate.catalog_row) THEN
                     'WHEN EXISTS (SELECT FROM pgtemplate.catalog_row k
@@ -84,7 +83,8 @@ BEGIN
                AND c.relname NOT IN ('pg_largeobject', 'pg_largeobject_metadata', 'pg_statistic',
                                      'pg_statistic_ext_data', 'pg_depend', 'pg_init_privs'));
     EXECUTE format('CREATE FUNCTION pgtemplate.catalogs() RETURNS bigint[] LANGUAGE plpgsql AS %L',
-                   format('BEGIN RETURN ARRAY[%s]; END', sums));
+                   format('DECLARE since CONSTANT int := age(%L::xid); BEGIN RETURN ARRAY[%s]; END',
+                          pg_current_xact_id()::xid, sums));
 END
 $do$;
 
