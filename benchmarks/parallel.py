@@ -168,10 +168,10 @@ def _work(url: str, prefix: str, run: str, name: str) -> None:
     sys.stdin.readline()
     began = time.monotonic()
     template = _ensure(server, prefix, run)
-    worker = Worker(server, template, _names.worker(prefix, run, name), run)
+    worker = Worker(server, template, _names.worker(prefix, run, name), run, keep=True)
     print(began, time.monotonic(), flush=True)
     sys.stdin.readline()
-    worker.close(keep=True)
+    worker.close()
     server.close()
 
 

@@ -229,7 +229,7 @@ class Base:
 
     def close(self) -> None:
         self._leave()
-        self.worker.close(keep=False)
+        self.worker.close()
 
 
 def _dump_query(session: Session) -> str:

@@ -77,6 +77,10 @@ class PrivateServer:
         self._process: subprocess.Popen[bytes] = subprocess.Popen(command, **self._how)
         _wait_until_ready(self._data / "postmaster.pid", self._process)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def stop(self) -> None:
         """Stop it, whoever is connected."""
         self._process.send_signal(signal.SIGINT)

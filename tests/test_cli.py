@@ -64,7 +64,9 @@ def test_list_and_prune(private: Project, capsys: Capture) -> None:
 
     assert cli.main(["list"]) == 0
     first, second = lines_about(shop, capsys.readouterr().out)
-    assert re.match(rf"{worker}: kept of run \w{{8}} on \S+, last used \d+ min ago", first)
+    assert re.match(
+        rf"{worker}: kept of run \w{{8}} on \S+ \(pid \d+\), last used \d+ min ago", first
+    )
     assert second.startswith(f"{template}: template of run ")
 
     shop.server.lease(worker)

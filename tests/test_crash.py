@@ -102,6 +102,25 @@ def test_workers_that_die_in_tests(shop: Project) -> None:
     assert only_templates(shop)
 
 
+def test_what_is_to_be_kept_is_kept_after_a_crash(shop: Project) -> None:
+    shop.write("test_it.py", DYING)
+    crashed(shop.run_workers("--pg-keep", workers=1), workers=2, passed=6)
+    assert len([name for name in shop.databases() if "_tpl_" not in name]) == 3
+
+
+def test_a_worker_that_dies_where_no_test_needs_a_database(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No server is started to look for what it left."""
+    for variable in ("PGTEMPLATE_URL", "CI"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pytester.makepyfile("import os\n\ndef test_it():\n    os._exit(1)\n")
+    result = pytester.runpytest_subprocess("-n", "1", "--max-worker-restart", "0")
+    assert result.parseoutcomes()["failed"] == 1
+    assert not any(tmp_path.iterdir())
+
+
 KILLS_ITS_PARENT = """
 import signal
 from files import once
@@ -309,6 +328,41 @@ def test_connections_that_break(
     shop.run("-W", "error").assert_outcomes(passed=6)
     assert len(shop.databases()) == 1
     shop.server.close()
+
+
+STOPS_THE_SERVER = """
+import os, signal
+import pytest
+from sqlalchemy import text
+
+@pytest.mark.parametrize("n", range(3))
+def test_database(n, pg_sync_session):
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+    pg_sync_session.commit()
+    if n == 1:
+        os.kill(int(os.environ["POSTMASTER"]), signal.SIGQUIT)
+
+def test_plain():
+    pass
+"""
+
+
+def test_a_server_that_stops_and_stays_away(
+    more_servers: MoreServers,
+    on: Callable[[PrivateServer], Project],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Told are the connection that broke and the server that is gone, and no more at the end."""
+    private = more_servers()
+    shop = on(private)
+    monkeypatch.setenv("POSTMASTER", str(private.pid))
+    shop.write("test_it.py", STOPS_THE_SERVER)
+    result = shop.run_workers("-p", "no:randomly", workers=1)
+    output = f"{result.stdout}{result.stderr}"
+    assert result.parseoutcomes() == {"passed": 3, "errors": 2}, output
+    assert output.count("HINT:") == 2
+    assert "Traceback" not in output
+    result.stdout.fnmatch_lines(["pgtemplate: template *"])
 
 
 def test_a_lease_is_claimed_again_when_its_connection_breaks(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from projects import ITEM, Project, execute, unique
+from projects import ITEM, Project, execute, query, unique
 from pytest_pgtemplate import _urls
 
 # A connection of the application's own, which no fixture closes.
@@ -220,3 +220,85 @@ def test_the_summary_says_what_the_role_may_not(items: Project, plain: str) -> N
 
     result.assert_outcomes(passed=2)
     assert result.stdout.str().count("the role may not create triggers") == 1
+
+
+HELD_BY_A_SUPERUSER = """
+held = []
+
+def pytest_runtest_logfinish():
+    while held:
+        held.pop().close()
+"""
+WITHOUT_A_FIXTURE = """
+import os
+import psycopg
+from conftest import held
+
+def names():
+    with psycopg.connect(os.environ["URL"].replace("+psycopg", "")) as connection:
+        return [row[0] for row in connection.execute("SELECT name FROM item")]
+
+def test_writes_and_cannot_be_reset():
+    assert names() == ["reference"]
+    with psycopg.connect(os.environ["URL"].replace("+psycopg", "")) as connection:
+        connection.execute("INSERT INTO item (name) VALUES ('left')")
+        database = connection.info.dbname
+    superuser = psycopg.connect(os.environ["SUPERUSER"], dbname=database)
+    superuser.execute("INSERT INTO item (name) VALUES ('open')")
+    held.append(superuser)
+
+def test_begins_clean_all_the_same():
+    assert names() == ["reference"]
+"""
+
+
+def test_a_database_that_could_not_be_reset_is_cloned_afresh(
+    items: Project, plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = items.server.url.set(username=plain, password="secret", drivername="postgresql+psycopg")
+    monkeypatch.setenv("SUPERUSER", _urls.dsn(items.server.url))
+    items.write("conftest.py", HELD_BY_A_SUPERUSER)
+    items.ini(pg_autouse="true", pg_env="URL", pythonpath=".")
+    items.write("test_it.py", WITHOUT_A_FIXTURE)
+
+    result = items.pytester.run(*items.command("-p", "no:xdist", "--pg-url", _urls.render(url)))
+
+    result.assert_outcomes(passed=2, errors=1)
+
+
+INTERRUPTED = {
+    "test": "def test_it(pg):\n    write_and_leave(pg)\n    raise KeyboardInterrupt\n",
+    "teardown": """
+@pytest.fixture
+def interrupted(pg):
+    yield
+    raise KeyboardInterrupt
+
+def test_it(pg, interrupted):
+    write_and_leave(pg)
+""",
+}
+
+
+@pytest.mark.parametrize("where", INTERRUPTED)
+def test_an_interrupted_test_is_not_judged(items: Project, where: str) -> None:
+    items.write("test_it.py", LEAK + INTERRUPTED[where] + NEXT)
+
+    result = items.pytester.run(*items.command("-p", "no:xdist"))
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    output = f"{result.stdout}{result.stderr}"
+    assert "KeyboardInterrupt" in output
+    assert "left open" not in output
+    assert "Failed" not in output
+    assert [name for name in items.databases() if "_tpl_" not in name] == []
+
+
+def test_a_database_that_is_kept_shows_what_the_last_test_left(items: Project) -> None:
+    items.write("test_it.py", NEXT + WRITES)
+
+    items.run("-p", "no:xdist", "--pg-keep").assert_outcomes(passed=2)
+
+    [kept] = [name for name in items.databases() if "_tpl_" not in name]
+    rows = query(items.server.url, "SELECT name FROM item ORDER BY id", database=kept)
+    assert [row["name"] for row in rows] == ["reference", "more"]

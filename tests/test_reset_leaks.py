@@ -210,6 +210,18 @@ def test_what_may_not_be_ended_is_an_error_and_no_hang(base: Base, kind: Kind) -
     assert difference(base.origin, base.dump()) == {}
 
 
+def test_a_session_of_which_nothing_is_known(base: Base) -> None:
+    session = base.root()
+    session.execute("SET track_activities = off", "BEGIN", "DELETE FROM item")
+
+    if base.server.facts.superuser:
+        [leak] = base.reset().leaks
+        assert (leak.pid, leak.age) == (session.pid, 0)
+        assert str(session.pid) in str(leak)
+    else:
+        session.execute("ROLLBACK")
+
+
 def test_a_lost_connection_costs_a_clone(base: Base) -> None:
     base.execute("INSERT INTO item (name) VALUES ('c')")
     base.as_root(

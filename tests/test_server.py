@@ -112,7 +112,7 @@ def test_a_life(owner: Server, prefix: str, another: Connect) -> None:
     assert found.mark is not None
     assert found.mark.kind == "worker"
 
-    worker.close(keep=False)
+    worker.close()
     owner.drop(template)
     owner.drop(template)  # what is gone already is no reason to fail
     assert names(owner, prefix) == set()
@@ -187,7 +187,7 @@ def test_a_database_that_is_not_ours_stays_as_it_is(
     acts: list[Act] = [
         lambda server, name: server.drop(name),
         lambda server, name: server.publish(name, f"{prefix}_tpl_ffffffffffff", TEMPLATE),
-        lambda server, name: server.keep(name, name),
+        lambda server, name: server.put_aside(name, f"{name}1"),
     ]
     for act in acts:
         with pytest.raises(NotOursError, match=name):
@@ -314,7 +314,7 @@ def test_a_clone_has_the_settings_and_privileges_of_its_template(
     assert (sorted(after[0]), after[1]) == (sorted(before[0]), before[1])
     path = query(worker.database.url, "SELECT current_schemas(false)")[0][0]
     assert path == ["shop", 'Odd, "one"', "public"]
-    worker.close(keep=False)
+    worker.close()
 
 
 def test_a_clone_without_settings_and_privileges_of_its_own_has_the_default_ones(
@@ -324,7 +324,7 @@ def test_a_clone_without_settings_and_privileges_of_its_own_has_the_default_ones
     name = _names.worker(prefix, RUN, "main")
     worker = Worker(owner, Template(final, "f" * 64, built=True), name, RUN)
     assert query(owner.url, GRANTS, name) == query(owner.url, SETTINGS, name) == []
-    worker.close(keep=False)
+    worker.close()
 
 
 def test_a_clone_that_fails_leaves_nothing(prefix: str, server: Server) -> None:

@@ -40,6 +40,7 @@ async def connect(url: URL, *, timeout: float, application: str) -> Connection:
                 server_settings={
                     "application_name": application,
                     "lock_timeout": str(int(timeout * 1000)),
+                    "statement_timeout": "0",  # whatever ALTER ROLE .. SET says
                 },
             )
         except asyncpg.CannotConnectNowError:

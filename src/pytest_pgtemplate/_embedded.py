@@ -42,9 +42,6 @@ class Hold:
 
     def __init__(self, cluster: Cluster, users: int) -> None:
         self.url = cluster.url
-        self.version = cluster.binaries.version
-        self.source = cluster.binaries.source
-        self.log = cluster.log
         self._users: int | None = users
 
     def close(self) -> None:

@@ -130,7 +130,7 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
     began = time.perf_counter()
     with _pg_run.reported_once("pg_database"):
         name = _names.worker(settings.prefix, settings.run, settings.worker)
-        worker = Worker(pg_server, pg_template, name, settings.run)
+        worker = Worker(pg_server, pg_template, name, settings.run, keep=settings.keep)
     stats.clone_time = time.perf_counter() - began
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
     sweep = None
@@ -148,7 +148,8 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
         _pg_run.worker = None
         if sweep is not None:
             sweep.join(SWEEP_PATIENCE)
-        worker.close(keep=settings.keep)
+        with _pg_run.ending():
+            worker.close()
     if settings.keep:
         _pg_run.note_kept(settings.worker, worker.database, name)
 
@@ -162,6 +163,7 @@ def pg_url(pg_database: Database) -> str:
 
 
 @pytest.fixture
-def pg(pg_database: Database) -> Database:
+def pg(_pg_run: Run, pg_database: Database) -> Database:
     """This worker's database, and the promise that this test starts from the template's state."""
+    _pg_run.renew()
     return pg_database

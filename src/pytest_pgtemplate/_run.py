@@ -76,6 +76,15 @@ class Run:
             self.broken[fixture] = error
             self.report(error)
 
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Fail with an error of ours only when nobody knows of it yet: there may be many to end."""
+        try:
+            yield
+        except PgTemplateError as error:
+            if self.failures.is_first(error) and not self.lost:
+                fail(error)
+
     def report(self, error: PgTemplateError) -> NoReturn:
         """Fail the present test if the run has not seen this error yet, else skip it."""
         if not self.failures.is_first(error):
@@ -100,7 +109,7 @@ class Run:
         pytest.skip(f"no database: {first_line} (reported in full once)")
 
     def prepare(self, item: pytest.Item) -> None:
-        """Skip a test that needs what is broken; clone afresh what a reset could not save."""
+        """Skip a test that needs what is broken; have ready what it needs."""
         try:
             _isolation.of(item, self.settings)
         except ConfigurationError as wrong:
@@ -110,7 +119,12 @@ class Run:
         for fixture, error in self.broken.items():
             if fixture in needed:
                 self.skip(error)
-        if self.lost and self.worker is not None and "pg_database" in needed:
+        if "pg_database" in needed:
+            self.renew()
+
+    def renew(self) -> None:
+        """Clone afresh what a reset could not save, or report why that fails, too."""
+        if self.lost and self.worker is not None:
             try:
                 self._reclone(self.worker)
             except PgTemplateError as error:
@@ -136,6 +150,8 @@ class Run:
                 return
         if self.settings.keep_failed and item.stash.get(FAILED, False):
             self._set_aside(self.worker, item.nodeid)
+        elif self.settings.keep and nextitem is None:
+            return  # whoever keeps a database wants to see what the last test left
         elif isolation.kind == "clone" and nextitem is not None:
             self._reclone(self.worker)
         elif isolation.kind not in {"clone", "none"}:

@@ -129,19 +129,16 @@ class Server:
             # An autovacuum worker counts as a superuser's session; without FORCE it is sent away.
             self._execute(statement)
 
-    def keep(self, name: str, kept_name: str) -> None:
-        """Give up a database of ours without dropping it: its mark says that a user wanted it.
+    def put_aside(self, name: str, kept_name: str) -> None:
+        """Give up a database of ours without dropping it: its mark says that a user wants it.
 
-        Ends its connections when it is renamed.
+        Ends its connections.
         """
         mark = self._ours(name).mark
         assert mark is not None
         self._comment(name, replace(mark, kind="kept"))
-        if kept_name != name:
-            self._end_sessions(name)
-            self._execute(
-                f"ALTER DATABASE {_names.quote(name)} RENAME TO {_names.quote(kept_name)}"
-            )
+        self._end_sessions(name)
+        self._execute(f"ALTER DATABASE {_names.quote(name)} RENAME TO {_names.quote(kept_name)}")
 
     def touch(self, name: str) -> None:
         """Note in the mark of a template that it is in use."""
@@ -155,8 +152,8 @@ class Server:
         """Claim ``name`` for as long as this process lives: a kill -9 frees it too."""
         if not self._session.lease(name):
             raise ServerError(
-                f'the database name "{name}" belongs to another run that is alive',
-                hint="two runs share one PYTEST_XDIST_TESTRUNUID: unset it",
+                f'the database name "{name}" is in use by another process',
+                hint="run again, or wait until it has ended",
             )
 
     def release(self, name: str) -> None:
@@ -203,8 +200,11 @@ class Server:
         self._execute(f"COMMENT ON DATABASE {_names.quote(name)} IS {comment}")
 
     def _end_sessions(self, name: str) -> None:
-        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
-        self._fetch(query, name)
+        self._fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = $1 AND usesysid IS NOT NULL",  # an autovacuum gives way by itself
+            name,
+        )
 
     def _renames(self, scratch: str, final: str) -> Iterator[str]:
         aside = f"{scratch}_old"  # a name for within the transaction, which nobody ever sees

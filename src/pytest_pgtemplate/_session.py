@@ -20,6 +20,7 @@ from pytest_pgtemplate._connect import Connection, connect, explain, where
 from pytest_pgtemplate.errors import ServerError
 
 LOCK_SEED = 0x7067746D706C  # keeps our advisory locks apart from an application's
+GOODBYE = 5.0  # seconds that the server has to take note that we leave
 RETRY = 0.05  # seconds between attempts to reach a server that has gone
 
 T = TypeVar("T")
@@ -32,21 +33,24 @@ class Session:
         self._url = url
         self._timeout = timeout
         self._connection: Connection | None = None
-        self._connecting = asyncio.Lock()
+        self._busy = asyncio.Lock()
         self._restoring: asyncio.Task[None] | None = None
         self._leases: set[str] = set()
+        self._unclaimed: set[str] = set()  # of the leases: those that this connection has not yet
         self._locked = False
 
     def execute(self, statement: str) -> None:
         async def execute() -> None:
-            await (await self._live()).execute(statement)
+            async with self._busy:
+                await (await self._live()).execute(statement)
 
         self._run(execute())
 
     def fetch(self, query: str, *arguments: object) -> list[Any]:
         async def fetch() -> list[Any]:
-            rows: list[Any] = await (await self._live()).fetch(query, *arguments)
-            return rows
+            async with self._busy:
+                rows: list[Any] = await (await self._live()).fetch(query, *arguments)
+                return rows
 
         return self._run(fetch())
 
@@ -77,13 +81,15 @@ class Session:
 
     def release(self, name: str) -> None:
         self._leases.discard(name)
+        self._unclaimed.discard(name)
         self.advisory("pg_advisory_unlock", name)
 
     def close(self) -> None:
         """Disconnect, which frees the leases."""
         self._leases.clear()
         if self._connection is not None:
-            self._run(self._connection.close())
+            with suppress(TimeoutError):  # it is aborted then
+                _portal.run(self._connection.close(timeout=GOODBYE), timeout=self._timeout + 1)
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         try:
@@ -92,20 +98,21 @@ class Session:
             raise explain(error, self._url) from error
 
     async def _live(self) -> Connection:
-        async with self._connecting:
-            if self._connection is None or self._connection.is_closed():
-                if self._locked:
-                    raise ServerError(
-                        f"the connection to the server at {where(self._url)} broke while it held"
-                        " a lock",
-                        hint="run again; the server's log may tell why",
-                    )
-                connection = await _connect_maintenance(self._url, self._timeout)
-                connection.add_termination_listener(self._lost)
-                for name in self._leases:
-                    await connection.execute(f"SELECT {_lock('pg_try_advisory_lock', name)}")
-                self._connection = connection
-            return self._connection
+        if self._connection is None or self._connection.is_closed():
+            if self._locked:
+                raise ServerError(
+                    f"the connection to the server at {where(self._url)} broke while it held"
+                    " a lock",
+                    hint="run again; the server's log may tell why",
+                )
+            self._connection = await _connect_maintenance(self._url, self._timeout)
+            self._connection.add_termination_listener(self._lost)
+            self._unclaimed = set(self._leases)
+        for name in list(self._unclaimed):
+            # Not at once when the server has yet to notice that our old session has gone.
+            if await self._connection.fetchval(f"SELECT {_lock('pg_try_advisory_lock', name)}"):
+                self._unclaimed.discard(name)
+        return self._connection
 
     def _lost(self, _: Connection) -> None:
         if self._leases and not self._locked:
@@ -116,8 +123,10 @@ class Session:
         deadline = time.monotonic() + self._timeout
         while self._leases and time.monotonic() < deadline:
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await self._live()
-                return
+                async with self._busy:
+                    await self._live()
+                if not self._unclaimed:
+                    return
             await asyncio.sleep(RETRY)
 
 

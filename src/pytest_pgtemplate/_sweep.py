@@ -59,12 +59,17 @@ def sweep(server: Server, prefix: str) -> list[str]:
 def prune(server: Server, *, kept: bool, templates: bool) -> list[str]:
     """Drop everything of ours that no process owns, whatever its age; return the names."""
 
+    used = {each.mark.fingerprint for each in server.databases() if each.leased and each.mark}
+
     def goes(database: Database) -> bool:
+        mark = database.mark
         if database.leased:
             return False
-        if database.mark is not None and database.mark.kind == "kept":
+        if mark is not None and mark.kind == "kept":
             return kept
-        return templates or not _names.is_template(database.name)
+        if _names.is_template(database.name):
+            return templates and (mark is None or mark.fingerprint not in used)
+        return True
 
     return _drop_all(server, goes)
 

@@ -90,9 +90,9 @@ def _is_there(order: Order, server: Server) -> bool:
 
 def _build(order: Order, build: Build, server: Server) -> None:
     scratch = _names.scratch(order.prefix, order.run)
-    server.drop(scratch)  # of a worker of this run that was killed while it built
     server.lease(scratch)
     try:
+        server.drop(scratch)  # of a worker of this run that was killed while it built
         server.create(scratch, Mark("scratch", order.run, order.fingerprint))
         build(scratch)
         server.publish(scratch, order.name, Mark("template", order.run, order.fingerprint))

@@ -40,9 +40,12 @@ class Worker:
     whose name nobody claims has no owner and may be swept. Every method raises ServerError.
     """
 
-    def __init__(self, server: Server, template: Template, name: str, run: str) -> None:
+    def __init__(
+        self, server: Server, template: Template, name: str, run: str, *, keep: bool = False
+    ) -> None:
         self._server = server
         self._run = run
+        self._keep = keep
         self.database = Database(name, server.url.set(database=name), template)
         server.lease(name)
         try:
@@ -77,15 +80,13 @@ class Worker:
     def set_aside(self, name: str) -> None:
         """Keep the database under another name, and go on with a fresh clone."""
         self._resetter.close()
-        self._server.keep(self.database.name, name)
+        self._server.put_aside(self.database.name, name)
         self._clone()
 
-    def close(self, *, keep: bool) -> None:
-        """Drop the database, or leave it with a mark that says that a user wanted it."""
+    def close(self) -> None:
+        """Drop the database, unless its mark says that a user wants it."""
         self._resetter.close()
-        if keep:
-            self._server.keep(self.database.name, self.database.name)
-        else:
+        if not self._keep:
             self._server.drop(self.database.name)
         self._server.release(self.database.name)
 
@@ -98,7 +99,7 @@ class Worker:
                 hint="run again, which builds it; was it pruned, or the server made anew?",
             )
         origin = found.mark
-        mark = Mark("worker", self._run, template.fingerprint)
+        mark = Mark("kept" if self._keep else "worker", self._run, template.fingerprint)
         if origin is not None:
             mark = replace(mark, settings=origin.settings, grants=origin.grants)
         self._server.clone(template.name, name, mark)

@@ -17,7 +17,7 @@ from pytest_pgtemplate._binaries import find_binaries
 from pytest_pgtemplate._marks import Database
 from pytest_pgtemplate._server import PER_WORKER, Server
 from pytest_pgtemplate._settings import ENV_URL
-from pytest_pgtemplate.errors import PgTemplateError, ServerError
+from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError, ServerError
 
 TIMEOUT = 60.0  # seconds
 
@@ -72,7 +72,8 @@ def _describe(database: Database) -> str:
     if mark is None:
         return f"{database.name}: unfinished"
     state = "in use" if database.leased else f"last used {_ago(mark.used)}"
-    return f"{database.name}: {mark.kind} of run {mark.run} on {mark.host}, {state}"
+    where = f"{mark.host} (pid {mark.pid})"
+    return f"{database.name}: {mark.kind} of run {mark.run} on {where}, {state}"
 
 
 def _ago(moment: int) -> str:
@@ -134,6 +135,8 @@ def _server(arguments: argparse.Namespace) -> Iterator[str]:
 
 @contextmanager
 def _connected(arguments: argparse.Namespace) -> Iterator[Server]:
+    if len((arguments.url or "").split()) > 1:
+        raise ConfigurationError("there is more than one URL", hint="name one of them in --url")
     hold = None if arguments.url else _embedded.acquire(arguments.bindir, timeout=TIMEOUT)
     url = _urls.parse(hold.url if hold else arguments.url)
     server = Server(url, timeout=TIMEOUT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from pytest_pgtemplate.errors import PgTemplateError
 pytest_plugins = ["pytest_pgtemplate._fixtures", "pytest_pgtemplate._fixtures_sqlalchemy"]
 
 WORKERS = pytest.StashKey[list[Stats]]()
+INTERRUPTED = (KeyboardInterrupt, pytest.exit.Exception)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -74,10 +75,31 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         raise
     finally:  # also when one of them fails
         try:
-            run.finish(item, nextitem)
+            if not isinstance(users, INTERRUPTED):
+                run.finish(item, nextitem)
         except PgTemplateError as error:
             run.failures.is_first(error)  # whoever meets it next, skips
             raise pytest.fail.Exception(str(error), pytrace=False) from users
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except INTERRUPTED:
+        item.config.stash[RUN].current = None  # it did not end: what it left open is no leak
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if report.failed:
+        report.longrepr = _without_passwords(report.longrepr, collector.config)
+        report.sections = _without_passwords(report.sections, collector.config)
+    return report
 
 
 @pytest.hookimpl(wrapper=True)
@@ -171,12 +193,16 @@ def _drop_what_crashed_workers_left(settings: _settings.Settings) -> None:
     from pytest_pgtemplate import _embedded, _sweep, _urls
     from pytest_pgtemplate._server import Server
 
-    with suppress(PgTemplateError):  # the next run's sweep will do it
-        if not settings.urls:
+    with suppress(PgTemplateError), ExitStack() as stack:  # the next run's sweep will do it
+        urls = settings.urls
+        if not urls:
+            status = _embedded.status(settings.bindir)
+            if status is None or not status.running:
+                return
             hold = _embedded.acquire(settings.bindir, timeout=settings.timeout)
-        for url in settings.urls or (hold.url,):
+            stack.callback(hold.close)
+            urls = (hold.url,)
+        for url in urls:
             server = Server(_urls.parse(url), timeout=settings.timeout)
+            stack.callback(server.close)
             _sweep.after_crash(server, settings.run)
-            server.close()
-        if not settings.urls:
-            hold.close()

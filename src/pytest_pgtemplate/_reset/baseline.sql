@@ -10,7 +10,7 @@ CREATE TABLE pgtemplate.relation (
     name     text   NOT NULL,               -- qualified and quoted
     covers   oid[]  NOT NULL,               -- where a statement on it may have written
     rows     bigint NOT NULL DEFAULT 0,     -- how many the template has
-    since    xid    NOT NULL,               -- rows as old as this transaction are the template's,
+    since    xid    NOT NULL,               -- rows older than this transaction are the template's,
     refilled xid[]  NOT NULL DEFAULT '{}',  -- and those that these transactions have put back
     large    bigint NOT NULL,               -- bytes above which it has grown
     refill   text,                          -- a statement that puts back the rows that are missing
@@ -157,12 +157,13 @@ UPDATE pgtemplate.relation
        refill = format(
            'INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE
             SELECT %3$s
-              FROM (SELECT body::%1$s AS r FROM pgtemplate.baseline
+              FROM (SELECT body::%1$s AS r FROM pgtemplate.baseline b
                      WHERE relation = %4$s AND %5$s
                      ORDER BY position) AS missing',
            name, '(' || a.columns || ')', a.values, held.id,
            CASE held.copies
-               WHEN 1 THEN format('body NOT IN (SELECT (t.*)::text FROM ONLY %s AS t)', name)
+               WHEN 1 THEN format('NOT EXISTS (SELECT FROM ONLY %s AS t
+                                                WHERE (t.*)::text COLLATE "C" = b.body)', name)
                ELSE format('(body, copy) NOT IN (SELECT body, copy FROM pgtemplate.rows_of(%L))', name)
            END)
   FROM (SELECT relation, count(*), max(copy) FROM pgtemplate.baseline GROUP BY relation)

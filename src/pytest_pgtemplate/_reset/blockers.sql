@@ -3,7 +3,7 @@
 SELECT coalesce(a.state, 'unknown')                                 AS kind,
        a.pid                                                        AS pid,
        a.application_name                                           AS application,
-       extract(epoch FROM clock_timestamp() - a.xact_start)::float  AS age,
+       coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::float AS age,
        a.query                                                      AS query
   FROM unnest(pg_blocking_pids($1)) AS blocking (pid)
   JOIN pg_stat_activity a ON a.pid = blocking.pid

@@ -56,7 +56,7 @@ $$;
 -- A condition: is this row of that table one of the template's?
 CREATE FUNCTION pgtemplate.is_old(pgtemplate.relation) RETURNS text
 LANGUAGE sql STABLE AS $$
-    SELECT format('(age(xmin) >= %s OR xmin = ANY (%L::xid[]))', age($1.since), $1.refilled)
+    SELECT format('(age(xmin) > %s OR xmin = ANY (%L::xid[]))', age($1.since), $1.refilled)
 $$;
 
 CREATE FUNCTION pgtemplate.delete_new(pgtemplate.relation, all_rows boolean) RETURNS text
@@ -88,7 +88,7 @@ BEGIN
     UPDATE pgtemplate.relation
        SET since = CASE WHEN age(horizon) < age(since) THEN horizon ELSE since END,
            refilled = ARRAY(SELECT x FROM unnest(refilled) AS x
-                             WHERE age(x) < least(age(since), age(horizon)))
+                             WHERE age(x) <= least(age(since), age(horizon)))
                       || pg_current_xact_id()::xid
      WHERE id = ANY (relations) AND rows > 0;
 END

@@ -14,7 +14,7 @@ BEGIN
                    format('SELECT r.id FROM pgtemplate.relation r
                             WHERE r.id = %s
                               AND (SELECT count(*) <> r.rows
-                                       OR NOT bool_and(age(t.xmin) >= age(r.since)
+                                       OR NOT bool_and(age(t.xmin) > age(r.since)
                                                        OR t.xmin = ANY (r.refilled))
                                      FROM ONLY %s AS t)', r.id, r.name)
                END, ' UNION ALL ')

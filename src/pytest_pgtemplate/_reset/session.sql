@@ -17,6 +17,7 @@ SELECT set_config(name, wanted, false)
         ('extra_float_digits', '1'),
         ('IntervalStyle', 'postgres'),
         ('lc_monetary', 'C'),
+        ('TimeZone', 'UTC'),
         ('xmlbinary', 'base64'),
         ('xmloption', 'content'),
         -- To plan a statement costs more than to run it; nobody waits for a disk because of us.
