@@ -109,7 +109,10 @@ def test_a_server_that_is_down(command: list[str], capsys: Capture) -> None:
     assert "hunter2" not in said.err
 
 
-@pytest.mark.parametrize("url", ["mysql://joe:hunter2@there", "nonsense", "postgresql://[::1/x"])
+WRONG = ["mysql://joe:hunter2@there", "nonsense", "postgresql://[::1/x"]
+
+
+@pytest.mark.parametrize("url", [*WRONG, "postgresql://one/ postgresql://joe:hunter2@two/"])
 def test_a_url_that_is_none(url: str, capsys: Capture) -> None:
     assert cli.main(["--url", url, "list"]) == 1
     said = capsys.readouterr().err

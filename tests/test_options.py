@@ -184,6 +184,7 @@ UNUSABLE = [
     ("pg_timeout", "-opg_timeout=soon"),
     ("pg_alembic_ini", "--pg-alembic-ini=no_such.ini"),
     ("pg_fingerprint_files", "-opg_fingerprint_files=no_such/*.sql"),
+    ("pg_fingerprint_files", "-opg_fingerprint_files=/no_such/*.sql"),
     ("pg_autouse", "-opg_autouse=perhaps"),
 ]
 

@@ -195,6 +195,15 @@ def test_workers(secret: Secret) -> None:
     assert "kept gw" in output
 
 
+def test_test_modules_that_cannot_be_imported(secret: Secret) -> None:
+    secret.project.ini(pg_env="PG_URL")
+    secret.project.write(
+        "test_it.py",
+        "import os\nurl = os.environ['PG_URL']\nprint(url)\nraise ValueError(f'not this: {url}')\n",
+    )
+    assert "not this: postgresql" in secret.run()
+
+
 BROKEN = """
 url = op.get_context().config.get_main_option("sqlalchemy.url")
 print("url is", url)

@@ -199,8 +199,9 @@ class Run:
 
     def note_kept(self, whose: str, database: Database, name: str) -> None:
         """Say how to connect; the embedded server has to be started again for it."""
+        bindir = f"--bindir '{self.settings.bindir}' " if self.settings.bindir else ""
         embedded = self.settings.url is None
-        command = f"pgtemplate psql {name}" if embedded else database.psql(name)
+        command = f"pgtemplate {bindir}psql {name}" if embedded else database.psql(name)
         self.stats.kept.append(f"{whose}: {command}")
 
 

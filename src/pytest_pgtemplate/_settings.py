@@ -227,7 +227,12 @@ def _files(config: pytest.Config) -> list[Path]:
     """Expand ``pg_fingerprint_files``; a glob that matches nothing is a typing mistake."""
     found: list[Path] = []
     for pattern in _ini(config, "pg_fingerprint_files") or ():
-        matches = sorted(path for path in _ini_directory(config).glob(pattern) if path.is_file())
+        try:
+            matches = sorted(
+                path for path in _ini_directory(config).glob(pattern) if path.is_file()
+            )
+        except NotImplementedError as error:  # an absolute one
+            raise pytest.UsageError(f"pg_fingerprint_files: {pattern!r}: {error}") from None
         if not matches:
             raise pytest.UsageError(f"pg_fingerprint_files: nothing matches {pattern!r}")
         found += matches

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -113,6 +114,7 @@ def _psql(arguments: argparse.Namespace) -> Iterator[str]:
             raise ServerError("there is no psql on PATH", hint="install PostgreSQL's client")
         url = _urls.for_driver(server.url.set(database=arguments.database, password=None), None)
         password = {"PGPASSWORD": str(server.url.password)} if server.url.password else {}
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is psql's, to cancel a query
         subprocess.run([psql, str(url)], env={**os.environ, **password}, check=False)  # noqa: S603
     yield from ()
 

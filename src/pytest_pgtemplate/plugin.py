@@ -6,7 +6,7 @@ import os
 from collections.abc import Generator
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -18,6 +18,7 @@ from pytest_pgtemplate.errors import PgTemplateError
 pytest_plugins = ["pytest_pgtemplate._fixtures", "pytest_pgtemplate._fixtures_sqlalchemy"]
 
 WORKERS = pytest.StashKey[list[Stats]]()
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 INTERRUPTED = (KeyboardInterrupt, pytest.exit.Exception)
 
 
@@ -91,15 +92,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         raise
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    report = yield
-    if report.failed:
-        report.longrepr = _without_passwords(report.longrepr, collector.config)
-        report.sections = _without_passwords(report.sections, collector.config)
-    return report
+    return _hide_passwords((yield), collector.config)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -109,10 +106,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         item.stash[FAILED] = True
-    if report.failed or report.sections:
-        report.longrepr = _without_passwords(report.longrepr, item.config)
-        report.sections = _without_passwords(report.sections, item.config)
-    return report
+    return _hide_passwords(report, item.config)
 
 
 @pytest.hookimpl(trylast=True)
@@ -174,6 +168,13 @@ def _set_environment(settings: _settings.Settings) -> None:
     except PgTemplateError as error:
         raise pytest.UsageError(str(error)) from None
     os.environ.update(dict.fromkeys(settings.env, url))
+
+
+def _hide_passwords(report: Report, config: pytest.Config) -> Report:
+    if report.failed or report.sections:
+        report.longrepr = _without_passwords(report.longrepr, config)
+        report.sections = _without_passwords(report.sections, config)
+    return report
 
 
 def _without_passwords(shown: Any, config: pytest.Config) -> Any:
