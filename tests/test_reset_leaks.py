@@ -79,7 +79,9 @@ def statement_at_work(base: Base) -> list[Left]:
     statement = "INSERT INTO item (name) SELECT pg_sleep(25)::text"
     session = base.session("leaky")
     session.start(statement)
-    wait_for(base, f"SELECT FROM pg_locks WHERE pid = {session.pid} AND mode = 'RowExclusiveLock'")
+    written = "pgtemplate.log" if base.worker.tracking == "triggers" else "item"
+    locked = f"relation = '{written}'::regclass AND mode = 'RowExclusiveLock'"
+    wait_for(base, f"SELECT FROM pg_locks WHERE pid = {session.pid} AND {locked}")
     return [("active", session.pid, statement)]
 
 
