@@ -256,6 +256,9 @@ def make_project(
     # A cache of its own: locks, and what was reported. Not the embedded server, which is given.
     monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path / ".cache"))
     monkeypatch.setenv("PGTEMPLATE_URL", str(_urls.render(url)))
+    # Python takes a file that is written again, within a second and as long, for the one it knows.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     log = pytester.path / "migrations.log"
     monkeypatch.setenv("MIGRATION_LOG", str(log))
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
