@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -265,9 +265,18 @@ def test_a_run_killed_in_the_middle_of_initdb_leaves_no_half_made_data(
     assert eventually(lambda: list(cache.glob("pg*/scratch.*/base")))
     run.kill()
     assert not list(cache.glob("pg*/data"))
+    assert eventually(lambda: not initdb_works_in(cache)), "it outlives its run for a moment"
 
     assert sql(start().joined().url, "SELECT 1") == 1
     assert not list(cache.glob("pg*/scratch.*"))
+
+
+def initdb_works_in(cache: Path) -> bool:
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if os.fsencode(cache) + b"/pg" in file.read_bytes():
+                return True
+    return False
 
 
 def test_ctrl_c_reaches_neither_the_server_nor_the_keeper(start: Callable[..., Run]) -> None:
