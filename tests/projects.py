@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -247,6 +249,19 @@ async def connect(url: URL, database: str | None = None) -> Any:
 def unique(word: str) -> str:
     """A name that no other run on this server has."""
     return f"{word}_{uuid.uuid4().hex[:8]}"
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Start a process here that SIGINT reaches, also where these tests run with it ignored.
+
+    That is inherited, by background jobs of a script as by nohup; a handler is not.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def make_project(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
+from projects import interruptible
 from pytest_pgtemplate import _binaries, _embedded, _embedded_cluster
 from pytest_pgtemplate import _embedded_keeper as keeper
 from pytest_pgtemplate.errors import EmbeddedServerError
@@ -66,14 +67,15 @@ class Run:
     """A process that holds the server, as a pytest run does."""
 
     def __init__(self, bindir: Path | None = None) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", RUN, str(bindir or "")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        with interruptible():
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-c", RUN, str(bindir or "")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
         self.url = ""
         self.keeper = 0  # its process id, if this run had to start one
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import ITEM, TESTS, Project, execute, make_project, unique
+from projects import ITEM, TESTS, Project, execute, interruptible, make_project, unique
 from pytest_pgtemplate import _names, _urls
 from pytest_pgtemplate._server import Server
 from servers import free_port, tcp
@@ -38,14 +39,15 @@ class Secret:
     def watch(
         self, command: list[str], *, act: Callable[[subprocess.Popen[str]], object] = id
     ) -> str:
-        process = subprocess.Popen(
-            command,
-            cwd=self.project.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with interruptible():
+            process = subprocess.Popen(
+                command,
+                cwd=self.project.root,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
         with Listing() as listing:
             act(process)
             output, _ = process.communicate(timeout=120)
@@ -251,7 +253,7 @@ def test_an_interrupt_in_a_migration(secret: Secret) -> None:
     def interrupt(process: subprocess.Popen[str]) -> None:
         while not begun.exists() and process.poll() is None:
             pass
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
 
     output = secret.run("--full-trace", act=interrupt)
     assert "KeyboardInterrupt" in output
