@@ -29,11 +29,11 @@ from tempfile import TemporaryDirectory
 from threading import Barrier
 
 from pytest_pgtemplate import Alembic, _embedded, _names, _template, _urls
-from pytest_pgtemplate._marks import Mark
-from pytest_pgtemplate._migrations import Target
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._template import Order, Template
+from pytest_pgtemplate._template.migrations import Target
 from pytest_pgtemplate._worker import Worker
 
 TIMEOUT = 120.0  # seconds for any one step

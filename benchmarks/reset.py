@@ -21,10 +21,11 @@ from typing import Any
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import _embedded, _portal, _urls
-from pytest_pgtemplate._marks import Mark
+from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._reset import Resetter, install
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server import portal as _portal
+from pytest_pgtemplate._server.marks import Mark
 
 DIRTY = 3
 BLOCK = 10

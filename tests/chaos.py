@@ -41,8 +41,10 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from projects import INI, PLAIN, SYNC_ENV, execute, query
-from pytest_pgtemplate import _embedded, _embedded_keeper, _sweep, _urls
+from pytest_pgtemplate import _embedded, _urls
+from pytest_pgtemplate._embedded import keeper as _embedded_keeper
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._worker import sweep as _sweep
 from servers import private_server, tcp
 
 WORKERS = 2

@@ -21,10 +21,12 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import execute, unique
-from pytest_pgtemplate import _binaries, _names, _portal, _urls
-from pytest_pgtemplate._marks import Mark
+from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._reset import Outcome, Resetter, install
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server import portal as _portal
+from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._worker import Worker
 

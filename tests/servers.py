@@ -22,7 +22,8 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import query
-from pytest_pgtemplate import _binaries, _embedded_cluster
+from pytest_pgtemplate._embedded import binaries as _binaries
+from pytest_pgtemplate._embedded import cluster as _embedded_cluster
 from pytest_pgtemplate.errors import EmbeddedServerError
 
 CONNECTIONS = 30

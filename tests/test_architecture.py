@@ -16,24 +16,20 @@ PACKAGE = ROOT / "src" / "pytest_pgtemplate"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 300  # lines
 
-# From the ground up: a room knows only those named before it.
+# From the ground up: a room knows only those named before it. Each is a folder or a single module.
 ROOMS = [
-    *("errors", "_names", "_secrets", "_portal"),
-    *("_settings",),
-    *("_urls", "_connect", "_marks", "_session", "_server"),
-    *("_binaries", "_embedded_keeper", "_embedded_cluster", "_embedded"),
-    *("_child", "_migrate_child", "_seed_child", "_process"),
-    *("_migrations", "_alembic", "_seed", "_template"),
-    *("_reset", "_worker", "_sweep"),
-    *("_home", "_rollback", "_pool"),
-    *("_failures", "_isolation", "_run", "_report"),
+    *("errors", "_names", "_secrets", "_urls"),
+    "_settings",
+    *("_server", "_embedded"),
+    *("_child", "_template"),
+    *("_reset", "_worker"),
+    "_engines",
+    "_run",
     *("_fixtures", "_fixtures_sqlalchemy", "plugin", "cli", "__init__"),
 ]
 # Those that face pytest. All others take plain values, and could serve another test runner.
-KNOW_PYTEST = {
-    *("_settings", "_isolation", "_run", "_fixtures", "_fixtures_sqlalchemy", "plugin"),
-}
-KNOW_SETTINGS = {"_isolation", "_run", "_report", "_fixtures", "plugin", "cli"}
+KNOW_PYTEST = {"_settings", "_run", "_fixtures", "_fixtures_sqlalchemy", "plugin"}
+KNOW_SETTINGS = {"_run", "_fixtures", "plugin", "cli"}
 
 
 def room_of(module: Path) -> str:
@@ -50,9 +46,27 @@ def imports(module: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def other_rooms(module: Path) -> Iterator[list[str]]:
+    """What a module imports from other rooms: the room, then the way on from there."""
+    for name in imports(module):
+        package, *way = name.split(".")
+        if package == PACKAGE.name and way[0] != room_of(module):
+            yield way
+
+
 def rooms_known_to(module: Path) -> set[str]:
-    names = (name.split(".") for name in imports(module))
-    return {name[1] for name in names if name[0] == PACKAGE.name} - {room_of(module)}
+    return {room for room, *_ in other_rooms(module)}
+
+
+def face_of(room: str) -> set[str]:
+    """The names that a folder hands on: the ``__all__`` of its ``__init__.py``."""
+    tree = ast.parse((PACKAGE / room / "__init__.py").read_text("utf-8"))
+    lists = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    return set(chain.from_iterable(lists))
 
 
 def test_every_module_has_its_place() -> None:
@@ -65,6 +79,26 @@ def test_imports_point_one_way() -> None:
         assert rooms_known_to(module) <= set(before), module
 
 
+def test_rooms_meet_at_their_faces() -> None:
+    for module in MODULES:
+        for room, *way in other_rooms(module):
+            if way and (PACKAGE / room).is_dir():
+                assert len(way) == 1, f"{module} looks behind the face of {room}: {way}"
+                assert way[0] in face_of(room), f"{module}: {room} does not hand on {way[0]}"
+
+
+def test_a_face_hands_on_only_what_others_use() -> None:
+    used = {tuple(way) for module in MODULES for way in other_rooms(module)}
+    for room in (path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()):
+        attributes = {
+            (room, node.attr)
+            for module in MODULES
+            for node in ast.walk(ast.parse(module.read_text("utf-8")))
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == room
+        }
+        assert {(room, name) for name in face_of(room)} <= used | attributes, room
+
+
 def test_few_know_pytest_and_few_the_settings() -> None:
     for module in MODULES:
         packages = {name.split(".")[0] for name in imports(module)}
@@ -73,7 +107,7 @@ def test_few_know_pytest_and_few_the_settings() -> None:
 
 
 def test_no_module_is_long() -> None:
-    lines = {module.name: len(module.read_text("utf-8").splitlines()) for module in MODULES}
+    lines = {str(module): len(module.read_text("utf-8").splitlines()) for module in MODULES}
 
     assert {name: count for name, count in lines.items() if count > LONGEST} == {}
 

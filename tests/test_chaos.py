@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_pgtemplate import _binaries
+from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate.errors import EmbeddedServerError
 
 CHAOS = Path(__file__).with_name("chaos.py")

@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import ITEM, TESTS, Project, make_project
-from pytest_pgtemplate import _binaries, _embedded, _urls, cli
+from pytest_pgtemplate import _embedded, _urls, cli
+from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import EmbeddedServerError
 from servers import free_port

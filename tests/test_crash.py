@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from projects import COUNTED, ITEM, TESTS, Project, make_project, query
-from pytest_pgtemplate import _binaries, _names, _sweep
-from pytest_pgtemplate._marks import Mark
+from pytest_pgtemplate import _names
+from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._server import Server
-from pytest_pgtemplate._session import LOCK_SEED
+from pytest_pgtemplate._server.marks import Mark
+from pytest_pgtemplate._server.session import LOCK_SEED
+from pytest_pgtemplate._worker import sweep as _sweep
 from pytest_pgtemplate.errors import EmbeddedServerError
 from servers import PrivateServer, home
 

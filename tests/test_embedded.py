@@ -19,8 +19,10 @@ import asyncpg
 import pytest
 
 from projects import interruptible
-from pytest_pgtemplate import _binaries, _embedded, _embedded_cluster
-from pytest_pgtemplate import _embedded_keeper as keeper
+from pytest_pgtemplate import _embedded
+from pytest_pgtemplate._embedded import binaries as _binaries
+from pytest_pgtemplate._embedded import cluster as _embedded_cluster
+from pytest_pgtemplate._embedded import keeper
 from pytest_pgtemplate.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the serve
 RUN = """
 import sys
 from pathlib import Path
-from pytest_pgtemplate import _embedded, _embedded_cluster as cluster
+from pytest_pgtemplate import _embedded
+from pytest_pgtemplate._embedded import cluster
 
 def spawn(where, command, real=cluster._spawn, **how):
     process = real(where, command, **how)

@@ -47,7 +47,9 @@ import asyncpg
 import pytest
 
 from models import Base
-from pytest_pgtemplate import Metadata, _connect, _portal
+from pytest_pgtemplate import Metadata
+from pytest_pgtemplate._server import connection as _connect
+from pytest_pgtemplate._server import portal as _portal
 
 BUSY = '''
     SELECT state, query FROM pg_stat_activity

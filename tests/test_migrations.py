@@ -26,8 +26,8 @@ from pytest_pgtemplate import (
     _names,
     _urls,
 )
-from pytest_pgtemplate._marks import Mark
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError
 
 RUN = "0a1b2c3d"

@@ -15,11 +15,12 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from projects import query, unique
-from pytest_pgtemplate import _home, _urls
-from pytest_pgtemplate._home import KEEP, LIMIT
-from pytest_pgtemplate._marks import Mark
-from pytest_pgtemplate._pool import AsyncPool, SyncPool, connect_on_use
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._engines import home as _home
+from pytest_pgtemplate._engines.home import KEEP, LIMIT
+from pytest_pgtemplate._engines.pool import AsyncPool, SyncPool, connect_on_use
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate.errors import ConfigurationError
 
 OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"

@@ -11,8 +11,8 @@ import pytest
 from databases import Base, Kind, database, difference
 from projects import ITEM, Project, query
 from pytest_pgtemplate._reset import Outcome
-from pytest_pgtemplate._reset._install import LARGE
-from pytest_pgtemplate._reset._watch import GRACE
+from pytest_pgtemplate._reset.scripts import LARGE
+from pytest_pgtemplate._reset.watch import GRACE
 from pytest_pgtemplate.errors import ServerError
 
 SOON = GRACE + 3.0  # seconds: GRACE, a connection, a rollback, on a slow machine

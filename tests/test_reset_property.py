@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from databases import KINDS, Base, Session, database, difference, run
 from projects import unique
 from pytest_pgtemplate._reset import Outcome
-from pytest_pgtemplate._reset._install import LARGE
+from pytest_pgtemplate._reset.scripts import LARGE
 
 # For each kind of database. An example is one schema and up to eight rounds of statements.
 EXAMPLES = int(os.environ.get("PGTEMPLATE_EXAMPLES", "12"))

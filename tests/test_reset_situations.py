@@ -20,7 +20,7 @@ from databases import (
     run,
 )
 from pytest_pgtemplate._reset import Outcome
-from pytest_pgtemplate._reset._install import LARGE
+from pytest_pgtemplate._reset.scripts import LARGE
 
 Situation = str | list[str] | Callable[[Base], None]
 

@@ -16,10 +16,12 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import execute, query, unique
-from pytest_pgtemplate import _names, _template
-from pytest_pgtemplate._marks import CONNECTION_LIMIT, INVALID, KEY, Mark
-from pytest_pgtemplate._server import OLDEST, Server
+from pytest_pgtemplate import _names
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, INVALID, KEY, Mark
+from pytest_pgtemplate._server.server import OLDEST
 from pytest_pgtemplate._template import Template
+from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._worker import Worker
 from pytest_pgtemplate.errors import NotOursError, ServerError
 

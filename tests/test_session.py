@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from projects import query, unique
 from pytest_pgtemplate._server import Server
-from pytest_pgtemplate._session import LOCK_SEED
+from pytest_pgtemplate._server.session import LOCK_SEED
 
 HOLDERS = """
 SELECT pid FROM pg_locks

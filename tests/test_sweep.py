@@ -18,9 +18,10 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import ITEM, TESTS, Project, execute, query
-from pytest_pgtemplate import _names, _sweep, _urls
-from pytest_pgtemplate._marks import CONNECTION_LIMIT, KEY, Mark
+from pytest_pgtemplate import _names, _urls
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, KEY, Mark
+from pytest_pgtemplate._worker import sweep as _sweep
 from pytest_pgtemplate.errors import NotOursError, PgTemplateError
 
 RUN = "0a1b2c3d"

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from projects import COUNTED, ITEM, TESTS, Project
-from pytest_pgtemplate import Alembic, _names, _template
+from pytest_pgtemplate import Alembic, _names
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, TemplateError
 
 RUN = "0a1b2c3d"

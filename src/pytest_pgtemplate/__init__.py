@@ -4,10 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._alembic import Alembic
-    from pytest_pgtemplate._migrations import Command, Metadata, Migrations, SqlFiles, Target
     from pytest_pgtemplate._server import Server
-    from pytest_pgtemplate._template import Template
+    from pytest_pgtemplate._template import (
+        Alembic,
+        Command,
+        Metadata,
+        Migrations,
+        SqlFiles,
+        Target,
+        Template,
+    )
     from pytest_pgtemplate._worker import Database
 
 __all__ = [
@@ -22,11 +28,11 @@ __all__ = [
     "Template",
 ]
 
-_HOME = {"Alembic": "_alembic", "Database": "_worker", "Server": "_server", "Template": "_template"}
+_ROOMS = {"Database": "_worker", "Server": "_server"}  # the others: "_template"
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: pytest loads this package in every run, database tests or not."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME.get(name, '_migrations')}"), name)
+    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, '_template')}"), name)

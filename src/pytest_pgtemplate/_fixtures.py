@@ -16,10 +16,8 @@ from pytest_pgtemplate._run import RUN, Run, fail
 from pytest_pgtemplate.errors import PgTemplateError
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._migrations import Migrations
-    from pytest_pgtemplate._seed import Seed
     from pytest_pgtemplate._server import Server
-    from pytest_pgtemplate._template import Template
+    from pytest_pgtemplate._template import Migrations, Seed, Template
     from pytest_pgtemplate._worker import Database
 
 
@@ -34,7 +32,7 @@ def _pg_run(pytestconfig: pytest.Config) -> Run:
 @pytest.fixture(scope="session")
 def pg_migrations(_pg_run: Run) -> Migrations:
     """What builds the schema. Override it to use something else than Alembic."""
-    from pytest_pgtemplate._alembic import Alembic
+    from pytest_pgtemplate._template import Alembic
 
     return Alembic(_pg_run.settings.alembic_config, _pg_run.settings.revision)
 
@@ -71,14 +69,14 @@ def pg_template(
     _pg_run: Run, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
 ) -> Template:
     """The template: ``.name``, ``.fingerprint``, ``.built``."""
-    from pytest_pgtemplate import _seed, _template
+    from pytest_pgtemplate import _template
     from pytest_pgtemplate._reset import layout
 
     settings = _pg_run.settings
     began = time.perf_counter()
     with _pg_run.reported_once("pg_template"):
         parts = [settings.tracking.encode(), layout()]
-        parts += [*pg_migrations.fingerprint(), *_seed.fingerprint(pg_seed)]
+        parts += [*pg_migrations.fingerprint(), *_template.seed.fingerprint(pg_seed)]
         parts += [path.read_bytes() for path in settings.fingerprint_files]
         order = _template.Order(
             prefix=settings.prefix,
@@ -103,17 +101,17 @@ def _build(  # noqa: PLR0913, PLR0917
     scratch: str,
 ) -> None:
     """Migrate, seed and make resettable; the first worker to fail spares the others the same."""
-    from pytest_pgtemplate import _migrations, _seed, _urls
+    from pytest_pgtemplate import _template, _urls
     from pytest_pgtemplate._reset import install
 
     run.failures.raise_if_build_failed(template)
     url = server.url.set(database=scratch)
     env = dict.fromkeys(run.settings.env, str(_urls.render(url)))
-    target = _migrations.Target(url, run.settings.timeout, env)
+    target = _template.Target(url, run.settings.timeout, env)
     try:
-        _migrations.migrate(migrations, target)
+        _template.migrate(migrations, target)
         if seed is not None:
-            _seed.run(seed, target)
+            _template.seed.run(seed, target)
         install(url, run.settings.tracking, timeout=run.settings.timeout)
     except PgTemplateError as error:
         run.failures.remember_build(template, error)
@@ -123,8 +121,8 @@ def _build(  # noqa: PLR0913, PLR0917
 @pytest.fixture(scope="session")
 def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Iterator[Database]:
     """This worker's own database: ``.name``, ``.url``, ``.dsn``, ``.template``."""
-    from pytest_pgtemplate import _names, _sweep
-    from pytest_pgtemplate._worker import Worker
+    from pytest_pgtemplate import _names
+    from pytest_pgtemplate._worker import Worker, sweep
 
     settings, stats = _pg_run.settings, _pg_run.stats
     began = time.perf_counter()
@@ -133,9 +131,9 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
         worker = Worker(pg_server, pg_template, name, settings.run, keep=settings.keep)
     stats.clone_time = time.perf_counter() - began
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
-    sweep = None
+    sweeping = None
     if settings.sweeps:
-        sweep = _sweep.in_background(
+        sweeping = sweep.in_background(
             pg_server.url, pg_template.name, settings.prefix, timeout=settings.timeout
         )
     _pg_run.worker = worker
@@ -146,8 +144,8 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
         fail(error)
     finally:
         _pg_run.worker = None
-        if sweep is not None:
-            sweep.join(SWEEP_PATIENCE)
+        if sweeping is not None:
+            sweeping.join(SWEEP_PATIENCE)
         with _pg_run.ending():
             worker.close()
     if settings.keep:

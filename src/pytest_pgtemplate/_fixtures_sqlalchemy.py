@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     )
     from sqlalchemy.orm import Session, sessionmaker
 
-    from pytest_pgtemplate._pool import Pools
+    from pytest_pgtemplate._engines import Pools
     from pytest_pgtemplate._worker import Database
 
 
 @pytest.fixture(scope="session")
 def _pg_pools(_pg_run: Run, pg_database: Database) -> Iterator[Pools]:
-    from pytest_pgtemplate._pool import Pools
+    from pytest_pgtemplate._engines import Pools
 
     _pg_run.pools = pools = Pools(pg_database.url)
     yield pools
@@ -87,7 +87,7 @@ def pg_connection(
     request: pytest.FixtureRequest, _pg_run: Run, _pg_pools: Pools, pg_engine: AsyncEngine
 ) -> Iterator[AsyncConnection]:
     """An ``AsyncConnection``, which connects when it is first used."""
-    from pytest_pgtemplate._pool import connect_on_use
+    from pytest_pgtemplate._engines import connect_on_use
 
     if _pg_run.rolls_back(request.node):
         pool = _pg_pools.of_async(nested=True)

@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytest_pgtemplate import _embedded, _sweep, _urls
-from pytest_pgtemplate._binaries import find_binaries
-from pytest_pgtemplate._marks import Database
-from pytest_pgtemplate._server import PER_WORKER, Server
+from pytest_pgtemplate import _embedded, _urls
+from pytest_pgtemplate._server import PER_WORKER, Database, Server
 from pytest_pgtemplate._settings import ENV_URL
+from pytest_pgtemplate._worker import sweep
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError, ServerError
 
 TIMEOUT = 60.0  # seconds
@@ -84,7 +83,7 @@ def _ago(moment: int) -> str:
 
 def _prune(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
-        for name in _sweep.prune(server, kept=arguments.kept, templates=arguments.templates):
+        for name in sweep.prune(server, kept=arguments.kept, templates=arguments.templates):
             yield f"dropped {name}"
 
 
@@ -108,7 +107,7 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _psql(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
-        beside = None if arguments.url else find_binaries(arguments.bindir).bindir
+        beside = None if arguments.url else _embedded.find_binaries(arguments.bindir).bindir
         psql = shutil.which("psql", path=beside) or shutil.which("psql")
         if psql is None:
             raise ServerError("there is no psql on PATH", hint="install PostgreSQL's client")

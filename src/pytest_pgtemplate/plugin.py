@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from pytest_pgtemplate import _isolation, _report, _settings
-from pytest_pgtemplate._failures import Failures
-from pytest_pgtemplate._run import FAILED, RUN, Run, Stats
+from pytest_pgtemplate import _run, _settings
+from pytest_pgtemplate._run import FAILED, RUN, Failures, Run, Stats
 from pytest_pgtemplate.errors import PgTemplateError
 
 pytest_plugins = ["pytest_pgtemplate._fixtures", "pytest_pgtemplate._fixtures_sqlalchemy"]
@@ -32,13 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
         settings, Failures(lambda: settings.cache / "runs" / settings.run), Stats(settings.worker)
     )
     config.stash[WORKERS] = []
-    config.addinivalue_line("markers", _isolation.MARKER)
+    config.addinivalue_line("markers", _run.MARKER)
     if settings.env:
         _set_environment(settings)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return _report.header(config.stash[RUN].settings)
+    return _run.header(config.stash[RUN].settings)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -144,7 +143,7 @@ def pytest_terminal_summary(
 ) -> None:
     workers = config.stash[WORKERS]
     if workers:
-        for line in _report.summary(workers, config.stash[RUN].settings):
+        for line in _run.summary(workers, config.stash[RUN].settings):
             terminalreporter.write_line(line)
 
 
@@ -191,8 +190,9 @@ def _without_passwords(shown: Any, config: pytest.Config) -> Any:
 
 
 def _drop_what_crashed_workers_left(settings: _settings.Settings) -> None:
-    from pytest_pgtemplate import _embedded, _sweep, _urls
+    from pytest_pgtemplate import _embedded, _urls
     from pytest_pgtemplate._server import Server
+    from pytest_pgtemplate._worker import sweep
 
     with suppress(PgTemplateError), ExitStack() as stack:  # the next run's sweep will do it
         urls = settings.urls
@@ -206,4 +206,4 @@ def _drop_what_crashed_workers_left(settings: _settings.Settings) -> None:
         for url in urls:
             server = Server(_urls.parse(url), timeout=settings.timeout)
             stack.callback(server.close)
-            _sweep.after_crash(server, settings.run)
+            sweep.after_crash(server, settings.run)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-CHILD = Path(__file__).with_name("_child.py")
+CHILD = Path(__file__).with_name("main.py")
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def run(
 def run_job(
     module: str, job: Mapping[str, object], *, env: Mapping[str, str], cwd: Path, timeout: float
 ) -> Ended:
-    """Run ``pytest_pgtemplate.{module}.run(job)`` in a Python of its own: see ``_child``."""
-    told = {**job, "module": f"pytest_pgtemplate.{module}", "sys_path": sys.path}
+    """Run ``run(job)`` of a module in this room in a Python of its own: see ``main``."""
+    told = {**job, "module": f"pytest_pgtemplate._child.{module}", "sys_path": sys.path}
     argv = [sys.executable, "-P", "-u", str(CHILD)]  # unbuffered: a killed child has its say, too
     return run(argv, line=json.dumps(told), env=env, cwd=cwd, timeout=timeout)
 

@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 from platformdirs import user_cache_path
 
-from pytest_pgtemplate import _embedded_keeper as keeper
-from pytest_pgtemplate._binaries import Binaries, find_binaries, reachable, within_reach
+from pytest_pgtemplate._embedded import keeper
+from pytest_pgtemplate._embedded.binaries import Binaries, find_binaries, reachable, within_reach
 from pytest_pgtemplate.errors import EmbeddedServerError
 
 if sys.platform != "win32":

@@ -2,7 +2,7 @@
 
     binaries -> cluster -> a share of users.lock -> keeper -> server -> Hold
 
-``_embedded_keeper`` tells which locks there are, and stops the server. ``_embedded_cluster`` makes
+``keeper`` tells which locks there are, and stops the server. ``cluster`` makes
 the data and launches the server. Nothing waits without a limit.
 """
 
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_pgtemplate import _embedded_keeper as keeper
-from pytest_pgtemplate._embedded_cluster import (
+from pytest_pgtemplate._embedded import keeper
+from pytest_pgtemplate._embedded.cluster import (
     OWN_CACHE,
     OWN_SERVER,
     Cluster,

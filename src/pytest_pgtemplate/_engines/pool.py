@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from pytest_pgtemplate import _urls
-from pytest_pgtemplate._home import LIMIT, PATIENCE, Home, Loop
-from pytest_pgtemplate._rollback import nest_transactions
+from pytest_pgtemplate._engines.home import LIMIT, PATIENCE, Home, Loop
+from pytest_pgtemplate._engines.rollback import nest_transactions
 from pytest_pgtemplate.errors import ConfigurationError
 
 

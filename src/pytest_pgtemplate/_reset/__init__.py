@@ -3,8 +3,8 @@
 ``install`` puts what that takes into the template; a ``Resetter`` runs it in a clone.
 """
 
-from pytest_pgtemplate._reset._install import install, layout
-from pytest_pgtemplate._reset._resetter import Outcome, Resetter
-from pytest_pgtemplate._reset._watch import Leak
+from pytest_pgtemplate._reset.resetter import Outcome, Resetter
+from pytest_pgtemplate._reset.scripts import install, layout
+from pytest_pgtemplate._reset.watch import Leak
 
 __all__ = ["Leak", "Outcome", "Resetter", "install", "layout"]

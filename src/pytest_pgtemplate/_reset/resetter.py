@@ -10,11 +10,10 @@ from typing import Any
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import _portal
-from pytest_pgtemplate._connect import Connection, connect, explain
 from pytest_pgtemplate._names import literal
-from pytest_pgtemplate._reset._install import install_for_session, prepare_session, sql
-from pytest_pgtemplate._reset._watch import GRACE, Leak, Watch
+from pytest_pgtemplate._reset.scripts import install_for_session, prepare_session, sql
+from pytest_pgtemplate._reset.watch import GRACE, Leak, Watch
+from pytest_pgtemplate._server import Connection, connect, explain, portal
 
 # How asyncpg says that a connection is gone, next to its PostgresConnectionError.
 _LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -51,7 +50,7 @@ class Resetter:
 
     def _run(self, coroutine: Any) -> Any:
         try:
-            return _portal.run(coroutine, timeout=self._timeout)
+            return portal.run(coroutine, timeout=self._timeout)
         except Exception as error:
             raise explain(error, self._url) from error
 

@@ -9,8 +9,7 @@ from importlib.resources import files
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import _portal
-from pytest_pgtemplate._connect import Connection, connect, explain
+from pytest_pgtemplate._server import Connection, connect, explain, portal
 from pytest_pgtemplate.errors import ConfigurationError
 
 LARGE = 512 * 1024  # bytes by which a table has to grow for TRUNCATE to pay; docs/reset.md
@@ -32,7 +31,7 @@ def install(url: URL, tracking: str, *, timeout: float) -> None:
     """
     if tracking != "scan":
         try:
-            _portal.run(_install_in_template(url, tracking, timeout), timeout=timeout)
+            portal.run(_install_in_template(url, tracking, timeout), timeout=timeout)
         except Exception as error:
             raise explain(error, url) from error
 

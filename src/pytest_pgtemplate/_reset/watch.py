@@ -7,9 +7,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_pgtemplate._connect import Connection
 from pytest_pgtemplate._names import literal
-from pytest_pgtemplate._reset._install import sql
+from pytest_pgtemplate._reset.scripts import sql
+from pytest_pgtemplate._server import Connection
 
 GRACE = 0.5  # seconds that a reset waits for a transaction that is still open
 AGAIN = 0.05  # seconds between two looks at who is in the way

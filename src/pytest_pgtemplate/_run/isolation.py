@@ -31,7 +31,7 @@ class Isolation(NamedTuple):
         return item.getparent(node) is nextitem.getparent(node) is not None
 
 
-def of(item: pytest.Item, settings: Settings, *, strict: bool = True) -> Isolation:
+def isolation_of(item: pytest.Item, settings: Settings, *, strict: bool = True) -> Isolation:
     """Read the ``pg`` markers of a test; the closest counts.
 
     Raises ConfigurationError for one that is wrong; if not ``strict``, the options count then.

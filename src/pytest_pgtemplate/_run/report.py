@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from pytest_pgtemplate._run import Stats
+from pytest_pgtemplate._run.run import Stats
 from pytest_pgtemplate._settings import Settings
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_pgtemplate import _isolation, _names
-from pytest_pgtemplate._failures import Failures
+from pytest_pgtemplate import _names
+from pytest_pgtemplate._run.failures import Failures
+from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate.errors import (
     ConfigurationError,
@@ -23,7 +24,7 @@ from pytest_pgtemplate.errors import (
 )
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._pool import Pools
+    from pytest_pgtemplate._engines import Pools
     from pytest_pgtemplate._reset import Leak, Outcome
     from pytest_pgtemplate._worker import Database, Worker
 
@@ -111,7 +112,7 @@ class Run:
     def prepare(self, item: pytest.Item) -> None:
         """Skip a test that needs what is broken; have ready what it needs."""
         try:
-            _isolation.of(item, self.settings)
+            isolation_of(item, self.settings)
         except ConfigurationError as wrong:
             fail(wrong)
         self.current = item
@@ -131,7 +132,7 @@ class Run:
                 self.report(error)
 
     def rolls_back(self, item: pytest.Item) -> bool:
-        return _isolation.of(item, self.settings).kind == "rollback"
+        return isolation_of(item, self.settings).kind == "rollback"
 
     def finish_last(self) -> None:
         """The last test: its database goes with the session's fixtures, before that test ends."""
@@ -143,9 +144,9 @@ class Run:
         self.current = None
         if self.worker is None or self.lost:
             return
-        isolation = _isolation.of(item, self.settings, strict=False)
+        isolation = isolation_of(item, self.settings, strict=False)
         if nextitem is not None:
-            following = _isolation.of(nextitem, self.settings, strict=False)
+            following = isolation_of(nextitem, self.settings, strict=False)
             if isolation.lasts(item, nextitem, following):
                 return
         if self.settings.keep_failed and item.stash.get(FAILED, False):

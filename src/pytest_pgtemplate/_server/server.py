@@ -14,9 +14,9 @@ import asyncpg
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _names
-from pytest_pgtemplate._connect import where
-from pytest_pgtemplate._marks import CONNECTION_LIMIT, Database, Mark, loads
-from pytest_pgtemplate._session import LOCK_SEED, Session
+from pytest_pgtemplate._server.connection import where
+from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, Database, Mark, loads
+from pytest_pgtemplate._server.session import LOCK_SEED, Session
 from pytest_pgtemplate.errors import NotOursError, ServerError
 
 OLDEST = 13
@@ -25,7 +25,7 @@ PER_WORKER = 2 + 5  # connections: ours, and a pool of the usual size
 
 @dataclass(frozen=True)
 class Facts:
-    """What this role may do on this server: the columns of ``_sql/facts.sql``."""
+    """What this role may do on this server: the columns of ``facts.sql``."""
 
     version: str
     version_num: int
@@ -255,4 +255,4 @@ class Server:
 
 
 def _sql(name: str) -> str:
-    return files("pytest_pgtemplate").joinpath("_sql", f"{name}.sql").read_text("utf-8")
+    return files("pytest_pgtemplate._server").joinpath(f"{name}.sql").read_text("utf-8")

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import _names, _portal
-from pytest_pgtemplate._connect import Connection, connect, explain, where
+from pytest_pgtemplate import _names
+from pytest_pgtemplate._server import portal
+from pytest_pgtemplate._server.connection import Connection, connect, explain, where
 from pytest_pgtemplate.errors import ServerError
 
 LOCK_SEED = 0x7067746D706C  # keeps our advisory locks apart from an application's
@@ -89,11 +90,11 @@ class Session:
         self._leases.clear()
         if self._connection is not None:
             with suppress(TimeoutError):  # it is aborted then
-                _portal.run(self._connection.close(timeout=GOODBYE), timeout=self._timeout + 1)
+                portal.run(self._connection.close(timeout=GOODBYE), timeout=self._timeout + 1)
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         try:
-            return _portal.run(coroutine, timeout=self._timeout + 1)
+            return portal.run(coroutine, timeout=self._timeout + 1)
         except Exception as error:
             raise explain(error, self._url) from error
 

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_pgtemplate import _process, _urls
-from pytest_pgtemplate._migrations import Target, judge
+from pytest_pgtemplate import _child, _urls
+from pytest_pgtemplate._template.migrations import Target, judge
 from pytest_pgtemplate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Alembic:
             "dsn": str(_urls.asyncpg_dsn(target.url)),
             "database": target.url.database,
         }
-        ended = _process.run_job(
-            "_migrate_child",
+        ended = _child.run_job(
+            "migrate",
             job,
             env=target.env,
             cwd=self.config.parent,

@@ -18,8 +18,8 @@ from sqlalchemy import MetaData, create_mock_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateSchema
 
-from pytest_pgtemplate import _connect, _portal, _process, _secrets, _urls
-from pytest_pgtemplate._child import TOLD
+from pytest_pgtemplate import _child, _secrets, _urls
+from pytest_pgtemplate._server import connect, portal
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
 
@@ -117,7 +117,7 @@ class Command:
     def migrate(self, target: Target) -> None:
         env = {**target.env, self.env: str(_urls.dsn(target.url))}
         try:
-            ended = _process.run(self.argv, env=env, cwd=self.cwd, timeout=target.timeout)
+            ended = _child.run(self.argv, env=env, cwd=self.cwd, timeout=target.timeout)
         except OSError as error:
             raise MigrationError(
                 f"{self.argv[0]} cannot be started: {error}", hint="correct pg_migrations"
@@ -136,7 +136,7 @@ def _read(path: Path) -> bytes:
 
 def _execute(script: str, what: str, target: Target) -> None:
     async def execute() -> None:
-        connection = await _connect.connect(
+        connection = await connect(
             target.url, timeout=target.timeout, application="pytest-pgtemplate migrations"
         )
         try:
@@ -145,7 +145,7 @@ def _execute(script: str, what: str, target: Target) -> None:
             await connection.close()
 
     try:
-        _portal.run(execute(), timeout=target.timeout)
+        portal.run(execute(), timeout=target.timeout)
     except TimeoutError:
         raise _too_long(what, target) from None
     except Exception as error:
@@ -168,14 +168,14 @@ def migrate(migrations: Migrations, target: Target) -> None:
         ) from error
 
 
-def judge(ended: _process.Ended, what: str, target: Target) -> None:
+def judge(ended: _child.Ended, what: str, target: Target) -> None:
     """Raise MigrationError unless the child that ran ``what`` ended well."""
     output = _scrub(ended.output, target.url).rstrip()
     if ended.code == 0:
         return
     if ended.code is None:
         raise _too_long(what, target, output)
-    if ended.code == TOLD and (told := _told(ended.output)):
+    if ended.code == _child.TOLD and (told := _told(ended.output)):
         raise MigrationError(**told)
     raise MigrationError(
         f"{what} failed (exit code {ended.code}):\n{output}",

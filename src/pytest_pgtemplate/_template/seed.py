@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pytest_pgtemplate import _process, _urls
-from pytest_pgtemplate._migrations import Target, judge
+from pytest_pgtemplate import _child, _urls
+from pytest_pgtemplate._template.migrations import Target, judge
 from pytest_pgtemplate.errors import ConfigurationError
 
 Seed = Callable[[str], object]
@@ -24,9 +24,7 @@ def run(seed: Seed, target: Target) -> None:
     """Call ``seed(url)`` in a child process. Raises MigrationError when it fails."""
     where = _where(seed)
     job = {**where, "url": str(_urls.render(target.url))}
-    ended = _process.run_job(
-        "_seed_child", job, env=target.env, cwd=Path.cwd(), timeout=target.timeout
-    )
+    ended = _child.run_job("seed", job, env=target.env, cwd=Path.cwd(), timeout=target.timeout)
     judge(ended, f"pg_seed {where['name']}", target)
 
 

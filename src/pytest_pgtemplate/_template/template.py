@@ -16,8 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pytest_pgtemplate import _names
-from pytest_pgtemplate._marks import Mark
-from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate.errors import PgTemplateError, PgTemplateWarning, TemplateError
 
 

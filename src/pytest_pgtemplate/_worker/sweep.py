@@ -14,8 +14,7 @@ from contextlib import suppress
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _names
-from pytest_pgtemplate._marks import Database
-from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server import Database, Server
 from pytest_pgtemplate.errors import PgTemplateError
 
 HOUR = 3600

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
-from pytest_pgtemplate._marks import Mark
 from pytest_pgtemplate._reset import Outcome, Resetter
-from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate.errors import PgTemplateError, ServerError
 

@@ -1,0 +1,9 @@
+"""Where the connections of tests live: in the event loop that opened them, or in sync code.
+
+``home`` is one such place and ``pool`` an engine over all of them; ``rollback`` makes
+transactions that come to nothing.
+"""
+
+from pytest_pgtemplate._engines.pool import Pools, connect_on_use
+
+__all__ = ["Pools", "connect_on_use"]

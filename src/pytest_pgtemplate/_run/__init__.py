@@ -1,0 +1,12 @@
+"""What one process knows of the run that it is part of, and what it shows of it.
+
+How each test is isolated, which failure was reported already, and the summary at the end. It is
+imported in every run of pytest, so it is light.
+"""
+
+from pytest_pgtemplate._run.failures import Failures
+from pytest_pgtemplate._run.isolation import MARKER
+from pytest_pgtemplate._run.report import header, summary
+from pytest_pgtemplate._run.run import FAILED, RUN, Run, Stats, fail
+
+__all__ = ["FAILED", "MARKER", "RUN", "Failures", "Run", "Stats", "fail", "header", "summary"]

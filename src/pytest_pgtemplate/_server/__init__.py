@@ -1,0 +1,21 @@
+"""What we ask of a PostgreSQL server: create, clone, publish, drop, list, lock, lease.
+
+``Server`` does it over one admin ``session``, in the thread of the ``portal``; ``marks`` tell which
+databases are ours.
+"""
+
+from pytest_pgtemplate._server import portal
+from pytest_pgtemplate._server.connection import Connection, connect, explain
+from pytest_pgtemplate._server.marks import Database, Mark
+from pytest_pgtemplate._server.server import PER_WORKER, Server
+
+__all__ = [
+    "PER_WORKER",
+    "Connection",
+    "Database",
+    "Mark",
+    "Server",
+    "connect",
+    "explain",
+    "portal",
+]

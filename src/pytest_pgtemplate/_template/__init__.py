@@ -1,0 +1,34 @@
+"""What builds the schema, and how it comes to be exactly once.
+
+``migrations`` and ``alembic`` are the kinds of migrations, ``seed`` adds rows for tests, and
+``template`` keeps the result under the fingerprint of all that decided it.
+"""
+
+from pytest_pgtemplate._template import seed
+from pytest_pgtemplate._template.alembic import Alembic
+from pytest_pgtemplate._template.migrations import (
+    Command,
+    Metadata,
+    Migrations,
+    SqlFiles,
+    Target,
+    migrate,
+)
+from pytest_pgtemplate._template.seed import Seed
+from pytest_pgtemplate._template.template import Order, Template, ensure, fingerprint
+
+__all__ = [
+    "Alembic",
+    "Command",
+    "Metadata",
+    "Migrations",
+    "Order",
+    "Seed",
+    "SqlFiles",
+    "Target",
+    "Template",
+    "ensure",
+    "fingerprint",
+    "migrate",
+    "seed",
+]
