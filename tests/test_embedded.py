@@ -330,7 +330,7 @@ def test_a_backend_that_outlives_its_postmaster_is_given_up(
 
     orphan = asyncio.run(leave_a_busy_backend())
     try:
-        monkeypatch.setattr(_embedded, "_SILENCE", 0.2)
+        monkeypatch.setattr("pytest_pgtemplate._embedded.hold._SILENCE", 0.2)
         hold = _embedded.acquire(None, timeout=30)
         assert sql(hold.url, "SELECT 1") == 1
         hold.close()

@@ -257,7 +257,7 @@ def test_an_interrupt_in_a_migration(secret: Secret) -> None:
 
     output = secret.run("--full-trace", act=interrupt)
     assert "KeyboardInterrupt" in output
-    assert "_process.py" in output
+    assert "_child/process.py" in output
 
 
 def test_the_command(secret: Secret) -> None:
