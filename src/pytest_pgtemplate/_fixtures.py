@@ -51,7 +51,7 @@ def pg_server(_pg_run: Run) -> Iterator[Server]:
 
     settings = _pg_run.settings
     hold = None
-    with _pg_run.reported_once("pg_server"):
+    with _pg_run.reports.once("pg_server"):
         given = settings.url
         if given is None:
             hold = _embedded.acquire(settings.bindir, timeout=settings.timeout)
@@ -74,7 +74,7 @@ def pg_template(
 
     settings = _pg_run.settings
     began = time.perf_counter()
-    with _pg_run.reported_once("pg_template"):
+    with _pg_run.reports.once("pg_template"):
         parts = [settings.tracking.encode(), layout()]
         parts += [*pg_migrations.fingerprint(), *_template.seed.fingerprint(pg_seed)]
         parts += [path.read_bytes() for path in settings.fingerprint_files]
@@ -104,7 +104,7 @@ def _build(  # noqa: PLR0913, PLR0917
     from pytest_pgtemplate import _template, _urls
     from pytest_pgtemplate._reset import install
 
-    run.failures.raise_if_build_failed(template)
+    run.reports.failures.raise_if_build_failed(template)
     url = server.url.set(database=scratch)
     env = dict.fromkeys(run.settings.env, str(_urls.render(url)))
     target = _template.Target(url, run.settings.timeout, env)
@@ -114,7 +114,7 @@ def _build(  # noqa: PLR0913, PLR0917
             _template.seed.run(seed, target)
         install(url, run.settings.tracking, timeout=run.settings.timeout)
     except PgTemplateError as error:
-        run.failures.remember_build(template, error)
+        run.reports.failures.remember_build(template, error)
         raise
 
 
@@ -126,7 +126,7 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
 
     settings, stats = _pg_run.settings, _pg_run.stats
     began = time.perf_counter()
-    with _pg_run.reported_once("pg_database"):
+    with _pg_run.reports.once("pg_database"):
         name = _names.worker(settings.prefix, settings.run, settings.worker)
         worker = Worker(pg_server, pg_template, name, settings.run, keep=settings.keep)
     stats.clone_time = time.perf_counter() - began
@@ -146,7 +146,7 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
         _pg_run.worker = None
         if sweeping is not None:
             sweeping.join(SWEEP_PATIENCE)
-        with _pg_run.ending():
+        with _pg_run.reports.at_end(known=_pg_run.lost):
             worker.close()
     if settings.keep:
         _pg_run.note_kept(settings.worker, worker.database, name)

@@ -100,7 +100,7 @@ def pg_connection(
 @pytest.fixture
 def pg_sync_engine(_pg_run: Run, pg: Database, _pg_pools: Pools) -> Iterator[Engine]:
     """An ``Engine`` on this worker's database. What the test leaves open is closed for it."""
-    with _pg_run.reported_once("pg_sync_engine"):
+    with _pg_run.reports.once("pg_sync_engine"):
         pool = _pg_pools.of_sync()
     yield pool.view()
     pool.close_open()

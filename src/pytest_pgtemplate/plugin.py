@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from pytest_pgtemplate import _run, _settings
-from pytest_pgtemplate._run import FAILED, RUN, Failures, Run, Stats
+from pytest_pgtemplate._run import FAILED, RUN, Failures, Reports, Run, Stats
 from pytest_pgtemplate.errors import PgTemplateError
 
 pytest_plugins = ["pytest_pgtemplate._fixtures", "pytest_pgtemplate._fixtures_sqlalchemy"]
@@ -27,9 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
-    config.stash[RUN] = Run(
-        settings, Failures(lambda: settings.cache / "runs" / settings.run), Stats(settings.worker)
-    )
+    failures = Failures(lambda: settings.cache / "runs" / settings.run)
+    config.stash[RUN] = Run(settings, Reports(failures), Stats(settings.worker))
     config.stash[WORKERS] = []
     config.addinivalue_line("markers", _run.MARKER)
     if settings.env:
@@ -37,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return _run.header(config.stash[RUN].settings)
+    return _run.header_line(config.stash[RUN].settings)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -53,13 +52,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, specname="pytest_runtest_setup")
 def pytest_runtest_setup_once(item: pytest.Item) -> Generator[None]:
-    with item.config.stash[RUN].not_again():
+    with item.config.stash[RUN].reports.not_again():
         yield
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    with item.config.stash[RUN].not_again():
+    with item.config.stash[RUN].reports.not_again():
         yield
 
 
@@ -78,7 +77,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
             if not isinstance(users, INTERRUPTED):
                 run.finish(item, nextitem)
         except PgTemplateError as error:
-            run.failures.is_first(error)  # whoever meets it next, skips
+            run.reports.failures.is_first(error)  # whoever meets it next, skips
             raise pytest.fail.Exception(str(error), pytrace=False) from users
 
 
@@ -143,7 +142,7 @@ def pytest_terminal_summary(
 ) -> None:
     workers = config.stash[WORKERS]
     if workers:
-        for line in _run.summary(workers, config.stash[RUN].settings):
+        for line in _run.summary_lines(workers, config.stash[RUN].settings):
             terminalreporter.write_line(line)
 
 
@@ -151,7 +150,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     run = config.stash.get(RUN, None)
     if run is None or hasattr(config, "workerinput"):
         return
-    run.failures.forget()
+    run.reports.failures.forget()
     if run.crashed:
         _drop_what_crashed_workers_left(run.settings)
 

@@ -1,19 +1,17 @@
-"""What one process knows of the run it is part of. It lives in ``config.stash[RUN]``."""
+"""This process's part in the run: it isolates one test from the next. In ``config.stash[RUN]``."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_pgtemplate import _names
-from pytest_pgtemplate._run.failures import Failures
 from pytest_pgtemplate._run.isolation import isolation_of
+from pytest_pgtemplate._run.reports import Reports, fail
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate.errors import (
     ConfigurationError,
@@ -58,56 +56,13 @@ class Run:
     """This process's part in the run."""
 
     settings: Settings
-    failures: Failures
+    reports: Reports
     stats: Stats
     worker: Worker | None = None  # while this process has a database
     current: pytest.Item | None = None  # the test that runs
     pools: Pools | None = None  # what tests opened to that database
-    broken: dict[str, PgTemplateError] = field(default_factory=dict)  # by the fixture's name
-    raised: dict[BaseException, PgTemplateError] = field(default_factory=dict)  # what was reported
     lost: bool = False  # the database is in an unknown state, for the server failed in a reset
     crashed: bool = False  # in the controller: a worker of this run has
-
-    @contextmanager
-    def reported_once(self, fixture: str) -> Iterator[None]:
-        """Turn our errors into one pytest failure per run; everybody else skips."""
-        try:
-            yield
-        except PgTemplateError as error:
-            self.broken[fixture] = error
-            self.report(error)
-
-    @contextmanager
-    def ending(self) -> Iterator[None]:
-        """Fail with an error of ours only when nobody knows of it yet: there may be many to end."""
-        try:
-            yield
-        except PgTemplateError as error:
-            if self.failures.is_first(error) and not self.lost:
-                fail(error)
-
-    def report(self, error: PgTemplateError) -> NoReturn:
-        """Fail the present test if the run has not seen this error yet, else skip it."""
-        if not self.failures.is_first(error):
-            self.skip(error)
-        failure = pytest.fail.Exception(str(error), pytrace=False)
-        self.raised[failure] = error
-        raise failure from None  # pytest would show what it comes from, too
-
-    @contextmanager
-    def not_again(self) -> Iterator[None]:
-        """Pytest raises the failure of a fixture again in every test that asks for the fixture."""
-        before = dict(self.raised)
-        try:
-            yield
-        except pytest.fail.Exception as failure:
-            if failure in before:
-                self.skip(before[failure])
-            raise
-
-    def skip(self, error: PgTemplateError) -> NoReturn:
-        first_line = error.message.partition("\n")[0]
-        pytest.skip(f"no database: {first_line} (reported in full once)")
 
     def prepare(self, item: pytest.Item) -> None:
         """Skip a test that needs what is broken; have ready what it needs."""
@@ -117,9 +72,7 @@ class Run:
             fail(wrong)
         self.current = item
         needed = getattr(item, "fixturenames", ())
-        for fixture, error in self.broken.items():
-            if fixture in needed:
-                self.skip(error)
+        self.reports.skip_if_broken(needed)
         if "pg_database" in needed:
             self.renew()
 
@@ -129,7 +82,7 @@ class Run:
             try:
                 self._reclone(self.worker)
             except PgTemplateError as error:
-                self.report(error)
+                self.reports.report(error)
 
     def rolls_back(self, item: pytest.Item) -> bool:
         return isolation_of(item, self.settings).kind == "rollback"
@@ -204,11 +157,6 @@ class Run:
         embedded = self.settings.url is None
         command = f"pgtemplate {bindir}psql {name}" if embedded else database.psql(name)
         self.stats.kept.append(f"{whose}: {command}")
-
-
-def fail(error: PgTemplateError) -> NoReturn:
-    """Fail the present test with our message alone: no traceback, nothing that it came from."""
-    raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def _leak_error(leaks: tuple[Leak, ...]) -> LeakError:

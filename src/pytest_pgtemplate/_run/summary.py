@@ -9,7 +9,7 @@ from pytest_pgtemplate._run.run import Stats
 from pytest_pgtemplate._settings import Settings
 
 
-def header(settings: Settings) -> str:
+def header_line(settings: Settings) -> str:
     """One line, without a password and without asking the server anything."""
     where = "the server in pg_url" if settings.urls else "the embedded server"
     return f"pgtemplate: databases {settings.prefix}_* on {where}"
@@ -18,7 +18,7 @@ def header(settings: Settings) -> str:
 MOST = 10  # lines of one kind, unless every worker is asked for
 
 
-def summary(workers: list[Stats], settings: Settings) -> Iterator[str]:
+def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
     """What the workers that had a database did: one line, or one more for each of them."""
     every_worker = settings.stats
     resets = sum(stats.resets for stats in workers)
