@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from sqlalchemy.orm import Session, sessionmaker
 
-    from pytest_pgtemplate._engines import Pools
+    from pytest_pgtemplate._engines import Pools, Shared
     from pytest_pgtemplate._worker import Database
 
 
@@ -31,10 +31,23 @@ if TYPE_CHECKING:
 def _pg_pools(_pg_run: Run, pg_database: Database) -> Iterator[Pools]:
     from pytest_pgtemplate._engines import Pools
 
-    _pg_run.pools = pools = Pools(pg_database.url)
-    yield pools
+    pools = Pools(pg_database.url)
+    with _pg_run.forgetting(pools):
+        yield pools
     pools.close()
-    _pg_run.pools = None
+
+
+@pytest.fixture(scope="session")
+def pg_shared(_pg_run: Run, pg_database: Database, pg_url: str) -> Iterator[Shared]:
+    """For fixtures wider than ``function``: ``.engine``, ``.sessionmaker``, ``.sync_engine``,
+    ``.sync_sessionmaker``, ``.url`` and ``.dsn``.
+    """
+    from pytest_pgtemplate._engines import Pools, Shared
+
+    pools = Pools(pg_database.url)  # not those of the tests, who close what is open after each
+    with _pg_run.forgetting(pools):
+        yield Shared(pools, pg_url, pg_database.dsn)
+    pools.close()
 
 
 @pytest.fixture

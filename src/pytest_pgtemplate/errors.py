@@ -6,7 +6,8 @@ PgTemplateError             message and HINT
  |    +-- EmbeddedServerError   no binaries, no cache, or the private server would not start
  +-- MigrationError         the migrations failed, took too long, or went elsewhere
  +-- TemplateError          the template could not be built or published in time
- +-- LeakError              a test left a transaction open
+ +-- LeakError              a test or a wide fixture left a transaction open
+ +-- LayerError             what a wide fixture wrote cannot be told from what others did
  +-- SchemaChangedError     a test changed the schema, and pg_on_ddl is "error"
  +-- NotOursError           a database without our mark was to be dropped or renamed
 
@@ -49,7 +50,11 @@ class TemplateError(PgTemplateError):
 
 
 class LeakError(PgTemplateError):
-    """A test left a transaction open that wrote something, or holds what a reset needs."""
+    """A transaction was left open that wrote something, or holds what a reset needs."""
+
+
+class LayerError(PgTemplateError):
+    """What a fixture wider than ``function`` wrote cannot be told from what others wrote."""
 
 
 class SchemaChangedError(PgTemplateError):

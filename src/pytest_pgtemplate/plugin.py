@@ -56,6 +56,16 @@ def pytest_runtest_setup_once(item: pytest.Item) -> Generator[None]:
         yield
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    if fixturedef.scope == "function":
+        return (yield)
+    with request.config.stash[RUN].layers.setting_up(fixturedef, request):
+        return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     with item.config.stash[RUN].reports.not_again():
@@ -66,6 +76,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
     """Reset after every fixture of the test is finalized: also its user's own sessions."""
     run = item.config.stash[RUN]
+    run.ending = _run.Ending(item, nextitem)
     users: BaseException | None = None
     try:
         yield
@@ -75,7 +86,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     finally:  # also when one of them fails
         try:
             if not isinstance(users, INTERRUPTED):
-                run.finish(item, nextitem)
+                run.finish()
         except PgTemplateError as error:
             run.reports.failures.is_first(error)  # whoever meets it next, skips
             raise pytest.fail.Exception(str(error), pytrace=False) from users
@@ -86,7 +97,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     try:
         return (yield)
     except INTERRUPTED:
-        item.config.stash[RUN].current = None  # it did not end: what it left open is no leak
+        run = item.config.stash[RUN]
+        run.current = run.ending = None  # it did not end: what it left open is no leak
         raise
 
 

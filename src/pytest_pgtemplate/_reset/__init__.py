@@ -1,4 +1,4 @@
-"""Bring a worker's database back to the template's state, in one round trip.
+"""Bring a worker's database back to its state, in one round trip: the template's, and its layers'.
 
 ``install`` puts what that takes into the template; a ``Resetter`` runs it in a clone.
 """

@@ -1,7 +1,8 @@
--- What the template holds after migrating and seeding, so that a reset can put it back.
+-- The state that a reset puts back: what the template holds after migrating and seeding and, on top
+-- of it, the layers that are up (layers.sql).
 --
--- A version of a row never changes: if it is as old as the template, it is as the template had it,
--- and a reset leaves it alone. Only what a test has updated or deleted comes out of the baseline.
+-- A version of a row never changes: if it is as old as the state, it is as the state had it, and a
+-- reset leaves it alone. Only what a test has updated or deleted comes out of the baseline.
 -- Rows are kept there as text, not in copies of their tables: so nothing here depends on a table, a
 -- column or a type of the user's, and a test may drop any of them.
 
@@ -9,12 +10,12 @@ CREATE TABLE pgtemplate.relation (
     id       oid    PRIMARY KEY,
     name     text   NOT NULL,               -- qualified and quoted
     covers   oid[]  NOT NULL,               -- where a statement on it may have written
-    rows     bigint NOT NULL DEFAULT 0,     -- how many the template has
-    since    xid    NOT NULL,               -- rows older than this transaction are the template's,
-    refilled xid[]  NOT NULL DEFAULT '{}',  -- and those that these transactions have put back
+    keyed    boolean NOT NULL,              -- no two rows are equal, for it has a primary key
+    rows     bigint NOT NULL DEFAULT 0,     -- how many the state has
+    since    xid    NOT NULL,               -- rows older than this transaction belong to the state,
+    younger  xid[]  NOT NULL DEFAULT '{}',  -- and so do those that these transactions wrote
     large    bigint NOT NULL,               -- bytes above which it has grown
-    refill   text,                          -- a statement that puts back the rows that are missing
-    truncate text,                          -- what to truncate once it has grown; NULL: do not
+    closure  oid[],                         -- what to truncate with it then; NULL: do not
     rest     text,                          -- statements that let triggers and rules rest meanwhile
     wake     text                           -- statements that bring these back
 );
@@ -22,8 +23,10 @@ CREATE TABLE pgtemplate.relation (
 CREATE TABLE pgtemplate.baseline (
     relation oid    NOT NULL,
     position bigint NOT NULL,               -- rows come back in the order they had
-    copy     bigint NOT NULL,               -- 1, 2, .. where rows are equal
     body     text   NOT NULL COLLATE "C",   -- the row, as PostgreSQL writes composites
+    layer    int    NOT NULL DEFAULT 0,     -- which one wrote it; 0: it is the template's
+    replaced int,                           -- by which layer; NULL: it is part of the state
+    place    tid,                           -- where it stood when its layer came up
     PRIMARY KEY (relation, position)
 );
 
@@ -36,25 +39,13 @@ CREATE TABLE pgtemplate.sequence (
 );
 
 CREATE TABLE pgtemplate.large_object (
-    id    oid   PRIMARY KEY,
-    owner oid   NOT NULL,
-    acl   aclitem[],
-    body  bytea NOT NULL
+    id       oid   NOT NULL,
+    owner    oid   NOT NULL,
+    acl      aclitem[],
+    body     bytea NOT NULL,
+    layer    int   NOT NULL DEFAULT 0,
+    replaced int
 );
-
--- FROM ONLY: every table answers for its own rows.
-CREATE FUNCTION pgtemplate.rows_of(relation text)
-RETURNS TABLE (place bigint, copy bigint, body text)
-LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    RETURN QUERY EXECUTE format(
-        'SELECT row_number() OVER (ORDER BY place),
-                row_number() OVER (PARTITION BY body ORDER BY place),
-                body
-           FROM (SELECT t.ctid, (t.*)::text COLLATE "C" FROM ONLY %s AS t) AS rows (place, body)',
-        relation);
-END
-$$;
 
 -- Whether a trigger or rule fires in a session like this one.
 CREATE FUNCTION pgtemplate.fires(enabled "char") RETURNS boolean
@@ -66,7 +57,7 @@ $$;
 
 -- Every table of the user's: ordinary ones, partitions and partitioned ones, inheritance children.
 -- What this role may not write to, its tests cannot have changed.
-INSERT INTO pgtemplate.relation (id, name, covers, since, large)
+INSERT INTO pgtemplate.relation (id, name, covers, keyed, since, large)
 SELECT c.oid,
        format('%I.%I', n.nspname, c.relname),
        ARRAY(WITH RECURSIVE family (id, kind) AS (
@@ -78,6 +69,7 @@ SELECT c.oid,
                    JOIN pg_class child ON child.oid = i.inhrelid
              )
              SELECT id FROM family WHERE kind = 'r'),
+       EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary),
        pg_current_xact_id()::xid,
        pg_relation_size(c.oid) + :large
   FROM pg_class c
@@ -130,7 +122,10 @@ DECLARE
 BEGIN
     FOR r IN SELECT id, name, rest, wake FROM pgtemplate.relation WHERE id = ANY (covers) LOOP
         IF r.rest IS NOT NULL THEN EXECUTE r.rest; END IF;
-        INSERT INTO pgtemplate.baseline SELECT r.id, * FROM pgtemplate.rows_of(r.name);
+        EXECUTE format(     -- FROM ONLY: every table answers for its own rows
+            'INSERT INTO pgtemplate.baseline (relation, position, body)
+             SELECT %s, row_number() OVER (ORDER BY ctid), (t.*)::text FROM ONLY %s AS t',
+            r.id, r.name);
         IF r.wake IS NOT NULL THEN EXECUTE r.wake; END IF;
     END LOOP;
 
@@ -153,53 +148,33 @@ END
 $$;
 
 UPDATE pgtemplate.relation
-   SET rows = held.rows,
-       refill = format(
-           'INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE
-            SELECT %3$s
-              FROM (SELECT body::%1$s AS r FROM pgtemplate.baseline b
-                     WHERE relation = %4$s AND %5$s
-                     ORDER BY position) AS missing',
-           name, '(' || a.columns || ')', a.values, held.id,
-           CASE held.copies
-               WHEN 1 THEN format('NOT EXISTS (SELECT FROM ONLY %s AS t
-                                                WHERE (t.*)::text COLLATE "C" = b.body)', name)
-               ELSE format('(body, copy) NOT IN (SELECT body, copy FROM pgtemplate.rows_of(%L))', name)
-           END)
-  FROM (SELECT relation, count(*), max(copy) FROM pgtemplate.baseline GROUP BY relation)
-       AS held (id, rows, copies)
- CROSS JOIN LATERAL (
-       SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum),
-              string_agg('(r).' || quote_ident(attname), ', ' ORDER BY attnum)
-         FROM pg_attribute
-        WHERE attrelid = held.id AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
-       ) AS a (columns, values)
+   SET rows = held.rows
+  FROM (SELECT relation, count(*) FROM pgtemplate.baseline GROUP BY relation) AS held (id, rows)
  WHERE held.id = relation.id;
 
--- TRUNCATE has to take along all tables that refer to this one: so not when one of them has rows of
--- the template or would fire a trigger, and not among partitions, which refer and are referred to as
--- a whole.
+-- TRUNCATE has to take along all tables that refer to this one: so not when one of them would fire a
+-- trigger, and not among partitions, which refer and are referred to as a whole.
 UPDATE pgtemplate.relation r
-   SET truncate = closure.tables
+   SET closure = reached.tables
   FROM (WITH RECURSIVE reach (origin, id) AS (
             SELECT id, id FROM pgtemplate.relation
             UNION
             SELECT reach.origin, c.conrelid
               FROM reach JOIN pg_constraint c ON c.confrelid = reach.id AND c.contype = 'f'
         )
-        SELECT reach.origin, string_agg('ONLY ' || t.name, ', ')
+        SELECT reach.origin, array_agg(reach.id)
           FROM reach
           JOIN pg_class c ON c.oid = reach.id
           LEFT JOIN pgtemplate.relation t ON t.id = reach.id
          GROUP BY reach.origin
-        HAVING bool_and(t.rows IS NOT DISTINCT FROM 0
+        HAVING bool_and(t.id IS NOT NULL
                         AND c.relkind = 'r'
                         AND NOT c.relispartition
                         AND NOT EXISTS (SELECT FROM pg_trigger
                                          WHERE tgrelid = t.id AND tgtype & 32 <> 0  -- TRUNCATE
                                            AND pgtemplate.fires(tgenabled)))
-       ) AS closure (origin, tables)
- WHERE closure.origin = r.id;
+       ) AS reached (origin, tables)
+ WHERE reached.origin = r.id;
 
 INSERT INTO pgtemplate.large_object
 SELECT oid, lomowner, lomacl, lo_get(oid) FROM pg_largeobject_metadata;

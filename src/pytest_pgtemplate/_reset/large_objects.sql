@@ -6,9 +6,9 @@ DECLARE
     was      pgtemplate.large_object;
 BEGIN
     PERFORM lo_unlink(oid) FROM pg_largeobject_metadata
-      WHERE oid NOT IN (SELECT id FROM pgtemplate.large_object);
+      WHERE oid NOT IN (SELECT id FROM pgtemplate.large_object WHERE replaced IS NULL);
 
-    FOR was IN SELECT * FROM pgtemplate.large_object LOOP
+    FOR was IN SELECT * FROM pgtemplate.large_object WHERE replaced IS NULL LOOP
         IF was.id IN (SELECT oid FROM pg_largeobject_metadata) THEN
             IF lo_get(was.id) <> was.body THEN
                 PERFORM lo_truncate(lo_open(was.id, to_write), 0);

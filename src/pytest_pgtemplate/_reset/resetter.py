@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncpg
@@ -18,6 +19,8 @@ from pytest_pgtemplate._server import Connection, connect, explain, portal
 # How asyncpg says that a connection is gone, next to its PostgresConnectionError.
 _LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
+_CHANGED = "its schema was changed"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -25,24 +28,80 @@ class Outcome:
 
     stale: str | None
     leaks: tuple[Leak, ...]
+    changes: int | None = None  # rows that came or went with a new layer; None: nothing changed
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Layers on their way from one database to another."""
+
+    numbers: frozenset[int]
+    state: str = field(repr=False)
 
 
 class Resetter:
-    """Brings one database back to the state that it had when it was cloned.
+    """Brings one database back to its state: that of the template, and the layers on top of it.
 
-    Every method takes at most ``timeout`` seconds and raises ServerError.
+    A layer is known by a number above 0. Every method takes at most ``timeout`` seconds and raises
+    ServerError.
     """
 
     def __init__(self, url: URL, *, timeout: float) -> None:
         self._url = url
         self._timeout = timeout
         self._vacuum: asyncio.Task[None] | None = None
+        self._layers: set[int] = set()
         self._run(self._open())
 
-    def reset(self) -> Outcome:
-        """Put back what differs, ending transactions that are still open after ``GRACE`` s."""
-        outcome: Outcome = self._run(self._reset())
+    def reset(self, going: Collection[int] = ()) -> Outcome:
+        """Put back what differs, ending transactions that are still open after ``GRACE`` s.
+
+        The layers that are ``going`` are part of the state no more.
+        """
+        outcome: Outcome = self._run(self._reset(list(going)))
         return outcome
+
+    def keep(self, layer: int) -> Outcome:
+        """Take what was written since the last reset into the state, as part of ``layer``.
+
+        Transactions that are open are ended as in a reset.
+        """
+        outcome: Outcome = self._run(self._keep(layer))
+        return outcome
+
+    def keep_at_once(self, layer: int) -> Outcome | None:
+        """The same; None, and nothing is done, while a transaction is open that has written."""
+        outcome: Outcome | None = self._run(self._keep_at_once(layer))
+        return outcome
+
+    def now(self) -> str:
+        """A moment, to be given to ``wrote_since``."""
+        now: str = self._run(self._fetch("SELECT pg_current_xact_id()::xid::text"))
+        return now
+
+    def wrote_since(self, moment: str) -> bool:
+        """Whether anybody has committed since then what they wrote to a table."""
+        query = f"SELECT {self._schema}.wrote_since($1::text::xid)"
+        wrote: bool = self._run(self._fetch(query, moment))
+        return wrote
+
+    def built_on(self, below: Collection[int], above: Collection[int]) -> list[int] | None:
+        """A layer ``above`` and one ``below``, whose rows the first changed or refers to."""
+        query = f"SELECT {self._schema}.built_on($1, $2)"
+        found: list[int] | None = self._run(self._fetch(query, list(below), list(above)))
+        return found
+
+    def save_layers(self, going: Collection[int] = ()) -> Layers | None:
+        """What a new clone needs to get the layers of this database, without those ``going``."""
+        staying = self._layers - set(going)
+        if not staying:
+            return None
+        return Layers(frozenset(staying), self._run(self._save_layers(list(going))))
+
+    def load_layers(self, layers: Layers) -> None:
+        """Bring this database, which is a new clone, to the state of the one that saved them."""
+        self._run(self._fetch(f"SELECT {self._schema}.load_layers($1)", layers.state))
+        self._layers = set(layers.numbers)
 
     def close(self) -> None:
         """Disconnect; fine when the connection is lost already."""
@@ -63,8 +122,8 @@ class Resetter:
         if not triggers:
             await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if triggers else "scan"
-        schema = "pgtemplate" if triggers else "pg_temp"
-        self._call = await self._connection.prepare(f"SELECT {schema}.reset()")
+        self._schema = "pgtemplate" if triggers else "pg_temp"
+        self._call = await self._connection.prepare(f"SELECT {self._schema}.reset($1)")
 
     async def _connect(self) -> Connection:
         return await connect(
@@ -84,20 +143,57 @@ class Resetter:
         ):
             await self._connection.execute(f"ROLLBACK PREPARED {literal(gid)}")
 
-    async def _reset(self) -> Outcome:
+    async def _reset(self, going: list[int]) -> Outcome:
         if self._vacuum is not None:
             await self._finish_vacuum()
         watch = Watch(self._pid, self._connect)
         try:
-            grown = await self._call.fetchval()
-            stale = "its schema was changed" if grown is None else None
+            grown = await self._call.fetchval(going)
+            stale = _CHANGED if grown is None else None
         except (asyncpg.PostgresError, *_LOST) as error:
             grown, stale = None, str(error)  # what cannot be put back is cloned afresh
         finally:
             leaks = await watch.stop()
+        if stale is None:
+            self._layers -= set(going)
         if grown:
             self._vacuum = asyncio.create_task(self._give_back(grown))
         return Outcome(stale, leaks)
+
+    async def _keep(self, layer: int) -> Outcome:
+        watch = Watch(self._pid, self._connect)
+        try:
+            outcome = await self._call_keep(layer, patient=True)
+        finally:
+            leaks = await watch.stop()
+        return replace(outcome, leaks=leaks)
+
+    async def _keep_at_once(self, layer: int) -> Outcome | None:
+        try:
+            return await self._call_keep(layer, patient=False)
+        except asyncpg.LockNotAvailableError:
+            return None
+
+    async def _call_keep(self, layer: int, *, patient: bool) -> Outcome:
+        if self._vacuum is not None:
+            await self._finish_vacuum()
+        query = f"SELECT * FROM {self._schema}.keep($1, $2)"
+        row = await self._connection.fetchrow(query, layer, patient)
+        if row["changes"] is not None:
+            self._layers.add(layer)
+        return Outcome(_CHANGED if row["stale"] else None, (), row["changes"])
+
+    async def _save_layers(self, going: list[int]) -> Any:
+        transaction = self._connection.transaction()
+        await transaction.start()
+        try:
+            await self._fetch(f"SELECT {self._schema}.forget_layers($1)", going)
+            return await self._fetch(f"SELECT {self._schema}.save_layers()")
+        finally:
+            await transaction.rollback()
+
+    async def _fetch(self, query: str, *arguments: object) -> Any:
+        return await self._connection.fetchval(query, *arguments)
 
     async def _give_back(self, tables: list[str]) -> None:
         """It runs while the next test does. A table that is locked can wait."""

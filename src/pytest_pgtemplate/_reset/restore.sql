@@ -5,7 +5,7 @@ DECLARE
     dirty   oid[];          -- the tables to look into
     grown   oid[];          -- those of them that TRUNCATE would be good for
     counts  text;
-    missing oid[] := '{}';  -- those where rows of the template were updated or deleted
+    missing oid[] := '{}';  -- those where rows of the state were updated or deleted
     emptied oid[] := '{}';  -- those that have to be filled anew as a whole
     rest    text;
     steps   text;
@@ -21,8 +21,9 @@ BEGIN
        AND (rows > 0 OR size > 0);  -- most partitions were never used
 
     IF grown IS NOT NULL THEN
-        grown := ARRAY(SELECT id FROM pgtemplate.relation
-                        WHERE id = ANY (grown) AND pgtemplate.truncated(truncate) IS NOT TRUE);
+        grown := ARRAY(SELECT id FROM pgtemplate.relation r
+                        WHERE id = ANY (grown)
+                          AND pgtemplate.truncated(pgtemplate.closure_without_rows(r)) IS NOT TRUE);
     END IF;
     IF counts IS NOT NULL THEN
         EXECUTE format('SELECT array_remove(ARRAY[%s]::oid[], NULL)', counts) INTO missing;
@@ -32,8 +33,8 @@ BEGIN
     SELECT string_agg(r.rest, '; '),
            concat_ws('; ',
                pgtemplate.all_of(array_agg(pgtemplate.delete_new(r, id = ANY (emptied)))),
-               pgtemplate.all_of(array_agg(refill) FILTER (WHERE refill IS NOT NULL
-                                                             AND id = ANY (missing || emptied))),
+               pgtemplate.all_of(array_agg(pgtemplate.refill(r))
+                                     FILTER (WHERE rows > 0 AND id = ANY (missing || emptied))),
                -- no table may be altered while checks are pending
                'SET CONSTRAINTS ALL IMMEDIATE; ' || string_agg(wake, '; '))
       INTO rest, steps
@@ -47,22 +48,68 @@ BEGIN
     END IF;
     IF steps <> '' THEN EXECUTE steps; END IF;
     IF missing <> '{}' THEN
-        PERFORM pgtemplate.remember_refill(missing || emptied);
+        PERFORM pgtemplate.all_is_old(id, ARRAY[pg_current_xact_id()::xid])
+           FROM pgtemplate.relation WHERE id = ANY (missing || emptied);
     END IF;
     RETURN ARRAY(SELECT name FROM pgtemplate.relation WHERE id = ANY (grown));
 END
 $$;
 
--- A condition: is this row of that table one of the template's?
+-- A condition: does this row of that table belong to the state?
 CREATE FUNCTION pgtemplate.is_old(pgtemplate.relation) RETURNS text
 LANGUAGE sql STABLE AS $$
-    SELECT format('(age(xmin) > %s OR xmin = ANY (%L::xid[]))', age($1.since), $1.refilled)
+    SELECT format('(age(xmin) > %s OR xmin = ANY (%L::xid[]))', age($1.since), $1.younger)
+$$;
+
+-- A condition: is this row of the baseline (b) not in the table any more? Where rows may be equal, as
+-- many of them have to be there.
+CREATE FUNCTION pgtemplate.is_missing(pgtemplate.relation) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN $1.keyed THEN format(
+        'NOT EXISTS (SELECT FROM ONLY %s AS t WHERE %s AND (t.*)::text COLLATE "C" = b.body)',
+        $1.name, pgtemplate.is_old($1))
+    ELSE format(
+        'position IN (
+             SELECT position
+               FROM (SELECT position, body, row_number() OVER (PARTITION BY body ORDER BY position)
+                       FROM pgtemplate.baseline
+                      WHERE relation = %s AND replaced IS NULL) AS wanted (position, body, copy)
+              WHERE (body, copy) NOT IN (
+                        SELECT body, row_number() OVER (PARTITION BY body)
+                          FROM (SELECT (t.*)::text COLLATE "C" FROM ONLY %s AS t WHERE %s) AS old (body)))',
+        $1.id, $1.name, pgtemplate.is_old($1)) END
 $$;
 
 CREATE FUNCTION pgtemplate.delete_new(pgtemplate.relation, all_rows boolean) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT 'DELETE FROM ONLY ' || $1.name
         || CASE WHEN $1.rows = 0 OR all_rows THEN '' ELSE ' WHERE NOT ' || pgtemplate.is_old($1) END
+$$;
+
+CREATE FUNCTION pgtemplate.refill(pgtemplate.relation) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT format(
+        'INSERT INTO %1$s %2$s OVERRIDING SYSTEM VALUE
+         SELECT %3$s
+           FROM (SELECT body::%1$s AS r FROM pgtemplate.baseline b
+                  WHERE relation = %4$s AND replaced IS NULL AND %5$s
+                  ORDER BY position) AS missing',
+        $1.name,
+        '(' || string_agg(quote_ident(attname), ', ' ORDER BY attnum) || ')',
+        string_agg('(r).' || quote_ident(attname), ', ' ORDER BY attnum),
+        $1.id,
+        pgtemplate.is_missing($1))
+      FROM pg_attribute
+     WHERE attrelid = $1.id AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+$$;
+
+-- What TRUNCATE has to name; NULL where rows of the state would go with it.
+CREATE FUNCTION pgtemplate.closure_without_rows(pgtemplate.relation) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT string_agg('ONLY ' || name, ', ')
+      FROM pgtemplate.relation
+     WHERE id = ANY ($1.closure)
+    HAVING bool_and(rows = 0)
 $$;
 
 -- TRUNCATE costs more than to delete a few rows, and gives the space back. It would wait for whoever
@@ -78,18 +125,17 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 
--- At the end of a reset every row there is belongs to the template. So what is older than every
--- transaction that still runs, is old from now on; what is younger and old all the same, is listed.
-CREATE FUNCTION pgtemplate.remember_refill(relations oid[]) RETURNS void
+-- From now on every row that is in the table belongs to the state. What is older than every transaction
+-- that still runs, is old; what is younger and old all the same (written by $2), is listed.
+CREATE FUNCTION pgtemplate.all_is_old(of_relation oid, writers xid[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     horizon xid := pg_snapshot_xmin(pg_current_snapshot())::xid;
 BEGIN
     UPDATE pgtemplate.relation
        SET since = CASE WHEN age(horizon) < age(since) THEN horizon ELSE since END,
-           refilled = ARRAY(SELECT x FROM unnest(refilled) AS x
-                             WHERE age(x) <= least(age(since), age(horizon)))
-                      || pg_current_xact_id()::xid
-     WHERE id = ANY (relations) AND rows > 0;
+           younger = ARRAY(SELECT x FROM unnest(younger || writers) AS x
+                            WHERE age(x) <= least(age(since), age(horizon)))
+     WHERE id = of_relation AND rows > 0;
 END
 $$;

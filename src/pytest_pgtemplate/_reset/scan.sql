@@ -3,22 +3,24 @@ DO $do$
 DECLARE
     names  text;
     probes text;
+    young  text;
 BEGIN
     SELECT string_agg('ONLY ' || r.name, ', '),
+           string_agg(format('EXISTS (SELECT FROM ONLY %s WHERE age(xmin) <= age(boundary))', r.name),
+                      ' OR '),
            string_agg(CASE
                WHEN row_security_active(r.id) THEN     -- there may be rows that we cannot see
                    format('SELECT %s::oid', r.id)
-               WHEN r.rows = 0 THEN
-                   format('SELECT %s::oid WHERE EXISTS (SELECT FROM ONLY %s)', r.id, r.name)
                ELSE
                    format('SELECT r.id FROM pgtemplate.relation r
-                            WHERE r.id = %s
-                              AND (SELECT count(*) <> r.rows
-                                       OR NOT bool_and(age(t.xmin) > age(r.since)
-                                                       OR t.xmin = ANY (r.refilled))
-                                     FROM ONLY %s AS t)', r.id, r.name)
+                            WHERE r.id = %1$s
+                              AND CASE WHEN r.rows = 0 THEN EXISTS (SELECT FROM ONLY %2$s)
+                                  ELSE (SELECT count(*) <> r.rows
+                                            OR NOT bool_and(age(t.xmin) > age(r.since)
+                                                            OR t.xmin = ANY (r.younger))
+                                          FROM ONLY %2$s AS t) END', r.id, r.name)
                END, ' UNION ALL ')
-      INTO names, probes
+      INTO names, young, probes
       FROM pgtemplate.relation r
      WHERE r.id = ANY (r.covers);
 
@@ -26,6 +28,9 @@ BEGIN
     EXECUTE format('CREATE FUNCTION pgtemplate.written() RETURNS oid[] LANGUAGE plpgsql AS %L',
         CASE WHEN names IS NULL THEN 'BEGIN RETURN ''{}''; END' ELSE
         format('BEGIN LOCK TABLE %s IN SHARE MODE; RETURN ARRAY(%s); END', names, probes) END);
+    -- Whether anything has been committed since a transaction. Does not wait.
+    EXECUTE format('CREATE FUNCTION pgtemplate.wrote_since(boundary xid) RETURNS boolean
+                    LANGUAGE plpgsql AS %L', format('BEGIN RETURN %s; END', coalesce(young, 'false')));
 END
 $do$;
 

@@ -81,6 +81,7 @@ async def _install(connection: Connection, tracking: str, *, replica: bool, sche
         "restore",
         "sequences_18" if major >= 18 else "sequences_13",
         "large_objects",
+        "layers",
         "reset",
     ]
     async with connection.transaction():

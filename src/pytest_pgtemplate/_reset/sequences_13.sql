@@ -1,4 +1,4 @@
--- Put back the sequences that do not stand where the template left them; PostgreSQL 13 to 17.
+-- The sequences that do not stand where the state has them; PostgreSQL 13 to 17.
 -- There pg_sequence_last_value() is quick, but blind to a sequence that was set and not called since
 -- (setval(.., false)): that one has to be read itself, at ten times the cost. It is done for those
 -- that may well have been set: of no table, of a table that has rows, of a table written to.
@@ -7,8 +7,7 @@ DO $do$
 DECLARE
     queries text;
 BEGIN
-    SELECT string_agg(format('SELECT %s::oid FROM %s WHERE last_value <> %s', id, name, last_value),
-                      ' UNION ALL ')
+    SELECT string_agg(format('SELECT %s::oid, last_value FROM %s', id, name), ' UNION ALL ')
       INTO queries
       FROM pgtemplate.sequence
      WHERE NOT is_called
@@ -16,30 +15,32 @@ BEGIN
                                          FROM pgtemplate.relation table_
                                          JOIN pgtemplate.relation part ON part.id = ANY (table_.covers)
                                         WHERE part.rows > 0));
-    EXECUTE format('CREATE FUNCTION pgtemplate.set_sequences() RETURNS SETOF oid
+    EXECUTE format('CREATE FUNCTION pgtemplate.sequences_read() RETURNS TABLE (id oid, now bigint)
                     LANGUAGE plpgsql STABLE AS %L',
-                   format('BEGIN RETURN QUERY %s; END', coalesce(queries, 'SELECT 0::oid LIMIT 0')));
+                   format('BEGIN RETURN QUERY %s; END', coalesce(queries, 'SELECT 0::oid, 0::bigint LIMIT 0')));
 END
 $do$;
 
-CREATE FUNCTION pgtemplate.restore_sequences(written oid[]) RETURNS void
+CREATE FUNCTION pgtemplate.moved_sequences(written oid[]) RETURNS SETOF pgtemplate.sequence
 LANGUAGE plpgsql AS $$
 DECLARE
-    s    pgtemplate.sequence;
-    seen bigint;
+    s   pgtemplate.sequence;
+    now bigint;
 BEGIN
+    RETURN QUERY
+    SELECT * FROM pgtemplate.sequence
+     WHERE pg_sequence_last_value(sequence.id) IS DISTINCT FROM CASE WHEN is_called THEN last_value END
+     UNION
+    SELECT sequence.* FROM pgtemplate.sequence JOIN pgtemplate.sequences_read() AS read USING (id)
+     WHERE NOT is_called AND last_value <> read.now;
+
     FOR s IN SELECT * FROM pgtemplate.sequence
               WHERE owner = ANY (written) AND NOT is_called AND pg_sequence_last_value(id) IS NULL
     LOOP
-        EXECUTE 'SELECT last_value FROM ' || s.name INTO seen;
-        IF seen <> s.last_value THEN
-            PERFORM setval(s.id::regclass, s.last_value, false);
+        EXECUTE 'SELECT last_value FROM ' || s.name INTO now;
+        IF now <> s.last_value THEN
+            RETURN NEXT s;
         END IF;
     END LOOP;
-
-    PERFORM setval(id::regclass, last_value, is_called)
-       FROM pgtemplate.sequence
-      WHERE pg_sequence_last_value(id) IS DISTINCT FROM CASE WHEN is_called THEN last_value END
-         OR id IN (SELECT pgtemplate.set_sequences());
 END
 $$;

@@ -38,6 +38,12 @@ BEGIN
 END
 $$;
 
+-- Whether anything has been committed since a transaction. Does not wait.
+CREATE FUNCTION pgtemplate.wrote_since(boundary xid) RETURNS boolean
+LANGUAGE sql AS $$
+    SELECT EXISTS (SELECT FROM pgtemplate.log WHERE relation <> 0 AND age(xmin) <= age(boundary))
+$$;
+
 -- TRUNCATE costs more than DELETE, but gives the space of dead rows back.
 CREATE FUNCTION pgtemplate.forget() RETURNS void
 LANGUAGE plpgsql AS $$

@@ -26,8 +26,12 @@ class Reports:
         try:
             yield
         except PgTemplateError as error:
-            self._broken[fixture] = error
+            self.break_(fixture, error)
             self.report(error)
+
+    def break_(self, fixture: str, error: PgTemplateError) -> None:
+        """Let whoever needs ``fixture`` from now on skip."""
+        self._broken[fixture] = error
 
     @contextmanager
     def at_end(self, *, known: bool) -> Iterator[None]:
@@ -67,6 +71,15 @@ class Reports:
 def fail(error: PgTemplateError) -> NoReturn:
     """Fail the present test with our message alone: no traceback, nothing that it came from."""
     raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
+@contextmanager
+def fails() -> Iterator[None]:
+    """Turn our errors into failures of the present test."""
+    try:
+        yield
+    except PgTemplateError as error:
+        fail(error)
 
 
 def _skip(error: PgTemplateError) -> NoReturn:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._run.isolation import isolation_of
+from pytest_pgtemplate._run.layers import Layers
 from pytest_pgtemplate._run.reports import Reports, fail
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate.errors import (
@@ -23,7 +27,7 @@ from pytest_pgtemplate.errors import (
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._engines import Pools
-    from pytest_pgtemplate._reset import Leak, Outcome
+    from pytest_pgtemplate._reset import Leak, Outcome, Resetter
     from pytest_pgtemplate._worker import Database, Worker
 
 FAILED = pytest.StashKey[bool]()  # of an item: whether its setup or call failed
@@ -44,11 +48,22 @@ class Stats:
     clone_time: float = 0.0
     resets: int = 0
     reset_time: float = 0.0
+    layers: list[tuple[str, str, int, float]] = field(default_factory=list)  # owner, node, rows, s
     recloned: list[str] = field(default_factory=list)  # "test: why"
     kept: list[str] = field(default_factory=list)  # "test or worker: psql .."
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
+
+
+@dataclass(eq=False, repr=False)
+class Ending:
+    """A test in its teardown. ``isolated``: it was once, and ``error`` is what came of that."""
+
+    item: pytest.Item
+    nextitem: pytest.Item | None
+    isolated: bool = False
+    error: PgTemplateError | None = None
 
 
 @dataclass(eq=False, repr=False)
@@ -60,9 +75,13 @@ class Run:
     stats: Stats
     worker: Worker | None = None  # while this process has a database
     current: pytest.Item | None = None  # the test that runs
-    pools: Pools | None = None  # what tests opened to that database
+    ending: Ending | None = None  # the test whose teardown has begun
+    pools: list[Pools] = field(default_factory=list)  # what was opened to that database
     lost: bool = False  # the database is in an unknown state, for the server failed in a reset
     crashed: bool = False  # in the controller: a worker of this run has
+
+    def __post_init__(self) -> None:
+        self.layers = Layers(self)
 
     def prepare(self, item: pytest.Item) -> None:
         """Skip a test that needs what is broken; have ready what it needs."""
@@ -76,6 +95,20 @@ class Run:
         if "pg_database" in needed:
             self.renew()
 
+    @property
+    def resetter(self) -> Resetter | None:
+        """What knows the state of the database, while there is one and it is in a known state."""
+        return None if self.worker is None or self.lost else self.worker.resetter
+
+    @property
+    def test(self) -> str:
+        return f"test {self.current.nodeid}" if self.current is not None else "a test"
+
+    @property
+    def shows_last_test(self) -> bool:
+        """Whoever keeps a database wants to see what the last test left."""
+        return self.settings.keep and self.ending is not None and self.ending.nextitem is None
+
     def renew(self) -> None:
         """Clone afresh what a reset could not save, or report why that fails, too."""
         if self.lost and self.worker is not None:
@@ -87,69 +120,113 @@ class Run:
     def rolls_back(self, item: pytest.Item) -> bool:
         return isolation_of(item, self.settings).kind == "rollback"
 
+    @contextmanager
+    def forgetting(self, pools: Pools) -> Iterator[None]:
+        """Close the connections of ``pools`` whenever the database is cloned afresh."""
+        self.pools.append(pools)
+        try:
+            yield
+        finally:
+            self.pools.remove(pools)
+
     def finish_last(self) -> None:
         """The last test: its database goes with the session's fixtures, before that test ends."""
         if self.current is not None:
-            self.finish(self.current, None)
+            self.ending = self.ending or Ending(self.current, None)
+            self._finish(self.ending)
 
-    def finish(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """Isolate ``item`` from what comes next. Raises LeakError and SchemaChangedError."""
-        self.current = None
+    def finish_early(self) -> None:
+        """Shared data is about to go with its fixture: what the test that ends wrote goes first."""
+        if self.ending is not None and not self.ending.isolated:
+            try:
+                self._finish(self.ending)
+            except PgTemplateError as error:
+                self.ending.error = error
+
+    def finish(self) -> None:
+        """Isolate the test that ends from what comes next.
+
+        Raises LeakError, SchemaChangedError and ServerError.
+        """
+        ending, self.current = self.ending, None
+        assert ending is not None
+        try:
+            self._finish(ending)
+            if ending.error is not None:
+                raise ending.error
+        finally:
+            self.ending = None
+
+    def _finish(self, ending: Ending) -> None:
+        """Once, and again for what was written since, by the teardown of shared fixtures."""
+        again, ending.isolated = ending.isolated, True
         if self.worker is None or self.lost:
             return
+        item, nextitem = ending.item, ending.nextitem
         isolation = isolation_of(item, self.settings, strict=False)
         if nextitem is not None:
             following = isolation_of(nextitem, self.settings, strict=False)
             if isolation.lasts(item, nextitem, following):
                 return
-        if self.settings.keep_failed and item.stash.get(FAILED, False):
+        if self.settings.keep_failed and item.stash.get(FAILED, False) and not again:
             self._set_aside(self.worker, item.nodeid)
-        elif self.settings.keep and nextitem is None:
-            return  # whoever keeps a database wants to see what the last test left
-        elif isolation.kind == "clone" and nextitem is not None:
-            self._reclone(self.worker)
-        elif isolation.kind not in {"clone", "none"}:
-            self._reset(self.worker, item.nodeid)
+        elif self.shows_last_test:
+            return
+        elif isolation.kind == "clone" and not again:
+            if nextitem is not None:
+                self._reclone(self.worker)
+        elif isolation.kind != "none":
+            self.reset(self.layers.going, item.nodeid)
 
-    def _reset(self, worker: Worker, test: str) -> None:
+    def reset(self, going: list[int], whose: str) -> None:
+        """Go back to the template and the layers that stay. ``whose``: what made this necessary."""
+        assert self.worker is not None
         began = time.perf_counter()
         self.lost = True
-        outcome = worker.reset()
+        outcome = self.worker.reset(going)
         self.lost = False
         self.stats.reset_time += time.perf_counter() - began
         self.stats.resets += 1
         if outcome.stale is not None:
-            self._reclone(worker)
-            self.stats.recloned.append(f"{test}: {outcome.stale}")
-        self._judge(outcome)
-
-    def _judge(self, outcome: Outcome) -> None:
-        if outcome.leaks:
-            error = _leak_error(outcome.leaks)
-            if self.settings.on_leak == "error":
-                raise error
-            warnings.warn(PgTemplateWarning(str(error)), stacklevel=1)
+            self._reclone(self.worker, going)
+            self.stats.recloned.append(f"{whose}: {outcome.stale}")
+        else:
+            self.layers.have_gone(going)
+        self.judge_leaks(outcome, whose)
         if outcome.stale is not None and self.settings.on_ddl == "error":
             raise SchemaChangedError(
-                f"this test's database could not be reset: {outcome.stale}",
+                f"the database could not be reset after {whose}: {outcome.stale}",
                 hint="mark it @pytest.mark.pg(isolation='clone'), or set pg_on_ddl = reclone",
             )
 
-    def _reclone(self, worker: Worker) -> None:
-        self.lost = True
-        if self.pools is not None:
-            self.pools.close()
-        worker.reclone()
-        self.lost = False
+    def judge_leaks(self, outcome: Outcome, whose: str) -> None:
+        """Raise LeakError, or warn, when a reset or a layer had to end a transaction."""
+        if outcome.leaks:
+            error = _leak_error(outcome.leaks, whose)
+            if self.settings.on_leak == "error":
+                raise error
+            warnings.warn(PgTemplateWarning(str(error)), stacklevel=1)
+
+    def _reclone(self, worker: Worker, going: Collection[int] = ()) -> None:
+        self._replace(worker.reclone, going)
 
     def _set_aside(self, worker: Worker, test: str) -> None:
-        if self.pools is not None:
-            self.pools.close()
-        self.lost = True
         name = _names.kept(worker.database.name, len(self.stats.kept) + 1)
-        worker.set_aside(name)
-        self.lost = False
+        self._replace(partial(worker.set_aside, name), self.layers.going)
         self.note_kept(test, worker.database, name)
+
+    def _replace(self, by: Callable[[Collection[int]], bool], going: Collection[int]) -> None:
+        """Go on with a new clone, to which the layers come along."""
+        going = {*going, *self.layers.going}
+        self.lost = True
+        for pools in self.pools:
+            pools.close()
+        complete = by(going)
+        self.lost = False
+        if complete:
+            self.layers.have_gone(going)
+        else:
+            self.layers.are_lost()
 
     def note_kept(self, whose: str, database: Database, name: str) -> None:
         """Say how to connect; the embedded server has to be started again for it."""
@@ -159,10 +236,10 @@ class Run:
         self.stats.kept.append(f"{whose}: {command}")
 
 
-def _leak_error(leaks: tuple[Leak, ...]) -> LeakError:
+def _leak_error(leaks: tuple[Leak, ...], whose: str) -> LeakError:
     lines = "\n".join(f"  {leak}" for leak in leaks)
     return LeakError(
-        f"this test left open what its database could not be reset under; it was ended:\n{lines}",
+        f"{whose} left open what the database could not be reset under; it was ended:\n{lines}",
         hint="commit, roll back or close it in the test or in the fixture that opened it"
         " (async with ..); pg_on_leak = warn makes this a warning",
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy.engine import URL
 
@@ -66,21 +68,26 @@ class Worker:
         """Whether they notice a changed schema; else each reset compares the catalogs."""
         return self._resetter.event_triggers
 
-    def reset(self) -> Outcome:
-        """Bring the database back to the template's state, as far as that goes without cloning."""
-        return self._resetter.reset()
+    @property
+    def resetter(self) -> Resetter:
+        """What knows the layers of the database as it is now; a new clone has another."""
+        return self._resetter
 
-    def reclone(self) -> None:
-        """Drop the database and clone it afresh under its name; ends every connection to it."""
-        self._resetter.close()
-        self._server.drop(self.database.name)
-        self._clone()
+    def reset(self, going: Collection[int] = ()) -> Outcome:
+        """Bring the database back to its state, as far as that goes without cloning."""
+        return self._resetter.reset(going)
 
-    def set_aside(self, name: str) -> None:
-        """Keep the database under another name, and go on with a fresh clone."""
-        self._resetter.close()
-        self._server.put_aside(self.database.name, name)
-        self._clone()
+    def reclone(self, going: Collection[int] = ()) -> bool:
+        """Drop the database and clone it afresh under its name; ends every connection to it.
+
+        The clone gets the layers that are up but those ``going``. False: they could not be had any
+        more.
+        """
+        return self._renew(partial(self._server.drop, self.database.name), going)
+
+    def set_aside(self, name: str, going: Collection[int] = ()) -> bool:
+        """Keep the database under another name, and go on with a fresh clone as in ``reclone``."""
+        return self._renew(partial(self._server.put_aside, self.database.name, name), going)
 
     def close(self) -> None:
         """Drop the database, unless its mark says that a user wants it."""
@@ -88,6 +95,18 @@ class Worker:
         if not self._keep:
             self._server.drop(self.database.name)
         self._server.release(self.database.name)
+
+    def _renew(self, part_with: Callable[[], None], going: Collection[int]) -> bool:
+        try:
+            layers, complete = self._resetter.save_layers(going), True
+        except ServerError:
+            layers, complete = None, False
+        self._resetter.close()
+        part_with()
+        self._clone()
+        if layers is not None:
+            self._resetter.load_layers(layers)
+        return complete
 
     def _clone(self) -> None:
         template, name = self.database.template, self.database.name

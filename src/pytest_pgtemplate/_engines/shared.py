@@ -1,0 +1,45 @@
+"""What ``pg_shared`` gives: engines for fixtures that many tests share."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from sqlalchemy import Engine, orm
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._engines.pool import Pools
+
+
+class Shared:
+    """This worker's database, for fixtures wider than ``function``, in whatever loop they run.
+
+    What such a fixture opens stays open until it closes it. ``sync_engine`` and
+    ``sync_sessionmaker`` raise ConfigurationError when no sync driver is installed.
+    """
+
+    def __init__(self, pools: Pools, url: str, dsn: str) -> None:
+        self._pools = pools
+        self.url = url
+        self.dsn = dsn
+
+    def __repr__(self) -> str:
+        return f"<Shared: {_urls.parse(self.url)!r}>"
+
+    @cached_property
+    def engine(self) -> AsyncEngine:
+        return self._pools.of_async().view()
+
+    @cached_property
+    def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
+        """With ``expire_on_commit=False``."""
+        return async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @cached_property
+    def sync_engine(self) -> Engine:
+        return self._pools.of_sync().view()
+
+    @cached_property
+    def sync_sessionmaker(self) -> orm.sessionmaker[orm.Session]:
+        """With ``expire_on_commit=False``."""
+        return orm.sessionmaker(self.sync_engine, expire_on_commit=False)

@@ -1,0 +1,332 @@
+-- Layers: what was written at one time becomes part of the state, and leaves it again as a whole. Each
+-- is known by a number of the caller's; 0 is the template. Any of them may go while others stay.
+
+CREATE TABLE pgtemplate.layer_relation (
+    layer    int    NOT NULL,
+    relation oid    NOT NULL,
+    large    bigint NOT NULL,       -- relation.large as it was before
+    PRIMARY KEY (layer, relation)
+);
+
+CREATE TABLE pgtemplate.layer_sequence (
+    moment     bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    layer      int     NOT NULL,
+    id         oid     NOT NULL,
+    last_value bigint  NOT NULL,    -- where it stood before
+    is_called  boolean NOT NULL
+);
+
+CREATE INDEX ON pgtemplate.baseline (layer) WHERE layer > 0;
+CREATE INDEX ON pgtemplate.baseline (replaced) WHERE replaced IS NOT NULL;
+
+-- Take what was written since the last reset into the state, as part of a layer: how many rows came or
+-- went, and NULL when nothing did. A caller who is in no position to wait gets lock_not_available.
+CREATE FUNCTION pgtemplate.keep(up int, patient boolean, OUT stale boolean, OUT changes bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    written oid[];
+    objects bigint;
+BEGIN
+    IF NOT patient THEN
+        PERFORM set_config('lock_timeout', '20', true);
+    END IF;
+    written := pgtemplate.written();
+    stale := pgtemplate.schema_changed(written);
+    IF stale THEN
+        RETURN;
+    END IF;
+    IF written <> '{}' THEN
+        changes := pgtemplate.keep_rows(up, written);
+        PERFORM pgtemplate.forget();
+    END IF;
+    IF pgtemplate.keep_sequences(up, written) THEN
+        changes := coalesce(changes, 0);
+    END IF;
+    IF EXISTS (SELECT FROM pg_largeobject_metadata)
+    OR EXISTS (SELECT FROM pgtemplate.large_object) THEN
+        objects := pgtemplate.keep_large_objects(up);
+        IF objects > 0 THEN
+            changes := coalesce(changes, 0) + objects;
+        END IF;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION pgtemplate.keep_rows(up int, written oid[]) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    r       pgtemplate.relation;
+    old     bigint;
+    gone    bigint;
+    new     bigint;
+    writers xid[];
+    changes bigint;
+BEGIN
+    FOR r IN SELECT * FROM pgtemplate.relation
+              WHERE id = ANY (ARRAY(SELECT unnest(covers) FROM pgtemplate.relation
+                                     WHERE id = ANY (written)))
+                AND (rows > 0 OR pg_relation_size(id) > 0)
+    LOOP
+        IF r.rest IS NOT NULL THEN EXECUTE r.rest; END IF;
+        old := 0;
+        IF r.rows > 0 THEN
+            EXECUTE format('SELECT count(*) FROM ONLY %s WHERE %s', r.name, pgtemplate.is_old(r)) INTO old;
+        END IF;
+        gone := r.rows - old;
+        IF gone > 0 THEN
+            EXECUTE format('UPDATE pgtemplate.baseline b SET replaced = %s
+                             WHERE relation = %s AND replaced IS NULL AND %s',
+                           up, r.id, pgtemplate.is_missing(r));
+        END IF;
+        EXECUTE format(
+            'INSERT INTO pgtemplate.baseline (relation, position, body, layer, place)
+             SELECT %1$s,
+                    coalesce((SELECT max(position) FROM pgtemplate.baseline WHERE relation = %1$s), 0)
+                        + row_number() OVER (ORDER BY ctid),
+                    (t.*)::text, %2$s, ctid
+               FROM ONLY %3$s AS t WHERE NOT %4$s',
+            r.id, up, r.name, pgtemplate.is_old(r));
+        GET DIAGNOSTICS new = ROW_COUNT;
+        IF r.wake IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ALL IMMEDIATE; ' || r.wake; END IF;
+        CONTINUE WHEN gone + new = 0;
+
+        EXECUTE format('SELECT ARRAY(SELECT xmin FROM ONLY %s WHERE NOT %s GROUP BY xmin)',
+                       r.name, pgtemplate.is_old(r)) INTO writers;
+        INSERT INTO pgtemplate.layer_relation VALUES (up, r.id, r.large) ON CONFLICT DO NOTHING;
+        UPDATE pgtemplate.relation
+           SET rows = old + new, large = pg_relation_size(r.id) + :large
+         WHERE id = r.id;
+        PERFORM pgtemplate.all_is_old(r.id, writers);
+        changes := coalesce(changes, 0) + gone + new;
+    END LOOP;
+    RETURN changes;
+END
+$$;
+
+CREATE FUNCTION pgtemplate.keep_sequences(up int, written oid[]) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    was   pgtemplate.sequence;
+    moved boolean := false;
+BEGIN
+    FOR was IN SELECT * FROM pgtemplate.moved_sequences(written) LOOP
+        INSERT INTO pgtemplate.layer_sequence (layer, id, last_value, is_called)
+        VALUES (up, was.id, was.last_value, was.is_called);
+        EXECUTE format('UPDATE pgtemplate.sequence
+                           SET (last_value, is_called) = (SELECT last_value, is_called FROM %s)
+                         WHERE id = %s', was.name, was.id);
+        moved := true;
+    END LOOP;
+    RETURN moved;
+END
+$$;
+
+CREATE FUNCTION pgtemplate.keep_large_objects(up int) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    gone bigint;
+    new  bigint;
+BEGIN
+    UPDATE pgtemplate.large_object
+       SET replaced = up
+     WHERE replaced IS NULL
+       AND CASE WHEN id IN (SELECT oid FROM pg_largeobject_metadata) THEN lo_get(id) <> body
+                ELSE true END;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    INSERT INTO pgtemplate.large_object
+    SELECT oid, lomowner, lomacl, lo_get(oid), up
+      FROM pg_largeobject_metadata
+     WHERE oid NOT IN (SELECT id FROM pgtemplate.large_object WHERE replaced IS NULL);
+    GET DIAGNOSTICS new = ROW_COUNT;
+    RETURN gone + new;
+END
+$$;
+
+-- Layers leave the state, and what they had replaced is part of it again; the tables to restore.
+CREATE FUNCTION pgtemplate.take_down(going int[]) RETURNS oid[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    tables oid[] := ARRAY(SELECT DISTINCT relation FROM pgtemplate.layer_relation
+                           WHERE layer = ANY (going));
+    rest   text;
+    steps  text;
+BEGIN
+    SELECT string_agg(r.rest, '; '),
+           concat_ws('; ', pgtemplate.all_of(array_agg(pgtemplate.delete_layers(r, going))),
+                           'SET CONSTRAINTS ALL IMMEDIATE; ' || string_agg(r.wake, '; '))
+      INTO rest, steps
+      FROM pgtemplate.relation r
+     WHERE id = ANY (tables);
+    IF rest IS NOT NULL THEN EXECUTE rest; END IF;
+    IF steps <> '' THEN EXECUTE steps; END IF;
+    PERFORM pgtemplate.forget_layers(going);
+    RETURN tables;
+END
+$$;
+
+CREATE FUNCTION pgtemplate.forget_layers(going int[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    was pgtemplate.layer_sequence;
+BEGIN
+    UPDATE pgtemplate.relation r
+       SET rows = rows + change.sum
+      FROM (SELECT relation, sum(change)
+              FROM (SELECT relation, -1 FROM pgtemplate.baseline
+                     WHERE layer > 0 AND layer = ANY (going) AND replaced IS NULL
+                     UNION ALL
+                    SELECT relation, 1 FROM pgtemplate.baseline
+                     WHERE replaced IS NOT NULL AND replaced = ANY (going) AND layer <> ALL (going)
+                   ) AS each (relation, change)
+             GROUP BY relation) AS change
+     WHERE r.id = change.relation;
+    DELETE FROM pgtemplate.baseline WHERE layer > 0 AND layer = ANY (going);
+    UPDATE pgtemplate.baseline SET replaced = NULL
+     WHERE replaced IS NOT NULL AND replaced = ANY (going);
+
+    UPDATE pgtemplate.relation r
+       SET large = before.large
+      FROM (SELECT relation, min(large) FROM pgtemplate.layer_relation
+             WHERE layer = ANY (going) GROUP BY relation) AS before (relation, large)
+     WHERE r.id = before.relation;
+    DELETE FROM pgtemplate.layer_relation WHERE layer = ANY (going);
+
+    -- Where a layer that stays has moved it later, that one now began where this one did.
+    FOR was IN SELECT * FROM pgtemplate.layer_sequence WHERE layer = ANY (going) ORDER BY moment DESC
+    LOOP
+        UPDATE pgtemplate.layer_sequence
+           SET last_value = was.last_value, is_called = was.is_called
+         WHERE moment = (SELECT min(moment) FROM pgtemplate.layer_sequence
+                          WHERE id = was.id AND moment > was.moment);
+        IF NOT FOUND THEN
+            UPDATE pgtemplate.sequence
+               SET last_value = was.last_value, is_called = was.is_called
+             WHERE id = was.id;
+        END IF;
+        DELETE FROM pgtemplate.layer_sequence WHERE moment = was.moment;
+    END LOOP;
+
+    DELETE FROM pgtemplate.large_object WHERE layer > 0 AND layer = ANY (going);
+    UPDATE pgtemplate.large_object SET replaced = NULL WHERE replaced = ANY (going);
+END
+$$;
+
+-- Their rows are found where they stood. If a test has moved some, and they were put back elsewhere, they
+-- are found by what they say; of rows that are equal it does not matter which go.
+CREATE FUNCTION pgtemplate.delete_layers(r pgtemplate.relation, going int[]) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    theirs    text := format('b.relation = %s AND b.layer > 0 AND b.layer = ANY (%L) AND b.replaced IS NULL',
+                             r.id, going);
+    old       text := pgtemplate.is_old(r);
+    all_there boolean;
+BEGIN
+    EXECUTE format(
+        'SELECT bool_and(here.body IS NOT NULL)
+           FROM pgtemplate.baseline b
+           LEFT JOIN (SELECT ctid, (t.*)::text COLLATE "C" FROM ONLY %s AS t WHERE %s) AS here (place, body)
+             ON here.place = b.place AND here.body = b.body
+          WHERE %s', r.name, old, theirs) INTO all_there;
+    IF all_there THEN
+        RETURN format('DELETE FROM ONLY %s AS t USING pgtemplate.baseline b WHERE t.ctid = b.place AND %s',
+                      r.name, theirs);
+    END IF;
+    RETURN format(
+        'DELETE FROM ONLY %1$s WHERE ctid IN (
+             SELECT place
+               FROM (SELECT place, body, row_number() OVER (PARTITION BY body)
+                       FROM (SELECT ctid, (t.*)::text COLLATE "C" FROM ONLY %1$s AS t WHERE %2$s)
+                            AS old (place, body)) AS here (place, body, copy)
+               JOIN (SELECT body, row_number() OVER (PARTITION BY body)
+                       FROM pgtemplate.baseline b WHERE %3$s) AS gone (body, copy)
+              USING (body, copy))', r.name, old, theirs);
+END
+$$;
+
+-- Two layers, the first one of those above, the second of those below, whose rows the first changed or
+-- refers to: so the second cannot go while the first stays. NULL when there are none; what has no
+-- foreign key cannot be known.
+CREATE FUNCTION pgtemplate.built_on(below int[], above int[]) RETURNS int[]
+LANGUAGE plpgsql AS $$
+DECLARE
+    entangled int[] := (SELECT ARRAY[replaced, layer] FROM pgtemplate.baseline
+                         WHERE layer > 0 AND layer = ANY (below)
+                           AND replaced IS NOT NULL AND replaced = ANY (above) LIMIT 1);
+    key       record;
+BEGIN
+    FOR key IN SELECT c.conrelid AS id, c.conrelid::regclass AS name,
+                      c.confrelid AS target_id, c.confrelid::regclass AS target,
+                      string_agg(format('(a.r).%I = (b.r).%I', f.attname, t.attname), ' AND ') AS refers,
+                      string_agg(format('(b.r).%1$I = (c.r).%1$I', t.attname), ' AND ') AS same
+                 FROM pg_constraint c
+                CROSS JOIN unnest(c.conkey, c.confkey) AS columns (from_, to_)
+                 JOIN pg_attribute f ON f.attrelid = c.conrelid AND f.attnum = from_
+                 JOIN pg_attribute t ON t.attrelid = c.confrelid AND t.attnum = to_
+                WHERE c.contype = 'f'
+                  AND c.conrelid IN (SELECT relation FROM pgtemplate.layer_relation WHERE layer = ANY (above))
+                  AND c.confrelid IN (SELECT relation FROM pgtemplate.layer_relation WHERE layer = ANY (below))
+                GROUP BY c.oid, c.conrelid, c.confrelid
+    LOOP
+        EXIT WHEN entangled IS NOT NULL;
+        -- To refer to a row that only comes back in another version is fine.
+        EXECUTE format(
+            'WITH a AS (SELECT layer, body::%1$s AS r FROM pgtemplate.baseline
+                         WHERE relation = %2$s AND layer > 0 AND layer = ANY ($2) AND replaced IS NULL),
+                  b AS (SELECT layer, body::%3$s AS r FROM pgtemplate.baseline
+                         WHERE relation = %4$s AND layer > 0 AND layer = ANY ($1) AND replaced IS NULL),
+                  c AS (SELECT body::%3$s AS r FROM pgtemplate.baseline
+                         WHERE relation = %4$s AND replaced IS NOT NULL AND replaced = ANY ($1))
+             SELECT ARRAY[a.layer, b.layer] FROM a JOIN b ON %5$s
+              WHERE NOT EXISTS (SELECT FROM c WHERE %6$s) LIMIT 1',
+            key.name, key.id, key.target, key.target_id, key.refers, key.same)
+           INTO entangled USING below, above;
+    END LOOP;
+    RETURN entangled;
+END
+$$;
+
+-- All that tells a database with these layers from a new clone of its template.
+CREATE FUNCTION pgtemplate.save_layers() RETURNS text
+LANGUAGE sql AS $$
+    SELECT json_strip_nulls(json_build_object(
+        'relations', (SELECT json_agg(l) FROM pgtemplate.layer_relation l),
+        'rows', (SELECT json_agg(b) FROM pgtemplate.baseline b WHERE layer > 0 OR replaced IS NOT NULL),
+        'moves', (SELECT json_agg(l ORDER BY moment) FROM pgtemplate.layer_sequence l),
+        'sequences', (SELECT json_agg(s) FROM pgtemplate.sequence s
+                       WHERE id IN (SELECT id FROM pgtemplate.layer_sequence)),
+        'objects', (SELECT json_agg(o) FROM pgtemplate.large_object o)))
+$$;
+
+-- The same layers in a new clone. In their tables nothing counts as old, so every row is put there anew.
+CREATE FUNCTION pgtemplate.load_layers(saved json) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO pgtemplate.layer_relation
+    SELECT * FROM json_populate_recordset(NULL::pgtemplate.layer_relation, saved -> 'relations');
+
+    UPDATE pgtemplate.baseline b SET replaced = r.replaced
+      FROM json_populate_recordset(NULL::pgtemplate.baseline, saved -> 'rows') AS r
+     WHERE r.layer = 0 AND b.relation = r.relation AND b.position = r.position;
+    INSERT INTO pgtemplate.baseline (relation, position, body, layer, replaced)
+    SELECT relation, position, body, layer, replaced
+      FROM json_populate_recordset(NULL::pgtemplate.baseline, saved -> 'rows')
+     WHERE layer > 0;
+    UPDATE pgtemplate.relation r
+       SET rows = (SELECT count(*) FROM pgtemplate.baseline WHERE relation = r.id AND replaced IS NULL),
+           since = '0', younger = '{}'
+     WHERE id IN (SELECT relation FROM pgtemplate.layer_relation);
+
+    INSERT INTO pgtemplate.layer_sequence (layer, id, last_value, is_called)
+    SELECT layer, id, last_value, is_called
+      FROM json_populate_recordset(NULL::pgtemplate.layer_sequence, saved -> 'moves')
+     ORDER BY moment;
+    UPDATE pgtemplate.sequence s SET last_value = now.last_value, is_called = now.is_called
+      FROM json_populate_recordset(NULL::pgtemplate.sequence, saved -> 'sequences') AS now
+     WHERE s.id = now.id;
+
+    DELETE FROM pgtemplate.large_object;
+    INSERT INTO pgtemplate.large_object
+    SELECT * FROM json_populate_recordset(NULL::pgtemplate.large_object, saved -> 'objects');
+    PERFORM pgtemplate.put_back(ARRAY(SELECT DISTINCT relation FROM pgtemplate.layer_relation));
+END
+$$;

@@ -1,0 +1,194 @@
+"""Data that many tests share: what a fixture wider than ``function`` writes becomes a layer.
+
+A layer comes up when its fixture has been set up, and goes when the fixture does. A reset goes back
+to the template and the layers that are up. What was written before such a fixture began, by the
+test that asked for it or by another such fixture, becomes a layer, too: so the two are told apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from pytest_pgtemplate._run.reports import fail, fails
+from pytest_pgtemplate.errors import LayerError, PgTemplateError, SchemaChangedError
+
+if TYPE_CHECKING:
+    from pytest_pgtemplate._reset import Resetter
+    from pytest_pgtemplate._run.run import Run
+
+_WIDTH = {"class": 1, "module": 2, "package": 3, "session": 4}  # a test has 0
+
+
+@dataclass(eq=False)
+class Layer:
+    """What ``owner`` has written: a fixture, or a test before it asked for one."""
+
+    number: int
+    owner: str
+    width: int
+
+
+class _Untold(NamedTuple):
+    """Somebody had written, and it could not be made a layer when a fixture began."""
+
+    owner: str
+    why: str
+    moment: str
+
+
+class Layers:
+    """The layers of this process's database, and whose they are."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._count = 0
+        self._up: dict[int, Layer] = {}  # by number
+        self._of_fixture: dict[pytest.FixtureDef[Any], Layer] = {}
+        self._in_setup: list[Layer] = []  # fixtures, the innermost last
+        self.going: list[int] = []  # what the next reset takes down
+
+    @contextmanager
+    def setting_up(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
+        """Around the setup of a fixture wider than ``function``."""
+        layer = self._new(_name(fixture), _WIDTH[fixture.scope])
+        fixture.addfinalizer(lambda: self._go_with(fixture))  # added first, it runs last
+        untold = self._tell_apart()
+        began = time.perf_counter()
+        self._in_setup.append(layer)
+        try:
+            yield
+        finally:
+            self._in_setup.remove(layer)
+        seconds = time.perf_counter() - began
+        try:
+            changes = self._come_up(fixture, layer, untold)
+        except PgTemplateError as error:
+            with suppress(Exception):  # one error is enough
+                fixture.finish(request)  # for the next test it may well succeed
+            fail(error)
+        if changes is not None:
+            fixture.addfinalizer(self._before_teardown)  # added last, it runs first
+            self._run.stats.layers.append((layer.owner, request.node.nodeid, changes, seconds))
+            if request.config.getoption("setupshow", False):
+                _show(request.config, f"{layer.owner}: a layer of {changes} rows, {seconds:.3f} s")
+
+    def have_gone(self, numbers: Iterable[int]) -> None:
+        """A reset has taken them down."""
+        for number in list(numbers):
+            self._up.pop(number, None)
+            if number in self.going:
+                self.going.remove(number)
+
+    def are_lost(self) -> None:
+        """The database they were in is gone, and so are they: who needs them skips."""
+        for fixture, layer in self._of_fixture.items():
+            error = LayerError(
+                f"what {layer.owner} wrote was lost with the connection to its database",
+                hint="run again; the server's log may tell why the connection broke",
+            )
+            self._run.reports.break_(fixture.argname, error)
+        self._of_fixture.clear()
+        self._up.clear()
+        self.going.clear()
+
+    def _new(self, owner: str, width: int) -> Layer:
+        self._count += 1
+        return Layer(self._count, owner, width)
+
+    def _tell_apart(self) -> _Untold | None:
+        """Make a layer of what has been written, or say why it cannot be one."""
+        if (resetter := self._run.resetter) is None:
+            return None
+        layer = self._in_setup[-1] if self._in_setup else self._new(self._run.test, 0)
+        outcome = resetter.keep_at_once(layer.number)
+        if outcome is None:
+            return _Untold(layer.owner, "has a transaction open", resetter.now())
+        if outcome.stale is not None:
+            return _Untold(layer.owner, "has changed the schema", resetter.now())
+        if outcome.changes is not None:
+            self._up[layer.number] = layer
+            if not layer.width:
+                self.going.append(layer.number)
+        return None
+
+    def _come_up(
+        self, fixture: pytest.FixtureDef[Any], layer: Layer, untold: _Untold | None
+    ) -> int | None:
+        """How many rows came or went; None when the fixture has changed nothing."""
+        if (resetter := self._run.resetter) is None:
+            return None
+        if untold is not None:
+            if resetter.wrote_since(untold.moment):
+                raise LayerError(
+                    f"{layer.owner} wrote to the database while {untold.owner} {untold.why}, so"
+                    " what the two did cannot be told apart",
+                    hint="let the test name the fixture as an argument, so that it is set up first",
+                )
+            return None
+        outcome = resetter.keep(layer.number)
+        if outcome.stale is not None:
+            raise SchemaChangedError(
+                f"{layer.owner} changed the schema",
+                hint="tests can share rows; tables belong to the migrations, and so does a"
+                " materialized view, which pg_seed may refresh",
+            )
+        if outcome.changes is not None:
+            self._up[layer.number] = self._of_fixture[fixture] = layer
+            below = [each.number for each in self._up.values() if each.width < layer.width]
+            self._check(resetter, below, [layer.number])
+        self._run.judge_leaks(outcome, layer.owner)
+        return outcome.changes
+
+    def _check(self, resetter: Resetter, below: list[int], above: list[int]) -> None:
+        """Raise LayerError when one ``above``, which will stay longer, depends on one ``below``."""
+        if not below or not above:
+            return
+        entangled = resetter.built_on(below, above)
+        if entangled is not None:
+            upper, lower = (self._up[number].owner for number in entangled)
+            raise LayerError(
+                f"{upper} refers to rows of {lower}, or has changed them, and outlasts it",
+                hint="let what refers have the narrower scope, or write both in one fixture",
+            )
+
+    def _before_teardown(self) -> None:
+        """A fixture finds what it wrote as it was: what its last test wrote is gone by then."""
+        self._run.finish_early()
+        with fails():
+            self._tell_apart()  # what the tests share for longer than they share the fixture
+
+    def _go_with(self, fixture: pytest.FixtureDef[Any]) -> None:
+        """The fixture has gone, and what its teardown wrote goes, too."""
+        layer = self._of_fixture.pop(fixture, None)
+        if layer is None or self._run.worker is None:
+            return
+        if (resetter := self._run.resetter) is None:
+            self.going.append(layer.number)  # the database is to be cloned afresh, without it
+        elif not self._run.shows_last_test:
+            with fails():
+                others = [number for number in self._up if number != layer.number]
+                self._check(resetter, [layer.number], others)
+                self._run.reset([layer.number], f"the teardown of {layer.owner}")
+
+
+def _name(fixture: pytest.FixtureDef[Any]) -> str:
+    """What its user calls it: pytest makes fixtures of ``setup_module`` and the like."""
+    for hidden in ("setup_module", "setup_class", "setUpModule", "setUpClass"):
+        if hidden in fixture.argname:
+            return hidden
+    return f'the {fixture.scope} fixture "{fixture.argname}"'
+
+
+def _show(config: pytest.Config, line: str) -> None:
+    """As ``--setup-show`` does, which has just told that the fixture was set up."""
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        writer = config.get_terminal_writer()
+        writer.line()
+        writer.write(f"        {line}")
