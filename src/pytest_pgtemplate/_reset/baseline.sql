@@ -14,6 +14,7 @@ CREATE TABLE pgtemplate.relation (
     rows     bigint NOT NULL DEFAULT 0,     -- how many the state has
     since    xid    NOT NULL,               -- rows older than this transaction belong to the state,
     younger  xid[]  NOT NULL DEFAULT '{}',  -- and so do those that these transactions wrote
+    leaving  boolean NOT NULL DEFAULT false,    -- some of its rows do no more: see layers.sql
     large    bigint NOT NULL,               -- bytes above which it has grown
     closure  oid[],                         -- what to truncate with it then; NULL: do not
     rest     text,                          -- statements that let triggers and rules rest meanwhile

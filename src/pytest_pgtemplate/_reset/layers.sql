@@ -16,6 +16,11 @@ CREATE TABLE pgtemplate.layer_sequence (
     is_called  boolean NOT NULL
 );
 
+CREATE TABLE pgtemplate.leaving (   -- rows of layers that a reset takes down
+    relation oid NOT NULL,
+    place    tid NOT NULL
+);
+
 CREATE INDEX ON pgtemplate.baseline (layer) WHERE layer > 0;
 CREATE INDEX ON pgtemplate.baseline (replaced) WHERE replaced IS NOT NULL;
 
@@ -84,13 +89,13 @@ BEGIN
                     coalesce((SELECT max(position) FROM pgtemplate.baseline WHERE relation = %1$s), 0)
                         + row_number() OVER (ORDER BY ctid),
                     (t.*)::text, %2$s, ctid
-               FROM ONLY %3$s AS t WHERE NOT %4$s',
+               FROM ONLY %3$s AS t WHERE NOT (%4$s)',
             r.id, up, r.name, pgtemplate.is_old(r));
         GET DIAGNOSTICS new = ROW_COUNT;
         IF r.wake IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ALL IMMEDIATE; ' || r.wake; END IF;
         CONTINUE WHEN gone + new = 0;
 
-        EXECUTE format('SELECT ARRAY(SELECT xmin FROM ONLY %s WHERE NOT %s GROUP BY xmin)',
+        EXECUTE format('SELECT ARRAY(SELECT xmin FROM ONLY %s WHERE NOT (%s) GROUP BY xmin)',
                        r.name, pgtemplate.is_old(r)) INTO writers;
         INSERT INTO pgtemplate.layer_relation VALUES (up, r.id, r.large) ON CONFLICT DO NOTHING;
         UPDATE pgtemplate.relation
@@ -142,23 +147,45 @@ BEGIN
 END
 $$;
 
--- Layers leave the state, and what they had replaced is part of it again; the tables to restore.
+-- Layers leave the state, and what they had replaced is part of it again; the tables to restore. Their
+-- rows are found where they stood. If a test has moved some, and they were put back elsewhere, they are
+-- found by what they say; of rows that are equal it does not matter which go.
 CREATE FUNCTION pgtemplate.take_down(going int[]) RETURNS oid[]
 LANGUAGE plpgsql AS $$
 DECLARE
     tables oid[] := ARRAY(SELECT DISTINCT relation FROM pgtemplate.layer_relation
                            WHERE layer = ANY (going));
-    rest   text;
-    steps  text;
+    r      pgtemplate.relation;
+    theirs text;
+    here   text;
+    found  bigint;
+    wanted bigint;
 BEGIN
-    SELECT string_agg(r.rest, '; '),
-           concat_ws('; ', pgtemplate.all_of(array_agg(pgtemplate.delete_layers(r, going))),
-                           'SET CONSTRAINTS ALL IMMEDIATE; ' || string_agg(r.wake, '; '))
-      INTO rest, steps
-      FROM pgtemplate.relation r
-     WHERE id = ANY (tables);
-    IF rest IS NOT NULL THEN EXECUTE rest; END IF;
-    IF steps <> '' THEN EXECUTE steps; END IF;
+    FOR r IN SELECT * FROM pgtemplate.relation WHERE id = ANY (tables) LOOP
+        IF r.rest IS NOT NULL THEN EXECUTE r.rest; END IF;
+        theirs := format('SELECT place, body, row_number() OVER (PARTITION BY body) AS copy
+                            FROM pgtemplate.baseline
+                           WHERE relation = %s AND layer > 0 AND layer = ANY (%L) AND replaced IS NULL',
+                         r.id, going);
+        here := format('SELECT ctid AS place, (t.*)::text COLLATE "C" AS body FROM ONLY %s AS t WHERE %s',
+                       r.name, pgtemplate.is_old(r));
+        EXECUTE format('SELECT count(*) FROM (%s) AS theirs', theirs) INTO wanted;
+        EXECUTE format('INSERT INTO pgtemplate.leaving
+                        SELECT %s, place FROM (%s) AS theirs JOIN (%s) AS here USING (place, body)',
+                       r.id, theirs, here);
+        GET DIAGNOSTICS found = ROW_COUNT;
+        IF found < wanted THEN
+            DELETE FROM pgtemplate.leaving WHERE relation = r.id;
+            EXECUTE format('INSERT INTO pgtemplate.leaving
+                            SELECT %s, here.place
+                              FROM (SELECT *, row_number() OVER (PARTITION BY body) AS copy
+                                      FROM (%s) AS each) AS here
+                              JOIN (%s) AS theirs USING (body, copy)',
+                           r.id, here, theirs);
+        END IF;
+        IF r.wake IS NOT NULL THEN EXECUTE r.wake; END IF;
+    END LOOP;
+    UPDATE pgtemplate.relation SET leaving = true WHERE id = ANY (tables);
     PERFORM pgtemplate.forget_layers(going);
     RETURN tables;
 END
@@ -211,36 +238,10 @@ BEGIN
 END
 $$;
 
--- Their rows are found where they stood. If a test has moved some, and they were put back elsewhere, they
--- are found by what they say; of rows that are equal it does not matter which go.
-CREATE FUNCTION pgtemplate.delete_layers(r pgtemplate.relation, going int[]) RETURNS text
-LANGUAGE plpgsql AS $$
-DECLARE
-    theirs    text := format('b.relation = %s AND b.layer > 0 AND b.layer = ANY (%L) AND b.replaced IS NULL',
-                             r.id, going);
-    old       text := pgtemplate.is_old(r);
-    all_there boolean;
-BEGIN
-    EXECUTE format(
-        'SELECT bool_and(here.body IS NOT NULL)
-           FROM pgtemplate.baseline b
-           LEFT JOIN (SELECT ctid, (t.*)::text COLLATE "C" FROM ONLY %s AS t WHERE %s) AS here (place, body)
-             ON here.place = b.place AND here.body = b.body
-          WHERE %s', r.name, old, theirs) INTO all_there;
-    IF all_there THEN
-        RETURN format('DELETE FROM ONLY %s AS t USING pgtemplate.baseline b WHERE t.ctid = b.place AND %s',
-                      r.name, theirs);
-    END IF;
-    RETURN format(
-        'DELETE FROM ONLY %1$s WHERE ctid IN (
-             SELECT place
-               FROM (SELECT place, body, row_number() OVER (PARTITION BY body)
-                       FROM (SELECT ctid, (t.*)::text COLLATE "C" FROM ONLY %1$s AS t WHERE %2$s)
-                            AS old (place, body)) AS here (place, body, copy)
-               JOIN (SELECT body, row_number() OVER (PARTITION BY body)
-                       FROM pgtemplate.baseline b WHERE %3$s) AS gone (body, copy)
-              USING (body, copy))', r.name, old, theirs);
-END
+CREATE FUNCTION pgtemplate.have_left() RETURNS void
+LANGUAGE sql AS $$
+    UPDATE pgtemplate.relation SET leaving = false WHERE leaving;
+    DELETE FROM pgtemplate.leaving;
 $$;
 
 -- Two layers, the first one of those above, the second of those below, whose rows the first changed or
@@ -251,7 +252,11 @@ LANGUAGE plpgsql AS $$
 DECLARE
     entangled int[] := (SELECT ARRAY[replaced, layer] FROM pgtemplate.baseline
                          WHERE layer > 0 AND layer = ANY (below)
-                           AND replaced IS NOT NULL AND replaced = ANY (above) LIMIT 1);
+                           AND replaced IS NOT NULL AND replaced = ANY (above)
+                         UNION ALL
+                        SELECT ARRAY[replaced, layer] FROM pgtemplate.large_object
+                         WHERE layer = ANY (below) AND replaced = ANY (above)
+                         LIMIT 1);
     key       record;
 BEGIN
     FOR key IN SELECT c.conrelid AS id, c.conrelid::regclass AS name,

@@ -24,6 +24,9 @@ BEGIN
     IF written <> '{}' THEN
         grown := pgtemplate.restore(written);
         PERFORM pgtemplate.forget();
+        IF EXISTS (SELECT FROM pgtemplate.leaving) THEN
+            PERFORM pgtemplate.have_left();
+        END IF;
     END IF;
     PERFORM setval(id::regclass, last_value, is_called) FROM pgtemplate.moved_sequences(written);
     IF EXISTS (SELECT FROM pg_largeobject_metadata)

@@ -144,8 +144,7 @@ class Resetter:
             await self._connection.execute(f"ROLLBACK PREPARED {literal(gid)}")
 
     async def _reset(self, going: list[int]) -> Outcome:
-        if self._vacuum is not None:
-            await self._finish_vacuum()
+        await self._finish_vacuum()
         watch = Watch(self._pid, self._connect)
         try:
             grown = await self._call.fetchval(going)
@@ -175,8 +174,7 @@ class Resetter:
             return None
 
     async def _call_keep(self, layer: int, *, patient: bool) -> Outcome:
-        if self._vacuum is not None:
-            await self._finish_vacuum()
+        await self._finish_vacuum()
         query = f"SELECT * FROM {self._schema}.keep($1, $2)"
         row = await self._connection.fetchrow(query, layer, patient)
         if row["changes"] is not None:
@@ -184,6 +182,7 @@ class Resetter:
         return Outcome(_CHANGED if row["stale"] else None, (), row["changes"])
 
     async def _save_layers(self, going: list[int]) -> Any:
+        await self._finish_vacuum()
         transaction = self._connection.transaction()
         await transaction.start()
         try:
@@ -193,6 +192,7 @@ class Resetter:
             await transaction.rollback()
 
     async def _fetch(self, query: str, *arguments: object) -> Any:
+        await self._finish_vacuum()
         return await self._connection.fetchval(query, *arguments)
 
     async def _give_back(self, tables: list[str]) -> None:
@@ -200,7 +200,7 @@ class Resetter:
         await self._connection.execute(f"VACUUM (SKIP_LOCKED) {', '.join(tables)}")
 
     async def _finish_vacuum(self) -> None:
-        """It has to be over before the next reset, which needs its connection."""
+        """It has to be over before anything else: it has our connection."""
         vacuum, self._vacuum = self._vacuum, None
         if vacuum is None:
             return

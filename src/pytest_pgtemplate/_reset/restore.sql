@@ -59,6 +59,9 @@ $$;
 CREATE FUNCTION pgtemplate.is_old(pgtemplate.relation) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT format('(age(xmin) > %s OR xmin = ANY (%L::xid[]))', age($1.since), $1.younger)
+        || CASE WHEN $1.leaving THEN format(' AND ctid NOT IN (SELECT place FROM pgtemplate.leaving
+                                                               WHERE relation = %s)', $1.id)
+                ELSE '' END
 $$;
 
 -- A condition: is this row of the baseline (b) not in the table any more? Where rows may be equal, as
@@ -83,7 +86,7 @@ $$;
 CREATE FUNCTION pgtemplate.delete_new(pgtemplate.relation, all_rows boolean) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT 'DELETE FROM ONLY ' || $1.name
-        || CASE WHEN $1.rows = 0 OR all_rows THEN '' ELSE ' WHERE NOT ' || pgtemplate.is_old($1) END
+        || CASE WHEN $1.rows = 0 OR all_rows THEN '' ELSE format(' WHERE NOT (%s)', pgtemplate.is_old($1)) END
 $$;
 
 CREATE FUNCTION pgtemplate.refill(pgtemplate.relation) RETURNS text

@@ -15,6 +15,7 @@ def header_line(settings: Settings) -> str:
     return f"pgtemplate: databases {settings.prefix}_* on {where}"
 
 
+WORTH_A_HINT = 1.0  # seconds spent on data that other workers built, too
 MOST = 10  # lines of one kind, unless every worker is asked for
 
 
@@ -40,11 +41,31 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
                 f" {stats.server}"
             )
         yield from (f"  kept {line}" for line in stats.kept)
+    yield from _layers(workers, every=every_worker)
     recloned = [line for stats in workers for line in stats.recloned]
     shown = len(recloned) if every_worker else MOST
     yield from (f"  cloned afresh after {line}" for line in recloned[:shown])
     if recloned[shown:]:
         yield f"  cloned afresh after {len(recloned) - shown} more tests (--pg-stats lists all)"
+
+
+def _layers(workers: list[Stats], *, every: bool) -> Iterator[str]:
+    """What shared data has cost, and where the same was built more often than it need be."""
+    built: dict[str, list[tuple[str, int, float]]] = {}
+    for stats in workers:
+        for owner, node, changes, seconds in stats.layers:
+            built.setdefault(owner, []).append((node, changes, seconds))
+    for owner, layers in sorted(built.items()):
+        seconds = sum(each for *_, each in layers)
+        places = len({node for node, *_ in layers})
+        line = f"  {owner}: set up {len(layers)} times, {seconds:.2f} s"
+        if every:
+            yield f"{line}, {sum(changes for _, changes, _ in layers)} rows"
+        if seconds * (1 - places / len(layers)) >= WORTH_A_HINT:
+            yield (
+                f"{line} for {places} scope{'s' * (places != 1)}: --dist loadscope keeps the tests"
+                " of a module on one worker, and pg_seed builds what all tests share once"
+            )
 
 
 def _what_the_role_may_not(worker: Stats, asked: str) -> Iterator[str]:

@@ -1,0 +1,180 @@
+"""Data that tests share, built by each test or once a module: one suite, three ways, side by side.
+
+    python benchmarks/layers.py [--rounds 5] [-n 2]
+
+40 modules of 25 tests; each test needs 3 organizations, 10 users and 30 products, built with the
+ORM and committed. The same fixtures with scope "function", with scope "module", and with the
+organizations and users in scope "session". Prints the time of the whole run, and of its set-up, as
+medians, and the ratio to the first way, round by round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+MODULES, TESTS = 40, 25
+INI = """
+[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = session
+asyncio_default_test_loop_scope = session
+pg_name = benchmark_layers
+"""
+MODELS = """
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+class Base(DeclarativeBase): ...
+
+class Organization(Base):
+    __tablename__ = "organization"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+class User(Base):
+    __tablename__ = "user_account"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    organization_id: Mapped[int] = mapped_column(ForeignKey("organization.id"), index=True)
+    email: Mapped[str] = mapped_column(unique=True)
+
+class Product(Base):
+    __tablename__ = "product"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    organization_id: Mapped[int] = mapped_column(ForeignKey("organization.id"), index=True)
+    name: Mapped[str]
+    price: Mapped[int]
+
+for number in range(97):
+    type(f"Other{number}", (Base,), {
+        "__tablename__": f"other_{number}", "__annotations__": {"id": Mapped[int]},
+        "id": mapped_column(primary_key=True),
+    })
+"""
+CONFTEST = """
+import pytest, pytest_asyncio
+from pytest_pgtemplate import Metadata
+from models import Base, Organization, Product, User
+
+SETUP = []
+
+def pytest_runtest_logreport(report):
+    if report.when == "setup":
+        SETUP.append(report.duration)
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(f"set-up: {{sum(SETUP):.3f}}")
+
+@pytest.fixture(scope="session")
+def pg_migrations():
+    return Metadata(Base.metadata)
+
+@pytest_asyncio.fixture(scope="{wide}")
+async def users({wide_maker}):
+    async with {wide_maker}{attribute}.begin() as session:
+        organizations = [Organization(name=f"organization {{n}}") for n in range(3)]
+        session.add_all(organizations)
+        await session.flush()
+        users = [
+            User(organization_id=organizations[n % 3].id, email=f"{{n}}@example.org")
+            for n in range(10)
+        ]
+        session.add_all(users)
+    return [each.id for each in organizations]
+
+@pytest_asyncio.fixture(scope="{scope}")
+async def catalogue({maker}, users):
+    async with {maker}{attribute}.begin() as session:
+        session.add_all(
+            Product(organization_id=users[n % 3], name=f"product {{n}}", price=n) for n in range(30)
+        )
+    return users
+"""
+TEST = """
+import pytest
+from sqlalchemy import delete, func, select
+from models import Organization, Product, User
+
+@pytest.mark.parametrize("n", range({tests}))
+async def test_products(n, catalogue, pg_session):
+    assert await pg_session.scalar(select(func.count()).select_from(Product)) == 30
+    pg_session.add(Product(organization_id=catalogue[0], name="mine", price=n))
+    await pg_session.execute(delete(Product).where(Product.price == n))
+    await pg_session.commit()
+"""
+WAYS = {
+    "function": {"scope": "function", "wide": "function"},
+    "module": {"scope": "module", "wide": "module"},
+    "session": {"scope": "module", "wide": "session"},
+}
+
+
+def lay_out(root: Path, scope: str, wide: str) -> None:
+    shared = scope != "function"
+    maker = "pg_shared" if shared else "pg_sessionmaker"
+    (root / "pytest.ini").write_text(INI)
+    (root / "models.py").write_text(MODELS)
+    (root / "conftest.py").write_text(
+        CONFTEST.format(
+            scope=scope,
+            wide=wide,
+            maker=maker,
+            wide_maker=maker,
+            attribute=".sessionmaker" if shared else "",
+        )
+    )
+    for number in range(MODULES):
+        (root / f"test_{number:02}.py").write_text(TEST.format(tests=TESTS))
+
+
+def run(root: Path, workers: str) -> tuple[float, float]:
+    """Seconds of the whole run, and of all set-up in it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += ["-n", workers, "--dist", "loadscope"]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    began = time.perf_counter()
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - began
+    assert f"{MODULES * TESTS} passed" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
+    [setup] = re.findall(r"^set-up: ([\d.]+)$", done.stdout, re.MULTILINE)
+    return seconds, float(setup)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("-n", dest="workers", default="2")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        roots = {way: Path(directory) / way for way in WAYS}
+        for way, root in roots.items():
+            root.mkdir()
+            lay_out(root, **WAYS[way])
+            run(root, arguments.workers)  # the template is there from now on
+        found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+        for _ in range(arguments.rounds):
+            for way, root in roots.items():
+                found[way].append(run(root, arguments.workers))
+    print(f"{MODULES * TESTS} tests, -n {arguments.workers}, medians of {arguments.rounds} rounds")
+    print("scope       whole run s  ratio   set-up s  ratio")
+    for way, measured in found.items():
+        pairs = list(zip(measured, found["function"], strict=True))
+        print(
+            f"{way:10} {statistics.median(whole for whole, _ in measured):12.2f}"
+            f" {statistics.median(mine[0] / first[0] for mine, first in pairs):6.2f}"
+            f" {statistics.median(setup for _, setup in measured):10.2f}"
+            f" {statistics.median(mine[1] / first[1] for mine, first in pairs):6.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

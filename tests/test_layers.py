@@ -1,0 +1,695 @@
+"""What a fixture wider than ``function`` writes: there for every test of its scope, then gone."""
+
+from __future__ import annotations
+
+import pytest
+
+from projects import ITEM, Project, execute, query
+
+CONFTEST = """
+import pytest
+from sqlalchemy import text
+
+def names(database):
+    import psycopg
+    with psycopg.connect(database.dsn) as connection:
+        rows = connection.execute("SELECT name FROM item ORDER BY name").fetchall()
+        return " ".join(name for (name,) in rows)
+
+def write(database, *statements):
+    import psycopg
+    with psycopg.connect(database.dsn) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+def add(database, name):
+    write(database, f"INSERT INTO item (name) VALUES ('{name}')")
+
+@pytest.fixture(scope="session")
+def base(pg_database):
+    add(pg_database, "base")
+
+@pytest.fixture(scope="module")
+def shared(pg_database):
+    write(
+        pg_database,
+        "INSERT INTO item (name) VALUES ('shared'), ('twice'), ('twice')",
+        "UPDATE item SET name = 'changed' WHERE name = 'reference'",
+    )
+"""
+IMPORT = "import pytest\nfrom conftest import add, names, write\n"
+
+# Whatever a test does, the next one finds the same.
+TESTS = """
+@pytest.mark.parametrize("n", range(3))
+def test_each(n, shared, pg):
+    assert names(pg) == "changed shared twice twice"
+    write(pg, "DELETE FROM item WHERE id > 2", "UPDATE item SET name = 'mine'")
+    add(pg, "mine")
+"""
+AFTERWARDS = """
+def test_after(pg):
+    assert names(pg) == "reference"
+    write(pg, "INSERT INTO item (name) VALUES ('next')")
+    import psycopg
+    with psycopg.connect(pg.dsn) as connection:
+        assert connection.execute("SELECT max(id) FROM item").fetchone() == (2,)
+"""
+
+
+@pytest.fixture
+def items(project: Project) -> Project:
+    project.alembic()
+    project.revision("one", ITEM)
+    project.ini(pythonpath=".")
+    project.write("conftest.py", CONFTEST)
+    return project
+
+
+def write(items: Project, name: str, text: str) -> None:
+    items.write(name, IMPORT + text)
+
+
+def passes(items: Project, passed: int, *arguments: str) -> pytest.RunResult:
+    result = items.run(*arguments)
+    result.assert_outcomes(passed=passed)
+    return result
+
+
+@pytest.mark.parametrize("tracking", ["triggers", "scan"])
+def test_every_test_of_the_scope_finds_it_whole_and_no_other(items: Project, tracking: str) -> None:
+    items.ini(pythonpath=".", pg_tracking=tracking)
+    write(items, "test_a.py", TESTS)
+    write(items, "test_b.py", AFTERWARDS)
+
+    passes(items, 4)
+
+
+WAYS = {
+    "async": """
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def filled(pg_shared):
+    async with pg_shared.sessionmaker.begin() as session:
+        await session.execute(INSERT)
+""",
+    "sync": """
+@pytest.fixture(scope="module")
+def filled(pg_shared):
+    with pg_shared.sync_sessionmaker.begin() as session:
+        session.execute(INSERT)
+""",
+    "engine of one's own": """
+@pytest.fixture(scope="module")
+def filled(pg_url):
+    from sqlalchemy import create_engine
+    engine = create_engine(pg_url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.execute(INSERT)
+    engine.dispose()
+""",
+    "asyncpg": """
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def filled(pg_shared):
+    import asyncpg
+    connection = await asyncpg.connect(pg_shared.dsn)
+    await connection.execute(str(INSERT))
+    await connection.close()
+""",
+    "setup_module": """
+def setup_module():
+    import os
+    write(Database, str(INSERT))
+
+@pytest.fixture
+def filled(): ...
+""",
+    "setup_class": """
+class TestClass:
+    @classmethod
+    def setup_class(cls):
+        write(Database, str(INSERT))
+
+    def test_a(self, pg): assert names(pg) == "a reference"
+
+    def test_b(self, pg): assert names(pg) == "a reference"
+
+@pytest.fixture
+def filled(pg): add(pg, "a")
+""",
+    "asked for by name, without pg": """
+@pytest.fixture(scope="module")
+def filled(request):
+    write(request.getfixturevalue("pg_database"), str(INSERT))
+""",
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_however_it_was_written(items: Project, way: str) -> None:
+    items.ini(pythonpath=".", pg_env="DATABASE_URL", pg_autouse="true")
+    head = """
+    import os
+    import pytest_asyncio
+    from sqlalchemy import text
+    INSERT = text("INSERT INTO item (name) VALUES ('a')")
+
+    class Database:
+        dsn = os.environ["DATABASE_URL"].replace("+asyncpg", "")
+    """
+    body = """
+    @pytest.mark.parametrize("n", range(2))
+    def test_filled(n, filled, pg):
+        assert names(pg) == "a reference"
+        add(pg, "mine")
+    """
+    items.write("test_a.py", "")
+    (items.root / "test_a.py").write_text(IMPORT + _dedent(head) + way + _dedent(body))
+    write(items, "test_b.py", AFTERWARDS)
+
+    result = items.pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:anyio")
+
+    assert result.parseoutcomes().keys() <= {"passed"}, result.stdout.str()
+
+
+def _dedent(text: str) -> str:
+    return "\n".join(line.removeprefix("    ") for line in text.splitlines()) + "\n"
+
+
+def test_one_that_comes_later_and_stays_longer(items: Project) -> None:
+    write(
+        items,
+        "test_a.py",
+        """
+def test_one(shared, pg): assert names(pg) == "changed shared twice twice"
+
+def test_two(shared, base, pg):
+    assert names(pg) == "base changed shared twice twice"
+    write(pg, "DELETE FROM item")
+
+def test_three(shared, pg): assert names(pg) == "base changed shared twice twice"
+""",
+    )
+    write(items, "test_b.py", 'def test_b(pg, base): assert names(pg) == "base reference"\n')
+
+    passes(items, 4)
+
+
+def test_asked_for_in_the_middle_of_a_test(items: Project) -> None:
+    write(
+        items,
+        "test_a.py",
+        """
+def test_one(pg, request):
+    add(pg, "mine")
+    request.getfixturevalue("base")
+    assert names(pg) == "base mine reference"
+    add(pg, "mine, too")
+
+def test_two(pg): assert names(pg) == "base reference"
+
+def test_three(base, pg): assert names(pg) == "base reference"
+""",
+    )
+
+    passes(items, 3)
+
+
+def test_asked_for_while_the_test_has_a_transaction_open(items: Project) -> None:
+    write(
+        items,
+        "test_a.py",
+        """
+from sqlalchemy import text
+
+def test_one(pg_sync_session, request):
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+    request.getfixturevalue("base")
+
+def test_two(pg_sync_session, tmp_path_factory, request):
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+    request.getfixturevalue("harmless")
+
+@pytest.fixture(scope="session")
+def harmless(): ...
+
+def test_three(base, pg): assert names(pg) == "base reference"
+""",
+    )
+
+    result = items.run()
+
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        ['*session fixture "base" wrote *while test test_a.py::test_one has a transaction open*']
+    )
+
+
+def test_one_fixture_in_the_middle_of_another(items: Project) -> None:
+    write(
+        items,
+        "test_a.py",
+        """
+@pytest.fixture(scope="module")
+def outer(pg_database, request):
+    add(pg_database, "outer")
+    request.getfixturevalue("base")
+    add(pg_database, "outer, too")
+
+def test_one(outer, pg): assert names(pg) == "base outer outer, too reference"
+""",
+    )
+    write(items, "test_b.py", 'def test_b(pg): assert names(pg) == "base reference"\n')
+
+    passes(items, 2)
+
+
+REFERRING = """
+@pytest.fixture(scope="session", autouse=True)
+def schema(pg_database): ...
+
+@pytest.fixture(scope="module")
+def parents(pg_database): write(pg_database, "INSERT INTO parent VALUES (1)")
+
+@pytest.fixture(scope="session")
+def children(pg_database): write(pg_database, "INSERT INTO child VALUES (1)")
+
+@pytest.fixture(scope="session")
+def updates(pg_database): write(pg_database, "UPDATE parent SET id = 2")
+"""
+
+
+@pytest.mark.parametrize("upper", ["children", "updates"])
+def test_one_that_depends_on_one_that_goes_before_it(items: Project, upper: str) -> None:
+    items.revision(
+        "two",
+        """
+        op.execute("CREATE TABLE parent (id int PRIMARY KEY)")
+        op.execute("CREATE TABLE child (parent int REFERENCES parent)")
+        """,
+    )
+    write(
+        items,
+        "test_a.py",
+        f"{REFERRING}\ndef test_one(parents, request, pg): request.getfixturevalue('{upper}')\n",
+    )
+    write(items, "test_b.py", AFTERWARDS)
+
+    result = items.run()
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [f'*session fixture "{upper}" refers to rows of the module fixture "parents"*']
+    )
+
+
+ODD = {
+    "fails half-way": (
+        """
+@pytest.fixture(scope="module")
+def odd(pg_database):
+    add(pg_database, "half")
+    raise RuntimeError
+
+def test_one(odd, pg): ...
+def test_two(pg): assert names(pg) == "reference"
+""",
+        {"errors": 1, "passed": 2},
+    ),
+    "parametrized": (
+        """
+@pytest.fixture(scope="module", params=["x", "y"])
+def odd(request, pg_database):
+    add(pg_database, request.param)
+    return request.param
+
+def test_one(odd, pg): assert names(pg) == f"reference {odd}"
+def test_two(odd, pg): assert names(pg) == f"reference {odd}"
+""",
+        {"passed": 5},
+    ),
+    "indirect": (
+        """
+@pytest.fixture(scope="module")
+def odd(request, pg_database): add(pg_database, request.param)
+
+@pytest.mark.parametrize("odd", ["x", "y"], indirect=True)
+def test_one(odd, pg, request):
+    assert names(pg) == "reference " + request.node.callspec.params["odd"]
+""",
+        {"passed": 3},
+    ),
+    "overridden": (
+        """
+@pytest.fixture(scope="module")
+def shared(shared, pg_database): add(pg_database, "over")
+
+def test_one(shared, pg): assert names(pg) == "changed over shared twice twice"
+""",
+        {"passed": 2},
+    ),
+    "deletes its own rows": (
+        """
+@pytest.fixture(scope="module")
+def odd(pg_database):
+    add(pg_database, "own")
+    yield
+    assert names(pg_database) == "own reference"
+    write(pg_database, "DELETE FROM item WHERE name = 'own'", "DELETE FROM item")
+
+def test_one(odd, pg): write(pg, "DELETE FROM item")
+""",
+        {"passed": 2},
+    ),
+    "raises in its teardown": (
+        """
+@pytest.fixture(scope="module")
+def odd(pg_database):
+    add(pg_database, "own")
+    yield
+    add(pg_database, "late")
+    raise RuntimeError
+
+def test_one(odd, pg): assert names(pg) == "own reference"
+""",
+        {"passed": 2, "errors": 1},
+    ),
+    "changes the schema": (
+        """
+@pytest.fixture(scope="module")
+def odd(pg_database): write(pg_database, "CREATE TABLE extra ()")
+
+def test_one(odd, pg): ...
+""",
+        {"passed": 1, "errors": 1},
+    ),
+    "leaves a transaction open": (
+        """
+import psycopg
+kept = []
+
+@pytest.fixture(scope="module")
+def odd(pg_database):
+    add(pg_database, "committed")
+    connection = psycopg.connect(pg_database.dsn)
+    connection.execute("INSERT INTO item (name) VALUES ('open')")
+    kept.append(connection)
+
+def test_one(odd, pg): ...
+def test_two(pg): assert names(pg) == "reference"
+""",
+        {"passed": 2, "errors": 1},
+    ),
+    "is of a class": (
+        """
+class TestClass:
+    @pytest.fixture(scope="class")
+    def odd(self, pg_database): add(pg_database, "class")
+
+    def test_one(self, odd, pg): assert names(pg) == "class reference"
+
+def test_two(pg): assert names(pg) == "reference"
+""",
+        {"passed": 3},
+    ),
+    "is of a package": (
+        """
+@pytest.fixture(scope="package")
+def odd(pg_database): add(pg_database, "package")
+
+def test_one(odd, pg): assert names(pg) == "package reference"
+""",
+        {"passed": 1, "failed": 1},  # a root directory is one package: it is still up in test_b
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "outcomes"), ODD.values(), ids=ODD)
+def test_fixtures_of_all_kinds(items: Project, text: str, outcomes: dict[str, int]) -> None:
+    write(items, "test_a.py", text)
+    write(items, "test_b.py", AFTERWARDS)
+
+    result = items.run()
+
+    result.assert_outcomes(**outcomes)
+    if "errors" in outcomes and "RuntimeError" not in text:
+        result.stdout.fnmatch_lines(['*the module fixture "odd" *', "*HINT: *"])
+
+
+ISOLATIONS = """
+@pytest.mark.parametrize("n", range(2))
+@pytest.mark.pg(isolation="{}")
+def test_one(n, base, shared, pg_sync_session, pg):
+    assert names(pg) == "base changed shared twice twice"
+    {}
+
+def test_two(base, shared, pg): assert names(pg) == "base changed shared twice twice"
+"""
+DDL = 'write(pg, "DROP TABLE item")'
+IN_SESSION = """
+    from sqlalchemy import text
+    pg_sync_session.execute(text("DELETE FROM item"))
+    pg_sync_session.commit()
+"""
+
+
+@pytest.mark.parametrize("tracking", ["triggers", "scan"])
+@pytest.mark.parametrize(
+    ("isolation", "body"),
+    [("clone", DDL), ("truncate", DDL), ("rollback", IN_SESSION), ("clone", "add(pg, 'mine')")],
+)
+def test_every_kind_of_isolation_keeps_it(
+    items: Project, isolation: str, body: str, tracking: str
+) -> None:
+    items.ini(pythonpath=".", pg_tracking=tracking)
+    write(items, "test_a.py", ISOLATIONS.format(isolation, body))
+    write(items, "test_b.py", AFTERWARDS)
+
+    passes(items, 4)
+
+
+def test_a_database_that_was_put_aside_has_it_and_so_has_the_next(items: Project) -> None:
+    write(
+        items,
+        "test_a.py",
+        """
+def test_one(shared, pg):
+    add(pg, "mine")
+    assert False
+
+def test_two(shared, pg): assert names(pg) == "changed shared twice twice"
+""",
+    )
+
+    result = items.run("--pg-keep-failed")
+
+    result.assert_outcomes(passed=1, failed=1)
+    [kept] = [name for name in items.databases() if "_kept" in name]
+    rows = query(items.server.url, "SELECT name FROM item ORDER BY name", database=kept)
+    assert [row["name"] for row in rows] == ["changed", "mine", "shared", "twice", "twice"]
+
+
+def test_tests_that_share_what_they_write_keep_it_when_shared_data_goes(items: Project) -> None:
+    write(
+        items,
+        "test_a.py",
+        """
+pytestmark = pytest.mark.pg(scope="module")
+
+class TestClass:
+    @pytest.fixture(scope="class")
+    def data(self, pg_database): add(pg_database, "class")
+
+    def test_one(self, data, pg): add(pg, "module")
+
+def test_two(pg): assert names(pg) == "module reference"
+""",
+    )
+    write(items, "test_b.py", AFTERWARDS)
+
+    passes(items, 3)
+
+
+def test_who_needs_what_was_lost_with_the_connection_skips(items: Project) -> None:
+    write(
+        items,
+        "test_a.py",
+        """
+def test_one(shared, pg):
+    write(pg, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+              " WHERE datname = current_database() AND application_name LIKE 'pytest-pgt% reset'")
+    write(pg, "CREATE TABLE extra ()")
+
+def test_two(shared, pg): ...
+def test_three(pg): assert names(pg) == "reference"
+""",
+    )
+    items.ini(pythonpath=".", pg_tracking="scan")
+
+    result = items.run("-rs")
+
+    result.assert_outcomes(passed=2, skipped=1)
+    result.stdout.fnmatch_lines(['*the module fixture "shared" wrote was lost*'])
+
+
+DISTRIBUTED = """
+@pytest.mark.parametrize("n", range(6))
+def test_one(n, base, shared, pg):
+    assert names(pg) == "base changed shared twice twice"
+    write(pg, "DELETE FROM item")
+"""
+
+
+@pytest.mark.parametrize("how", ["load", "loadscope", "loadfile", "worksteal"])
+def test_workers_share_nothing(items: Project, how: str) -> None:
+    for name in ("a", "b", "c"):
+        write(items, f"test_{name}.py", DISTRIBUTED)
+
+    result = items.run_workers("--dist", how)
+
+    result.assert_outcomes(passed=18)
+
+
+def test_a_worker_that_crashes(items: Project) -> None:
+    crash = DISTRIBUTED + "\ndef test_crash(shared, pg):\n    import os\n    os._exit(1)\n"
+    write(items, "test_a.py", crash + DISTRIBUTED.replace("test_one", "test_two"))
+
+    result = items.run_workers(workers=1)
+
+    result.assert_outcomes(passed=12, failed=1)
+    assert not [name for name in items.databases() if "_tpl_" not in name]
+
+
+def test_runs_that_stop_early_and_go_on(items: Project) -> None:
+    text = """
+import os
+def test_one(shared, pg): add(pg, "mine")
+def test_two(shared, pg):
+    assert names(pg) == "changed shared twice twice"
+    assert os.path.exists("mended")
+def test_three(shared, pg): assert names(pg) == "changed shared twice twice"
+"""
+    write(items, "test_a.py", text)
+    run = [*("-o", "cache_dir=.cache"), "-p", "cacheprovider"]
+
+    for arguments in (["-x"], ["--stepwise"]):
+        items.pytester.runpytest_subprocess(*run, *arguments).assert_outcomes(passed=1, failed=1)
+    items.write("mended", "")
+    items.pytester.runpytest_subprocess(*run, "--stepwise").assert_outcomes(passed=2, deselected=1)
+    items.pytester.runpytest_subprocess(*run, "--lf").assert_outcomes(passed=3)
+
+
+ASYNC = """
+import pytest, pytest_asyncio
+from sqlalchemy import text
+
+{decorator}
+async def shared(pg_shared):
+    async with pg_shared.sessionmaker.begin() as session:
+        await session.execute(text("INSERT INTO item (name) VALUES ('shared')"))
+    yield
+    async with pg_shared.engine.connect() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM item")) == 2
+
+class TestClass:
+    @pytest.mark.parametrize("n", range(2))
+    {mark}
+    async def test_one(self, n, shared, pg_session):
+        assert await pg_session.scalar(text("SELECT count(*) FROM item")) == 2
+        await pg_session.execute(text("DELETE FROM item"))
+        await pg_session.commit()
+"""
+
+
+@pytest.mark.parametrize("mode", ["strict", "auto"])
+@pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
+def test_every_loop_of_pytest_asyncio(items: Project, scope: str, mode: str) -> None:
+    decorator = f'@pytest_asyncio.fixture(scope="{scope}", loop_scope="{scope}")'
+    for name, loop in (("a", scope), ("b", "function")):
+        mark = f'@pytest.mark.asyncio(loop_scope="{loop}")'
+        items.write(f"pkg_{name}/__init__.py", "")
+        path = items.root / f"pkg_{name}" / "test_it.py"
+        path.write_text(ASYNC.format(decorator=decorator, mark=mark))
+
+    result = items.pytester.runpytest_subprocess(
+        "-p", "no:cacheprovider", "-p", "no:anyio", f"--asyncio-mode={mode}"
+    )
+
+    result.assert_outcomes(passed=4)
+
+
+def test_anyio(items: Project) -> None:
+    decorator = '@pytest.fixture(scope="module")'
+    text = ASYNC.format(decorator=decorator, mark="@pytest.mark.anyio").replace(
+        "import pytest, pytest_asyncio", "import pytest"
+    )
+    backend = '\n@pytest.fixture(scope="module")\ndef anyio_backend(): return "asyncio"\n'
+    (items.root / "test_a.py").write_text(text + backend)
+
+    result = items.pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
+
+    result.assert_outcomes(passed=2)
+
+
+def test_what_a_user_sees_of_it(items: Project) -> None:
+    write(items, "test_a.py", TESTS)
+
+    shown = passes(items, 3, "--setup-show", "--pg-stats").stdout
+
+    shown.fnmatch_lines(['*the module fixture "shared": a layer of 5 rows, *'])
+    shown.fnmatch_lines(['*the module fixture "shared": set up 1 times, *, 5 rows'])
+
+
+def test_a_copy_that_a_test_changes_does_not_reach_the_next(items: Project) -> None:
+    write(
+        items,
+        "test_a.py",
+        """
+from sqlalchemy import select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+class Base(DeclarativeBase): ...
+
+class Item(Base):
+    __tablename__ = "item"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+@pytest.fixture(scope="module")
+def the_item(pg_shared):
+    with pg_shared.sync_sessionmaker.begin() as session:
+        item = Item(name="shared")
+        session.add(item)
+    return item
+
+@pytest.fixture
+def item(the_item, pg_sync_session):
+    return pg_sync_session.merge(the_item, load=False)
+
+@pytest.mark.parametrize("n", range(2))
+def test_one(n, item, pg_sync_session):
+    assert item.name == "shared"
+    item.name = "mine"
+    pg_sync_session.commit()
+    assert pg_sync_session.scalar(select(Item.name).where(Item.id == item.id)) == "mine"
+""",
+    )
+
+    passes(items, 2)
+
+
+def test_a_plain_role(items: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from projects import unique
+    from pytest_pgtemplate import _urls
+
+    role = unique("pgt_plain")
+    execute(items.server.url, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")
+    try:
+        url = items.server.url.set(username=role, password="secret")
+        monkeypatch.setenv("PGTEMPLATE_URL", str(_urls.render(url)))
+        write(items, "test_a.py", TESTS)
+        write(items, "test_b.py", AFTERWARDS)
+        passes(items, 4)
+    finally:
+        for name in items.databases():
+            items.server.drop(name)
+        execute(items.server.url, f"DROP ROLE {role}")

@@ -1,0 +1,116 @@
+"""Layers come and go in any order, whatever was written: each leaves what the others wrote.
+
+Schemas and statements are those of test_reset_property.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import strategies as st
+
+from databases import KINDS, Base, Dump, database, difference
+from test_reset_property import CONNECTIONS, EXAMPLES, Play, perform, plays
+
+LOOSE = {"public.s0", "public.s1"}  # sequences of no table
+
+
+@dataclass
+class Layer:
+    """What it did to each table and sequence: what went then, and what came."""
+
+    number: int
+    did: dict[str, tuple[Counter[str], Counter[str]]]
+
+
+def made(number: int, before: Dump, after: Dump) -> Layer:
+    nothing: Counter[str] = Counter()
+    names = before.keys() | after.keys()
+    pairs = {name: (before.get(name, nothing), after.get(name, nothing)) for name in names}
+    return Layer(
+        number, {name: (old - new, new - old) for name, (old, new) in pairs.items() if old != new}
+    )
+
+
+def state(origin: Dump, up: list[Layer]) -> Dump:
+    """What has to be there: of a sequence, where the last one left it that moved it."""
+    now = dict(origin)
+    for layer in up:
+        for name, (gone, come) in layer.did.items():
+            rows = now.get(name, Counter())
+            now[name] = come if name.endswith("_seq") or name in LOOSE else rows - gone + come
+    return {name: rows for name, rows in now.items() if rows}
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
+def base(request: pytest.FixtureRequest) -> Iterator[Base]:
+    with database(request, request.param, "SELECT") as base:
+        yield base
+
+
+def take_down(base: Base, up: list[Layer], which: int) -> bool:
+    """Take one layer down and compare; False when it cannot go while others stay."""
+    layer = up[which]
+    others = [each.number for each in up if each is not layer]
+    last = layer is up[-1]
+    if not last and base.worker.resetter.built_on([layer.number], others) is not None:
+        event("entangled")
+        return False
+
+    outcome = base.worker.reset([layer.number])
+
+    if not last and outcome.stale is not None:  # two rows that cannot be there both
+        event("stale")
+        return False
+    assert (outcome.stale, outcome.leaks) == (None, ())
+    up.remove(layer)
+    assert difference(state(base.origin, up), base.dump()) == {}
+    event("the last" if last else "in the middle")
+    return True
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="PGTEMPLATE_EXAMPLES" not in os.environ,
+    phases=set(Phase) - {Phase.explain, Phase.shrink},
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(play=plays(), choose=st.randoms(use_true_random=False))
+def test_each_layer_goes_as_it_came(base: Base, play: Play, choose: object) -> None:
+    draw = choose.choice  # type: ignore[attr-defined]
+    script = ";\n".join(play.schema)
+    base.refill(script if base.server.facts.major >= 18 else script.replace("VIRTUAL", "STORED"))
+    connections = [base.session() for _ in range(CONNECTIONS)]
+    for session in connections:
+        session.execute("SET lock_timeout = '20ms'")
+    up: list[Layer] = []
+    for count, steps in enumerate(play.rounds, start=1):
+        for number, step in steps:
+            with suppress(asyncpg.PostgresError):
+                perform(connections[number], step)
+        now, written = state(base.origin, up), base.dump()
+        action = draw(["keep", "keep", "reset", "last", "any"])
+        if action == "keep":
+            outcome = base.worker.resetter.keep(count)
+            assert (outcome.stale, outcome.leaks) == (None, ())
+            assert outcome.changes is not None or difference(now, written) == {}
+            assert difference(written, base.dump()) == {}
+            if outcome.changes is not None:
+                up.append(made(count, now, written))
+        elif action == "reset" or not up:
+            assert base.reset().stale is None
+            assert difference(now, base.dump()) == {}
+        elif not take_down(base, up, -1 if action == "last" else draw(range(len(up)))):
+            return
+    while up:
+        if not take_down(base, up, draw(range(len(up)))):
+            return
+    assert difference(base.origin, base.dump()) == {}
