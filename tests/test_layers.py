@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from projects import ITEM, Project, execute, query
+from projects import ITEM, Project, execute, query, unique
+from pytest_pgtemplate import _urls
 
 CONFTEST = """
 import pytest
@@ -102,7 +103,7 @@ def filled(pg_shared):
 @pytest.fixture(scope="module")
 def filled(pg_url):
     from sqlalchemy import create_engine
-    engine = create_engine(pg_url.replace("postgresql://", "postgresql+psycopg://"))
+    engine = create_engine(pg_url.replace("+asyncpg", "+psycopg"))
     with engine.begin() as connection:
         connection.execute(INSERT)
     engine.dispose()
@@ -287,11 +288,8 @@ def test_one_that_depends_on_one_that_goes_before_it(items: Project, upper: str)
         op.execute("CREATE TABLE child (parent int REFERENCES parent)")
         """,
     )
-    write(
-        items,
-        "test_a.py",
-        f"{REFERRING}\ndef test_one(parents, request, pg): request.getfixturevalue('{upper}')\n",
-    )
+    test = f'def test_one(parents, request, pg): request.getfixturevalue("{upper}")'
+    write(items, "test_a.py", f"{REFERRING}\n{test}\n")
     write(items, "test_b.py", AFTERWARDS)
 
     result = items.run()
@@ -428,7 +426,7 @@ def test_fixtures_of_all_kinds(items: Project, text: str, outcomes: dict[str, in
     write(items, "test_a.py", text)
     write(items, "test_b.py", AFTERWARDS)
 
-    result = items.run()
+    result = items.run_workers(workers=1)
 
     result.assert_outcomes(**outcomes)
     if "errors" in outcomes and "RuntimeError" not in text:
@@ -462,7 +460,7 @@ def test_every_kind_of_isolation_keeps_it(
 ) -> None:
     items.ini(pythonpath=".", pg_tracking=tracking)
     write(items, "test_a.py", ISOLATIONS.format(isolation, body))
-    write(items, "test_b.py", AFTERWARDS)
+    write(items, "test_b.py", 'def test_three(pg): assert names(pg) == "base reference"\n')
 
     passes(items, 4)
 
@@ -604,11 +602,15 @@ class TestClass:
 @pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
 def test_every_loop_of_pytest_asyncio(items: Project, scope: str, mode: str) -> None:
     decorator = f'@pytest_asyncio.fixture(scope="{scope}", loop_scope="{scope}")'
-    for name, loop in (("a", scope), ("b", "function")):
+    head, test = ASYNC.split("class TestClass", 1)
+    items.write("package/__init__.py", "")
+    (items.root / "package" / "conftest.py").write_text(head.format(decorator=decorator))
+    for loop in (scope, "function"):
         mark = f'@pytest.mark.asyncio(loop_scope="{loop}")'
-        items.write(f"pkg_{name}/__init__.py", "")
-        path = items.root / f"pkg_{name}" / "test_it.py"
-        path.write_text(ASYNC.format(decorator=decorator, mark=mark))
+        path = items.root / "package" / f"test_{loop}.py"
+        path.write_text(
+            "import pytest\nfrom sqlalchemy import text\n\nclass TestClass" + test.format(mark=mark)
+        )
 
     result = items.pytester.runpytest_subprocess(
         "-p", "no:cacheprovider", "-p", "no:anyio", f"--asyncio-mode={mode}"
@@ -678,9 +680,6 @@ def test_one(n, item, pg_sync_session):
 
 
 def test_a_plain_role(items: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    from projects import unique
-    from pytest_pgtemplate import _urls
-
     role = unique("pgt_plain")
     execute(items.server.url, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")
     try:

@@ -332,6 +332,6 @@ BEGIN
     DELETE FROM pgtemplate.large_object;
     INSERT INTO pgtemplate.large_object
     SELECT * FROM json_populate_recordset(NULL::pgtemplate.large_object, saved -> 'objects');
-    PERFORM pgtemplate.put_back(ARRAY(SELECT DISTINCT relation FROM pgtemplate.layer_relation));
+    PERFORM pgtemplate.reset('{}', ARRAY(SELECT DISTINCT relation FROM pgtemplate.layer_relation));
 END
 $$;

@@ -123,7 +123,8 @@ class Resetter:
             await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if triggers else "scan"
         self._schema = "pgtemplate" if triggers else "pg_temp"
-        self._call = await self._connection.prepare(f"SELECT {self._schema}.reset($1)")
+        reset = f"SELECT {self._schema}.reset($1, {self._schema}.written())"
+        self._call = await self._connection.prepare(reset)
 
     async def _connect(self) -> Connection:
         return await connect(

@@ -7,6 +7,7 @@ DECLARE
     counts  text;
     missing oid[] := '{}';  -- those where rows of the state were updated or deleted
     emptied oid[] := '{}';  -- those that have to be filled anew as a whole
+    refill  text;
     rest    text;
     steps   text;
 BEGIN
@@ -30,11 +31,16 @@ BEGIN
         emptied := ARRAY(SELECT pgtemplate.reach(missing));
     END IF;
 
+    IF missing <> '{}' THEN
+        SELECT pgtemplate.all_of(array_agg(pgtemplate.refill(r)))
+          INTO refill
+          FROM pgtemplate.relation r
+         WHERE id = ANY (missing || emptied) AND rows > 0;
+    END IF;
     SELECT string_agg(r.rest, '; '),
            concat_ws('; ',
                pgtemplate.all_of(array_agg(pgtemplate.delete_new(r, id = ANY (emptied)))),
-               pgtemplate.all_of(array_agg(pgtemplate.refill(r))
-                                     FILTER (WHERE rows > 0 AND id = ANY (missing || emptied))),
+               refill,
                -- no table may be altered while checks are pending
                'SET CONSTRAINTS ALL IMMEDIATE; ' || string_agg(wake, '; '))
       INTO rest, steps
