@@ -161,10 +161,10 @@ def dying_execute(self, statement):
         die_in({seconds})
     return execute(self, statement)
 
-def dying_reset(self):
+def dying_reset(self, *going):
     if not "{statement}" and once("died"):
         die_in(0)
-    return reset(self)
+    return reset(self, *going)
 
 Server._execute, Resetter.reset = dying_execute, dying_reset
 """
