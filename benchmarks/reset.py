@@ -44,6 +44,7 @@ def main() -> None:
             for serial in (False, True):
                 print(compare(server, tables, serial=serial, rounds=arguments.rounds))
         print(cost_of_tracking(server, arguments.rounds))
+        print(over_layers(server, max(5, arguments.rounds // 20)))
 
 
 def compare(server: Server, tables: int, *, serial: bool, rounds: int) -> str:
@@ -102,6 +103,39 @@ def cost_of_tracking(server: Server, rounds: int) -> str:
         for connection in sides.values():
             run(connection.close())
     return "\n" + "\n".join(lines)
+
+
+LAYERS = {
+    "no layer": [],
+    "three layers": [(50, 100), (51, 100), (52, 100)],
+    "a layer of 100,000 rows": [(50, 100_000)],
+    "the same, in a table that is written to": [(0, 100_000)],
+}  # table, rows
+
+
+def over_layers(server: Server, rounds: int) -> str:
+    """The same reset, with shared data below it: 100 tables, three written to."""
+    times: dict[str, list[float]] = {name: [] for name in LAYERS}
+    with databases(server, schema(100, serial=False)) as (_, tracked):
+        tester, resetter = connect(tracked), Resetter(tracked, timeout=TIMEOUT)
+        for _ in range(rounds):
+            for name, layers in LAYERS.items():
+                for number, (table, rows) in enumerate(layers, start=1):
+                    values = f"SELECT g + 1 FROM generate_series(1, {rows}) AS g"
+                    fill = f"INSERT INTO t{table} (id) {values}"
+                    run(tester.execute(fill))
+                    resetter.keep(number)
+                for _ in range(BLOCK):
+                    write(tester)
+                    times[name].append(timed(resetter.reset))
+                resetter.reset(range(1, len(layers) + 1))
+        resetter.close()
+        run(tester.close())
+    none = statistics.median(times["no layer"])
+    return "\nreset over\n" + "\n".join(
+        f"{name:40} {statistics.median(each):6.2f} ms  {statistics.median(each) / none:5.2f}x"
+        for name, each in times.items()
+    )
 
 
 async def insert(connection: Any) -> None:

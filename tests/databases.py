@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL
 from projects import execute, unique
 from pytest_pgtemplate import _names, _urls
 from pytest_pgtemplate._embedded import binaries as _binaries
-from pytest_pgtemplate._reset import Outcome, Resetter, install
+from pytest_pgtemplate._reset import Outcome, Resetter, install, scripts
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server import portal as _portal
 from pytest_pgtemplate._server.marks import Mark
@@ -324,12 +324,23 @@ def database(request: pytest.FixtureRequest, kind: Kind, script: str) -> Iterato
     url = _urls.parse(given) if isinstance(given, str) else given
     with server_as(url, kind.role) as server:
         prefix = unique("t")
-        template = make_template(server, prefix, script, kind.tracking)
-        try:
-            base = Base(server, url, template, _names.worker(prefix, RUN, "main"))
+        with _many_are(0 if kind.server == "embedded" else scripts.MANY):
+            template = make_template(server, prefix, script, kind.tracking)
             try:
-                yield base
+                base = Base(server, url, template, _names.worker(prefix, RUN, "main"))
+                try:
+                    yield base
+                finally:
+                    base.close()
             finally:
-                base.close()
-        finally:
-            server.drop(template.name)
+                server.drop(template.name)
+
+
+@contextmanager
+def _many_are(rows: int) -> Iterator[None]:
+    """Treat tables of few rows as large ones are: every situation then is one of large tables."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scripts, "MANY", rows)
+        scripts.sql.cache_clear()
+        yield
+    scripts.sql.cache_clear()

@@ -64,6 +64,18 @@ def only_reads(base: Base) -> None:
     session.execute("BEGIN ISOLATION LEVEL SERIALIZABLE", "SELECT * FROM item", "COMMIT")
 
 
+# Where new rows are not behind the others
+
+
+def gaps_filled(base: Base) -> None:
+    session = base.session()
+    session.execute("VACUUM gaps", "INSERT INTO gaps VALUES (1, 'new')")
+    assert session.value(
+        "SELECT bool_and(g.ctid < last.ctid) FROM gaps g, gaps last"
+        " WHERE g.id = 1 AND last.id = 100"
+    )
+
+
 # Through the wire in other ways than by a statement
 
 
@@ -365,6 +377,18 @@ SITUATIONS: dict[str, Situation] = {
     """,
     "cached sequence": "SELECT nextval('cached')",
     "many values": "SELECT nextval('used') FROM generate_series(1, 1000)",
+    "rows in gaps of a table": gaps_filled,
+    "rows in gaps and at the end": sessions(
+        "VACUUM gaps", "INSERT INTO gaps SELECT n, repeat('x', 500) FROM generate_series(1000, 1099) AS n"
+    ),
+    "rows in gaps, then savepoints": [
+        "VACUUM gaps",
+        "BEGIN; INSERT INTO gaps VALUES (1, 'a'); SAVEPOINT s; INSERT INTO gaps VALUES (2, 'b');"
+        " ROLLBACK TO s; INSERT INTO gaps VALUES (3, 'c'); COMMIT",
+    ],
+    "uncounted rows in gaps": as_root(
+        "VACUUM gaps", "SET track_counts = off", "INSERT INTO gaps VALUES (1, 'a')"
+    ),
     # Several sessions
     "temporary tables": temporary_tables,
     "listen and notify": listen_and_notify,

@@ -16,6 +16,7 @@ CREATE TABLE pgtemplate.relation (
     younger  xid[]  NOT NULL DEFAULT '{}',  -- and so do those that these transactions wrote
     leaving  boolean NOT NULL DEFAULT false,    -- some of its rows do no more: see layers.sql
     large    bigint NOT NULL,               -- bytes above which it has grown
+    tail     tid    NOT NULL DEFAULT '(0,0)',   -- where its last row stands: new ones mostly follow
     closure  oid[],                         -- what to truncate with it then; NULL: do not
     rest     text,                          -- statements that let triggers and rules rest meanwhile
     wake     text                           -- statements that bring these back
@@ -127,6 +128,10 @@ BEGIN
             'INSERT INTO pgtemplate.baseline (relation, position, body)
              SELECT %s, row_number() OVER (ORDER BY ctid), (t.*)::text FROM ONLY %s AS t',
             r.id, r.name);
+        EXECUTE format(
+            'UPDATE pgtemplate.relation SET tail = coalesce((SELECT ctid FROM ONLY %s
+                                                              ORDER BY ctid DESC LIMIT 1), tail)
+              WHERE id = %s', r.name, r.id);
         IF r.wake IS NOT NULL THEN EXECUTE r.wake; END IF;
     END LOOP;
 

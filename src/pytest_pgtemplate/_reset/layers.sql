@@ -4,7 +4,8 @@
 CREATE TABLE pgtemplate.layer_relation (
     layer    int    NOT NULL,
     relation oid    NOT NULL,
-    large    bigint NOT NULL,       -- relation.large as it was before
+    large    bigint NOT NULL,       -- relation.large and .tail as they were before
+    tail     tid    NOT NULL,
     PRIMARY KEY (layer, relation)
 );
 
@@ -61,6 +62,7 @@ CREATE FUNCTION pgtemplate.keep_rows(up int, written oid[]) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     r       pgtemplate.relation;
+    is_new  text;       -- a condition for the rows that came
     old     bigint;
     gone    bigint;
     new     bigint;
@@ -73,9 +75,18 @@ BEGIN
                 AND (rows > 0 OR pg_relation_size(id) > 0)
     LOOP
         IF r.rest IS NOT NULL THEN EXECUTE r.rest; END IF;
-        old := 0;
-        IF r.rows > 0 THEN
-            EXECUTE format('SELECT count(*) FROM ONLY %s WHERE %s', r.name, pgtemplate.is_old(r)) INTO old;
+        is_new := pgtemplate.is_inserted(r);
+        IF is_new IS NOT NULL THEN
+            EXECUTE format('SELECT %L WHERE (SELECT count(*) FROM ONLY %s WHERE %1$s)
+                                          = (SELECT count FROM pgtemplate.inserted() WHERE id = %3$s)',
+                           is_new, r.name, r.id) INTO is_new;
+        END IF;
+        old := r.rows;
+        IF is_new IS NULL THEN
+            is_new := format('NOT (%s)', pgtemplate.is_old(r));
+            IF r.rows > 0 THEN
+                EXECUTE format('SELECT count(*) FROM ONLY %s WHERE NOT (%s)', r.name, is_new) INTO old;
+            END IF;
         END IF;
         gone := r.rows - old;
         IF gone > 0 THEN
@@ -89,17 +100,21 @@ BEGIN
                     coalesce((SELECT max(position) FROM pgtemplate.baseline WHERE relation = %1$s), 0)
                         + row_number() OVER (ORDER BY ctid),
                     (t.*)::text, %2$s, ctid
-               FROM ONLY %3$s AS t WHERE NOT (%4$s)',
-            r.id, up, r.name, pgtemplate.is_old(r));
+               FROM ONLY %3$s AS t WHERE %4$s',
+            r.id, up, r.name, is_new);
         GET DIAGNOSTICS new = ROW_COUNT;
         IF r.wake IS NOT NULL THEN EXECUTE 'SET CONSTRAINTS ALL IMMEDIATE; ' || r.wake; END IF;
         CONTINUE WHEN gone + new = 0;
 
-        EXECUTE format('SELECT ARRAY(SELECT xmin FROM ONLY %s WHERE NOT (%s) GROUP BY xmin)',
-                       r.name, pgtemplate.is_old(r)) INTO writers;
-        INSERT INTO pgtemplate.layer_relation VALUES (up, r.id, r.large) ON CONFLICT DO NOTHING;
+        EXECUTE format('SELECT ARRAY(SELECT xmin FROM ONLY %s WHERE %s GROUP BY xmin)', r.name, is_new)
+           INTO writers;
+        INSERT INTO pgtemplate.layer_relation VALUES (up, r.id, r.large, r.tail) ON CONFLICT DO NOTHING;
         UPDATE pgtemplate.relation
-           SET rows = old + new, large = pg_relation_size(r.id) + :large
+           SET rows = old + new,
+               large = pg_relation_size(r.id) + :large,
+               tail = greatest(tail, (SELECT place FROM pgtemplate.baseline
+                                       WHERE layer > 0 AND layer = up AND relation = r.id
+                                       ORDER BY place DESC NULLS LAST LIMIT 1))
          WHERE id = r.id;
         PERFORM pgtemplate.all_is_old(r.id, writers);
         changes := coalesce(changes, 0) + gone + new;
@@ -212,9 +227,9 @@ BEGIN
      WHERE replaced IS NOT NULL AND replaced = ANY (going);
 
     UPDATE pgtemplate.relation r
-       SET large = before.large
-      FROM (SELECT relation, min(large) FROM pgtemplate.layer_relation
-             WHERE layer = ANY (going) GROUP BY relation) AS before (relation, large)
+       SET large = before.large, tail = before.tail
+      FROM (SELECT DISTINCT ON (relation) relation, large, tail FROM pgtemplate.layer_relation
+             WHERE layer = ANY (going) ORDER BY relation, large) AS before
      WHERE r.id = before.relation;
     DELETE FROM pgtemplate.layer_relation WHERE layer = ANY (going);
 

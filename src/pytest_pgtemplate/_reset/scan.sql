@@ -35,3 +35,7 @@ END
 $do$;
 
 CREATE FUNCTION pgtemplate.forget() RETURNS void LANGUAGE sql AS '';
+
+-- What was done is not known, only where.
+CREATE FUNCTION pgtemplate.inserted() RETURNS TABLE (id oid, count numeric)
+LANGUAGE sql IMMUTABLE AS $$ SELECT 0::oid, 0.0 WHERE false $$;

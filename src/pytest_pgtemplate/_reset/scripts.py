@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate._server import Connection, connect, explain, portal
 from pytest_pgtemplate.errors import ConfigurationError
 
+MANY = 1000  # rows of the state from which it pays not to look at them
 LARGE = 512 * 1024  # bytes by which a table has to grow for TRUNCATE to pay; docs/reset.md
 
 
@@ -19,7 +20,7 @@ def layout() -> bytes:
     """All that is installed: part of the fingerprint, as a template made by other SQL is stale."""
     scripts = files("pytest_pgtemplate._reset").iterdir()
     texts = sorted(f.read_text("utf-8") for f in scripts if f.name.endswith(".sql"))
-    return "\0".join([str(LARGE), *texts]).encode()
+    return "\0".join([str(LARGE), str(MANY), *texts]).encode()
 
 
 def install(url: URL, tracking: str, *, timeout: float) -> None:
@@ -108,4 +109,4 @@ def _script(names: list[str], schema: str) -> str:
 @cache
 def sql(name: str) -> str:
     text = files("pytest_pgtemplate._reset").joinpath(f"{name}.sql").read_text("utf-8")
-    return text.replace(":large", str(LARGE))
+    return text.replace(":large", str(LARGE)).replace(":many", str(MANY))
