@@ -69,6 +69,11 @@ def remain(url: URL, condition: str = "true") -> int:
     return int(found)
 
 
+def end_test(pool: AsyncPool | SyncPool) -> None:
+    pool.close_open()
+    pool.put_right()
+
+
 async def one(engine: AsyncEngine, statement: Any) -> Any:
     async with engine.connect() as connection:
         return await connection.scalar(statement)
@@ -80,14 +85,14 @@ def test_tests_in_a_loop_share_its_connection(
     seen = set()
     for _ in range(3):
         seen.add(loop.run_until_complete(one(pool.view(), BACKEND)))
-        pool.close_open()
+        end_test(pool)
     assert len(seen) == 1
 
 
 def test_a_loop_takes_its_connections_along(pool: AsyncPool, url: URL) -> None:
     for _ in range(3):
         asyncio.run(one(pool.view(), BACKEND))
-        pool.close_open()
+        end_test(pool)
         assert remain(url) == 0
 
 
@@ -127,7 +132,7 @@ def test_what_is_open_in_the_loop_of_another_thread_is_closed_there(
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     asyncio.run_coroutine_threadsafe(leave_open(), loop).result()
-    pool.close_open()
+    end_test(pool)
     assert remain(url, "state <> 'idle'") == 0
 
     loop.call_soon_threadsafe(loop.stop)
@@ -212,7 +217,7 @@ def test_a_session_forgets_what_a_test_did_to_it(
 
     before = loop.run_until_complete(test())
     assert loop.run_until_complete(test(leave)) != before
-    pool.close_open()
+    end_test(pool)
     assert loop.run_until_complete(test()) == before
 
 
@@ -228,7 +233,7 @@ def test_so_does_the_session_of_a_sync_test(sync_pool: SyncPool, leave: str, loo
 
     before = test()
     assert test(leave) != before
-    sync_pool.close_open()
+    end_test(sync_pool)
     assert test() == before
 
 
@@ -247,7 +252,7 @@ def test_a_listener_hears_its_own_test_only(
 
     for number in range(3):
         loop.run_until_complete(test(number))
-        pool.close_open()
+        end_test(pool)
     times = 1 if name == "connect" else 2
     assert heard == [number for number in range(3) for _ in range(times)]
 
@@ -269,7 +274,7 @@ def test_a_connection_is_new_to_the_listeners_of_every_test(sync_pool: SyncPool)
         engine = sync_pool.view()
         event.listen(engine, "connect", configure)
         listened.append(test(engine))
-        sync_pool.close_open()
+        end_test(sync_pool)
     backend, tenant = listened[0]
     assert listened == [(backend, "one")] * 2
     assert tenant == "one"
@@ -291,7 +296,7 @@ def test_a_connection_that_was_killed_in_a_test_is_replaced_for_the_next(
             await other.execute(select(1))
 
     loop.run_until_complete(kill(pool.view()))
-    pool.close_open()
+    end_test(pool)
     loop.run_until_complete(work(pool.view()))
 
 
@@ -312,7 +317,7 @@ def test_a_query_of_a_task_that_outlives_its_test_is_ended(
         return task
 
     task = loop.run_until_complete(test())
-    pool.close_open()
+    end_test(pool)
     assert remain(url, "state <> 'idle'") == 0
     loop.run_until_complete(asyncio.wait([task]))
     assert task.exception() is not None
@@ -330,7 +335,7 @@ def test_sessions_of_any_maker_are_closed(
         return session
 
     session = loop.run_until_complete(test())
-    pool.close_open()
+    end_test(pool)
     assert not session.in_transaction()
     assert remain(url, "state <> 'idle'") == 0
 
@@ -349,7 +354,7 @@ def test_a_generator_that_a_test_dropped_ends_in_peace(
 
     for _ in range(5):
         loop.run_until_complete(test())
-        pool.close_open()
+        end_test(pool)
     gc.collect()
     assert caplog.messages == []
 

@@ -32,7 +32,7 @@ def _pg_pools(_pg_run: Run, pg_database: Database) -> Iterator[Pools]:
     from pytest_pgtemplate._engines import Pools
 
     pools = Pools(pg_database.url)
-    with _pg_run.forgetting(pools):
+    with _pg_run.for_tests(pools):
         yield pools
     pools.close()
 

@@ -104,9 +104,14 @@ class Home:
         while record := self.take_idle():
             record.close()
 
-    def end_test(self) -> None:
-        """Close what a test left open; what it used is as good as new for the next."""
+    def close_open(self) -> None:
+        """Close what a test left open."""
         self._close_open(leaving=False)
+
+    def put_right(self) -> None:
+        """What a test used, and has given back, is as good as new for the next."""
+        self.sessions.clear()
+        self.connections.clear()
         for record in self.used:
             if record.dbapi_connection is not None:
                 try:

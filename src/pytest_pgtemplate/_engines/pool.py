@@ -102,10 +102,16 @@ class _WorkerPool:
         event.listen(Session, "after_begin", self._session_begun)
 
     def close_open(self) -> None:
-        """Give back every connection that is still checked out, as good as new."""
+        """Give back every connection that is still checked out."""
+        for home in list(self._pool.homes.values()):
+            if home.out:
+                home.run(home.close_open)
+
+    def put_right(self) -> None:
+        """Make every connection that was used since the last time as good as new."""
         for home in list(self._pool.homes.values()):
             if home.used:
-                home.run(home.end_test)
+                home.run(home.put_right)
 
     def close(self) -> None:
         """Close all connections, wherever they live."""
@@ -247,6 +253,11 @@ class Pools:
             if nested:
                 nest_transactions(self._sync[nested].engine)
         return self._sync[nested]
+
+    def put_right(self) -> None:
+        """Make every connection that a test has used as good as new, once it has closed them."""
+        for pool in (*self._async.values(), *self._sync.values()):
+            pool.put_right()
 
     def close(self) -> None:
         """Close all connections, wherever they live."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -53,12 +53,15 @@ class Resetter:
         self._layers: set[int] = set()
         self._run(self._open())
 
-    def reset(self, going: Collection[int] = ()) -> Outcome:
+    def reset(
+        self, going: Collection[int] = (), meanwhile: Callable[[], None] | None = None
+    ) -> Outcome:
         """Put back what differs, ending transactions that are still open after ``GRACE`` s.
 
-        The layers that are ``going`` are part of the state no more.
+        The layers that are ``going`` are part of the state no more. ``meanwhile`` is called while
+        the server is at work.
         """
-        outcome: Outcome = self._run(self._reset(list(going)))
+        outcome: Outcome = self._run(self._reset(list(going)), meanwhile)
         return outcome
 
     def keep(self, layer: int) -> Outcome:
@@ -107,9 +110,9 @@ class Resetter:
         """Disconnect; fine when the connection is lost already."""
         self._run(self._close())
 
-    def _run(self, coroutine: Any) -> Any:
+    def _run(self, coroutine: Any, meanwhile: Callable[[], None] | None = None) -> Any:
         try:
-            return portal.run(coroutine, timeout=self._timeout)
+            return portal.run(coroutine, timeout=self._timeout, meanwhile=meanwhile)
         except Exception as error:
             raise explain(error, self._url) from error
 

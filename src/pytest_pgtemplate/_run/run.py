@@ -77,6 +77,7 @@ class Run:
     current: pytest.Item | None = None  # the test that runs
     ending: Ending | None = None  # the test whose teardown has begun
     pools: list[Pools] = field(default_factory=list)  # what was opened to that database
+    pools_of_tests: Pools | None = None  # those of them that each test finds as good as new
     lost: bool = False  # the database is in an unknown state, for the server failed in a reset
     crashed: bool = False  # in the controller: a worker of this run has
 
@@ -121,6 +122,16 @@ class Run:
         return isolation_of(item, self.settings).kind == "rollback"
 
     @contextmanager
+    def for_tests(self, pools: Pools) -> Iterator[None]:
+        """Make the connections of ``pools`` as good as new after each test."""
+        self.pools_of_tests = pools
+        try:
+            with self.forgetting(pools):
+                yield
+        finally:
+            self.pools_of_tests = None
+
+    @contextmanager
     def forgetting(self, pools: Pools) -> Iterator[None]:
         """Close the connections of ``pools`` whenever the database is cloned afresh."""
         self.pools.append(pools)
@@ -156,6 +167,7 @@ class Run:
                 raise ending.error
         finally:
             self.ending = None
+            self._put_right()  # unless a reset has done so
 
     def _finish(self, ending: Ending) -> None:
         """Once, and again for what was written since, by the teardown of shared fixtures."""
@@ -183,7 +195,7 @@ class Run:
         assert self.worker is not None
         began = time.perf_counter()
         self.lost = True
-        outcome = self.worker.reset(going)
+        outcome = self.worker.reset(going, meanwhile=self._put_right)
         self.lost = False
         self.stats.reset_time += time.perf_counter() - began
         self.stats.resets += 1
@@ -198,6 +210,10 @@ class Run:
                 f"the database could not be reset after {whose}: {outcome.stale}",
                 hint="mark it @pytest.mark.pg(isolation='clone'), or set pg_on_ddl = reclone",
             )
+
+    def _put_right(self) -> None:
+        if self.pools_of_tests is not None:
+            self.pools_of_tests.put_right()
 
     def judge_leaks(self, outcome: Outcome, whose: str) -> None:
         """Raise LeakError, or warn, when a reset or a layer had to end a transaction."""

@@ -73,9 +73,14 @@ class Worker:
         """What knows the layers of the database as it is now; a new clone has another."""
         return self._resetter
 
-    def reset(self, going: Collection[int] = ()) -> Outcome:
-        """Bring the database back to its state, as far as that goes without cloning."""
-        return self._resetter.reset(going)
+    def reset(
+        self, going: Collection[int] = (), meanwhile: Callable[[], None] | None = None
+    ) -> Outcome:
+        """Bring the database back to its state, as far as that goes without cloning.
+
+        ``meanwhile`` is called while the server is at work.
+        """
+        return self._resetter.reset(going, meanwhile)
 
     def reclone(self, going: Collection[int] = ()) -> bool:
         """Drop the database and clone it afresh under its name; ends every connection to it.
