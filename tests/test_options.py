@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from projects import COUNTED, ITEM, PLAIN, SYNC_ENV, TESTS, Project, query
-from pytest_pgtemplate import _names, _settings, _urls
+from pytest_pgtemplate import _address, _names, _urls
 from pytest_pgtemplate._run import RUN
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import Settings
@@ -43,7 +43,7 @@ def test_defaults(pytester: pytest.Pytester) -> None:
     assert found.urls == ()
     assert found.alembic_config == pytester.path / "alembic.ini"
     assert (found.revision, found.timeout, found.bindir) == ("heads", 300.0, None)
-    assert (found.env, found.fingerprint_files) == ((), ())
+    assert (dict(found.env), found.fingerprint_files) == ({}, ())
     assert not any([found.autouse, found.rebuild, found.keep, found.stats])
     assert found.worker == "main"
     assert re.fullmatch(r"[0-9a-f]{8}", found.run)
@@ -85,7 +85,7 @@ VALUES = {
     "pg_alembic_ini": "conf/alembic.ini",
     "pg_revision": "core@head",
     "pg_name": "My Shop",
-    "pg_env": ["APP_DSN", "OTHER_DSN"],
+    "pg_env": ["APP_DSN", "OTHER_HOST={host}"],
     "pg_autouse": True,
     "pg_fingerprint_files": ["sql/*.sql", "conf/seed.json"],
     "pg_timeout": 12.5,
@@ -130,7 +130,7 @@ def test_every_kind_of_configuration_file(  # type: ignore[no-untyped-def]
     assert user(found) == "ini"
     assert found.alembic_config == root / "conf/alembic.ini"
     assert (found.revision, found.prefix) == ("core@head", "my_shop")
-    assert found.env == ("APP_DSN", "OTHER_DSN")
+    assert found.env == {"APP_DSN": "{url}", "OTHER_HOST": "{host}"}
     assert found.autouse is True
     assert [path.relative_to(root).as_posix() for path in found.fingerprint_files] == [
         "sql/a.sql",
@@ -204,13 +204,16 @@ def test_a_value_that_cannot_be_used(
         assert unwanted not in output
 
 
-@given(st.from_regex(_settings._POSTGRES_URL, fullmatch=True))
+@given(st.from_regex(_address.PATTERN, fullmatch=True))
 @example("postgres://")
 @example("postgresql+psycopg://joe:p%40ss/w:d@[::1]:5432/shop?sslmode=require")
 @example("postgresql://joe@/shop?host=/var/run/postgresql")
 def test_an_accepted_url_can_be_read(url: str) -> None:
     """What the options check without SQLAlchemy is what SQLAlchemy reads later."""
-    assert _urls.parse(url).get_backend_name() == "postgresql"
+    read = _urls.parse(url)
+    assert read.get_backend_name() == "postgresql"
+    named = _address.parse(url).set(database="shop_main")
+    assert named.render() == _urls.render(read.set(database="shop_main"))
 
 
 def test_what_is_no_option_is_not_accepted(pytester: pytest.Pytester) -> None:

@@ -52,6 +52,7 @@ def pg_server(_pg_run: Run) -> Iterator[Server]:
     settings = _pg_run.settings
     hold = None
     with _pg_run.reports.once("pg_server"):
+        _pg_run.environment.check()
         given = settings.url
         if given is None:
             hold = _embedded.acquire(settings.bindir, timeout=settings.timeout)
@@ -101,12 +102,12 @@ def _build(  # noqa: PLR0913, PLR0917
     scratch: str,
 ) -> None:
     """Migrate, seed and make resettable; the first worker to fail spares the others the same."""
-    from pytest_pgtemplate import _template, _urls
+    from pytest_pgtemplate import _address, _env, _template, _urls
     from pytest_pgtemplate._reset import install
 
     run.reports.failures.raise_if_build_failed(template)
     url = server.url.set(database=scratch)
-    env = dict.fromkeys(run.settings.env, str(_urls.render(url)))
+    env = _env.render(run.settings.env, _address.parse(_urls.render(url)))
     target = _template.Target(url, run.settings.timeout, env)
     try:
         _template.migrate(migrations, target)

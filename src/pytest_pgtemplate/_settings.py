@@ -5,18 +5,19 @@ The one place that raises ``pytest.UsageError``. ``None`` means unset.
 
 from __future__ import annotations
 
+import json
 import os
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from pytest_pgtemplate import _names
+from pytest_pgtemplate import _address, _env, _names
 
 ENV_URL = "PGTEMPLATE_URL"
 LONGEST = 2_000_000.0  # seconds: PostgreSQL counts milliseconds in 31 bits
-RUN_INPUT = "pgtemplate_run"  # what the controller tells its workers
+ENV_TOLD = "PGTEMPLATE_TOLD"  # what the controller tells a worker
 
 KINDS = ("truncate", "rollback", "clone", "none")
 SCOPES = ("function", "class", "module", "session")
@@ -36,7 +37,7 @@ class Settings(NamedTuple):
     alembic_config: Path
     revision: str
     prefix: str
-    env: tuple[str, ...]
+    env: Mapping[str, str]  # templates, by the variable's name
     autouse: bool
     fingerprint_files: tuple[Path, ...]
     timeout: float  # seconds
@@ -78,17 +79,12 @@ class Settings(NamedTuple):
         return user_cache_path("pytest-pgtemplate", appauthor=False)
 
 
-# As SQLAlchemy reads it, which takes too long to import here.
-_POSTGRES_URL = (
-    r"postgres(ql)?(\+\w+)?://"
-    r"([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]+)?(:[0-9]+)?(/[^?]*)?(\?.*)?"
-)
 _INI = (
     ("pg_url", "string", "server URL(s), separated by white space; default: the embedded server"),
     ("pg_alembic_ini", "string", "alembic.ini, or a pyproject.toml with [tool.alembic]"),
     ("pg_revision", "string", "revision to migrate to (default: heads)"),
     ("pg_name", "string", "prefix of every database name (default: the rootdir's name)"),
-    ("pg_env", "args", "environment variables that get this worker's URL"),
+    ("pg_env", "args", "environment variables that tell the URL, or parts of it: NAME={host}"),
     ("pg_autouse", "bool", "isolate every test, whatever fixtures it uses"),
     ("pg_fingerprint_files", "args", "more files (globs) that can change the schema"),
     ("pg_timeout", "float", "seconds for locks, migrations and server start (default: 300)"),
@@ -125,15 +121,29 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(flag, action="store_true", default=False, help=text)
 
 
+def for_worker(settings: Settings, worker: str) -> str:
+    """What the controller tells a worker, wherever it is, in ENV_TOLD."""
+    return json.dumps({"run": settings.run, "worker": worker})
+
+
+def wants_environment(config: pytest.Config) -> bool:
+    """Whether there is something to set before conftests are imported."""
+    _told(config)  # what they start is no worker
+    return bool(_ini(config, "pg_env"))
+
+
 def read(config: pytest.Config) -> Settings:
-    """Read and check every option. Raises pytest.UsageError for a value that cannot be used."""
-    worker_input: dict[str, Any] = getattr(config, "workerinput", {})
+    """Read and check every option. Raises pytest.UsageError for a value that cannot be used.
+
+    The same before and after conftests are imported.
+    """
+    told = _told(config)
     return Settings(
         urls=_urls(config),
         alembic_config=_alembic_config(config),
         revision=_get(config, "pg_revision") or "heads",
         prefix=_names.prefix_of(_get(config, "pg_name") or config.rootpath.name),
-        env=tuple(_ini(config, "pg_env") or ()),
+        env=_templates(config),
         autouse=bool(_ini(config, "pg_autouse")),
         fingerprint_files=tuple(_files(config)),
         timeout=_timeout(config),
@@ -143,12 +153,12 @@ def read(config: pytest.Config) -> Settings:
         on_leak=_choice(config, "pg_on_leak"),
         on_ddl=_choice(config, "pg_on_ddl"),
         tracking=_choice(config, "pg_tracking"),
-        rebuild=config.getoption("pg_rebuild"),
-        keep=config.getoption("pg_keep"),
-        keep_failed=config.getoption("pg_keep_failed"),
-        stats=config.getoption("pg_stats"),
-        run=worker_input.get(RUN_INPUT) or os.urandom(4).hex(),
-        worker=worker_input.get("workerid", "main"),
+        rebuild=_given(config, "pg_rebuild"),
+        keep=_given(config, "pg_keep"),
+        keep_failed=_given(config, "pg_keep_failed"),
+        stats=_given(config, "pg_stats"),
+        run=told["run"],
+        worker=told["worker"],
     )
 
 
@@ -156,9 +166,29 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def _told(config: pytest.Config) -> dict[str, Any]:
+    """What the controller told this worker; a process that is none makes it up.
+
+    It is taken out of the environment: a run of pytest that a test starts is no worker.
+    """
+    if _TOLD not in config.stash:
+        told = os.environ.pop(ENV_TOLD, None)
+        alone = {"run": os.urandom(4).hex(), "worker": "main"}
+        config.stash[_TOLD] = json.loads(told) if told else alone
+    return config.stash[_TOLD]
+
+
+_TOLD = pytest.StashKey[dict[str, Any]]()
+
+
+def _given(config: pytest.Config, name: str) -> Any:
+    """What the command line says, which is known before conftests are imported."""
+    return getattr(config.known_args_namespace, name)
+
+
 def _get(config: pytest.Config, name: str) -> str | None:
     """Command line > ini. An empty value on the command line switches an ini value off."""
-    given: str | None = config.getoption(name, None)
+    given: str | None = _given(config, name) if name in _ON_COMMAND_LINE else None
     return given if given is not None else _ini(config, name)
 
 
@@ -178,24 +208,33 @@ def _ini(config: pytest.Config, name: str) -> Any:
 
 
 def _urls(config: pytest.Config) -> tuple[str, ...]:
-    given: str | None = config.getoption("pg_url")
+    given: str | None = _given(config, "pg_url")
     if given is None:
         given = os.environ.get(ENV_URL)
     if given is None:
         given = _ini(config, "pg_url")
     urls = tuple((given or "").split())
     for url in urls:
-        if not re.fullmatch(_POSTGRES_URL, url):
-            raise pytest.UsageError(  # the value is not shown: it may hold a password
-                "pg_url is not a PostgreSQL URL: write it as"
+        try:
+            _address.parse(url)
+        except ValueError as error:
+            raise pytest.UsageError(
+                f"pg_url is {error}: write it as"
                 " postgresql+asyncpg://user:password@host:5432/postgres"
-            )
+            ) from None
     return urls
+
+
+def _templates(config: pytest.Config) -> dict[str, str]:
+    try:
+        return _env.read(_ini(config, "pg_env") or ())
+    except ValueError as error:
+        raise pytest.UsageError(f"pg_env: {error}") from None
 
 
 def _path(config: pytest.Config, name: str) -> Path | None:
     """Resolve against the invocation directory (command line) or the ini file's (ini)."""
-    given = config.getoption(name)
+    given = _given(config, name)
     if given is not None:
         return config.invocation_params.dir / given if given else None
     value = _ini(config, name)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_pgtemplate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+    from pytest_pgtemplate._address import Address
+
+    AnyURL = TypeVar("AnyURL", URL, Address)
 
 ASYNC_DRIVERS = ("asyncpg", "psycopg")
 SYNC_DRIVERS = ("psycopg", "psycopg2", "pg8000")
@@ -37,6 +42,8 @@ class SecretStr(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
+        from sqlalchemy.engine import make_url
+
         return repr(make_url(str(self)).render_as_string())
 
 
@@ -45,6 +52,9 @@ def parse(text: str) -> URL:
 
     Raises ConfigurationError; the text itself is never shown, as it may hold a password.
     """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
@@ -58,7 +68,7 @@ def parse(text: str) -> URL:
     return url.set(drivername=f"postgresql+{driver}" if driver else "postgresql")
 
 
-def driver_of(url: URL) -> str | None:
+def driver_of(url: URL | Address) -> str | None:
     """Return the driver that the URL names, None for a bare ``postgresql://``."""
     return url.drivername.partition("+")[2] or None
 
@@ -79,7 +89,7 @@ def asyncpg_dsn(url: URL) -> str:
     return render(url.difference_update_query(url.query.keys() - _ASYNCPG))
 
 
-def for_driver(url: URL, driver: str | None) -> URL:
+def for_driver(url: AnyURL, driver: str | None) -> AnyURL:
     """Translate ``url`` for another driver (None: libpq): each spells sockets and TLS its way."""
     if driver == driver_of(url) and driver not in {None, "pg8000"}:  # which knows no host=/path
         return url

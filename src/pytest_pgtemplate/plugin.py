@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -11,11 +10,12 @@ from typing import Any, TypeVar
 import pytest
 
 from pytest_pgtemplate import _run, _settings
-from pytest_pgtemplate._run import FAILED, RUN, Failures, Reports, Run, Stats
+from pytest_pgtemplate._run import FAILED, RUN, Environment, Failures, Reports, Run, Stats
 from pytest_pgtemplate.errors import PgTemplateError
 
 pytest_plugins = ["pytest_pgtemplate._fixtures", "pytest_pgtemplate._fixtures_sqlalchemy"]
 
+ENVIRONMENT = pytest.StashKey[Environment]()
 WORKERS = pytest.StashKey[list[Stats]]()
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 INTERRUPTED = (KeyboardInterrupt, pytest.exit.Exception)
@@ -25,14 +25,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     _settings.add_options(parser)
 
 
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Before a conftest imports the application; plugins that read .env files have done so."""
+    if _settings.wants_environment(early_config):
+        _set_environment(early_config, _settings.read(early_config))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
     failures = Failures(lambda: settings.cache / "runs" / settings.run)
-    config.stash[RUN] = Run(settings, Reports(failures), Stats(settings.worker))
+    environment = _set_environment(config, settings)
+    config.stash[RUN] = Run(settings, Reports(failures), Stats(settings.worker), environment)
     config.stash[WORKERS] = []
     config.addinivalue_line("markers", _run.MARKER)
-    if settings.env:
-        _set_environment(settings)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -40,9 +45,14 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
+    """``pg_autouse``: the database is there before a fixture of any scope may want it."""
     fixtures = getattr(item, "fixturenames", None)
-    if fixtures is not None and "pg" not in fixtures and item.config.stash[RUN].settings.autouse:
-        fixtures.insert(0, "pg")
+    if fixtures is not None and item.config.stash[RUN].settings.autouse:
+        fixtures[:] = ["pg", *(name for name in fixtures if name != "pg")]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    session.config.stash[RUN].environment.look_again()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -135,9 +145,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    """xdist: a worker is about to start; replacements for crashed ones are, too."""
-    node.workerinput[_settings.RUN_INPUT] = node.config.stash[RUN].settings.run
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    config.pluginmanager.register(_run.Messenger(config.stash[RUN].settings))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -167,17 +176,24 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         _drop_what_crashed_workers_left(run.settings)
 
 
-def _set_environment(settings: _settings.Settings) -> None:
-    """Test modules are imported before any fixture runs; the name is known, the database is not."""
-    from pytest_pgtemplate import _embedded, _names, _urls
-
+def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Environment:
+    """Twice: before conftests are imported, and after them."""
+    early = ENVIRONMENT not in config.stash
+    environment = config.stash.setdefault(ENVIRONMENT, Environment())
+    if early:
+        config.add_cleanup(environment.restore)
+    if not settings.env:
+        return environment
+    alone = settings.worker == "main"  # in a worker a UsageError would end in a storm of restarts
     try:
-        server = settings.url or _embedded.url_of(settings.bindir)
-        name = _names.worker(settings.prefix, settings.run, settings.worker)
-        url = str(_urls.render(_urls.parse(server).set(database=name)))
+        if not early:
+            environment.refuse_who_came_after() if alone else environment.look_again()
+        environment.tell(settings)
+        if early and alone:
+            environment.refuse_who_came_before()
     except PgTemplateError as error:
         raise pytest.UsageError(str(error)) from None
-    os.environ.update(dict.fromkeys(settings.env, url))
+    return environment
 
 
 def _hide_passwords(report: Report, config: pytest.Config) -> Report:

@@ -1,11 +1,13 @@
 """What one process knows of the run that it is part of, and what it shows of it.
 
-How each test is isolated, which failure was reported already, and the summary at the end. It is
-imported in every run of pytest, so it is light.
+How each test is isolated, which failure was reported already, what the environment says, and the
+summary at the end. It is imported in every run of pytest, so it is light.
 """
 
+from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.failures import Failures
 from pytest_pgtemplate._run.isolation import MARKER
+from pytest_pgtemplate._run.messenger import Messenger
 from pytest_pgtemplate._run.reports import Reports, fail
 from pytest_pgtemplate._run.run import FAILED, RUN, Ending, Run, Stats
 from pytest_pgtemplate._run.summary import header_line, summary_lines
@@ -15,7 +17,9 @@ __all__ = [
     "MARKER",
     "RUN",
     "Ending",
+    "Environment",
     "Failures",
+    "Messenger",
     "Reports",
     "Run",
     "Stats",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pgtemplate import _names
+from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._run.layers import Layers
 from pytest_pgtemplate._run.reports import Reports, fail
@@ -73,6 +74,7 @@ class Run:
     settings: Settings
     reports: Reports
     stats: Stats
+    environment: Environment
     worker: Worker | None = None  # while this process has a database
     current: pytest.Item | None = None  # the test that runs
     ending: Ending | None = None  # the test whose teardown has begun

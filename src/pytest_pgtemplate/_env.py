@@ -1,0 +1,118 @@
+"""``pg_env``: environment variables that tell an application where its database is.
+
+    DATABASE_URL                 the URL
+    APP_DB_HOST={host}           a template
+
+Pure functions of text, with the standard library alone: they run in every run that sets ``pg_env``.
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._address import Address
+
+FIELDS = ("url", "host", "port", "name", "user", "password")
+HELP = (
+    "write NAME, or NAME=template with one of {url}, {url:driver}, {url:} (no driver),"
+    " {host}, {port}, {name}, {user}, {password}"
+)
+_NAME = re.compile(r"[^\s={}\0]+")
+_PIECE = re.compile(r"(?P<text>\{\{|\}\}|[^{}\0]+)|\{(?P<field>\w+)(?P<driver>:\w*)?\}")
+
+
+def read(entries: Iterable[str]) -> dict[str, str]:
+    """The template of each variable. Raises ValueError for what cannot be used."""
+    templates: dict[str, str] = {}
+    for entry in entries:
+        name, given, template = entry.partition("=")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a variable: {HELP}")
+        if name in templates:
+            raise ValueError(f"{name} is there twice: {HELP}")
+        templates[name] = template if given else "{url}"
+        check(templates[name])
+    return templates
+
+
+def check(template: str) -> None:
+    """Raise ValueError unless ``template`` can be filled, and has something to fill."""
+    fields = [piece for piece in _pieces(template) if piece["field"]]
+    wrong = [piece[0] for piece in fields if not _is_known(piece)]
+    if wrong or not fields:
+        what = f"has no field {wrong[0]}" if wrong else f"{template!r} names no field"
+        raise ValueError(f"{what}: {HELP}")
+
+
+def render(templates: Mapping[str, str], address: Address) -> dict[str, str]:
+    """The value of each variable for this database."""
+    return {name: fill(template, address) for name, template in templates.items()}
+
+
+def fill(template: str, address: Address) -> str:
+    """Fill the fields; a value that lands in a URL is quoted for it."""
+    text = ""
+    for piece in _pieces(template):
+        if piece["field"] == "url":
+            text += _url(address, piece["driver"])
+        elif piece["field"]:
+            value = _part(address, piece["field"])
+            text += _quoted(piece["field"], value) if "://" in text else value
+        else:
+            text += piece["text"][0] if piece["text"] in {"{{", "}}"} else piece["text"]
+    return text
+
+
+def asks_for_port(template: str) -> bool:
+    """Whether whoever reads this connects by TCP: a socket has neither."""
+    return any(piece["field"] in {"host", "port"} for piece in _pieces(template))
+
+
+def _pieces(template: str) -> list[re.Match[str]]:
+    pieces, at = [], 0
+    while at < len(template):
+        piece = _PIECE.match(template, at)
+        if piece is None:
+            raise ValueError(f"{template!r} cannot be read from {template[at:]!r} on: {HELP}")
+        pieces.append(piece)
+        at = piece.end()
+    return pieces
+
+
+def _is_known(piece: re.Match[str]) -> bool:
+    return piece["field"] in FIELDS and (piece["field"] == "url" or piece["driver"] is None)
+
+
+def _url(address: Address, driver: str | None) -> str:
+    """``driver``: None for the one that was configured, ``:psycopg``, or ``:`` for none."""
+    if driver is None:
+        return address.render()
+    return _urls.for_driver(address, driver[1:] or None).render()
+
+
+def _part(address: Address, field: str) -> str:
+    """As libpq does where the URL says nothing."""
+    match field:
+        case "host":
+            return address.host or _first(address, "host") or "localhost"
+        case "port":
+            return str(address.port or _first(address, "port") or 5432)
+        case "name":
+            return address.database or ""
+        case "user":
+            return address.username or getpass.getuser()
+        case _:
+            return address.password or ""
+
+
+def _first(address: Address, key: str) -> str:
+    found = address.query.get(key, "")
+    return found if isinstance(found, str) else found[0]
+
+
+def _quoted(field: str, value: str) -> str:
+    return f"[{value}]" if field == "host" and ":" in value else quote(value, safe="")

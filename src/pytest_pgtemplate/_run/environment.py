@@ -1,0 +1,115 @@
+"""``pg_env`` in this process: set before any conftest is imported, put back at the end.
+
+The name of the database is known early, the database is made when a test first needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+
+from pytest_pgtemplate import _address, _env, _names
+from pytest_pgtemplate._settings import Settings
+from pytest_pgtemplate.errors import ConfigurationError, EmbeddedServerError
+
+
+class Environment:
+    """The variables of ``pg_env``, for as long as this process runs pytest."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, str | None] = {}
+        self._told: dict[str, str] = {}
+        self._database = ""
+        self._error: ConfigurationError | None = None
+
+    def tell(self, settings: Settings) -> None:
+        """Set the variables; again where a conftest has named or started a server.
+
+        Raises EmbeddedServerError.
+        """
+        address = _address_of(settings)
+        self._database = address.database or ""
+        self._told = _env.render(settings.env, address)
+        for name, value in self._told.items():
+            self._before.setdefault(name, os.environ.get(name))
+            os.environ[name] = value
+
+    def restore(self) -> None:
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+    def look_again(self) -> None:
+        """Remember whether a variable was set again, for the first test that needs a database."""
+        try:
+            self.refuse_who_came_after()
+        except ConfigurationError as error:
+            self._error = self._error or error
+
+    def check(self) -> None:
+        """Raise ConfigurationError when ``look_again`` has seen something."""
+        if self._error is not None:
+            raise self._error
+
+    def refuse_who_came_before(self) -> None:
+        """Raise ConfigurationError for a module that was imported earlier and has read a URL."""
+        for name, value in self._before.items():
+            if value is None or "://" not in value or value == self._told[name]:
+                continue
+            for module in list(sys.modules.values()):
+                if (holder := _holder(module, value)) is not None:
+                    raise ConfigurationError(
+                        f"{holder} has read {name} before pg_env could set it, and would go on"
+                        " with another database",
+                        hint="a plugin or -p imports it: import it from conftest.py instead",
+                    )
+
+    def refuse_who_came_after(self) -> None:
+        """Raise ConfigurationError when a variable has been set to another database since."""
+        for name, value in self._told.items():
+            now = os.environ.get(name)
+            if now != value and self._database not in (now or ""):
+                raise ConfigurationError(
+                    f"{name} was set again after pg_env had set it, so tests would go on with"
+                    " another database",
+                    hint="a conftest.py or what it imports does: take that out, or take the"
+                    " variable out of pg_env",
+                )
+
+
+def _address_of(settings: Settings) -> _address.Address:
+    server = settings.url or _embedded_url(settings)
+    name = _names.worker(settings.prefix, settings.run, settings.worker)
+    return _address.parse(server).set(database=name)
+
+
+def _embedded_url(settings: Settings) -> str:
+    from pytest_pgtemplate import _embedded
+
+    try:
+        return _embedded.url_of(settings.bindir)
+    except EmbeddedServerError:
+        if settings.worker == "main":
+            raise
+        return "postgresql:///"  # nobody has this database; whoever needs it is told why
+
+
+def _holder(module: ModuleType, value: str) -> str | None:
+    """What has ``value``: a name in ``module``, or an attribute of what it names."""
+    for name, thing in list(getattr(module, "__dict__", {}).items()):
+        if _is(thing, value):
+            return f"{module.__name__}.{name}"
+        if not isinstance(thing, (type, ModuleType)):
+            attributes = getattr(thing, "__dict__", None)
+            if isinstance(attributes, dict):
+                for inner, each in list(attributes.items()):
+                    if _is(each, value):
+                        return f"{module.__name__}.{name}.{inner}"
+    return None
+
+
+def _is(thing: object, value: str) -> bool:
+    return isinstance(thing, str) and thing == value
