@@ -188,7 +188,7 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
     try:
         if not early:
             environment.refuse_who_came_after() if alone else environment.look_again()
-        environment.tell(settings)
+        environment.tell(settings, strict=alone and not early)
         if early and alone:
             environment.refuse_who_came_before()
     except PgTemplateError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from pytest_pgtemplate import _address, _env, _names
@@ -23,12 +24,12 @@ class Environment:
         self._database = ""
         self._error: ConfigurationError | None = None
 
-    def tell(self, settings: Settings) -> None:
-        """Set the variables; again where a conftest has named or started a server.
+    def tell(self, settings: Settings, *, strict: bool) -> None:
+        """Set them; again, as a conftest may have started the server.
 
-        Raises EmbeddedServerError.
+        Raises EmbeddedServerError, if ``strict``, when there can be none.
         """
-        address = _address_of(settings)
+        address = _address_of(settings, strict=strict)
         self._database = address.database or ""
         self._told = _env.render(settings.env, address)
         for name, value in self._told.items():
@@ -80,21 +81,21 @@ class Environment:
                 )
 
 
-def _address_of(settings: Settings) -> _address.Address:
-    server = settings.url or _embedded_url(settings)
+def _address_of(settings: Settings, *, strict: bool) -> _address.Address:
+    server = settings.url or _embedded_url(settings.bindir, strict=strict)
     name = _names.worker(settings.prefix, settings.run, settings.worker)
     return _address.parse(server).set(database=name)
 
 
-def _embedded_url(settings: Settings) -> str:
+def _embedded_url(bindir: Path | None, *, strict: bool) -> str:
     from pytest_pgtemplate import _embedded
 
     try:
-        return _embedded.url_of(settings.bindir)
+        return _embedded.url_of(bindir)
     except EmbeddedServerError:
-        if settings.worker == "main":
+        if strict:
             raise
-        return "postgresql:///"  # nobody has this database; whoever needs it is told why
+        return "postgresql:///"  # nobody has a database of this name there
 
 
 def _holder(module: ModuleType, value: str) -> str | None:

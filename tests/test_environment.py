@@ -1,0 +1,458 @@
+"""``pg_env``: applications that read where their database is while they are imported."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy.engine import URL
+
+from projects import ITEM, SYNC_ENV, Project, execute, make_project, unique
+from pytest_pgtemplate import _address, _env
+from pytest_pgtemplate._server import Server
+from servers import tcp
+
+with warnings.catch_warnings(action="ignore"):
+    from fastapi import testclient  # noqa: F401 - a run in this process cannot import it again
+
+USAGE_ERROR = pytest.ExitCode.USAGE_ERROR
+PASSWORD = "p@ss/w:rd %41"
+
+
+@pytest.fixture(scope="module")
+def server_of_parts(private_url: URL) -> URL:
+    """A server that is reached by host and port, with a password that URLs have to quote."""
+    role = unique("joe")
+    execute(private_url, f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
+    return tcp(private_url, username=role, password=PASSWORD)
+
+
+@pytest.fixture
+def shop(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, server_of_parts: URL
+) -> Iterator[Project]:
+    """A backend of the usual kind: it reads parts, and makes its engine when it is imported.
+
+    Its conftest.py imports it at the top, writes the first user once, and logs in per module.
+    """
+    server = Server(server_of_parts, timeout=60)
+    for project in make_project(pytester, monkeypatch, server, server_of_parts):
+        project.alembic(SHOP_ENV)
+        project.revision("one", SHOP_TABLES)
+        for path, text in SHOP.items():
+            project.write(path, text)
+        monkeypatch.setenv("SHOP_DB", "the_developers_own")
+        for name in ("HOST", "PORT", "USER", "PASSWORD"):
+            monkeypatch.setenv(f"SHOP_{name}", "to be overwritten")
+        yield project
+    server.close()
+
+
+PARTS = "SHOP_HOST={host} SHOP_PORT={port} SHOP_USER={user} SHOP_PASSWORD={password} SHOP_DB={name}"
+
+SHOP = {
+    "shop/__init__.py": "",
+    "shop/settings.py": """
+        import os
+        from sqlalchemy import URL
+
+        def part(name):
+            return os.environ[f"SHOP_{name}"]
+
+        URL = URL.create(
+            "postgresql+psycopg", part("USER"), part("PASSWORD"), part("HOST"),
+            int(part("PORT")), part("DB"),
+        )
+    """,
+    "shop/models.py": """
+        from sqlalchemy import ForeignKey
+        from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+        class Base(DeclarativeBase):
+            pass
+
+        class User(Base):
+            __tablename__ = "account"
+            id: Mapped[int] = mapped_column(primary_key=True)
+            name: Mapped[str] = mapped_column(unique=True)
+
+        class Item(Base):
+            __tablename__ = "item"
+            id: Mapped[int] = mapped_column(primary_key=True)
+            owner: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    """,
+    "shop/db.py": """
+        from sqlalchemy import create_engine, select
+        from sqlalchemy.orm import Session
+        from shop.models import User
+        from shop.settings import URL
+
+        engine = create_engine(URL)
+
+        def add_user(session, name):
+            user = session.scalar(select(User).where(User.name == name))
+            if user is None:
+                user = User(name=name)
+                session.add(user)
+                session.commit()
+                session.refresh(user)
+            return user
+    """,
+    "shop/main.py": """
+        from fastapi import FastAPI, HTTPException
+        from sqlalchemy import select
+        from sqlalchemy.orm import Session
+        from shop.db import engine
+        from shop.models import Item, User
+
+        app = FastAPI()
+
+        @app.post("/login/{name}")
+        def login(name: str) -> int:
+            with Session(engine) as session:
+                user = session.scalar(select(User.id).where(User.name == name))
+                if user is None:
+                    raise HTTPException(401)
+                return user
+
+        @app.post("/items/{owner}")
+        def add_item(owner: int) -> int:
+            with Session(engine) as session:
+                item = Item(owner=owner)
+                session.add(item)
+                session.commit()
+                return item.id
+    """,
+    "tests/conftest.py": """
+        import pytest
+        from fastapi.testclient import TestClient
+        from sqlalchemy import delete
+        from sqlalchemy.orm import Session
+
+        from shop.db import add_user, engine
+        from shop.main import app
+        from shop.models import Item, User
+
+        @pytest.fixture(scope="session", autouse=True)
+        def db():
+            with Session(engine) as session:
+                add_user(session, "root")
+                yield session
+                session.execute(delete(Item))
+                session.execute(delete(User))
+                session.commit()
+
+        @pytest.fixture(scope="module")
+        def client():
+            with TestClient(app) as client:
+                yield client
+
+        @pytest.fixture(scope="module")
+        def superuser(client):
+            return client.post("/login/root").json()
+
+        @pytest.fixture(scope="module")
+        def somebody(client, db):
+            add_user(db, "somebody")
+            return client.post("/login/somebody").json()
+    """,
+}
+SHOP_TESTS = """
+    import os
+    import pytest
+    from sqlalchemy import func, select
+    from shop.db import add_user, engine
+    from shop.models import Item, User
+
+    def names(db):
+        return sorted(db.scalars(select(User.name)))
+
+    @pytest.mark.parametrize("n", range(3))
+    def test_an_item_is_the_first(n, client, superuser, db):
+        assert client.post(f"/items/{superuser}").json() == 1
+        assert db.scalar(select(func.count()).select_from(Item)) == 1
+
+    @pytest.mark.parametrize("n", range(3))
+    def test_a_user_of_the_module(n, client, somebody, db):
+        assert names(db) == ["root", "somebody"]
+        client.post(f"/items/{somebody}")
+        add_user(db, "a third")
+
+    def test_who_logs_in_is_there(client):
+        assert client.post("/login/root").status_code == 200
+        assert client.post("/login/a third").status_code == 401
+
+    def test_the_database_is_that_of_this_worker(pg_database):
+        assert engine.url.database == os.environ["SHOP_DB"] == pg_database.name
+"""
+SHOP_ENV = SYNC_ENV.replace(
+    "config = context.config", "from sqlalchemy import create_engine\nfrom shop.settings import URL"
+).replace(
+    "engine_from_config(\n    config.get_section(config.config_ini_section, {}), ",
+    "create_engine(URL, ",
+)
+SHOP_TABLES = """
+op.create_table(
+    "account",
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, unique=True),
+)
+op.create_table(
+    "item",
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("owner", sa.Integer, sa.ForeignKey("account.id")),
+)
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_backend_fits_as_it_is(shop: Project, workers: int) -> None:
+    """Three lines of configuration, and its conftest.py imports the application at the top."""
+    shop.ini(pg_env=PARTS, pg_autouse="true", pythonpath=".")
+    for module in ("one", "two"):
+        shop.write(f"tests/test_{module}.py", SHOP_TESTS)
+
+    result = shop.run_workers() if workers == 2 else shop.run("-Wignore")
+
+    result.assert_outcomes(passed=16)
+    assert all("_tpl_" in name for name in shop.databases())
+
+
+READS = """
+import os
+URL = os.environ["APP_URL"]
+"""
+
+
+@pytest.fixture
+def app(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An application that reads one URL when it is imported, and a conftest.py that imports it."""
+    monkeypatch.setenv("APP_URL", "postgresql://localhost/the_developers_own")
+    project.alembic()
+    project.revision("one", ITEM)
+    project.ini(pg_env="APP_URL", pythonpath=".")
+    project.write("app.py", READS)
+    project.write("conftest.py", "import app\n")
+    project.write(
+        "test_app.py",
+        """
+        import app
+
+        def test_it(pg_url):
+            assert app.URL == pg_url
+        """,
+    )
+    return project
+
+
+def test_a_pytest_plugins_module_is_told_in_time(app: Project) -> None:
+    app.write("conftest.py", "pytest_plugins = ['app']\n")
+    app.run().assert_outcomes(passed=1)
+
+
+def test_the_variables_are_as_before_afterwards(app: Project) -> None:
+    app.ini(pg_env="APP_URL NEW_NAME={name}", pythonpath=".")
+    app.run().assert_outcomes(passed=1)
+    assert os.environ["APP_URL"].endswith("/the_developers_own")
+    assert "NEW_NAME" not in os.environ
+
+
+@pytest.mark.parametrize("arguments", [["--collect-only"], ["-k", "nothing"]])
+def test_without_a_database_test_nothing_is_started(
+    app: Project, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """No server is asked for, no database is made, and the environment is as before afterwards."""
+    monkeypatch.setenv("PGTEMPLATE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    app.run(*arguments).assert_outcomes(deselected=int("-k" in arguments))
+    assert os.environ["APP_URL"].endswith("/the_developers_own")
+
+
+def test_who_has_read_the_url_too_early_is_named(app: Project) -> None:
+    """Its tests would write to the developer's own database."""
+    result = app.run("-p", "app")
+    assert result.ret == USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: app.URL has read APP_URL before pg_env *", "HINT: *"])
+
+
+def test_a_settings_object_that_has_read_it_too_early_is_named(app: Project) -> None:
+    app.write(
+        "app.py",
+        """
+        import os
+
+        class Settings:
+            def __init__(self):
+                self.url = os.environ["APP_URL"]
+
+        settings = Settings()
+        """,
+    )
+    result = app.run("-p", "app")
+    assert result.ret == USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: app.settings.url has read APP_URL before *"])
+
+
+SETS = "os.environ['APP_URL'] = 'postgresql://localhost/the_old_test_database'\n"
+OVERWRITES = f"import os\n{SETS}"
+
+
+def test_a_conftest_that_sets_it_again_is_told_so(app: Project) -> None:
+    """As it did before the plugin was there; its tests would write there."""
+    app.write("conftest.py", OVERWRITES)
+    result = app.run()
+    assert result.ret == USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: APP_URL was set again after pg_env *", "HINT: *"])
+
+
+def test_a_worker_that_sets_it_again_is_told_so_once(app: Project) -> None:
+    app.write("conftest.py", f"import os\nif 'PYTEST_XDIST_WORKER' in os.environ:\n    {SETS}")
+    app.write("test_more.py", "def test_more(pg):\n    pass\n")
+    result = app.run_workers()
+    result.assert_outcomes(errors=1, skipped=1)
+    result.stdout.fnmatch_lines(["*APP_URL was set again after pg_env *"])
+
+
+def test_a_test_module_that_sets_it_again_is_told_so(app: Project) -> None:
+    app.write("test_a.py", OVERWRITES)
+    result = app.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*APP_URL was set again after pg_env *"])
+
+
+def test_a_conftest_may_derive_one_url_from_the_other(app: Project) -> None:
+    app.write(
+        "conftest.py",
+        "import os\nos.environ['APP_URL'] = os.environ['APP_URL'].replace('ql:', 'ql+psycopg:')\n",
+    )
+    app.write("test_app.py", "def test_it(pg):\n    pass\n")
+    app.run().assert_outcomes(passed=1)
+
+
+def test_a_conftest_may_start_the_server(
+    app: Project, monkeypatch: pytest.MonkeyPatch, server_url: str
+) -> None:
+    """It is imported before the server is known, so it imports the application later."""
+    monkeypatch.delenv("PGTEMPLATE_URL")
+    app.write(
+        "conftest.py",
+        f"import os\ndef pytest_configure():\n    os.environ['PGTEMPLATE_URL'] = {server_url!r}\n",
+    )
+    app.run("--pg-bindir", "no/such").assert_outcomes(passed=1)
+
+
+def test_a_run_within_a_test_is_no_worker(app: Project) -> None:
+    """It has a database of its own, also before its conftest is imported."""
+    app.write(
+        "test_app.py",
+        """
+        import subprocess, sys
+        import app
+
+        def test_it(pg_url):
+            assert app.URL == pg_url
+
+        def test_inner():
+            command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-k", "test_it", __file__]
+            subprocess.run(command, check=True)
+        """,
+    )
+    app.run_workers().assert_outcomes(passed=2)
+
+
+def test_with_autouse_the_database_is_there_before_any_fixture(app: Project) -> None:
+    """Also where a test names a fixture of ours itself."""
+    app.ini(pg_env="APP_URL={url:}", pg_autouse="true", pythonpath=".")
+    app.write(
+        "conftest.py",
+        """
+        import app, psycopg, pytest
+
+        @pytest.fixture(scope="session", autouse=True)
+        def written():
+            with psycopg.connect(app.URL) as connection:
+                connection.execute("INSERT INTO item (name) VALUES ('of the session')")
+        """,
+    )
+    app.write(
+        "test_app.py",
+        """
+        import pytest
+        from sqlalchemy import text
+
+        @pytest.mark.parametrize("n", range(2))
+        def test_it(n, pg_sync_session):
+            names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
+            assert names == ["reference", "of the session"]
+        """,
+    )
+    app.run().assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("pg_env", "said"),
+    [
+        ("A=b", "names no field"),
+        ("A={nme}", "{nme}"),
+        ("A={host:psycopg}", "{host:psycopg}"),
+        ("A={url!r}", "cannot be read"),
+        ("A={", "cannot be read"),
+        ("A={host}}", "cannot be read"),
+        ("=a", "no name of a variable"),
+        ("A={name} A", "A is there twice"),
+    ],
+)
+def test_a_template_that_cannot_be_filled(app: Project, pg_env: str, said: str) -> None:
+    app.ini(pg_env=pg_env)
+    result = app.run()
+    output = f"{result.stdout}{result.stderr}"
+    assert result.ret == USAGE_ERROR
+    for wanted in ("pg_env: ", said, "{url:driver}", "{password}"):
+        assert wanted in output
+    assert "INTERNALERROR" not in output
+
+
+TCP = _address.parse(f"postgresql+asyncpg://joe:{quote(PASSWORD, safe='')}@[::1]:6543/shop")
+SOCKET = _address.parse("postgresql://joe@/shop?host=/run/pg&port=6543&ssl=require")
+
+
+@pytest.mark.parametrize(
+    ("address", "template", "filled"),
+    [
+        (TCP, "{url}", "postgresql+asyncpg://joe:p%40ss%2Fw%3Ard%20%2541@[::1]:6543/shop"),
+        (TCP, "{url:psycopg}", "postgresql+psycopg://joe:p%40ss%2Fw%3Ard%20%2541@[::1]:6543/shop"),
+        (TCP, "jdbc:{url:}", "jdbc:postgresql://joe:p%40ss%2Fw%3Ard%20%2541@[::1]:6543/shop"),
+        (TCP, "{host}|{port}|{name}|{user}", "::1|6543|shop|joe"),
+        (TCP, "{password}", PASSWORD),
+        (TCP, "{{{name}}}", "{shop}"),
+        (TCP, "x://{user}:{password}@{host}/{name}", "x://joe:p%40ss%2Fw%3Ard%20%2541@[::1]/shop"),
+        (SOCKET, "{host} {port}", "/run/pg 6543"),
+        (SOCKET, "{url:}", "postgresql://joe@/shop?host=%2Frun%2Fpg&port=6543&sslmode=require"),
+        (
+            SOCKET,
+            "{url:pg8000}",
+            "postgresql+pg8000://joe@/shop?unix_sock=%2Frun%2Fpg%2F.s.PGSQL.6543",
+        ),
+        (_address.parse("postgresql:///shop"), "{host} {port} {password}", "localhost 5432 "),
+    ],
+)
+def test_a_template_is_filled(address: _address.Address, template: str, filled: str) -> None:
+    assert _env.fill(template, address) == filled
+
+
+def test_a_variable_costs_no_library(app: Project) -> None:
+    """A run without a database test imports nothing for it that takes time."""
+    app.ini(pg_env="APP_URL NAME={name} OTHER={url:psycopg}", pythonpath=".")
+    app.write(
+        "test_app.py",
+        """
+        import sys
+
+        def test_it():
+            assert not {"sqlalchemy", "asyncpg", "alembic"} & {*sys.modules}
+        """,
+    )
+    result = app.pytester.runpytest_subprocess("-p", "no:asyncio", "-p", "no:hypothesispytest")
+    result.assert_outcomes(passed=1)
