@@ -40,7 +40,7 @@ def url(server: Server) -> Iterator[URL]:
 @pytest.fixture(params=_urls.ASYNC_DRIVERS)
 def pool(request: pytest.FixtureRequest, url: URL) -> Iterator[AsyncPool]:
     pytest.importorskip(request.param)
-    pool = AsyncPool(_urls.for_driver(url, request.param))
+    pool = AsyncPool(_urls.for_driver(url, request.param), {})
     yield pool
     pool.close()
 
@@ -48,7 +48,7 @@ def pool(request: pytest.FixtureRequest, url: URL) -> Iterator[AsyncPool]:
 @pytest.fixture(params=_urls.SYNC_DRIVERS)
 def sync_pool(request: pytest.FixtureRequest, url: URL) -> Iterator[SyncPool]:
     pytest.importorskip(request.param)
-    pool = SyncPool(_urls.for_driver(url, request.param))
+    pool = SyncPool(_urls.for_driver(url, request.param), {})
     yield pool
     pool.close()
 

@@ -8,7 +8,6 @@ Pure functions of text, with the standard library alone: they run in every run t
 
 from __future__ import annotations
 
-import getpass
 import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
@@ -39,11 +38,11 @@ def read(entries: Iterable[str]) -> dict[str, str]:
     return templates
 
 
-def check(template: str) -> None:
-    """Raise ValueError unless ``template`` can be filled, and has something to fill."""
+def check(template: str, *, constant: bool = False) -> None:
+    """Raise ValueError unless ``template`` can be filled, and has a field or may be constant."""
     fields = [piece for piece in _pieces(template) if piece["field"]]
     wrong = [piece[0] for piece in fields if not _is_known(piece)]
-    if wrong or not fields:
+    if wrong or not (fields or constant):
         what = f"has no field {wrong[0]}" if wrong else f"{template!r} names no field"
         raise ValueError(f"{what}: {HELP}")
 
@@ -104,9 +103,15 @@ def _part(address: Address, field: str) -> str:
         case "name":
             return address.database or ""
         case "user":
-            return address.username or getpass.getuser()
+            return address.username or _current_user()
         case _:
             return address.password or ""
+
+
+def _current_user() -> str:
+    from getpass import getuser
+
+    return getuser()
 
 
 def _first(address: Address, key: str) -> str:

@@ -6,11 +6,11 @@ An engine is made when a test first asks for it, and kept for the tests after it
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_pgtemplate._run import Run, fail
+from pytest_pgtemplate._run import Run, fail, fails
 from pytest_pgtemplate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,35 +28,59 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def _pg_pools(_pg_run: Run, pg_database: Database) -> Iterator[Pools]:
+def pg_engine_options() -> dict[str, Any]:
+    """Keywords for ``create_async_engine`` and ``create_engine``. Override it."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def pg_session_options() -> dict[str, Any]:
+    """Keywords for ``async_sessionmaker`` and ``sessionmaker``. Override it."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def _pg_pools(
+    _pg_run: Run, pg_database: Database, pg_engine_options: dict[str, Any]
+) -> Iterator[Pools]:
     from pytest_pgtemplate._engines import Pools
 
-    pools = Pools(pg_database.url)
+    with _pg_run.reports.once("_pg_pools"):
+        pools = Pools(pg_database.url, pg_engine_options)
     with _pg_run.for_tests(pools):
         yield pools
     pools.close()
 
 
 @pytest.fixture(scope="session")
-def pg_shared(_pg_run: Run, pg_database: Database, pg_url: str) -> Iterator[Shared]:
+def pg_shared(
+    _pg_run: Run,
+    pg_database: Database,
+    pg_url: str,
+    pg_engine_options: dict[str, Any],
+    pg_session_options: dict[str, Any],
+) -> Iterator[Shared]:
     """For fixtures wider than ``function``: ``.engine``, ``.sessionmaker``, ``.sync_engine``,
     ``.sync_sessionmaker``, ``.url`` and ``.dsn``.
     """
     from pytest_pgtemplate._engines import Pools, Shared
 
-    pools = Pools(pg_database.url)  # not those of the tests, who close what is open after each
+    with _pg_run.reports.once("pg_shared"):
+        # Not those of the tests, who close what is open after each.
+        pools = Pools(pg_database.url, pg_engine_options)
     with _pg_run.forgetting(pools):
-        yield Shared(pools, pg_url, pg_database.dsn)
+        yield Shared(pools, pg_session_options, pg_url, pg_database.dsn)
     pools.close()
 
 
 @pytest.fixture
 def pg_engine(
-    request: pytest.FixtureRequest, pg: Database, _pg_pools: Pools
+    request: pytest.FixtureRequest, _pg_run: Run, pg: Database, _pg_pools: Pools
 ) -> Iterator[AsyncEngine]:
     """An ``AsyncEngine`` on this worker's database. What the test leaves open is closed for it."""
     _refuse_trio(request)
-    pool = _pg_pools.of_async()
+    with _pg_run.reports.once("pg_engine"):
+        pool = _pg_pools.of_async()
     yield pool.view()
     pool.close_open()
 
@@ -75,11 +99,14 @@ def _refuse_trio(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def pg_sessionmaker(pg_engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+def pg_sessionmaker(
+    pg_engine: AsyncEngine, pg_session_options: dict[str, Any]
+) -> async_sessionmaker[AsyncSession]:
     """An ``async_sessionmaker``, with ``expire_on_commit=False``."""
-    from sqlalchemy.ext.asyncio import async_sessionmaker
+    from pytest_pgtemplate._engines import async_sessions
 
-    return async_sessionmaker(pg_engine, expire_on_commit=False)
+    with fails():
+        return async_sessions(pg_engine, pg_session_options)
 
 
 @pytest.fixture
@@ -103,7 +130,8 @@ def pg_connection(
     from pytest_pgtemplate._engines import connect_on_use
 
     if _pg_run.rolls_back(request.node):
-        pool = _pg_pools.of_async(nested=True)
+        with fails():
+            pool = _pg_pools.of_async(nested=True)
         yield connect_on_use(pool.view())
         pool.close_open()
     else:
@@ -120,11 +148,14 @@ def pg_sync_engine(_pg_run: Run, pg: Database, _pg_pools: Pools) -> Iterator[Eng
 
 
 @pytest.fixture
-def pg_sync_sessionmaker(pg_sync_engine: Engine) -> sessionmaker[Session]:
+def pg_sync_sessionmaker(
+    pg_sync_engine: Engine, pg_session_options: dict[str, Any]
+) -> sessionmaker[Session]:
     """A ``sessionmaker``, with ``expire_on_commit=False``."""
-    from sqlalchemy.orm import sessionmaker
+    from pytest_pgtemplate._engines import sync_sessions
 
-    return sessionmaker(pg_sync_engine, expire_on_commit=False)
+    with fails():
+        return sync_sessions(pg_sync_engine, pg_session_options)
 
 
 @pytest.fixture
@@ -136,7 +167,8 @@ def pg_sync_session(
 ) -> Iterator[Session]:
     """A ``Session``; under ``isolation="rollback"`` in a transaction that is never committed."""
     if _pg_run.rolls_back(request.node):
-        pool = _pg_pools.of_sync(nested=True)
+        with fails():
+            pool = _pg_pools.of_sync(nested=True)
         connection = pool.view().connect()
         yield pg_sync_sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
         pool.close_open()

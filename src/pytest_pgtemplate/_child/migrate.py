@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pytest_pgtemplate.errors import MigrationError
+from pytest_pgtemplate.errors import ConfigurationError, MigrationError
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection
 
 
 def run(job: dict[str, Any]) -> None:
@@ -20,7 +23,10 @@ def run(job: dict[str, Any]) -> None:
     config = _config(job)
     script = ScriptDirectory.from_config(config)
     wanted = {revision.revision for revision in script.get_revisions(job["revision"]) if revision}
-    seen = _run_env(config, script, job["revision"], job["database"])
+    with _connection(job) as connection:
+        if connection is not None:
+            config.attributes["connection"] = connection
+        seen = _run_env(config, script, job["revision"], job["database"])
     held = asyncio.run(_held(job["dsn"], seen))
     if held != wanted:
         raise MigrationError(
@@ -41,7 +47,28 @@ def _config(job: dict[str, Any]) -> Config:
     toml = {"toml_file": job["toml"]} if job["toml"] and knows_toml else {}
     config = Config(job["ini"], **toml)
     config.set_main_option("sqlalchemy.url", job["url"].replace("%", "%%"))
+    config.attributes.update(job["attributes"])
     return config
+
+
+@contextmanager
+def _connection(job: dict[str, Any]) -> Iterator[Connection | None]:
+    """As Alembic's cookbook shares it: a sync one, for an env.py that may be given one."""
+    from sqlalchemy import create_engine, make_url
+    from sqlalchemy.pool import NullPool
+
+    from pytest_pgtemplate import _urls
+
+    try:
+        url = _urls.sync_url(make_url(job["url"])) if job["connection"] else None
+    except ConfigurationError:  # no sync driver: with asyncpg alone env.py can do without
+        url = None
+    if url is None:
+        yield None
+        return
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        yield connection
+        connection.commit()
 
 
 def _run_env(

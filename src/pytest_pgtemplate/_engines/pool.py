@@ -20,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._engines.home import LIMIT, PATIENCE, Home, Loop
+from pytest_pgtemplate._engines.options import Options, check_engine_options, explained
 from pytest_pgtemplate._engines.rollback import nest_transactions
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -161,8 +162,8 @@ class _WorkerPool:
 class AsyncPool(_WorkerPool):
     """The connections to a worker's database for async tests."""
 
-    def __init__(self, url: URL) -> None:
-        self.engine = create_async_engine(url, poolclass=AsyncHomePool)
+    def __init__(self, url: URL, options: Options) -> None:
+        self.engine = create_async_engine(url, poolclass=AsyncHomePool, **options)
         super().__init__(self.engine.sync_engine)
         event.listen(self.engine.sync_engine, "before_cursor_execute", _stay_in_loop)
 
@@ -174,8 +175,8 @@ class AsyncPool(_WorkerPool):
 class SyncPool(_WorkerPool):
     """The connections to a worker's database for sync tests."""
 
-    def __init__(self, url: URL) -> None:
-        self.engine = create_engine(url, poolclass=SyncHomePool)
+    def __init__(self, url: URL, options: Options) -> None:
+        self.engine = create_engine(url, poolclass=SyncHomePool, **options)
         super().__init__(self.engine)
 
     def view(self) -> Engine:
@@ -231,27 +232,34 @@ def _stay_in_loop(connection: Connection, *_: object) -> None:
 class Pools:
     """The pools of a worker's database, each made when it is first asked for.
 
-    ``nested``: one whose connections live in a transaction that is never committed.
+    ``options`` are the user's keywords for the engines. ``nested``: one whose connections live in a
+    transaction that is never committed. Raises ConfigurationError for options that cannot be used.
     """
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, options: Options) -> None:
+        check_engine_options(options)
         self._url = url
+        self._options = options
         self._async: dict[bool, AsyncPool] = {}
         self._sync: dict[bool, SyncPool] = {}
 
     def of_async(self, *, nested: bool = False) -> AsyncPool:
         if nested not in self._async:
-            self._async[nested] = AsyncPool(_urls.async_url(self._url))
+            with explained(self._options, nested=nested):
+                pool = AsyncPool(_urls.async_url(self._url), self._options)
             if nested:
-                nest_transactions(self._async[nested].engine.sync_engine)
+                nest_transactions(pool.engine.sync_engine)
+            self._async[nested] = pool
         return self._async[nested]
 
     def of_sync(self, *, nested: bool = False) -> SyncPool:
-        """Raises ConfigurationError when no sync driver is installed."""
+        """Raises ConfigurationError also when no sync driver is installed."""
         if nested not in self._sync:
-            self._sync[nested] = SyncPool(_urls.sync_url(self._url))
+            with explained(self._options, nested=nested):
+                pool = SyncPool(_urls.sync_url(self._url), self._options)
             if nested:
-                nest_transactions(self._sync[nested].engine)
+                nest_transactions(pool.engine)
+            self._sync[nested] = pool
         return self._sync[nested]
 
     def put_right(self) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, orm
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from pytest_pgtemplate import _urls
+from pytest_pgtemplate._engines.options import Options, async_sessions, sync_sessions
 from pytest_pgtemplate._engines.pool import Pools
 
 
@@ -18,8 +19,9 @@ class Shared:
     ``sync_sessionmaker`` raise ConfigurationError when no sync driver is installed.
     """
 
-    def __init__(self, pools: Pools, url: str, dsn: str) -> None:
+    def __init__(self, pools: Pools, sessions: Options, url: str, dsn: str) -> None:
         self._pools = pools
+        self._sessions = sessions
         self.url = url
         self.dsn = dsn
 
@@ -33,7 +35,7 @@ class Shared:
     @cached_property
     def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
         """With ``expire_on_commit=False``."""
-        return async_sessionmaker(self.engine, expire_on_commit=False)
+        return async_sessions(self.engine, self._sessions)
 
     @cached_property
     def sync_engine(self) -> Engine:
@@ -42,4 +44,4 @@ class Shared:
     @cached_property
     def sync_sessionmaker(self) -> orm.sessionmaker[orm.Session]:
         """With ``expire_on_commit=False``."""
-        return orm.sessionmaker(self.sync_engine, expire_on_commit=False)
+        return sync_sessions(self.sync_engine, self._sessions)

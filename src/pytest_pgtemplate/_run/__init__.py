@@ -8,7 +8,7 @@ from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.failures import Failures
 from pytest_pgtemplate._run.isolation import MARKER
 from pytest_pgtemplate._run.messenger import Messenger
-from pytest_pgtemplate._run.reports import Reports, fail
+from pytest_pgtemplate._run.reports import Reports, fail, fails
 from pytest_pgtemplate._run.run import FAILED, RUN, Ending, Run, Stats
 from pytest_pgtemplate._run.summary import header_line, summary_lines
 
@@ -24,6 +24,7 @@ __all__ = [
     "Run",
     "Stats",
     "fail",
+    "fails",
     "header_line",
     "summary_lines",
 ]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_pgtemplate import _child, _urls
+from pytest_pgtemplate import _address, _child, _env, _urls
 from pytest_pgtemplate._template.migrations import Target, judge
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -29,15 +30,20 @@ class Alembic:
     """Alembic's ``upgrade``, run by env.py in a child process.
 
     ``config`` is an alembic.ini, or a pyproject.toml with a ``[tool.alembic]`` table.
+    ``attributes`` go into Alembic's ``config.attributes``, strings with the fields of ``pg_env``;
+    "sqlalchemy.url" is always there, and so is "connection" for an env.py that reads it.
     """
 
     config: Path
     revision: str = "heads"
+    attributes: Mapping[str, object] = field(default_factory=dict)
 
     def fingerprint(self) -> Iterator[bytes]:
         directories = self._directories()
         yield b"alembic"
         yield self.revision.encode()
+        if self.attributes:
+            yield self._dumped_attributes().encode()
         if self._ini:
             yield self._ini.read_bytes()
         if self._toml:
@@ -46,11 +52,14 @@ class Alembic:
             yield from _files_under(directory)
 
     def migrate(self, target: Target) -> None:
+        url = _urls.render(self._url(target.url))
         job = {
             "ini": str(self._ini) if self._ini else None,
             "toml": str(self._toml) if self._toml else None,
             "revision": self.revision,
-            "url": str(_urls.render(self._url(target.url))),
+            "url": str(url),
+            "attributes": {"sqlalchemy.url": str(url), **self._attributes(target.url)},
+            "connection": self._reads_connection(),
             "dsn": str(_urls.asyncpg_dsn(target.url)),
             "database": target.url.database,
         }
@@ -63,11 +72,39 @@ class Alembic:
         )
         judge(ended, "alembic upgrade " + self.revision, target)
 
+    def _attributes(self, url: URL) -> dict[str, object]:
+        address = _address.parse(_urls.render(url))
+        self._dumped_attributes()
+        return {
+            name: _env.fill(value, address) if isinstance(value, str) else value
+            for name, value in self.attributes.items()
+        }
+
+    def _dumped_attributes(self) -> str:
+        """Raises ConfigurationError for what cannot be handed to another process, or filled."""
+        try:
+            for value in self.attributes.values():
+                if isinstance(value, str):
+                    _env.check(value, constant=True)
+            return json.dumps(self.attributes, sort_keys=True)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"Alembic(attributes=..) cannot be used: {error}",
+                hint="give strings, numbers, lists and the like; env.py runs in another process",
+            ) from error
+
+    def _reads_connection(self) -> bool:
+        found = re.search(rb"""attributes\s*(\[|\.get\()\s*['"]connection['"]""", self._env_py)
+        return found is not None
+
+    @property
+    def _env_py(self) -> bytes:
+        return (self._directories()[0] / "env.py").read_bytes()
+
     def _url(self, url: URL) -> URL:
         """The driver must suit env.py: what it is written for cannot be asked, but can be read."""
         # Not the driver's name alone: .replace("+asyncpg", "") makes a sync URL.
-        env = (self._directories()[0] / "env.py").read_bytes()
-        if re.search(rb"async(?!pg)", env):
+        if re.search(rb"async(?!pg)", self._env_py):
             return _urls.async_url(url)
         try:
             return _urls.sync_url(url)
