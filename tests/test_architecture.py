@@ -19,7 +19,7 @@ LONGEST = 300  # lines
 # From the ground up: a room knows only those named before it. Each is a folder or a single module.
 ROOMS = [
     *("errors", "_names", "_secrets", "_address", "_urls", "_env"),
-    "_settings",
+    *("_controller", "_options", "_settings"),
     *("_server", "_embedded"),
     *("_child", "_template"),
     *("_reset", "_worker"),
@@ -28,7 +28,15 @@ ROOMS = [
     *("_fixtures", "_fixtures_sqlalchemy", "plugin", "cli", "__init__"),
 ]
 # Those that face pytest. All others take plain values, and could serve another test runner.
-KNOW_PYTEST = {"_settings", "_run", "_fixtures", "_fixtures_sqlalchemy", "plugin"}
+KNOW_PYTEST = {
+    "_controller",
+    "_options",
+    "_settings",
+    "_run",
+    "_fixtures",
+    "_fixtures_sqlalchemy",
+    "plugin",
+}
 KNOW_SETTINGS = {"_run", "_fixtures", "plugin", "cli"}
 
 

@@ -7,6 +7,8 @@ test, which may yet have to tell the application where its database would be.
 from __future__ import annotations
 
 import re
+import socket
+import struct
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
@@ -17,6 +19,9 @@ PATTERN = (
     r"(?:\[(?P<ipv6>[^/?]+)\]|(?P<host>[^/:?]+))?(?::(?P<port>[0-9]+))?"
     r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?"
 )
+
+PATIENCE = 3.0  # seconds that a server has to answer
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # any PostgreSQL answers this, whoever asks
 
 Query = dict[str, str | tuple[str, ...]]
 
@@ -42,12 +47,48 @@ class Address(NamedTuple):
         """The URL, password included."""
         user = password = ""
         if self.username is not None:
-            password = "" if self.password is None else f":{quote(self.password, safe='+')}"
-            user = f"{quote(self.username, safe='+')}{password}@"
+            password = "" if self.password is None else f":{quote(self.password, safe=' +')}"
+            user = f"{quote(self.username, safe=' +')}{password}@"
         host = f"[{self.host}]" if ":" in (self.host or "") else self.host or ""
         port = "" if self.port is None else f":{self.port}"
-        database = "" if self.database is None else f"/{self.database.replace(' ', '%20')}"
-        return f"{self.drivername}://{user}{host}{port}{database}{_query(self.query)}"
+        database = "" if self.database is None else f"/{self.database}"
+        text = f"{self.drivername}://{user}{host}{port}{database}{_query(self.query)}"
+        return text.replace(" ", "%20")  # libpq of 18 takes no other spelling
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Host, which may be a directory with a socket or nothing, and port."""
+        return (
+            self.host or self.first("host"),
+            self.port or int(self.first("port") or 5432),
+        )
+
+    def first(self, key: str) -> str:
+        """The value in the query, or nothing."""
+        found = self.query.get(key, "")
+        return found if isinstance(found, str) else found[0]
+
+
+def answers(address: Address) -> bool:
+    """Whether a PostgreSQL is there, as far as that can be told without logging in."""
+    host, port = address.place
+    if not host or "," in host:
+        return True  # libpq has several places to look at
+    try:
+        with _connect(host, port) as connection:
+            connection.sendall(_SSL_REQUEST)
+            return bool(connection.recv(1))
+    except OSError:
+        return False
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    if not host.startswith("/"):
+        return socket.create_connection((host, port), PATIENCE)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(PATIENCE)
+    connection.connect(f"{host}/.s.PGSQL.{port}")
+    return connection
 
 
 def parse(text: str) -> Address:

@@ -97,9 +97,9 @@ def _part(address: Address, field: str) -> str:
     """As libpq does where the URL says nothing."""
     match field:
         case "host":
-            return address.host or _first(address, "host") or "localhost"
+            return address.place[0] or "localhost"
         case "port":
-            return str(address.port or _first(address, "port") or 5432)
+            return str(address.place[1])
         case "name":
             return address.database or ""
         case "user":
@@ -112,11 +112,6 @@ def _current_user() -> str:
     from getpass import getuser
 
     return getuser()
-
-
-def _first(address: Address, key: str) -> str:
-    found = address.query.get(key, "")
-    return found if isinstance(found, str) else found[0]
 
 
 def _quoted(field: str, value: str) -> str:

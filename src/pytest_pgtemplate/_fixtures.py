@@ -55,6 +55,7 @@ def pg_server(_pg_run: Run) -> Iterator[Server]:
         _pg_run.environment.check()
         given = settings.url
         if given is None:
+            settings.refuse_foreign()
             hold = _embedded.acquire(settings.bindir, timeout=settings.timeout)
             given = hold.url
         server = Server(_urls.parse(given), timeout=settings.timeout)

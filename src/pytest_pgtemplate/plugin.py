@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from pytest_pgtemplate import _run, _settings
+from pytest_pgtemplate import _controller, _options, _run, _settings
 from pytest_pgtemplate._run import FAILED, RUN, Environment, Failures, Reports, Run, Stats
 from pytest_pgtemplate.errors import PgTemplateError
 
@@ -22,7 +22,7 @@ INTERRUPTED = (KeyboardInterrupt, pytest.exit.Exception)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    _settings.add_options(parser)
+    _options.add_options(parser)
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
@@ -146,7 +146,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
-    config.pluginmanager.register(_run.Messenger(config.stash[RUN].settings))
+    told = _settings.for_workers(config.stash[RUN].settings)
+    config.pluginmanager.register(_controller.Messenger(told))
 
 
 @pytest.hookimpl(optionalhook=True)

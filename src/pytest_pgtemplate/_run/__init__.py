@@ -7,7 +7,6 @@ summary at the end. It is imported in every run of pytest, so it is light.
 from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.failures import Failures
 from pytest_pgtemplate._run.isolation import MARKER
-from pytest_pgtemplate._run.messenger import Messenger
 from pytest_pgtemplate._run.reports import Reports, fail, fails
 from pytest_pgtemplate._run.run import FAILED, RUN, Ending, Run, Stats
 from pytest_pgtemplate._run.summary import header_line, summary_lines
@@ -19,7 +18,6 @@ __all__ = [
     "Ending",
     "Environment",
     "Failures",
-    "Messenger",
     "Reports",
     "Run",
     "Stats",

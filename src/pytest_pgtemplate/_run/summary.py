@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from pytest_pgtemplate import _address
 from pytest_pgtemplate._run.run import Stats
 from pytest_pgtemplate._settings import Settings
 
@@ -31,6 +32,9 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
         f"pgtemplate: template {workers[0].template} {template};"
         f" {len(workers)} database{'s' * (len(workers) != 1)}, {resets} resets{average}"
     )
+    for url in settings.silent:
+        host, port = _address.parse(url).place
+        yield f"  no server answers at {host}:{port}: its workers took another"
     yield from _what_the_role_may_not(workers[0], settings.tracking)
     yield from _where_there_is_no_room(workers)
     for stats in workers:

@@ -1,0 +1,104 @@
+"""The options: how each is declared, and read from command line and configuration file.
+
+Here and in ``_settings`` alone is ``pytest.UsageError`` raised. ``None`` means unset.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KINDS = ("truncate", "rollback", "clone", "none")
+SCOPES = ("function", "class", "module", "session")
+_CHOICES = {
+    "pg_isolation": KINDS,
+    "pg_scope": SCOPES,
+    "pg_on_leak": ("error", "warn"),
+    "pg_on_ddl": ("reclone", "error"),
+    "pg_tracking": ("auto", "triggers", "scan"),
+}  # the first is the default
+_INI = (
+    ("pg_url", "string", "server URL(s), separated by white space; default: the embedded server"),
+    ("pg_alembic_ini", "string", "alembic.ini, or a pyproject.toml with [tool.alembic]"),
+    ("pg_revision", "string", "revision to migrate to (default: heads)"),
+    ("pg_name", "string", "prefix of every database name (default: the rootdir's name)"),
+    ("pg_env", "args", "environment variables that tell the URL, or parts of it: NAME={host}"),
+    ("pg_autouse", "bool", "isolate every test, whatever fixtures it uses"),
+    ("pg_fingerprint_files", "args", "more files (globs) that can change the schema"),
+    ("pg_timeout", "float", "seconds for locks, migrations and server start (default: 300)"),
+    ("pg_bindir", "string", "PostgreSQL binaries for the embedded server"),
+    ("pg_isolation", "string", "truncate, rollback, clone or none (default: truncate)"),
+    ("pg_scope", "string", "isolate after each function, class, module or session"),
+    ("pg_on_leak", "string", "a transaction left open: error or warn (default: error)"),
+    ("pg_on_ddl", "string", "a changed schema: reclone or error (default: reclone)"),
+    ("pg_tracking", "string", "how writes are noticed: auto, triggers or scan (default: auto)"),
+)
+_ON_COMMAND_LINE = (
+    "pg_url",
+    "pg_alembic_ini",
+    "pg_name",
+    "pg_timeout",
+    "pg_bindir",
+    "pg_isolation",
+)
+_FLAGS = (
+    ("--pg-rebuild", "build the template anew"),
+    ("--pg-keep", "leave this run's databases in place and print how to connect"),
+    ("--pg-keep-failed", "put the database of each failed test aside and print how to connect"),
+    ("--pg-stats", "print a line per worker at the end"),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("pgtemplate", "PostgreSQL databases (pytest-pgtemplate)")
+    for name, kind, text in _INI:
+        parser.addini(name, text, type=kind, default=None)  # type: ignore[arg-type]
+        if name in _ON_COMMAND_LINE:
+            group.addoption(_flag(name), dest=name, default=None, help=text)
+    for flag, text in _FLAGS:
+        group.addoption(flag, action="store_true", default=False, help=text)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def on_line(config: pytest.Config, name: str) -> Any:
+    """What the command line says, which is known before conftests are imported."""
+    return getattr(config.known_args_namespace, name)
+
+
+def get(config: pytest.Config, name: str) -> str | None:
+    """Command line > ini. An empty value on the command line switches an ini value off."""
+    given: str | None = on_line(config, name) if name in _ON_COMMAND_LINE else None
+    return given if given is not None else ini(config, name)
+
+
+def choice(config: pytest.Config, name: str) -> str:
+    valid = _CHOICES[name]
+    value = get(config, name) or valid[0]
+    if value not in valid:
+        raise pytest.UsageError(f"{name}: {value!r} is not one of {', '.join(valid)}")
+    return value
+
+
+def ini(config: pytest.Config, name: str) -> Any:
+    try:
+        return config.getini(name)
+    except (TypeError, ValueError, pytest.UsageError) as error:  # pytest 9 raises the last one
+        raise pytest.UsageError(f"{name}: {error}") from None
+
+
+def path(config: pytest.Config, name: str) -> Path | None:
+    """Resolve against the invocation directory (command line) or the ini file's (ini)."""
+    given = on_line(config, name)
+    if given is not None:
+        return config.invocation_params.dir / given if given else None
+    value = ini(config, name)
+    return ini_directory(config) / value if value else None
+
+
+def ini_directory(config: pytest.Config) -> Path:
+    return config.inipath.parent if config.inipath is not None else config.rootpath
