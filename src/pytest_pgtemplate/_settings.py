@@ -30,6 +30,8 @@ class Settings(NamedTuple):
     fingerprint_files: tuple[Path, ...]
     timeout: float  # seconds
     bindir: Path | None
+    version: int | None  # the major version that the embedded server shall have
+    listen: bool  # whether it listens on 127.0.0.1, too
     isolation: str
     scope: str
     on_leak: str
@@ -50,6 +52,11 @@ class Settings(NamedTuple):
     def url(self) -> str | None:
         """The server of this worker: workers are dealt out over the servers. None: embedded."""
         return self.urls[self._number % len(self.urls)] if self.urls else None
+
+    @property
+    def embedded(self) -> tuple[Path | None, int | None, bool]:
+        """Which embedded server: what ``_embedded`` wants to know of it."""
+        return self.bindir, self.version, self.listen
 
     @property
     def sweeps(self) -> bool:
@@ -98,17 +105,20 @@ def read(config: pytest.Config) -> Settings:
     told = _controller.told(config)
     urls = tuple(told.urls) or _urls(config)
     silent = _silent(config, urls)
+    templates = _templates(config)
     return Settings(
         urls=tuple(url for url in urls if url not in silent),
         silent=silent,
         alembic_config=_alembic_config(config),
         revision=_options.get(config, "pg_revision") or "heads",
         prefix=told.prefix or _prefix(config),
-        env=_templates(config),
+        env=templates,
         autouse=bool(_options.ini(config, "pg_autouse")),
         fingerprint_files=tuple(_files(config)),
         timeout=_timeout(config),
         bindir=_options.path(config, "pg_bindir"),
+        version=_options.ini(config, "pg_version"),
+        listen=_listen(config, templates),
         isolation=_options.choice(config, "pg_isolation"),
         scope=_options.choice(config, "pg_scope"),
         on_leak=_options.choice(config, "pg_on_leak"),
@@ -163,6 +173,12 @@ def _templates(config: pytest.Config) -> dict[str, str]:
         return _env.read(_options.ini(config, "pg_env") or ())
     except ValueError as error:
         raise pytest.UsageError(f"pg_env: {error}") from None
+
+
+def _listen(config: pytest.Config, templates: dict[str, str]) -> bool:
+    """Whoever asks for host or port cannot mean a socket."""
+    listen: bool | None = _options.ini(config, "pg_listen")
+    return any(map(_env.asks_for_port, templates.values())) if listen is None else listen
 
 
 def _prefix(config: pytest.Config) -> str:

