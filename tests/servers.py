@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import query
+from projects import ITEM, Project, make_project, query
 from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
+from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import EmbeddedServerError
 
 CONNECTIONS = 30
@@ -164,3 +165,16 @@ def system_url() -> Iterator[URL]:
     options = {"max_prepared_transactions": 20, "autovacuum_naptime": "1s"}
     with private_server(bindir, **options) as url:
         yield url
+
+
+@pytest.fixture
+def system_project(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, system_url: URL
+) -> Iterator[Project]:
+    """A project with a table, on that server; each run is told how to get there."""
+    server = Server(system_url, timeout=60)
+    for project in make_project(pytester, monkeypatch, server, system_url):
+        project.alembic()
+        project.revision("one", ITEM)
+        yield project
+    server.close()

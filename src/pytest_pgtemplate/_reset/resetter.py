@@ -118,10 +118,10 @@ class Resetter:
 
     async def _open(self) -> None:
         self._connection = await self._connect()
-        self._pid: int = self._connection.get_server_pid()
         replica = await prepare_session(self._connection)
         row = await self._connection.fetchrow(sql("installed"))
         triggers, self.event_triggers = bool(row["triggers"]), bool(row["event_triggers"])
+        self._pid: int = row["pid"]
         if not triggers:
             await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if triggers else "scan"

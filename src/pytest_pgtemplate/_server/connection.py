@@ -28,8 +28,23 @@ Connection = Any  # asyncpg.Connection, which is generic in some releases only
 async def connect(url: URL, *, timeout: float, application: str) -> Connection:
     """Connect to the database that ``url`` names; waits for a server that is starting up.
 
-    Raises asyncpg's errors, OSError or TimeoutError: ``explain`` turns them into a ServerError.
+    Raises ServerError, if a pooler would not leave us the session, and asyncpg's errors, OSError or
+    TimeoutError: ``explain`` turns them into a ServerError.
     """
+    connection = await _open(url, timeout, application)
+    try:
+        await _refuse_shared_session(connection, url, timeout)
+        # Not as start-up parameters, which poolers refuse. Whatever ALTER ROLE .. SET says:
+        await connection.execute(
+            f"SET lock_timeout = {int(timeout * 1000)}; SET statement_timeout = 0"
+        )
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def _open(url: URL, timeout: float, application: str) -> Connection:
     deadline = time.monotonic() + timeout
     while True:
         try:
@@ -37,16 +52,42 @@ async def connect(url: URL, *, timeout: float, application: str) -> Connection:
                 str(_urls.asyncpg_dsn(url)),
                 timeout=min(ATTEMPT, timeout),
                 statement_cache_size=0,  # a re-cloned database knows none of the old statements
-                server_settings={
-                    "application_name": application,
-                    "lock_timeout": str(int(timeout * 1000)),
-                    "statement_timeout": "0",  # whatever ALTER ROLE .. SET says
-                },
+                server_settings={"application_name": application},
             )
         except asyncpg.CannotConnectNowError:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(STARTING)
+
+
+async def _refuse_shared_session(connection: Connection, url: URL, timeout: float) -> None:
+    """A pooler tells another process id than the server does; one more session tells its kind."""
+    pid = await _pid_of(connection)
+    if pid == connection.get_server_pid():
+        return
+    other = await _open(url, timeout, "pytest-pgtemplate")
+    try:
+        if await _pid_of(other) == pid:
+            raise _pooled(url)
+        async with other.transaction():  # keeps what it was lent
+            if await _pid_of(connection) != pid:
+                raise _pooled(url)
+    finally:
+        other.terminate()
+
+
+async def _pid_of(connection: Connection) -> int:
+    pid: int = await connection.fetchval("SELECT pg_backend_pid()")
+    return pid
+
+
+def _pooled(url: URL) -> ServerError:
+    return ServerError(
+        f"the pooler at {where(url)} lends a session of the server to one transaction after the"
+        " other, and ours must be our own: an advisory lock says which database is in use",
+        hint="name the server itself in pg_url, or a pooler in session mode (PgBouncer: pool_mode ="
+        " session)",
+    )
 
 
 def where(url: URL) -> str:
@@ -90,6 +131,14 @@ def explain(error: BaseException, url: URL) -> ServerError:  # noqa: C901 - one 
             return ServerError(
                 f"waited longer than pg_timeout for a lock at {place}",
                 hint="another run is still building; raise pg_timeout if that is expected",
+            )
+        case asyncpg.InvalidSQLStatementNameError():  # what we have just prepared is not there
+            return _pooled(url)
+        case asyncpg.ProtocolViolationError():
+            return ServerError(
+                f"the server at {place} refused the connection: {error}",
+                hint="if it is PgBouncer: list what pg_url sets in its ignore_startup_parameters,"
+                " and let its [databases] have an entry * for those that are made here",
             )
         case asyncpg.PostgresError():
             return ServerError(

@@ -22,6 +22,16 @@ from pytest_pgtemplate.errors import NotOursError, ServerError
 OLDEST = 13
 PER_WORKER = 2 + 5  # connections: ours, and a pool of the usual size
 
+# What a server says that speaks PostgreSQL's protocol, and knows less than our statements need.
+_KNOWS_LESS = (
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.PostgresSyntaxError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.UndefinedTableError,
+)
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -59,8 +69,13 @@ class Server:
         self.url = url
         self.timeout = timeout
         self._session = Session(url, timeout=timeout)
-        self.facts = Facts(**dict(self._fetch(_sql("facts"))[0]))
-        self._check()
+        try:
+            with self._as_postgresql():
+                self.facts = Facts(**dict(self._fetch(_sql("facts"))[0]))
+            self._check()
+        except BaseException:
+            self.close()
+            raise
 
     def __str__(self) -> str:
         return f"PostgreSQL {self.version} at {where(self.url)}"
@@ -104,6 +119,7 @@ class Server:
         """
         mark = self._with_settings(scratch, mark)
         name = _names.quote(self._ours(scratch).name)
+        self._end_sessions(scratch)  # a pooler keeps one when its client has gone
         self._execute(
             f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true;"
             f" COMMENT ON DATABASE {name} IS {_names.literal(mark.dumps())};"
@@ -192,7 +208,8 @@ class Server:
 
     def _create(self, name: str, mark: Mark, options: str) -> None:
         quoted = _names.quote(name)
-        self._execute(f"CREATE DATABASE {quoted} {options} CONNECTION LIMIT {CONNECTION_LIMIT}")
+        with self._as_postgresql():
+            self._execute(f"CREATE DATABASE {quoted} {options} CONNECTION LIMIT {CONNECTION_LIMIT}")
         self._comment(name, mark)
 
     def _comment(self, name: str, mark: Mark) -> None:
@@ -202,7 +219,7 @@ class Server:
     def _end_sessions(self, name: str) -> None:
         self._fetch(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = $1 AND usesysid IS NOT NULL",  # an autovacuum gives way by itself
+            " WHERE datname = $1 AND pg_has_role(usesysid, 'USAGE')",  # autovacuum gives way
             name,
         )
 
@@ -237,17 +254,31 @@ class Server:
             grants = "".join(f"; {grant % quoted}" for grant in mark.grants)
             self._execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC{grants}")
 
+    @contextmanager
+    def _as_postgresql(self) -> Iterator[None]:
+        """What stands in here works on every PostgreSQL: an error tells that this is none."""
+        try:
+            yield
+        except ServerError as error:
+            cause = error.__cause__
+            if not isinstance(cause, _KNOWS_LESS):
+                raise
+            raise ServerError(
+                f"the server at {where(self.url)} calls itself PostgreSQL and does not know what is"
+                f" needed here: {cause} ({cause.sqlstate})",
+                hint="name a PostgreSQL in pg_url, or none to use the embedded one; what this rests"
+                " on is CREATE DATABASE .. TEMPLATE, advisory locks and triggers",
+            ) from cause
+
     def _check(self) -> None:
         place = where(self.url)
         if self.facts.major < OLDEST:
-            self.close()
             raise ServerError(
                 f"the server at {place} runs PostgreSQL {self.version}; {OLDEST} is the oldest"
                 " that works",
                 hint="name a newer server in pg_url, or none to use the embedded one",
             )
         if not self.facts.createdb:
-            self.close()
             raise ServerError(
                 f'role "{self.facts.role}" may not create databases at {place}',
                 hint=f"as a superuser: ALTER ROLE {_names.quote(self.facts.role)} CREATEDB",

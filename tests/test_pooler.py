@@ -1,0 +1,75 @@
+"""Through a pooler: one that leaves us our sessions works, any other is refused at once."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.engine import URL
+
+from poolers import pgbouncer
+from projects import TESTS, Project
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate.errors import ServerError
+from relatives import relative
+
+
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_a_pooler_that_shares_sessions_is_refused_before_anything_is_made(
+    system_project: Project, system_url: URL, mode: str
+) -> None:
+    system_project.write("test_it.py", TESTS)
+    with pgbouncer(system_url, mode) as url:
+        result = system_project.run("--pg-url", str(_urls.render(url)))
+    result.assert_outcomes(passed=1, errors=1, skipped=2)
+    result.stdout.fnmatch_lines([f"*pooler at 127.0.0.1:{url.port} *", "*HINT: *pool_mode*"])
+    assert system_project.databases() == []
+
+
+LIFE = """
+import pytest
+from sqlalchemy import text
+
+@pytest.mark.parametrize("n", range(2))
+async def test_async(n, pg_session):
+    await pg_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+    await pg_session.commit()
+    assert await pg_session.scalar(text("SELECT count(*) FROM item")) == 2
+
+def test_changes_the_schema(pg_sync_session):
+    pg_sync_session.execute(text("CREATE TABLE other (id int)"))
+    pg_sync_session.commit()
+
+def test_leaks(pg_url):
+    import psycopg
+    test_leaks.connection = psycopg.connect(pg_url.replace("+asyncpg", ""))
+    test_leaks.connection.execute("INSERT INTO item (name) VALUES ('left open')")
+
+def test_last(pg_sync_session):
+    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
+    assert pg_sync_session.scalar(text("SELECT to_regclass('other')")) is None
+"""
+
+
+def test_a_pooler_in_session_mode_works_from_the_build_to_the_leak(
+    system_project: Project, system_url: URL
+) -> None:
+    system_project.write("test_it.py", LIFE)
+    with pgbouncer(system_url, "session") as url:
+        result = system_project.pytester.runpytest_subprocess(
+            "--asyncio-mode=auto", "--pg-timeout=60", "--pg-url", str(_urls.render(url))
+        )
+    result.assert_outcomes(passed=5, errors=1)
+    result.stdout.fnmatch_lines(["*test_leaks left open *", "*migrated in*"])
+    assert [name.split("_")[2] for name in system_project.databases()] == ["tpl"]
+
+
+def test_what_a_pooler_refuses_to_pass_on_is_told_with_the_setting(system_url: URL) -> None:
+    with pgbouncer(system_url, "session") as url, pytest.raises(ServerError) as error:
+        Server(url.update_query_dict({"options": "-c search_path=shop"}), timeout=10)
+    assert "ignore_startup_parameters" in error.value.hint
+
+
+def test_without_a_pooler_nothing_is_opened_to_look_for_one(system_url: URL) -> None:
+    with relative(system_url) as stand_in:
+        Server(stand_in.url, timeout=10).close()
+    assert stand_in.connections == 1
