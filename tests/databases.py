@@ -231,7 +231,7 @@ class Base:
 
     def close(self) -> None:
         self._leave()
-        self.worker.close()
+        self.worker.close(drop=True)
 
 
 def _dump_query(session: Session) -> str:

@@ -195,7 +195,14 @@ class Project:
         return [sys.executable, "-m", "pytest", *PLAIN, *arguments]
 
     def databases(self) -> list[str]:
-        """Every database on the server whose name is ours, marked or not."""
+        """Every database on the server whose name is ours, marked or not, but for spares."""
+        return [name for name in self._all() if _names.template_of(name) is None]
+
+    def spares(self) -> list[str]:
+        """What the next run takes instead of cloning."""
+        return [name for name in self._all() if _names.template_of(name) is not None]
+
+    def _all(self) -> list[str]:
         rows = query(
             self.server.url,
             "SELECT datname FROM pg_database WHERE starts_with(datname, $1) ORDER BY datname",
@@ -208,7 +215,7 @@ class Project:
         return len(self.log.read_text().splitlines()) if self.log.exists() else 0
 
     def clean(self) -> None:
-        for name in self.databases():
+        for name in self._all():
             self.server.drop(name)
 
 

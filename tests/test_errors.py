@@ -476,8 +476,7 @@ def test_odd_password(private: Project, private_url: URL, role: str, env: str) -
     for output in shown:
         assert PASSWORD not in output
         assert url.split("@", maxsplit=1)[0].rpartition(":")[2] not in output
-    for name in private.databases():
-        private.server.drop(name)
+    private.clean()
 
 
 def test_a_password_that_is_a_common_word(private: Project, private_url: URL, role: str) -> None:

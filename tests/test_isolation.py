@@ -47,8 +47,7 @@ def plain(items: Project) -> Iterator[str]:
         f"GRANT {role}_group TO {role}",
     )
     yield role
-    for name in items.databases():
-        items.server.drop(name)
+    items.clean()
     execute(items.server.url, f"DROP ROLE {role}", f"DROP ROLE {role}_group")
 
 

@@ -689,6 +689,5 @@ def test_a_plain_role(items: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         write(items, "test_b.py", AFTERWARDS)
         passes(items, 4)
     finally:
-        for name in items.databases():
-            items.server.drop(name)
+        items.clean()
         execute(items.server.url, f"DROP ROLE {role}")

@@ -114,7 +114,7 @@ def test_a_life(owner: Server, prefix: str, another: Connect) -> None:
     assert found.mark is not None
     assert found.mark.kind == "worker"
 
-    worker.close()
+    worker.close(drop=True)
     owner.drop(template)
     owner.drop(template)  # what is gone already is no reason to fail
     assert names(owner, prefix) == set()
@@ -316,7 +316,7 @@ def test_a_clone_has_the_settings_and_privileges_of_its_template(
     assert (sorted(after[0]), after[1]) == (sorted(before[0]), before[1])
     path = query(worker.database.url, "SELECT current_schemas(false)")[0][0]
     assert path == ["shop", 'Odd, "one"', "public"]
-    worker.close()
+    worker.close(drop=True)
 
 
 def test_a_clone_without_settings_and_privileges_of_its_own_has_the_default_ones(
@@ -326,7 +326,7 @@ def test_a_clone_without_settings_and_privileges_of_its_own_has_the_default_ones
     name = _names.worker(prefix, RUN, "main")
     worker = Worker(owner, Template(final, "f" * 64, built=True), name, RUN)
     assert query(owner.url, GRANTS, name) == query(owner.url, SETTINGS, name) == []
-    worker.close()
+    worker.close(drop=True)
 
 
 def test_a_clone_that_fails_leaves_nothing(prefix: str, server: Server) -> None:

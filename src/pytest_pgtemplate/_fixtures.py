@@ -133,6 +133,7 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
         name = _names.worker(settings.prefix, settings.run, settings.worker)
         worker = Worker(pg_server, pg_template, name, settings.run, keep=settings.keep)
     stats.clone_time = time.perf_counter() - began
+    stats.from_spare = worker.from_spare
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
     sweeping = None
     if settings.sweeps:
@@ -150,7 +151,7 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
         if sweeping is not None:
             sweeping.join(SWEEP_PATIENCE)
         with _pg_run.reports.at_end(known=_pg_run.lost):
-            worker.close()
+            worker.close(drop=_pg_run.lost)
     if settings.keep:
         _pg_run.note_kept(settings.worker, worker.database, name)
 

@@ -4,6 +4,7 @@
     scratch    {prefix}_new_{run}                 a template while it is built
     worker     {prefix}_{run}_gw0, {prefix}_{run}_main
     kept       {prefix}_{run}_gw0_kept1           what --pg-keep-failed puts aside
+    spare      {prefix}_sp_{fingerprint[:12]}_{random}    as good as a new clone, and nobody's
 
 PostgreSQL cuts names at 63 bytes without an error, so the prefix is cut here, and kept distinct.
 """
@@ -11,12 +12,14 @@ PostgreSQL cuts names at 63 bytes without an error, so the prefix is cut here, a
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 
 PREFIX_BYTES = 36  # what 63 bytes leave for the longest suffix of ours
 _RUN = r"[0-9a-f]{8}"
 _TEMPLATE = r".+_tpl_[0-9a-f]{12}"
-_BORN_UNMARKED = rf".+_(new_{_RUN}|{_RUN}_(gw\d+|main))"
+_SPARE = r"(.+)_sp_([0-9a-f]{12})_[0-9a-f]{8}"
+_BORN_UNMARKED = rf".+_(new_{_RUN}|{_RUN}_(gw\d+|main))|{_SPARE}"
 
 
 def prefix_of(text: str) -> str:
@@ -45,6 +48,18 @@ def worker(prefix: str, run: str, worker_id: str) -> str:
 
 def kept(name: str, number: int) -> str:
     return f"{name}_kept{number}"
+
+
+def spare(template: str) -> str:
+    """A new name for a spare of ``template``."""
+    prefix, _, fingerprint = template.rpartition("_tpl_")
+    return f"{prefix}_sp_{fingerprint}_{os.urandom(4).hex()}"
+
+
+def template_of(spare: str) -> str | None:
+    """The template that a spare is a clone of; None when ``spare`` is no spare's name."""
+    found = re.fullmatch(_SPARE, spare)
+    return found and template(found[1], found[2])
 
 
 def is_template(name: str) -> bool:

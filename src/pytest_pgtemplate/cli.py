@@ -16,7 +16,7 @@ from pathlib import Path
 from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._server import PER_WORKER, Database, Server
 from pytest_pgtemplate._settings import ENV_URL
-from pytest_pgtemplate._worker import sweep
+from pytest_pgtemplate._worker import spares, sweep
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError, ServerError
 
 TIMEOUT = 60.0  # seconds
@@ -105,6 +105,8 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
             f"connections: {facts.max_connections}, enough for {facts.workers} workers"
             f" of {PER_WORKER} connections each"
         )
+        count = sum(map(spares.is_spare, server.databases()))
+        yield f"spares: {count} of at most {spares.IN_ALL}, {spares.PER_TEMPLATE} a template"
         if facts.fsync:
             yield "fsync is on: clones are several times faster with fsync = off (tests only)"
 

@@ -64,6 +64,10 @@ class Resetter:
         outcome: Outcome = self._run(self._reset(list(going)), meanwhile)
         return outcome
 
+    def reset_all(self) -> Outcome:
+        """Go back to the state of the template: no layer stays."""
+        return self.reset(self._layers)
+
     def keep(self, layer: int) -> Outcome:
         """Take what was written since the last reset into the state, as part of ``layer``.
 
@@ -107,7 +111,7 @@ class Resetter:
         self._layers = set(layers.numbers)
 
     def close(self) -> None:
-        """Disconnect; fine when the connection is lost already."""
+        """Disconnect, and see the session gone; fine when the connection is lost already."""
         self._run(self._close())
 
     def _run(self, coroutine: Any, meanwhile: Callable[[], None] | None = None) -> Any:
@@ -138,7 +142,8 @@ class Resetter:
         with suppress(asyncpg.PostgresError, *_LOST):
             await self._finish_vacuum()
             await self._end_prepared()
-        self._connection.terminate()
+        with suppress(TimeoutError, asyncpg.PostgresError, *_LOST):  # it is aborted then
+            await self._connection.close(timeout=GRACE)
 
     async def _end_prepared(self) -> None:
         """A database cannot be dropped while a transaction is prepared in it."""

@@ -47,6 +47,7 @@ class Stats:
     event_triggers: bool = False
     template_time: float = 0.0
     clone_time: float = 0.0
+    from_spare: bool = False  # there was nothing to clone
     resets: int = 0
     reset_time: float = 0.0
     layers: list[tuple[str, str, int, float]] = field(default_factory=list)  # owner, node, rows, s

@@ -28,9 +28,11 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
     built = next((stats for stats in workers if stats.built), None)
     template = f"migrated in {built.template_time:.2f} s" if built else "reused"
     average = f", {1000 * reset_time / resets:.2f} ms each" if resets else ""
+    spares = sum(stats.from_spare for stats in workers)
+    of_them = f" ({spares} spare{'s' * (spares != 1)})" if spares else ""
     yield (
         f"pgtemplate: template {workers[0].template} {template};"
-        f" {len(workers)} database{'s' * (len(workers) != 1)}, {resets} resets{average}"
+        f" {len(workers)} database{'s' * (len(workers) != 1)}{of_them}, {resets} resets{average}"
     )
     for url in settings.silent:
         host, port = _address.parse(url).place
@@ -39,8 +41,9 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
     yield from _where_there_is_no_room(workers)
     for stats in workers:
         if every_worker:
+            source = "spare" if stats.from_spare else "clone"
             yield (
-                f"  {stats.worker}: template {stats.template_time:.3f} s, clone"
+                f"  {stats.worker}: template {stats.template_time:.3f} s, {source}"
                 f" {stats.clone_time:.3f} s, {stats.resets} resets {stats.reset_time:.3f} s,"
                 f" {stats.server}"
             )

@@ -19,7 +19,7 @@ KEY = "pytest-pgtemplate"
 CONNECTION_LIMIT = 0x70677470  # "pgtp": no limit in practice, and nobody's by accident
 INVALID = -2  # PostgreSQL's own value after an interrupted DROP DATABASE; it can only be dropped
 
-Kind = Literal["scratch", "template", "worker", "kept"]
+Kind = Literal["scratch", "template", "worker", "kept", "spare"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Mark:
     kind: Kind
     run: str
     fingerprint: str = ""
+    build: str = ""  # of a clone: the run that built its template
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     created: int = field(default_factory=lambda: int(time.time()))

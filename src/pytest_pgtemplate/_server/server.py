@@ -21,6 +21,7 @@ from pytest_pgtemplate.errors import NotOursError, ServerError
 
 OLDEST = 13
 PER_WORKER = 2 + 5  # connections: ours, and a pool of the usual size
+_SESSION = "datname = $1 AND usesysid IS NOT NULL"  # an autovacuum gives way by itself
 
 # What a server says that speaks PostgreSQL's protocol, and knows less than our statements need.
 _KNOWS_LESS = (
@@ -152,9 +153,39 @@ class Server:
         """
         mark = self._ours(name).mark
         assert mark is not None
-        self._comment(name, replace(mark, kind="kept"))
         self._end_sessions(name)
-        self._execute(f"ALTER DATABASE {_names.quote(name)} RENAME TO {_names.quote(kept_name)}")
+        self.rename(name, kept_name, replace(mark, kind="kept"))
+
+    def rename(self, name: str, new_name: str, mark: Mark, *, shut: bool = False) -> None:
+        """Give a database of ours another name and mark, in one transaction.
+
+        Nobody may be connected to it. ``shut``: nor may anybody connect from then on.
+        """
+        quoted = _names.quote(self._ours(name).name)
+        self._execute(
+            f"COMMENT ON DATABASE {quoted} IS {_names.literal(mark.dumps())};"
+            f" ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS {not shut};"
+            f" ALTER DATABASE {quoted} RENAME TO {_names.quote(new_name)}"
+        )
+
+    def shut(self, name: str) -> None:
+        """Let nobody connect to a database of ours any more; who is connected stays."""
+        quoted = _names.quote(self._ours(name).name)
+        self._execute(f"ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS false")
+
+    def is_as_cloned(self, name: str, template: str, mark: Mark, *, room: int) -> bool:
+        """Whether ``name`` is what a clone of ``template`` is, in all that no reset sees.
+
+        ``room``: bytes by which it may be larger.
+        """
+        row = self._fetch(_sql("as_cloned"), name, template, CONNECTION_LIMIT, room)
+        return bool(row and row[0]["same"]) and self._with_settings(name, mark) == mark
+
+    def sessions(self, name: str) -> int:
+        """How many are connected to a database."""
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE {_SESSION}"
+        count: int = self._fetch(query, name)[0][0]
+        return count
 
     def touch(self, name: str) -> None:
         """Note in the mark of a template that it is in use."""
@@ -166,11 +197,15 @@ class Server:
 
     def lease(self, name: str) -> None:
         """Claim ``name`` for as long as this process lives: a kill -9 frees it too."""
-        if not self._session.lease(name):
+        if not self.try_lease(name):
             raise ServerError(
                 f'the database name "{name}" is in use by another process',
                 hint="run again, or wait until it has ended",
             )
+
+    def try_lease(self, name: str) -> bool:
+        """The same; False when another process has it."""
+        return self._session.lease(name)
 
     def release(self, name: str) -> None:
         self._session.release(name)

@@ -1,6 +1,9 @@
-"""A worker's database over its life, and the sweep that drops what ended workers left behind."""
+"""A worker's database over its life, and the sweep that drops what ended workers left behind.
 
-from pytest_pgtemplate._worker import sweep
+``spares`` is where databases go, and come from, that are as good as a new clone.
+"""
+
+from pytest_pgtemplate._worker import spares, sweep
 from pytest_pgtemplate._worker.worker import Database, Worker
 
-__all__ = ["Database", "Worker", "sweep"]
+__all__ = ["Database", "Worker", "spares", "sweep"]

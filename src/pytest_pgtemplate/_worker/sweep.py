@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Database, Server
+from pytest_pgtemplate._worker import spares
 from pytest_pgtemplate.errors import PgTemplateError
 
 HOUR = 3600
@@ -51,7 +52,9 @@ def sweep(server: Server, prefix: str) -> list[str]:
     projects whose releases of this plugin may differ.
     """
     now = int(time.time())
-    old = _superseded(server.databases(), prefix, now)
+    databases = server.databases()
+    old = _superseded(databases, prefix, now)
+    old += spares.superfluous(each for each in databases if each.name not in old)
     return _drop_all(server, lambda each: each.name in old or _has_ended(each, prefix, now))
 
 
@@ -97,6 +100,8 @@ def _has_ended(database: Database, prefix: str, now: int) -> bool:
     """A lease is taken before its database exists: without one, its process has ended."""
     mark = database.mark
     if database.leased or (database.sealed and _names.is_template(database.name)):
+        return False
+    if spares.is_spare(database):
         return False
     if mark is not None and mark.kind == "kept":
         return mark.created < now - KEPT_FOR

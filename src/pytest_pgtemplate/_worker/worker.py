@@ -1,4 +1,4 @@
-"""A worker's database: claimed, cloned from the template, reset, cloned again, dropped."""
+"""A worker's database: claimed, a spare or a clone of the template, reset, put back or dropped."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._reset import Outcome, Resetter
 from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate._template import Template
+from pytest_pgtemplate._worker import spares
 from pytest_pgtemplate.errors import PgTemplateError, ServerError
 
 
@@ -83,9 +84,9 @@ class Worker:
         return self._resetter.reset(going, meanwhile)
 
     def reclone(self, going: Collection[int] = ()) -> bool:
-        """Drop the database and clone it afresh under its name; ends every connection to it.
+        """Drop the database and get a new one of its name; ends every connection to it.
 
-        The clone gets the layers that are up but those ``going``. False: they could not be had any
+        The new one gets the layers that are up but those ``going``. False: they could not be had any
         more.
         """
         return self._renew(partial(self._server.drop, self.database.name), going)
@@ -94,12 +95,24 @@ class Worker:
         """Keep the database under another name, and go on with a fresh clone as in ``reclone``."""
         return self._renew(partial(self._server.put_aside, self.database.name, name), going)
 
-    def close(self) -> None:
-        """Drop the database, unless its mark says that a user wants it."""
-        self._resetter.close()
-        if not self._keep:
-            self._server.drop(self.database.name)
+    def close(self, *, drop: bool = False) -> None:
+        """Leave the database to later runs as a spare if it is fit for that, else ``drop`` it.
+
+        Neither, when its mark says that a user wants it.
+        """
+        try:
+            if not self._keep and (drop or not self._give_back()):
+                self._server.drop(self.database.name)
+        finally:
+            self._resetter.close()
         self._server.release(self.database.name)
+
+    def _give_back(self) -> bool:
+        try:
+            template = self.database.template.name
+            return spares.give_back(self._server, template, self.database.name, self._resetter)
+        except PgTemplateError:  # whatever it is, it is not beyond doubt
+            return False
 
     def _renew(self, part_with: Callable[[], None], going: Collection[int]) -> bool:
         try:
@@ -124,6 +137,8 @@ class Worker:
         origin = found.mark
         mark = Mark("kept" if self._keep else "worker", self._run, template.fingerprint)
         if origin is not None:
-            mark = replace(mark, settings=origin.settings, grants=origin.grants)
-        self._server.clone(template.name, name, mark)
+            mark = replace(mark, build=origin.run, settings=origin.settings, grants=origin.grants)
+        self.from_spare = spares.take(self._server, template.name, name, mark)
+        if not self.from_spare:
+            self._server.clone(template.name, name, mark)
         self._resetter = Resetter(self.database.url, timeout=self._server.timeout)
