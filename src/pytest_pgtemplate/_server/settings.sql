@@ -1,15 +1,17 @@
 -- ALTER DATABASE .. SET and GRANT .. ON DATABASE of one database ($1): CREATE DATABASE .. TEMPLATE
--- does not carry them over.
+-- does not carry them over. In an order that tells whether two databases have the same.
 SELECT coalesce(
            (SELECT jsonb_agg(jsonb_build_array(split_part(setting, '=', 1),
-                                               substr(setting, strpos(setting, '=') + 1)))
+                                               substr(setting, strpos(setting, '=') + 1))
+                             ORDER BY setting)
               FROM pg_db_role_setting s, unnest(s.setconfig) AS setting
              WHERE s.setdatabase = d.oid AND s.setrole = 0), '[]') AS settings,
        coalesce(
            (SELECT jsonb_agg(format('GRANT %s ON DATABASE %%s TO %s', a.privilege_type,
                                     CASE a.grantee WHEN 0 THEN 'PUBLIC'
                                                    ELSE replace(a.grantee::regrole::text, '%', '%%') END)
-                             || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+                             || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+                             ORDER BY a.grantee, a.privilege_type)
               FROM aclexplode(d.datacl) a), '[]')                  AS grants,
        d.datacl IS NOT NULL                                        AS has_acl
   FROM pg_database d

@@ -86,8 +86,7 @@ class Worker:
     def reclone(self, going: Collection[int] = ()) -> bool:
         """Drop the database and get a new one of its name; ends every connection to it.
 
-        The new one gets the layers that are up but those ``going``. False: they could not be had any
-        more.
+        It gets the layers that are up but those ``going``. False: they could not be had any more.
         """
         return self._renew(partial(self._server.drop, self.database.name), going)
 
@@ -100,11 +99,10 @@ class Worker:
 
         Neither, when its mark says that a user wants it.
         """
-        try:
-            if not self._keep and (drop or not self._give_back()):
-                self._server.drop(self.database.name)
-        finally:
+        if self._keep or drop or not self._give_back():
             self._resetter.close()
+            if not self._keep:
+                self._server.drop(self.database.name)
         self._server.release(self.database.name)
 
     def _give_back(self) -> bool:

@@ -1,0 +1,362 @@
+"""A database that is as good as a new clone is kept and taken again; any other is not."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+
+import asyncpg
+import pytest
+
+from databases import EVERYTHING, KINDS, RUN, Base, Session, database, difference, make_template
+from projects import COUNTED, ITEM, TESTS, Project, execute, query
+from pytest_pgtemplate import _names
+from pytest_pgtemplate._server import Database, Mark, Server
+from pytest_pgtemplate._template import Template
+from pytest_pgtemplate._worker import Worker, spares, sweep
+from pytest_pgtemplate.errors import NotOursError
+
+SCHEMA = "CREATE TABLE item (id serial PRIMARY KEY, name text); INSERT INTO item VALUES (0, 'old')"
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    project.alembic()
+    project.revision("one", ITEM + COUNTED)
+    project.write("test_it.py", TESTS)
+    return project
+
+
+@pytest.fixture
+def template(server: Server, prefix: str) -> Iterator[Template]:
+    yield make_template(server, prefix, SCHEMA, "auto")
+    for each in server.databases():
+        if each.name.startswith(f"{prefix}_"):
+            server.drop(each.name)
+
+
+Hire = Callable[..., Worker]
+
+
+@pytest.fixture
+def hire() -> Iterator[Hire]:
+    """Workers, each with a database of its own."""
+    with ExitStack() as stack:
+
+        def hire(server: Server, template: Template, number: int = 0, run: str = RUN) -> Worker:
+            prefix = template.name.partition("_tpl_")[0]
+            worker = Worker(server, template, _names.worker(prefix, run, f"gw{number}"), run)
+            stack.callback(worker.resetter.close)
+            return worker
+
+        yield hire
+
+
+def of(template: Template, server: Server) -> list[str]:
+    return [each.name for each in spares.of(template.name, server.databases())]
+
+
+def identity(server: Server, name: str) -> int:
+    """What stays the same when a database is renamed, and no clone has."""
+    oid: int = query(server.url, "SELECT oid FROM pg_database WHERE datname = $1", name)[0][0]
+    return oid
+
+
+# Runs
+
+
+def test_the_second_run_clones_nothing(shop: Project) -> None:
+    first = shop.run("--pg-stats")
+    assert "clone" in str(first.stdout)
+    (spare,) = shop.spares()
+    before = identity(shop.server, spare)
+    for _ in range(2):
+        result = shop.run("--pg-stats")
+        result.assert_outcomes(passed=4)
+        result.stdout.fnmatch_lines(["pgtemplate: template * reused; 1 database (1 spare), *"])
+        result.stdout.fnmatch_lines(["  main: template *, spare *"])
+        (spare,) = shop.spares()
+        assert identity(shop.server, spare) == before
+    assert [name for name in shop.databases() if "_tpl_" not in name] == []
+
+
+def test_workers_take_what_workers_gave_back(shop: Project) -> None:
+    shop.run_workers().assert_outcomes(passed=4)
+    made = {identity(shop.server, name) for name in shop.spares()}
+    assert len(made) == 2
+    result = shop.run_workers()
+    result.assert_outcomes(passed=4)
+    assert "2 databases (2 spares)" in str(result.stdout)
+    assert {identity(shop.server, name) for name in shop.spares()} == made
+
+
+def test_a_template_that_is_built_anew_has_no_spares_yet(shop: Project) -> None:
+    shop.run().assert_outcomes(passed=4)
+    (old,) = shop.spares()
+    result = shop.run("--pg-rebuild")
+    result.assert_outcomes(passed=4)
+    assert "(1 spare)" not in str(result.stdout)
+    assert old not in shop.spares()
+    result = shop.run()
+    assert "1 database (1 spare)" in str(result.stdout)
+
+
+@pytest.mark.parametrize("how", ["--pg-keep", "--pg-keep-failed", "clone", "DDL"])
+def test_whoever_wants_a_clone_takes_a_spare(shop: Project, how: str) -> None:
+    shop.run_workers().assert_outcomes(passed=4)
+    assert len(shop.spares()) == 2
+    made = {identity(shop.server, name) for name in shop.spares()}
+    shop.write(
+        "test_it.py",
+        f"""
+        import pytest
+        from sqlalchemy import text
+
+        @pytest.mark.pg(isolation="{"clone" if how == "clone" else "truncate"}")
+        def test_first(pg_sync_session):
+            if {how!r} == "DDL":
+                pg_sync_session.execute(text("DROP TABLE item"))
+                pg_sync_session.commit()
+            assert {how!r} != "--pg-keep-failed"
+
+        def test_second(pg_sync_session):
+            query = "SELECT oid FROM pg_database WHERE datname = current_database()"
+            print("oid", pg_sync_session.scalar(text(query)))
+            assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
+        """,
+    )
+    result = shop.run("-rP", *[how] * how.startswith("--"))
+    failed = int(how == "--pg-keep-failed")
+    result.assert_outcomes(passed=2 - failed, failed=failed)
+    (oid,) = (int(line[4:]) for line in result.outlines if line.startswith("oid "))
+    assert oid in made
+    kept = [name for name in shop.databases() if "_tpl_" not in name]
+    assert len(kept) == how.startswith("--")
+
+
+# What goes back
+
+
+@pytest.mark.parametrize("kind", KINDS[:5], ids=str)
+def test_after_any_number_of_generations_it_is_what_the_template_is(
+    request: pytest.FixtureRequest, kind: object
+) -> None:
+    """Rows are put back again and again, layers come and go, sessions and resetters change."""
+    dice = random.Random(7)
+    with database(request, kind, EVERYTHING) as base:  # type: ignore[arg-type]
+        template, name = base.worker.database.template, base.worker.database.name
+        original = identity(base.server, name)
+        for generation in range(20):
+            _live(base, dice)
+            base._leave()
+            base.worker.close()
+            assert len(of(template, base.server)) == 1, f"generation {generation}"
+            base.worker = Worker(base.server, template, name, RUN)
+            assert base.worker.from_spare
+            assert difference(base.origin, base.dump()) == {}, f"generation {generation}"
+        assert identity(base.server, name) == original
+
+
+def _live(base: Base, dice: random.Random) -> None:
+    """One run: a layer, tests on top of it, and last a test of which no reset was made."""
+    tables = sorted(name for name in base.origin if "." in name and name not in NEVER_THE_SAME)
+    session = base.session()
+    for step in range(4):
+        for table in dice.sample(tables, 3):
+            with suppress(asyncpg.PostgresError):
+                session.execute(dice.choice(DAMAGES).format(table))
+        if step == 0 and base.worker.resetter.keep(1).stale is None:
+            continue
+        if step < 3:
+            base.worker.reset()
+
+
+NEVER_THE_SAME = {"public.grandfathered"}  # its own constraint does not let its rows come back
+DAMAGES = [
+    "DELETE FROM {}",
+    "TRUNCATE {} CASCADE",
+    "INSERT INTO {0} SELECT * FROM {0} LIMIT 3",
+    "SELECT nextval('{}')",
+    "SELECT lo_unlink(oid) FROM pg_largeobject_metadata",
+]
+
+
+OUTSIDE: dict[str, Callable[[str], str]] = {
+    "a setting": lambda name: f"ALTER DATABASE {name} SET work_mem = '1MB'",
+    "a setting for a role": lambda name: (
+        f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET work_mem = '1MB'"
+    ),
+    "a privilege": lambda name: f"GRANT CREATE ON DATABASE {name} TO PUBLIC",
+    "a limit": lambda name: f"ALTER DATABASE {name} CONNECTION LIMIT 7",
+    "a comment": lambda name: f"COMMENT ON DATABASE {name} IS 'mine'",
+    "a table": lambda _: "CREATE TABLE another ()",
+    "a prepared transaction": lambda _: "BEGIN; DELETE FROM item; PREPARE TRANSACTION 'spare'",
+    "bloat": lambda _: (
+        "INSERT INTO item SELECT n, repeat('x', 1000) FROM generate_series(1, 20000) AS n;"
+        "DELETE FROM item WHERE id > 0"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OUTSIDE)
+def test_what_a_reset_does_not_see_or_cannot_mend_keeps_it_from_going_back(
+    server: Server, hire: Hire, template: Template, what: str
+) -> None:
+    mine = hire(server, template)
+    name = mine.database.name
+    try:
+        execute(server.url, OUTSIDE[what](_names.quote(name)), database=name)
+    except asyncpg.ObjectNotInPrerequisiteStateError:
+        pytest.skip("the server has no room for prepared transactions")
+    mine.close()
+    assert of(template, server) == []
+    assert server.find(name) is None
+    assert not hire(server, template).from_spare
+
+
+def test_a_session_that_stays_keeps_it_from_going_back(
+    server: Server, hire: Hire, template: Template
+) -> None:
+    mine = hire(server, template)
+    session = Session(mine.database.url)
+    mine.close()
+    session.close()
+    assert of(template, server) == []
+    assert server.find(mine.database.name) is None
+
+
+def test_what_the_template_has_outside_of_it_a_spare_has_too(
+    server: Server, hire: Hire, prefix: str, template: Template
+) -> None:
+    """Its settings and privileges are those that a clone gets: no reason to drop it."""
+    again = replace(template, name=_names.template(prefix, "e" * 64), fingerprint="e" * 64)
+    scratch = _names.scratch(prefix, RUN)
+    server.create(scratch, Mark("scratch", RUN))
+    quoted = _names.quote(scratch)
+    execute(server.url, f"ALTER DATABASE {quoted} SET work_mem = '1MB'")
+    execute(server.url, f"REVOKE TEMP ON DATABASE {quoted} FROM PUBLIC")
+    execute(server.url.set(database=scratch), SCHEMA)
+    server.publish(scratch, again.name, Mark("template", RUN, again.fingerprint))
+    for expected in (False, True, True):
+        mine = hire(server, again)
+        assert mine.from_spare is expected
+        assert query(mine.database.url, "SHOW work_mem")[0][0] == "1MB"
+        mine.close()
+
+
+def test_nobody_connects_to_a_spare(server: Server, hire: Hire, template: Template) -> None:
+    hire(server, template).close()
+    (spare,) = of(template, server)
+    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+        query(server.url, "SELECT 1", database=spare)
+    mine = hire(server, template)
+    assert query(mine.database.url, "SELECT name FROM item")[0][0] == "old"
+
+
+# Many at once
+
+
+def test_two_never_get_the_same(server: Server, hire: Hire, template: Template) -> None:
+    with ExitStack() as stack:
+        servers = [Server(server.url, timeout=60) for _ in range(8)]
+        for each in servers:
+            stack.callback(each.close)
+        for each in [hire(servers[n], template, n) for n in range(5)]:
+            each.close()
+        assert len(of(template, server)) == 5
+        together = threading.Barrier(8)
+        taken: list[Worker] = []
+
+        def take(number: int) -> None:
+            together.wait(30)
+            taken.append(hire(servers[number], template, number, "11111111"))
+
+        threads = [threading.Thread(target=take, args=[number]) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert sum(each.from_spare for each in taken) == 5
+        assert len({identity(server, each.database.name) for each in taken}) == 8
+        assert of(template, server) == []
+
+
+def test_what_a_killed_run_leaves_is_swept_and_no_spare(
+    server: Server, hire: Hire, template: Template
+) -> None:
+    prefix = template.name.partition("_tpl_")[0]
+    other = Server(server.url, timeout=60)
+    hire(server, template).close()
+    mine = hire(other, template)
+    assert mine.from_spare
+    making = _names.spare(template.name)  # what is being made a spare is none before its mark
+    other.lease(making)
+    other.clone(template.name, making, Mark("worker", RUN, template.fingerprint))
+    assert sweep.sweep(server, prefix) == []
+    assert of(template, server) == []
+    mine.resetter.close()
+    other.close()
+    assert set(sweep.sweep(server, prefix)) == {mine.database.name, making}
+
+
+# Bounds
+
+
+def a_spare(template: str, used: int, build: str = RUN) -> Database:
+    mark = Mark("spare", RUN, "f" * 64, build, used=used)
+    return Database(_names.spare(template), False, 0, mark, False)
+
+
+def a_template(name: str) -> Database:
+    return Database(name, True, 0, Mark("template", RUN, "f" * 64), False)
+
+
+def test_beyond_the_bounds_the_oldest_go() -> None:
+    templates = [_names.template("t", f"{n:012x}") for n in range(6)]
+    there = [a_template(name) for name in templates]
+    many = [a_spare(templates[0], used) for used in range(spares.PER_TEMPLATE + 2)]
+    assert spares.superfluous(there + many) == [each.name for each in (many[1], many[0])]
+    all_of_them = [a_spare(name, 100 + n) for n, name in enumerate(templates * 12)]
+    gone = spares.superfluous(there + all_of_them)
+    excess = len(all_of_them) - spares.IN_ALL
+    assert gone == [each.name for each in reversed(all_of_them[:excess])]
+
+
+def test_a_spare_goes_with_its_template() -> None:
+    name = _names.template("t", "0" * 12)
+    good, old = a_spare(name, 1), a_spare(name, 2, build="11111111")
+    orphan = a_spare(_names.template("t", "1" * 12), 3)
+    assert set(spares.superfluous([a_template(name), good, old, orphan])) == {
+        old.name,
+        orphan.name,
+    }
+
+
+def test_more_than_are_wanted_are_not_kept(
+    server: Server, hire: Hire, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spares, "PER_TEMPLATE", 1)
+    for each in [hire(server, template, n) for n in range(2)]:
+        each.close()
+    assert len(of(template, server)) == 1
+
+
+def test_a_database_that_only_looks_like_a_spare(
+    server: Server, hire: Hire, template: Template
+) -> None:
+    """It is neither taken nor renamed nor dropped."""
+    prefix = template.name.partition("_tpl_")[0]
+    name = _names.spare(template.name)
+    execute(server.url, f"CREATE DATABASE {_names.quote(name)}")
+    try:
+        assert not hire(server, template).from_spare
+        with pytest.raises(NotOursError):
+            server.rename(name, f"{prefix}_{RUN}_gw7", Mark("worker", RUN))
+        with pytest.raises(NotOursError):
+            server.shut(name)
+        assert name not in sweep.sweep(server, prefix)
+    finally:
+        execute(server.url, f"DROP DATABASE {_names.quote(name)}")
