@@ -264,8 +264,8 @@ def test_two_never_get_the_same(server: Server, hire: Hire, template: Template) 
         servers = [Server(server.url, timeout=60) for _ in range(8)]
         for each in servers:
             stack.callback(each.close)
-        for each in [hire(servers[n], template, n) for n in range(5)]:
-            each.close()
+        for first in [hire(servers[n], template, n) for n in range(5)]:
+            first.close()
         assert len(of(template, server)) == 5
         together = threading.Barrier(8)
         taken: list[Worker] = []
@@ -279,8 +279,8 @@ def test_two_never_get_the_same(server: Server, hire: Hire, template: Template) 
             thread.start()
         for thread in threads:
             thread.join(60)
-        assert sum(each.from_spare for each in taken) == 5
-        assert len({identity(server, each.database.name) for each in taken}) == 8
+        assert sum(got.from_spare for got in taken) == 5
+        assert len({identity(server, got.database.name) for got in taken}) == 8
         assert of(template, server) == []
 
 
@@ -300,6 +300,72 @@ def test_what_a_killed_run_leaves_is_swept_and_no_spare(
     mine.resetter.close()
     other.close()
     assert set(sweep.sweep(server, prefix)) == {mine.database.name, making}
+
+
+# Made ahead
+
+
+def test_a_spare_that_a_new_clone_took_is_replaced_meanwhile(
+    server: Server, hire: Hire, template: Template
+) -> None:
+    mine = hire(server, template)
+    for _ in range(3):
+        mine.reclone()
+        mine._stock.settle()
+        (spare,) = of(template, server)
+        expected = identity(server, spare)
+        mine.reclone()
+        assert identity(server, mine.database.name) == expected
+        mine._stock.settle()
+    mine.close()
+    assert len(of(template, server)) == 2
+
+
+@pytest.mark.parametrize("load", [0.0, 1000.0], ids=["idle", "busy"])
+def test_who_built_the_template_clones_ahead_for_those_who_have_not_asked(
+    server: Server, hire: Hire, template: Template, monkeypatch: pytest.MonkeyPatch, load: float
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    prefix = template.name.partition("_tpl_")[0]
+    other = Server(server.url, timeout=60)
+    hire(other, template, 1)
+    builder = hire(server, template, 0)
+    builder.prepare([_names.worker(prefix, RUN, f"gw{number}") for number in (1, 2, 3)])
+    builder._stock.settle()
+    assert len(of(template, server)) == (2 if load == 0 else 0)
+    assert hire(server, template, 2).from_spare is (load == 0)
+    other.close()
+
+
+def test_the_first_run_starts_them(shop: Project) -> None:
+    """One of the workers needs no database until the other has cloned one for it."""
+    shop.write(
+        "test_it.py",
+        """
+        import os, time
+        import pytest
+        os.getloadavg = lambda: (0.0, 0.0, 0.0)
+
+        @pytest.fixture(scope="module")
+        def late(request):
+            if os.environ["PYTEST_XDIST_WORKER"] == "gw1":
+                deadline = time.monotonic() + 60
+                while not os.path.exists("spare"):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+
+        @pytest.mark.parametrize("n", range(4))
+        def test_it(late, n, request):
+            database = request.getfixturevalue("pg_database")
+            if os.environ["PYTEST_XDIST_WORKER"] == "gw0":
+                from pytest_pgtemplate._run import RUN
+                request.config.stash[RUN].worker._stock.settle()
+                open("spare", "w").close()
+        """,
+    )
+    result = shop.run_workers("--pg-stats")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["*2 databases (1 spare)*", "  gw?: *", "  gw?: *"])
 
 
 # Bounds

@@ -137,9 +137,10 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
     sweeping = None
     if settings.sweeps:
-        sweeping = sweep.in_background(
-            pg_server.url, pg_template.name, settings.prefix, timeout=settings.timeout
-        )
+        sweeping = sweep.in_background(pg_server, pg_template.name, settings.prefix)
+    if pg_template.built and settings.peers:
+        names = [_names.worker(settings.prefix, settings.run, peer) for peer in settings.peers]
+        worker.prepare(names)
     _pg_run.worker = worker
     yield worker.database
     try:

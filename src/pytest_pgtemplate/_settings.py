@@ -44,6 +44,7 @@ class Settings(NamedTuple):
     run: str  # the same in every worker of a run
     worker: str  # "gw0", or "main" without xdist
     controller: str  # whose embedded server this worker shares; "": its own
+    workers: int  # that the run began with
 
     def __repr__(self) -> str:
         return f"<settings of {self.worker} in run {self.run}>"  # urls may hold a password
@@ -72,6 +73,13 @@ class Settings(NamedTuple):
                 hint=f"name a server that all hosts reach in {ENV_URL} or pg_url, where pytest is"
                 " started: its workers are told",
             )
+
+    @property
+    def peers(self) -> list[str]:
+        """The other workers that the run began with on this server."""
+        step = max(1, len(self.urls))
+        numbers = range(self._number % step, self.workers, step)
+        return [f"gw{number}" for number in numbers if number != self._number]
 
     @property
     def _number(self) -> int:
@@ -131,6 +139,7 @@ def read(config: pytest.Config) -> Settings:
         run=told.run,
         worker=told.worker,
         controller=told.place,
+        workers=getattr(config, "workerinput", {}).get("workercount", 1),
     )
 
 

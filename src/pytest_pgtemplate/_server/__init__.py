@@ -6,13 +6,14 @@ databases are ours.
 
 from pytest_pgtemplate._server import portal
 from pytest_pgtemplate._server.connection import Connection, connect, explain
-from pytest_pgtemplate._server.marks import Database, Mark
+from pytest_pgtemplate._server.marks import Database, Kind, Mark
 from pytest_pgtemplate._server.server import PER_WORKER, Server
 
 __all__ = [
     "PER_WORKER",
     "Connection",
     "Database",
+    "Kind",
     "Mark",
     "Server",
     "connect",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -206,6 +206,14 @@ class Server:
     def try_lease(self, name: str) -> bool:
         """The same; False when another process has it."""
         return self._session.lease(name)
+
+    def holds(self, name: str) -> bool:
+        """Whether this connection has claimed ``name``."""
+        return self._session.holds(name)
+
+    def unclaimed(self, names: Collection[str]) -> list[str]:
+        """Those of the names that no process has claimed."""
+        return [row["name"] for row in self._fetch(_sql("unclaimed"), list(names), LOCK_SEED)]
 
     def release(self, name: str) -> None:
         self._session.release(name)

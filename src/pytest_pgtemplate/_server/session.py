@@ -80,6 +80,9 @@ class Session:
             self._leases.add(name)
         return name in self._leases
 
+    def holds(self, name: str) -> bool:
+        return name in self._leases
+
     def release(self, name: str) -> None:
         self._leases.discard(name)
         self._unclaimed.discard(name)

@@ -1,6 +1,7 @@
 """A worker's database over its life, and the sweep that drops what ended workers left behind.
 
-``spares`` is where databases go, and come from, that are as good as a new clone.
+``spares`` is where databases go, and come from, that are as good as a new clone; ``stock`` makes
+some ahead.
 """
 
 from pytest_pgtemplate._worker import spares, sweep

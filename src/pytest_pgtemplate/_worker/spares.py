@@ -9,13 +9,13 @@ killed process leaves behind is none.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._reset import Resetter
-from pytest_pgtemplate._server import Database, Mark, Server
+from pytest_pgtemplate._server import Database, Kind, Mark, Server
 from pytest_pgtemplate.errors import PgTemplateError
 
 PER_TEMPLATE = 16  # spares: as many workers start without a clone
@@ -24,12 +24,12 @@ ROOM = 16 * 2**20  # bytes that a database may be larger than its template; docs
 LEAVING = 0.2  # seconds for sessions that have just been closed to be gone
 
 
-def take(server: Server, template: str, name: str, mark: Mark) -> bool:
-    """Make a spare of ``template`` the database ``name``; False when there is none to be had.
+def take(server: Server, found: Iterable[Database], name: str, mark: Mark) -> bool:
+    """Make one of the spares that were ``found`` the database ``name``; False when all are gone.
 
     ``mark`` is the one that it gets, and names the build that it has to be a clone of.
     """
-    for spare in of(template, server.databases()):
+    for spare in found:
         if spare.mark is None or spare.mark.build != mark.build or not server.try_lease(spare.name):
             continue
         with suppress(PgTemplateError):  # somebody else was faster
@@ -46,25 +46,47 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> b
 
     False: it is not, and fit for nothing any more.
     """
-    found = server.find(name)
-    if found is None or found.mark is None or not _is_wanted(server, template):
+    databases = {each.name: each for each in server.databases()}
+    mark = databases[name].mark if name in databases else None
+    if mark is None or template not in databases or not _has_room(template, databases.values()):
         return False
     server.shut(name)
     if not (
         _is_alone(server, name)
-        and server.is_as_cloned(name, template, found.mark, room=ROOM)
+        and server.is_as_cloned(name, template, mark, room=ROOM)
         and _is_exact(resetter)
     ):
         return False
     resetter.close()
-    spare = _names.spare(template)
-    server.lease(spare)
-    try:
-        mark = replace(found.mark, kind="spare", used=int(time.time()))
-        server.rename(name, spare, mark, shut=True)
-    finally:
-        server.release(spare)
+    _publish(server, template, name, mark)
     return True
+
+
+def make(server: Server, template: str, run: str) -> None:
+    """Clone ``template`` ahead of whoever will want it. Raises ServerError."""
+    origin = server.find(template)
+    if origin is None or origin.mark is None:
+        return
+    name = _names.spare(template)
+    server.lease(name)
+    try:
+        mark = clone_of(origin.mark, "worker", run)
+        server.clone(template, name, mark)
+        _publish(server, template, name, mark)
+    finally:
+        server.release(name)
+
+
+def clone_of(template: Mark, kind: Kind, run: str) -> Mark:
+    """The mark of a clone of a template with this mark."""
+    return Mark(
+        kind,
+        run,
+        template.fingerprint,
+        build=template.run,
+        settings=template.settings,
+        grants=template.grants,
+    )
 
 
 def of(template: str, databases: Iterable[Database]) -> list[Database]:
@@ -108,13 +130,14 @@ def _used(spare: Database) -> int:
     return spare.mark.used if spare.mark else 0
 
 
-def _is_wanted(server: Server, template: str) -> bool:
-    databases = server.databases()
-    return (
-        any(each.name == template for each in databases)
-        and len(of(template, databases)) < PER_TEMPLATE
-        and sum(map(is_spare, databases)) < IN_ALL
-    )
+def _publish(server: Server, template: str, name: str, mark: Mark) -> None:
+    """The last act: from now on it is a spare, and was nothing of the kind before."""
+    mark = replace(mark, kind="spare", used=int(time.time()))
+    server.rename(name, _names.spare(template), mark, shut=True)
+
+
+def _has_room(template: str, databases: Collection[Database]) -> bool:
+    return len(of(template, databases)) < PER_TEMPLATE and sum(map(is_spare, databases)) < IN_ALL
 
 
 def _is_alone(server: Server, name: str) -> bool:

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from sqlalchemy.engine import URL
-
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Database, Server
 from pytest_pgtemplate._worker import spares
@@ -28,21 +26,19 @@ PATIENCE = 5.0  # for the server to notice that a worker's connection is gone
 FORGOTTEN = 30 * DAY  # since its last use, after which a template goes, whosever it is
 
 
-def in_background(url: URL, template: str, prefix: str, *, timeout: float) -> threading.Thread:
-    """Start a sweep and return its thread. What fails there is left to the next run."""
+def in_background(server: Server, template: str, prefix: str) -> threading.Thread | None:
+    """Start a sweep if there is anything to sweep, and return its thread.
 
-    def work() -> None:
-        with suppress(PgTemplateError):
-            server = Server(url, timeout=timeout)
-            try:
-                touch(server, template)
-                sweep(server, prefix)
-            finally:
-                server.close()
-
-    thread = threading.Thread(target=work, name="pgtemplate-sweep", daemon=True)
-    thread.start()
-    return thread
+    What fails there is left to the next run.
+    """
+    with suppress(PgTemplateError):
+        if _is_due(server, template, prefix):
+            thread = threading.Thread(
+                target=_sweep, args=[server, template, prefix], name="pgtemplate-sweep", daemon=True
+            )
+            thread.start()
+            return thread
+    return None
 
 
 def sweep(server: Server, prefix: str) -> list[str]:
@@ -52,9 +48,7 @@ def sweep(server: Server, prefix: str) -> list[str]:
     projects whose releases of this plugin may differ.
     """
     now = int(time.time())
-    databases = server.databases()
-    old = _superseded(databases, prefix, now)
-    old += spares.superfluous(each for each in databases if each.name not in old)
+    old = _old(server.databases(), prefix, now)
     return _drop_all(server, lambda each: each.name in old or _has_ended(each, prefix, now))
 
 
@@ -92,8 +86,33 @@ def after_crash(server: Server, run: str) -> None:
 def touch(server: Server, template: str) -> None:
     """Keep the time of a template's last use, to the hour: each note waits for running clones."""
     found = server.find(template)
-    if found and found.mark and found.mark.used < time.time() - HOUR:
+    if found and _was_noted_long_ago(found, int(time.time())):
         server.touch(template)
+
+
+def _sweep(known: Server, template: str, prefix: str) -> None:
+    with suppress(PgTemplateError):
+        server = Server(known.url, timeout=known.timeout)
+        try:
+            touch(server, template)
+            sweep(server, prefix)
+        finally:
+            server.close()
+
+
+def _is_due(server: Server, template: str, prefix: str) -> bool:
+    """Whether one look finds anything that is worth a connection."""
+    now = int(time.time())
+    others = [each for each in server.databases() if not server.holds(each.name)]
+    return (
+        any(each.name == template and _was_noted_long_ago(each, now) for each in others)
+        or bool(_old(others, prefix, now))
+        or any(_has_ended(each, prefix, now) for each in others)
+    )
+
+
+def _was_noted_long_ago(template: Database, now: int) -> bool:
+    return template.mark is not None and template.mark.used < now - HOUR
 
 
 def _has_ended(database: Database, prefix: str, now: int) -> bool:
@@ -108,6 +127,12 @@ def _has_ended(database: Database, prefix: str, now: int) -> bool:
     if database.name.startswith(f"{prefix}_"):
         return True
     return mark is not None and mark.created < now - HOUR
+
+
+def _old(databases: list[Database], prefix: str, now: int) -> list[str]:
+    """Templates that nobody has used for long, and spares that nobody will use."""
+    old = _superseded(databases, prefix, now)
+    return old + spares.superfluous(each for each in databases if each.name not in old)
 
 
 def _superseded(databases: Iterable[Database], prefix: str, now: int) -> list[str]:

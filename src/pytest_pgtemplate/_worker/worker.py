@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._reset import Outcome, Resetter
-from pytest_pgtemplate._server import Mark, Server
+from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._worker import spares
+from pytest_pgtemplate._worker.stock import Stock
 from pytest_pgtemplate.errors import PgTemplateError, ServerError
 
 
@@ -49,6 +50,7 @@ class Worker:
         self._run = run
         self._keep = keep
         self.database = Database(name, server.url.set(database=name), template)
+        self._stock = Stock(server.url, template.name, run, timeout=server.timeout)
         server.lease(name)
         try:
             self._clone()
@@ -83,6 +85,10 @@ class Worker:
         """
         return self._resetter.reset(going, meanwhile)
 
+    def prepare(self, others: Collection[str]) -> None:
+        """Clone in the background for ``others`` of the run, as long as they have not asked."""
+        self._stock.prepare(others)
+
     def reclone(self, going: Collection[int] = ()) -> bool:
         """Drop the database and get a new one of its name; ends every connection to it.
 
@@ -99,6 +105,7 @@ class Worker:
 
         Neither, when its mark says that a user wants it.
         """
+        self._stock.close()
         if self._keep or drop or not self._give_back():
             self._resetter.close()
             if not self._keep:
@@ -119,24 +126,25 @@ class Worker:
             layers, complete = None, False
         self._resetter.close()
         part_with()
+        self._stock.settle()
         self._clone()
+        self._stock.replace()
         if layers is not None:
             self._resetter.load_layers(layers)
         return complete
 
     def _clone(self) -> None:
         template, name = self.database.template, self.database.name
-        found = self._server.find(template.name)
-        if found is None:
+        databases = self._server.databases()
+        origin = next((each.mark for each in databases if each.name == template.name), None)
+        if origin is None:
             raise ServerError(
                 f'template "{template.name}" is gone from the server',
                 hint="run again, which builds it; was it pruned, or the server made anew?",
             )
-        origin = found.mark
-        mark = Mark("kept" if self._keep else "worker", self._run, template.fingerprint)
-        if origin is not None:
-            mark = replace(mark, build=origin.run, settings=origin.settings, grants=origin.grants)
-        self.from_spare = spares.take(self._server, template.name, name, mark)
+        mark = spares.clone_of(origin, "kept" if self._keep else "worker", self._run)
+        found = spares.of(template.name, databases)
+        self.from_spare = spares.take(self._server, found, name, mark)
         if not self.from_spare:
             self._server.clone(template.name, name, mark)
         self._resetter = Resetter(self.database.url, timeout=self._server.timeout)
