@@ -4,7 +4,9 @@
 
 A round starts two or three runs of ``pytest -n 2`` at random offsets and kills random processes of
 theirs with SIGKILL. When what is left has ended, one clean run has to be green, no process of the
-runs may live, and the server may hold nothing but templates. Rounds take turns:
+runs may live, and the server may hold nothing but templates, and spares of which a dump equals the
+template's. Around each step by which a database becomes a spare, or is one no more, runs wait for a
+moment, so that they are killed there, too. Rounds take turns:
 
     A   the embedded server, in a cache of its own; its keeper, postmaster and backends die too
     B   two hosts (each its own HOME, TMPDIR and cache) share one server over TCP; half of these
@@ -34,16 +36,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from databases import bindir_of, pg_dump
 from projects import INI, PLAIN, SYNC_ENV, execute, query
-from pytest_pgtemplate import _embedded, _urls
+from pytest_pgtemplate import _embedded, _names, _urls
 from pytest_pgtemplate._embedded import keeper as _embedded_keeper
-from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server import Database, Server
+from pytest_pgtemplate._worker import spares as _spares
 from pytest_pgtemplate._worker import sweep as _sweep
 from servers import private_server, tcp
 
@@ -84,6 +88,25 @@ def upgrade():
     with open(os.environ["MIGRATION_LOG"], "a") as log:
         log.write(f"{run} {builder} {began} {time.monotonic()}\\n")
 """
+# Longer are the moments between the steps of taking a spare and giving it back.
+CONFTEST = """
+import functools, random, time
+from pytest_pgtemplate._reset import Resetter
+from pytest_pgtemplate._server import Server
+
+def with_time_to_die(method):
+    @functools.wraps(method)
+    def slow(*arguments, **options):
+        time.sleep(random.uniform(0, 0.1))
+        try:
+            return method(*arguments, **options)
+        finally:
+            time.sleep(random.uniform(0, 0.1))
+    return slow
+
+for owner, name in (Server, "rename"), (Server, "shut"), (Server, "clone"), (Resetter, "reset_all"):
+    setattr(owner, name, with_time_to_die(getattr(owner, name)))
+"""
 TESTS_PY = f"""
 import os
 import pytest
@@ -91,7 +114,10 @@ from sqlalchemy import text
 
 ME = f"{{os.environ['PGTEMPLATE_CHAOS_RUN']}} {{os.environ.get('PYTEST_XDIST_WORKER')}}"
 
-@pytest.mark.parametrize("n", range({TESTS}))
+CLONE = pytest.mark.pg(isolation="clone")
+NUMBERS = [pytest.param(n, marks=CLONE) if n % 8 == 5 else n for n in range({TESTS})]
+
+@pytest.mark.parametrize("n", NUMBERS)
 def test_alone(n, pg_sync_session):
     names = pg_sync_session.scalars(text("SELECT name FROM item")).all()
     assert names == ["reference"]
@@ -100,6 +126,9 @@ def test_alone(n, pg_sync_session):
     pg_sync_session.execute(text("SELECT pg_sleep(0.05)"))
     names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
     assert names == ["reference", ME]
+    if n % 3 == 0:
+        pg_sync_session.execute(text("DELETE FROM item"))
+        pg_sync_session.commit()
 """
 
 
@@ -143,11 +172,12 @@ class Run:
 
 @dataclass
 class Figures:
-    """What the final table shows: everything but kills and rounds has to be zero."""
+    """What the final table shows: every fault has to be zero."""
 
     rounds: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     runs: int = 0
+    spares: int = 0  # that were left, and looked into
     faults: Counter[str] = field(default_factory=Counter)
 
 
@@ -156,6 +186,7 @@ FAULTS = (
     "red bystanders",
     "hanging runs",
     "databases left",
+    "dirty spares",
     "processes left",
     "double migrations",
 )
@@ -190,8 +221,8 @@ def processes() -> Iterator[Process]:
 def _kind(words: list[bytes]) -> str:
     line = b" ".join(words)
     for part, kind in (
-        (b"_embedded_keeper", "keeper"),
-        (b"_child.py", "migrating child"),
+        (b"_embedded/keeper.py", "keeper"),
+        (b"_child/main.py", "migrating child"),
         (b"sys.stdin.readline", "worker"),
         (b"pytest", "controller"),
     ):
@@ -356,8 +387,8 @@ class Chaos:
             self._show(follow_up)
         left = self._settle(mode, ())
         faults["processes left"] = len(left)
-        databases = self._databases_left(mode)
-        faults["databases left"] = len(databases)
+        databases, dirty = self._databases_left(mode)
+        faults["databases left"], faults["dirty spares"] = len(databases), len(dirty)
         finished = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
         faults["double migrations"] = _doubles(finished, kills)
 
@@ -374,7 +405,7 @@ class Chaos:
             f" migrated {len(finished)}x; {'FAULT: ' + bad if bad else 'ok'}",
             flush=True,
         )
-        for what in (*left, *databases, *(finished if faults["double migrations"] else ())):
+        for what in (*left, *databases, *dirty, *(finished if faults["double migrations"] else ())):
             print(f"    {what}", flush=True)
         if faults["double migrations"]:
             print(f"    {kills}", flush=True)
@@ -458,7 +489,8 @@ class Chaos:
             process.kill()
         return found
 
-    def _databases_left(self, mode: Mode) -> list[str]:
+    def _databases_left(self, mode: Mode) -> tuple[list[str], list[str]]:
+        """What should not be there, and spares that are not what their template is."""
         with ExitStack() as stack:
             server = mode.server(stack)
             ours = {base.name: base for base in server.databases()}
@@ -468,11 +500,14 @@ class Chaos:
             left = [
                 str(ours.get(name, name))
                 for name in sorted(row["datname"] for row in rows)
-                if name not in ours or not ours[name].sealed or ours[name].leased
+                if name not in ours or ours[name].leased or not _may_stay(ours[name])
             ]
+            spares = [base for base in ours.values() if _spares.is_spare(base)]
+            dirty = [str(spare) for spare in spares if not _is_clean(server, spare)]
+            self.figures.spares += len(spares)
             _sweep.prune(server, kept=True, templates=True)
         self._settle(mode, ())
-        return left
+        return left, dirty
 
     def _show(self, run: Run) -> None:
         print(f"--- {run.output.name}, exit code {run.process.returncode}", flush=True)
@@ -480,6 +515,26 @@ class Chaos:
 
 
 OWN = ["postgres", "template0", "template1"]
+
+
+def _may_stay(database: Database) -> bool:
+    return database.sealed or _spares.is_spare(database)
+
+
+def _is_clean(server: Server, spare: Database) -> bool:
+    """Whether a dump of it equals that of a new clone of its template."""
+    template = _names.template_of(spare.name)
+    assert template is not None
+    assert spare.mark is not None
+    names = [f"chaos_0000000{number}_main" for number in range(2)]
+    server.rename(spare.name, names[0], replace(spare.mark, kind="worker"))
+    server.clone(template, names[1], replace(spare.mark, kind="worker"))
+    bindir = bindir_of(server)
+    assert bindir is not None, "there is no pg_dump of the server's version"
+    first, second = (pg_dump(server.url.set(database=name), bindir) for name in names)
+    for name in names:
+        server.drop(name)
+    return first == second
 
 
 def _doubles(finished: list[list[str]], kills: list[Kill]) -> int:
@@ -503,6 +558,7 @@ def _write_project(project: Path) -> None:
     (project / "migrations" / "env.py").write_text(SYNC_ENV)
     (versions / "one.py").write_text(REVISION_ONE)
     (versions / "two.py").write_text(REVISION_TWO)
+    (project / "conftest.py").write_text(CONFTEST)
     (project / "test_chaos.py").write_text(TESTS_PY)
 
 
@@ -570,6 +626,7 @@ def _tell(figures: Figures, seed: int, seconds: float) -> int:
     print(f"{figures.kills.total()} kills:")
     for kind in TOLD:
         print(f"  {kind:20} {figures.kills[kind]:4}")
+    print(f"{'spares left':22} {figures.spares:4}")
     for fault in FAULTS:
         print(f"{fault:22} {figures.faults[fault]:4}")
     return 1 if figures.faults.total() else 0
