@@ -217,11 +217,28 @@ def test_what_a_reset_does_not_see_or_cannot_mend_keeps_it_from_going_back(
     assert not hire(server, template).from_spare
 
 
-def test_a_session_that_stays_keeps_it_from_going_back(
+def test_a_session_that_does_nothing_is_ended(
     server: Server, hire: Hire, template: Template
+) -> None:
+    """Many applications never close their pool."""
+    mine = hire(server, template)
+    session = Session(mine.database.url)
+    session.execute("INSERT INTO item (name) VALUES ('new')", "CREATE TEMP TABLE mine (id int)")
+    mine.close()
+    session.close()
+    assert len(of(template, server)) == 1
+    mine = hire(server, template)
+    names = query(mine.database.url, "SELECT name FROM item")
+    assert [row["name"] for row in names] == ["old"]
+
+
+@pytest.mark.parametrize("statement", ["BEGIN", "BEGIN; DELETE FROM item"])
+def test_a_session_that_has_not_finished_keeps_it_from_going_back(
+    server: Server, hire: Hire, template: Template, statement: str
 ) -> None:
     mine = hire(server, template)
     session = Session(mine.database.url)
+    session.execute(statement)
     mine.close()
     session.close()
     assert of(template, server) == []

@@ -125,7 +125,7 @@ class Resetter:
         replica = await prepare_session(self._connection)
         row = await self._connection.fetchrow(sql("installed"))
         triggers, self.event_triggers = bool(row["triggers"]), bool(row["event_triggers"])
-        self._pid: int = row["pid"]
+        self.pid: int = row["pid"]
         if not triggers:
             await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if triggers else "scan"
@@ -154,7 +154,7 @@ class Resetter:
 
     async def _reset(self, going: list[int]) -> Outcome:
         await self._finish_vacuum()
-        watch = Watch(self._pid, self._connect)
+        watch = Watch(self.pid, self._connect)
         try:
             grown = await self._call.fetchval(going)
             stale = _CHANGED if grown is None else None
@@ -169,7 +169,7 @@ class Resetter:
         return Outcome(stale, leaks)
 
     async def _keep(self, layer: int) -> Outcome:
-        watch = Watch(self._pid, self._connect)
+        watch = Watch(self.pid, self._connect)
         try:
             outcome = await self._call_keep(layer, patient=True)
         finally:

@@ -181,10 +181,14 @@ class Server:
         row = self._fetch(_sql("as_cloned"), name, template, CONNECTION_LIMIT, room)
         return bool(row and row[0]["same"]) and self._with_settings(name, mark) == mark
 
-    def sessions(self, name: str) -> int:
-        """How many are connected to a database."""
-        query = f"SELECT count(*) FROM pg_stat_activity WHERE {_SESSION}"
-        count: int = self._fetch(query, name)[0][0]
+    def others(self, name: str, pid: int) -> int:
+        """How many sessions a database has beside ``pid``, and end those that are idle."""
+        count: int = self._fetch(
+            "SELECT count(CASE state WHEN 'idle' THEN pg_terminate_backend(pid) ELSE true END)"
+            f" FROM pg_stat_activity WHERE {_SESSION} AND pid <> $2",
+            name,
+            pid,
+        )[0][0]
         return count
 
     def touch(self, name: str) -> None:

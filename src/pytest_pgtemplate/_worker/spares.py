@@ -21,7 +21,7 @@ from pytest_pgtemplate.errors import PgTemplateError
 PER_TEMPLATE = 16  # spares: as many workers start without a clone
 IN_ALL = 64  # on a server, all projects and templates together
 ROOM = 16 * 2**20  # bytes that a database may be larger than its template; docs/spares.md
-LEAVING = 0.2  # seconds for sessions that have just been closed to be gone
+LEAVING = 0.2  # seconds for sessions to be gone
 
 
 def take(server: Server, found: Iterable[Database], name: str, mark: Mark) -> bool:
@@ -52,7 +52,7 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> b
         return False
     server.shut(name)
     if not (
-        _is_alone(server, name)
+        _is_left_alone(server, name, resetter.pid)
         and server.is_as_cloned(name, template, mark, room=ROOM)
         and _is_exact(resetter)
     ):
@@ -140,10 +140,10 @@ def _has_room(template: str, databases: Collection[Database]) -> bool:
     return len(of(template, databases)) < PER_TEMPLATE and sum(map(is_spare, databases)) < IN_ALL
 
 
-def _is_alone(server: Server, name: str) -> bool:
-    """Whether the resetter's session is the only one."""
+def _is_left_alone(server: Server, name: str, pid: int) -> bool:
+    """Whether only ``pid`` is connected: an idle pool goes now, as it would with the database."""
     deadline = time.monotonic() + LEAVING
-    while server.sessions(name) > 1:
+    while server.others(name, pid):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.002)
