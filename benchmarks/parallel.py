@@ -32,7 +32,7 @@ from pytest_pgtemplate import Alembic, _embedded, _names, _template, _urls
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
-from pytest_pgtemplate._template import Order, Template
+from pytest_pgtemplate._template import Order, Scratch, Template
 from pytest_pgtemplate._template.migrations import Target
 from pytest_pgtemplate._worker import Worker
 
@@ -88,8 +88,8 @@ def _round(server: Server, url: str, workers: int) -> dict[str, float]:
 def _ensure(server: Server, prefix: str, run: str) -> Template:
     migrations = Alembic(Path(__file__).parents[1] / "alembic.ini", "heads")
 
-    def build(scratch: str) -> None:
-        url = server.url.set(database=scratch)
+    def build(scratch: Scratch) -> None:
+        url = server.url.set(database=scratch.name)
         migrations.migrate(Target(url, TIMEOUT))
         install(url, "auto", timeout=TIMEOUT)
 

@@ -259,7 +259,7 @@ def difference(before: Dump, after: Dump) -> dict[str, tuple[list[str], list[str
 def pg_dump(url: URL, bindir: Path) -> list[str]:
     """A dump by PostgreSQL's own program, as sorted lines, without what is ours."""
     dsn = str(_urls.dsn(url))
-    command = [str(bindir / "pg_dump"), "--exclude-schema=pgtemplate", "--large-objects", "-d", dsn]
+    command = [str(bindir / "pg_dump"), "--exclude-schema=pgtemplate", "-b", "-d", dsn]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT)
     return sorted(
         line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unr"))

@@ -284,7 +284,9 @@ def test_environment_and_autouse(project: Project, monkeypatch: pytest.MonkeyPat
     project.write("test_app.py", WITHOUT_FIXTURES)
     result = project.run_workers("--pg-url", str(_urls.dsn(project.server.url)))
     result.assert_outcomes(passed=7)
-    result.stdout.fnmatch_lines(["pgtemplate: template *migrated in*; 2 databases, *"])
+    result.stdout.fnmatch_lines(
+        ["pgtemplate: template * migrated 1 of 1 revisions in *; 2 databases, *"]
+    )
     assert all("_tpl_" in name for name in project.databases())
 
 

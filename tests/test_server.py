@@ -343,7 +343,7 @@ def test_a_clone_that_fails_leaves_nothing(prefix: str, server: Server) -> None:
 
 
 def test_whoever_clones_while_a_template_is_replaced_gets_the_old_or_the_new(
-    prefix: str, server: Server, another: Connect
+    prefix: str, server: Server, another: Connect, tmp_path: Path
 ) -> None:
     """pytest --pg-rebuild, while another run starts: there is no moment without a template."""
     order = _template.Order(prefix, RUN, "f" * 64, rebuild=False)
@@ -364,7 +364,7 @@ def test_whoever_clones_while_a_template_is_replaced_gets_the_old_or_the_new(
         clones = pool.submit(clone)
         for n in range(4):
             rebuild = replace(order, run=f"{n:08x}", rebuild=True)
-            _template._build(rebuild, lambda _: None, server)
+            _template._build(rebuild, lambda _: None, server, tmp_path)
         done.set()
         assert clones.result(60) > 0
     found = server.find(order.name)

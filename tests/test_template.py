@@ -170,13 +170,17 @@ def order(prefix: str) -> _template.Order:
     return _template.Order(prefix, RUN, "f" * 64, rebuild=False)
 
 
+def never(scratch: _template.Scratch) -> None:
+    pytest.fail(f"{scratch.order.name} was built")
+
+
 def test_built_and_found(order: _template.Order, server: Server, tmp_path: Path) -> None:
-    built: list[str] = []
+    built: list[_template.Scratch] = []
     first = _template.ensure(order, built.append, server, tmp_path)
     assert first == _template.Template(order.name, order.fingerprint, built=True)
     second = _template.ensure(order, built.append, server, tmp_path)
     assert second == _template.Template(order.name, order.fingerprint, built=False)
-    assert built == [_names.scratch(order.prefix, RUN)]
+    assert [each.name for each in built] == [_names.scratch(order.prefix, RUN)]
     found = server.find(order.name)
     assert found is not None
     assert found.sealed
@@ -188,14 +192,14 @@ def test_whoever_finds_it_takes_no_lock(
     _template.ensure(order, lambda _: None, server, tmp_path)
     nowhere = tmp_path / "a file, not a directory"
     nowhere.touch()
-    assert not _template.ensure(order, pytest.fail, server, nowhere / "locks").built
+    assert not _template.ensure(order, never, server, nowhere / "locks").built
 
 
 def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(
     order: _template.Order, server: Server, tmp_path: Path
 ) -> None:
-    def fail(name: str) -> None:
-        assert server.find(name) is not None
+    def fail(scratch: _template.Scratch) -> None:
+        assert server.find(scratch.name) is not None
         raise MigrationError("no", hint="none")
 
     for _ in range(2):
@@ -215,7 +219,7 @@ def test_waiting_for_another_process_has_an_end(
             _template._file_lock(tmp_path / f"{order.name}.lock", 1),
             pytest.raises(TemplateError, match=order.name),
         ):
-            _template.ensure(order, pytest.fail, impatient, tmp_path)
+            _template.ensure(order, never, impatient, tmp_path)
     finally:
         impatient.close()
 
@@ -264,5 +268,5 @@ def test_runs_that_start_at_the_same_moment(shop: Project) -> None:
     assert shop.migrations() == 1
     assert [_names.is_template(name) for name in shop.databases()] == [True]
     text = log.read_text()
-    assert text.count(" migrated in ") == 1
+    assert text.count(" migrated 1 of 1 revisions in ") == 1
     assert text.count(" reused") == RUNS - 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ from pytest_pgtemplate.errors import PgTemplateError
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._server import Server
-    from pytest_pgtemplate._template import Migrations, Seed, Template
+    from pytest_pgtemplate._settings import Settings
+    from pytest_pgtemplate._template import Migrations, Order, Scratch, Seed, Template
     from pytest_pgtemplate._worker import Database
 
 
@@ -73,51 +75,65 @@ def pg_template(
 ) -> Template:
     """The template: ``.name``, ``.fingerprint``, ``.built``."""
     from pytest_pgtemplate import _template
-    from pytest_pgtemplate._reset import layout
 
     settings = _pg_run.settings
     began = time.perf_counter()
     with _pg_run.reports.once("pg_template"):
-        parts = [settings.tracking.encode(), layout()]
-        parts += [*pg_migrations.fingerprint(), *_template.seed.fingerprint(pg_seed)]
-        parts += [path.read_bytes() for path in settings.fingerprint_files]
-        order = _template.Order(
-            prefix=settings.prefix,
-            run=settings.run,
-            fingerprint=_template.fingerprint(parts, pg_server),
-            rebuild=settings.rebuild,
-        )
-        build = partial(_build, _pg_run, pg_server, pg_migrations, pg_seed, order.name)
+        order = _order(settings, pg_server, pg_migrations, pg_seed)
+        build = partial(_build, _pg_run, pg_server, pg_migrations, pg_seed)
         template = _template.ensure(order, build, pg_server, settings.cache / "locks")
     _pg_run.stats.template = template.name
-    _pg_run.stats.built = template.built
     _pg_run.stats.template_time = time.perf_counter() - began
     return template
 
 
-def _build(  # noqa: PLR0913, PLR0917
-    run: Run,
-    server: Server,
-    migrations: Migrations,
-    seed: Seed | None,
-    template: str,
-    scratch: str,
-) -> None:
-    """Migrate, seed and make resettable; the first worker to fail spares the others the same."""
-    from pytest_pgtemplate import _address, _env, _template, _urls
-    from pytest_pgtemplate._reset import install
+def _order(settings: Settings, server: Server, migrations: Migrations, seed: Seed | None) -> Order:
+    """What decides the template: our own SQL, other files, the migrations and then the seed."""
+    from pytest_pgtemplate import _template
+    from pytest_pgtemplate._reset import layout
 
-    run.reports.failures.raise_if_build_failed(template)
-    url = server.url.set(database=scratch)
-    env = _env.render(run.settings.env, _address.parse(_urls.render(url)))
-    target = _template.Target(url, run.settings.timeout, env)
+    base = [settings.tracking.encode(), layout()]
+    base += [path.read_bytes() for path in settings.fingerprint_files]
+    parts = [*base, *migrations.fingerprint()]
+    order = _template.Order(
+        prefix=settings.prefix,
+        run=settings.run,
+        fingerprint=_template.fingerprint(parts, server),
+        rebuild=settings.rebuild,
+        lineage=partial(_template.lineage_of, migrations, base),
+    )
+    if seed is None:
+        return order
+    parts += _template.seed.fingerprint(seed)
+    seeded = _template.fingerprint(parts, server)
+    return replace(order, fingerprint=seeded, lineage=lambda: None, unseeded=order)
+
+
+def _build(
+    run: Run, server: Server, migrations: Migrations, seed: Seed | None, scratch: Scratch
+) -> None:
+    """Migrate or seed, make resettable; the first worker to fail spares the others the same."""
+    from pytest_pgtemplate import _address, _env, _template, _urls
+    from pytest_pgtemplate._reset import install, uninstall
+
+    settings, failures, order = run.settings, run.reports.failures, scratch.order
+    failures.raise_if_build_failed(order.name)
+    url = server.url.set(database=scratch.name)
+    env = _env.render(settings.env, _address.parse(_urls.render(url)))
+    held = scratch.origin.held if scratch.origin else frozenset()
+    target = _template.Target(url, settings.timeout, env, held)
     try:
-        _template.migrate(migrations, target)
-        if seed is not None:
+        if scratch.origin is not None:
+            uninstall(url, settings.tracking, timeout=settings.timeout)
+        if order.unseeded is None:
+            ran = _template.migrate(migrations, target)
+            run.stats.built = f"migrated {ran}" if ran else "migrated"
+        elif seed is not None:
             _template.seed.run(seed, target)
-        install(url, run.settings.tracking, timeout=run.settings.timeout)
+            run.stats.built = run.stats.built or "seeded"
+        install(url, settings.tracking, timeout=settings.timeout)
     except PgTemplateError as error:
-        run.reports.failures.remember_build(template, error)
+        failures.remember_build(order.name, error)
         raise
 
 

@@ -75,7 +75,8 @@ def _describe(database: Database) -> str:
         return f"{database.name}: unfinished"
     state = "in use" if database.leased else f"last used {_ago(mark.used)}"
     where = f"{mark.host} (pid {mark.pid})"
-    return f"{database.name}: {mark.kind} of run {mark.run} on {where}, {state}"
+    origin = f", built from {mark.origin}" if mark.origin else ""
+    return f"{database.name}: {mark.kind} of run {mark.run} on {where}, {state}{origin}"
 
 
 def _ago(moment: int) -> str:

@@ -2,6 +2,7 @@
 
 A process of its own gives the user's code its own event loop, logging and imports. The exit code is
 0, or 1 with a traceback on stderr, or ``TOLD`` with a last line of JSON there: an error of ours.
+After a 0 such a line says what has run, if the job knows.
 Started by path: what can be imported is part of the job.
 """
 
@@ -25,11 +26,13 @@ def main() -> None:
     from pytest_pgtemplate.errors import PgTemplateError
 
     try:
-        import_module(job["module"]).run(job)
+        ran = import_module(job["module"]).run(job)
     except PgTemplateError as error:
         told = json.dumps({"message": error.message, "hint": error.hint})
         print(f"\n{told}", file=sys.stderr, flush=True)  # noqa: T201 - the parent reads it
         os._exit(TOLD)
+    if ran is not None:
+        print("\n" + json.dumps({"ran": ran}), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _end_with_parent() -> None:

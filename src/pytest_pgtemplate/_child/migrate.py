@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def run(job: dict[str, Any]) -> None:
-    """Migrate, and see that the database then holds what was asked for. Raises MigrationError."""
+def run(job: dict[str, Any]) -> str:
+    """Migrate, and see that the database then holds what was asked for; return what has run.
+
+    Raises MigrationError.
+    """
     from alembic.script import ScriptDirectory
 
     config = _config(job)
@@ -26,13 +29,14 @@ def run(job: dict[str, Any]) -> None:
     with _connection(job) as connection:
         if connection is not None:
             config.attributes["connection"] = connection
-        seen = _run_env(config, script, job["revision"], job["database"])
+        seen, ran = _run_env(config, script, job["revision"], job["database"])
     held = asyncio.run(_held(job["dsn"], seen))
     if held != wanted:
         raise MigrationError(
             f"after the migrations the template holds {_list(held)}, not {_list(wanted)}",
             hint="env.py must call context.run_migrations() and let its transaction commit",
         )
+    return f"{ran} of {len(script._upgrade_revs(job['revision'], 'base'))} revisions"
 
 
 def _config(job: dict[str, Any]) -> Config:
@@ -73,22 +77,24 @@ def _connection(job: dict[str, Any]) -> Iterator[Connection | None]:
 
 def _run_env(
     config: Config, script: ScriptDirectory, revision: str, database: str
-) -> MigrationContext | None:
-    """Let env.py migrate; return the context it made."""
+) -> tuple[MigrationContext | None, int]:
+    """Let env.py migrate; return the context it made, and how many revisions ran."""
     from alembic.runtime.environment import EnvironmentContext
 
     seen: list[MigrationContext] = []
+    steps: list[Any] = []
 
-    def steps(heads: Any, context: MigrationContext) -> Any:
+    def plan(heads: Any, context: MigrationContext) -> Any:
         seen.append(context)
-        return script._upgrade_revs(revision, heads)
+        steps[:] = script._upgrade_revs(revision, heads)
+        return steps
 
     def configure(*arguments: Any, **options: Any) -> None:
         EnvironmentContext.configure(environment, *arguments, **options)
         # Before anything is written: the last moment to keep another database whole.
         _check_database(environment.get_context(), database)
 
-    environment = EnvironmentContext(config, script, fn=steps, destination_rev=revision)
+    environment = EnvironmentContext(config, script, fn=plan, destination_rev=revision)
     environment.configure = configure  # type: ignore[method-assign]
     with environment:
         try:
@@ -98,7 +104,7 @@ def _run_env(
                 f"env.py ended its process: sys.exit({error.code!r})",
                 hint="let it migrate when context.is_offline_mode() is false",
             ) from error
-    return seen[-1] if seen else None
+    return (seen[-1] if seen else None), len(steps)
 
 
 def _check_database(context: MigrationContext, wanted: str) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate._server import Connection, connect, explain, portal
 from pytest_pgtemplate.errors import ConfigurationError
 
+CATALOGS = ("pg_attribute", "pg_class", "pg_depend", "pg_proc", "pg_trigger")  # what ours fill
 MANY = 1000  # rows of the state from which it pays not to look at them
 LARGE = 512 * 1024  # bytes by which a table has to grow for TRUNCATE to pay; docs/reset.md
 
@@ -35,6 +36,26 @@ def install(url: URL, tracking: str, *, timeout: float) -> None:
             portal.run(_install_in_template(url, tracking, timeout), timeout=timeout)
         except Exception as error:
             raise explain(error, url) from error
+
+
+def uninstall(url: URL, tracking: str, *, timeout: float) -> None:
+    """Leave of a clone of a template what was there before ``install``. Raises ServerError."""
+    if tracking != "scan":  # which has nothing there, and a schema of that name is the user's
+        try:
+            portal.run(_uninstall(url, timeout), timeout=timeout)
+        except Exception as error:
+            raise explain(error, url) from error
+
+
+async def _uninstall(url: URL, timeout: float) -> None:
+    connection = await connect(url, timeout=timeout, application="pytest-pgtemplate uninstall")
+    try:
+        await prepare_session(connection)
+        await connection.execute(sql("uninstall"))
+        # Else the catalogs grow with each template that is built from one that was.
+        await connection.execute(f"VACUUM {', '.join(CATALOGS)}")
+    finally:
+        await connection.close()
 
 
 async def _install_in_template(url: URL, tracking: str, timeout: float) -> None:

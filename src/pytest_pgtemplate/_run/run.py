@@ -42,7 +42,7 @@ class Stats:
     server: str = ""
     room: int = 0  # how many workers the server has connections for
     template: str = ""
-    built: bool = False
+    built: str = ""  # how it built the template, if it did
     tracking: str = ""
     event_triggers: bool = False
     template_time: float = 0.0

@@ -26,7 +26,7 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
     resets = sum(stats.resets for stats in workers)
     reset_time = sum(stats.reset_time for stats in workers)
     built = next((stats for stats in workers if stats.built), None)
-    template = f"migrated in {built.template_time:.2f} s" if built else "reused"
+    template = f"{built.built} in {built.template_time:.2f} s" if built else "reused"
     average = f", {1000 * reset_time / resets:.2f} ms each" if resets else ""
     spares = sum(stats.from_spare for stats in workers)
     of_them = f" ({spares} spare{'s' * (spares != 1)})" if spares else ""

@@ -36,6 +36,9 @@ class Mark:
     used: int = field(default_factory=lambda: int(time.time()))
     settings: tuple[tuple[str, str], ...] = ()
     grants: tuple[str, ...] | None = None  # None: the default privileges
+    origin: str = ""  # the template that this one was built from; else it was built from nothing
+    heads: tuple[str, ...] = ()  # of the revisions it holds, where others may be added
+    lineage: str = ""  # the digest of these revisions
 
     def dumps(self) -> str:
         return json.dumps({KEY: 1, **asdict(self)})
@@ -49,6 +52,7 @@ def loads(comment: str | None) -> Mark | None:
             return None
         data["settings"] = tuple((name, value) for name, value in data["settings"])
         data["grants"] = None if data["grants"] is None else tuple(data["grants"])
+        data["heads"] = tuple(data.get("heads", ()))
         return Mark(**data)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

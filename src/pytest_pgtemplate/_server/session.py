@@ -67,11 +67,11 @@ class Session:
         committed last.
         """
         self.advisory("pg_advisory_lock", name)
-        self._locked = True
+        outer, self._locked = self._locked, True
         try:
             yield
         finally:
-            self._locked = False
+            self._locked = outer
             self.advisory("pg_advisory_unlock", name)
 
     def lease(self, name: str) -> bool:

@@ -1,7 +1,8 @@
 """What builds the schema, and how it comes to be exactly once.
 
 ``migrations`` and ``alembic`` are the kinds of migrations, ``seed`` adds rows for tests, and
-``template`` keeps the result under the fingerprint of all that decided it.
+``template`` keeps the result under the fingerprint of all that decided it; ``lineage`` tells
+which older one is a good start.
 """
 
 from pytest_pgtemplate._template import seed
@@ -15,7 +16,14 @@ from pytest_pgtemplate._template.migrations import (
     migrate,
 )
 from pytest_pgtemplate._template.seed import Seed
-from pytest_pgtemplate._template.template import Order, Template, ensure, fingerprint
+from pytest_pgtemplate._template.template import (
+    Order,
+    Scratch,
+    Template,
+    ensure,
+    fingerprint,
+    lineage_of,
+)
 
 __all__ = [
     "Alembic",
@@ -23,12 +31,14 @@ __all__ = [
     "Metadata",
     "Migrations",
     "Order",
+    "Scratch",
     "Seed",
     "SqlFiles",
     "Target",
     "Template",
     "ensure",
     "fingerprint",
+    "lineage_of",
     "migrate",
     "seed",
 ]

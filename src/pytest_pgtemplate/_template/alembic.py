@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import hashlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate import _address, _child, _env, _urls
+from pytest_pgtemplate._template.lineage import Lineage, Revision, declared
 from pytest_pgtemplate._template.migrations import Target, judge
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -21,7 +23,14 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 
-_OPTIONS = ("script_location", "version_locations", "path_separator", "version_path_separator")
+_OPTIONS = (
+    "script_location",
+    "version_locations",
+    "recursive_version_locations",
+    "path_separator",
+    "version_path_separator",
+)
+_ALL = ("head", "heads")  # targets for which every revision runs
 _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
 
@@ -39,19 +48,35 @@ class Alembic:
     attributes: Mapping[str, object] = field(default_factory=dict)
 
     def fingerprint(self) -> Iterator[bytes]:
-        directories = self._directories()
-        yield b"alembic"
-        yield self.revision.encode()
-        if self.attributes:
-            yield self._dumped_attributes().encode()
-        if self._ini:
-            yield self._ini.read_bytes()
-        if self._toml:
-            yield repr(_table(self._toml)).encode()
-        for directory in directories:
-            yield from _files_under(directory)
+        files = list(self._files())
+        yield from self._configuration()
+        for _, name, content in files:
+            yield name
+            yield content
 
-    def migrate(self, target: Target) -> None:
+    def lineage(self) -> Lineage | None:
+        """The revisions, as their files declare them; None when that cannot be read."""
+        if self.revision not in _ALL:
+            return None
+        base, revisions = list(self._configuration()), {}
+        scripts = set(self._scripts())
+        for path, name, content in self._files():
+            try:
+                said = declared(content) if path in scripts else None
+            except (ValueError, SyntaxError):
+                return None
+            if said is None:
+                base += [name, content]
+            elif said[0] in revisions:
+                return None
+            else:
+                digest = hashlib.sha256(name + b"\0" + content).digest()
+                revisions[said[0]] = Revision(said[1], digest)
+        # Labels and parts of names can stand for revisions, too: which, is for Alembic to say.
+        known = all(each.follows <= revisions.keys() for each in revisions.values())
+        return Lineage(tuple(base), revisions) if known else None
+
+    def migrate(self, target: Target) -> str | None:
         url = _urls.render(self._url(target.url))
         job = {
             "ini": str(self._ini) if self._ini else None,
@@ -70,7 +95,7 @@ class Alembic:
             cwd=self.config.parent,
             timeout=target.timeout,
         )
-        judge(ended, "alembic upgrade " + self.revision, target)
+        return judge(ended, "alembic upgrade " + self.revision, target)
 
     def _attributes(self, url: URL) -> dict[str, object]:
         address = _address.parse(_urls.render(url))
@@ -99,7 +124,7 @@ class Alembic:
 
     @property
     def _env_py(self) -> bytes:
-        return (self._directories()[0] / "env.py").read_bytes()
+        return (self._home() / "env.py").read_bytes()
 
     def _url(self, url: URL) -> URL:
         """The driver must suit env.py: what it is written for cannot be asked, but can be read."""
@@ -111,27 +136,51 @@ class Alembic:
         except ConfigurationError:
             return url
 
-    def _directories(self) -> list[Path]:
-        """The script location, and the version locations outside of it."""
-        options = self._options()
-        location = options.get("script_location")
+    def _configuration(self) -> Iterator[bytes]:
+        yield b"alembic"
+        yield self.revision.encode()
+        if self.attributes:
+            yield self._dumped_attributes().encode()
+        if self._ini:
+            yield self._ini.read_bytes()
+        if self._toml:
+            yield repr(_table(self._toml)).encode()
+
+    def _files(self) -> Iterator[tuple[Path, bytes, bytes]]:
+        """Below the script location, and in the version locations outside of it."""
+        home = self._home()
+        for directory in (home, *self._versions()):
+            if directory == home or not directory.is_relative_to(home):
+                yield from _files_under(directory)
+
+    def _scripts(self) -> Iterator[Path]:
+        """Where Alembic looks for revisions."""
+        deep = str(self._options().get("recursive_version_locations")).lower() == "true"
+        for directory in self._versions():
+            yield from directory.rglob("*.py") if deep else directory.glob("*.py")
+
+    def _home(self) -> Path:
+        location = self._options().get("script_location")
         if not location:
             raise ConfigurationError(
                 f"{self.config} names no script_location",
                 hint="run `alembic init`, or point pg_alembic_ini at the file you use",
             )
         home = self._resolve(str(location))
-        versions = options.get("version_locations") or []
-        if isinstance(versions, str):
-            separator = options.get("path_separator") or options.get("version_path_separator")
-            versions = _split(versions, separator)
-        found = [self._resolve(part) for part in versions]
         if not (home / "env.py").is_file():
             raise ConfigurationError(
                 f"{self.config}: script_location {home} has no env.py",
                 hint="correct script_location; it is relative to the configuration file",
             )
-        return [home, *(path for path in found if not path.is_relative_to(home))]
+        return home
+
+    def _versions(self) -> list[Path]:
+        options = self._options()
+        versions = options.get("version_locations") or []
+        if isinstance(versions, str):
+            separator = options.get("path_separator") or options.get("version_path_separator")
+            versions = _split(versions, separator)
+        return [self._resolve(part) for part in versions] or [self._home() / "versions"]
 
     # Alembic reads alembic.ini and pyproject.toml where there are both; the first one wins.
 
@@ -204,10 +253,9 @@ def _split(locations: str, separator: str | None) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _files_under(directory: Path) -> Iterator[bytes]:
-    """Name and bytes of every file that a migration tool may read there."""
+def _files_under(directory: Path) -> Iterator[tuple[Path, bytes, bytes]]:
+    """Path, name and bytes of every file that a migration tool may read there."""
     for path in sorted(directory.rglob("*")):
         skipped = "__pycache__" in path.parts or path.suffix == ".pyc"
         if path.is_file() and not skipped and path.name != "script.py.mako":
-            yield str(path.relative_to(directory)).encode()
-            yield path.read_bytes()
+            yield path, str(path.relative_to(directory)).encode(), path.read_bytes()

@@ -6,6 +6,7 @@ and how to bring an empty database to that schema.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import traceback
@@ -20,16 +21,18 @@ from sqlalchemy.schema import CreateSchema
 
 from pytest_pgtemplate import _child, _secrets, _urls
 from pytest_pgtemplate._server import connect, portal
+from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
 
 @dataclass(frozen=True)
 class Target:
-    """The empty database to migrate, and how long that may take (seconds)."""
+    """The database to migrate, empty but for what is ``held``; how long that may take (s)."""
 
     url: URL
     timeout: float
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    held: frozenset[str] = frozenset()  # the revisions of a lineage that have run there already
 
 
 class Migrations(Protocol):
@@ -39,8 +42,11 @@ class Migrations(Protocol):
         """Every byte that can change the schema, and the options that can."""
         ...
 
-    def migrate(self, target: Target) -> None:
-        """Bring the empty database at ``target.url`` to the schema, or raise MigrationError."""
+    def migrate(self, target: Target) -> str | None:
+        """Bring the empty database at ``target.url`` to the schema, or raise MigrationError.
+
+        May return what has run, for the summary: "3 of 3 revisions".
+        """
         ...
 
 
@@ -88,9 +94,19 @@ class SqlFiles:
         yield b"sql"
         yield from map(_read, self.paths)
 
-    def migrate(self, target: Target) -> None:
-        for path in self.paths:
+    def lineage(self) -> Lineage:
+        """Each file follows the one before it; they have numbers for names."""
+        revisions = {}
+        for number, path in enumerate(self.paths):
+            before = frozenset({str(number - 1)} if number else ())
+            revisions[str(number)] = Revision(before, hashlib.sha256(_read(path)).digest())
+        return Lineage((b"sql",), revisions)
+
+    def migrate(self, target: Target) -> str:
+        wanted = self.paths[len(target.held) :]
+        for path in wanted:
             _execute(path.read_text("utf-8"), str(path), target)
+        return f"{len(wanted)} of {len(self.paths)} files"
 
 
 class Command:
@@ -154,10 +170,10 @@ def _execute(script: str, what: str, target: Target) -> None:
         ) from error
 
 
-def migrate(migrations: Migrations, target: Target) -> None:
+def migrate(migrations: Migrations, target: Target) -> str | None:
     """Let ``migrations`` migrate; whatever a class of the user's own raises is a MigrationError."""
     try:
-        migrations.migrate(target)
+        return migrations.migrate(target)
     except PgTemplateError:
         raise
     except Exception as error:
@@ -168,14 +184,14 @@ def migrate(migrations: Migrations, target: Target) -> None:
         ) from error
 
 
-def judge(ended: _child.Ended, what: str, target: Target) -> None:
-    """Raise MigrationError unless the child that ran ``what`` ended well."""
+def judge(ended: _child.Ended, what: str, target: Target) -> str | None:
+    """Raise MigrationError unless the child that ran ``what`` ended well; return what has run."""
     output = _scrub(ended.output, target.url).rstrip()
     if ended.code == 0:
-        return
+        return _told(ended.output, "ran").get("ran")
     if ended.code is None:
         raise _too_long(what, target, output)
-    if ended.code == _child.TOLD and (told := _told(ended.output)):
+    if ended.code == _child.TOLD and (told := _told(ended.output, "message", "hint")):
         raise MigrationError(**told)
     raise MigrationError(
         f"{what} failed (exit code {ended.code}):\n{output}",
@@ -183,13 +199,13 @@ def judge(ended: _child.Ended, what: str, target: Target) -> None:
     )
 
 
-def _told(output: str) -> dict[str, str] | None:
-    """The error of ours that the child reported, unless its exit code was somebody else's."""
+def _told(output: str, *keys: str) -> dict[str, str]:
+    """What our own child said last; nothing when it was somebody else's, or had no last word."""
     try:
         told: Any = json.loads(output.rstrip().rpartition("\n")[2])
     except ValueError:
-        return None
-    return told if isinstance(told, dict) and told.keys() == {"message", "hint"} else None
+        return {}
+    return told if isinstance(told, dict) and told.keys() == set(keys) else {}
 
 
 def _too_long(what: str, target: Target, output: str = "") -> MigrationError:

@@ -2,21 +2,27 @@
 
 A template under its final name is whole by construction: it is built under a scratch name, and the
 rename is the last act. So whoever finds the final name clones it, and takes no lock.
+
+What can start from another template does not start from nothing: later revisions from the one that
+holds the most of those before them, a seed from the same template without it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Mark, Server
+from pytest_pgtemplate._template.alembic import Alembic
+from pytest_pgtemplate._template.lineage import Lineage, Tell
+from pytest_pgtemplate._template.migrations import Migrations, SqlFiles
 from pytest_pgtemplate.errors import PgTemplateError, PgTemplateWarning, TemplateError
 
 
@@ -43,27 +49,59 @@ def fingerprint(parts: Iterable[bytes], server: Server) -> str:
     return digest.hexdigest()
 
 
+def lineage_of(migrations: Migrations, base: Iterable[bytes]) -> Lineage | None:
+    """What a schema made by ``migrations`` and ``base`` comes from, if that is known."""
+    # Not of their heirs, which may do more.
+    if type(migrations) is Alembic or type(migrations) is SqlFiles:
+        lineage = migrations.lineage()
+        return lineage and replace(lineage, base=(*base, *lineage.base))
+    return None
+
+
 @dataclass(frozen=True)
 class Order:
-    """Which template is wanted, and by which run. ``rebuild``: one that this run has built."""
+    """Which template is wanted, and by which run. ``rebuild``: one that this run has built.
+
+    ``unseeded``: the one without the seed of this one. ``lineage``: of one that has no seed.
+    """
 
     prefix: str
     run: str
     fingerprint: str
     rebuild: bool
+    unseeded: Order | None = None
+    lineage: Tell = lambda: None
 
     @property
     def name(self) -> str:
         return _names.template(self.prefix, self.fingerprint)
 
 
-Build = Callable[[str], None]
+@dataclass(frozen=True)
+class Origin:
+    """A template to start from, its mark, and which revisions of the wanted lineage it holds."""
+
+    name: str
+    mark: Mark
+    held: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A database in which ``order`` is to be carried out: empty, or a clone of ``origin``."""
+
+    name: str
+    order: Order
+    origin: Origin | None
+
+
+Build = Callable[[Scratch], None]
 
 
 def ensure(order: Order, build: Build, server: Server, lock_directory: Path) -> Template:
     """Return the template, building it if nobody has: once, however many ask at the same moment.
 
-    ``build`` gets the name of an empty scratch database and migrates it.
+    ``build`` gets a scratch database, which it migrates or seeds.
     Raises TemplateError when another process holds the lock for longer than twice
     ``server.timeout`` seconds, and whatever ``build`` raises.
     """
@@ -76,7 +114,7 @@ def ensure(order: Order, build: Build, server: Server, lock_directory: Path) -> 
                 with server.locked(order.name):
                     built = not _is_there(order, server)
                     if built:
-                        _build(order, build, server)
+                        _build(order, build, server, lock_directory)
     return Template(order.name, order.fingerprint, built)
 
 
@@ -87,19 +125,68 @@ def _is_there(order: Order, server: Server) -> bool:
     return not order.rebuild or found.mark.run == order.run
 
 
-def _build(order: Order, build: Build, server: Server) -> None:
+def _build(order: Order, build: Build, server: Server, lock_directory: Path) -> None:
+    lineage = order.lineage()
+    origin: Origin | None = None
+    if order.unseeded is not None:
+        origin = _unseeded(ensure(order.unseeded, build, server, lock_directory), server)
+    elif lineage is not None and not order.rebuild:
+        origin = _nearest(order, lineage, server)
     scratch = _names.scratch(order.prefix, order.run)
     server.lease(scratch)
     try:
         server.drop(scratch)  # of a worker of this run that was killed while it built
-        server.create(scratch, Mark("scratch", order.run, order.fingerprint))
-        build(scratch)
-        server.publish(scratch, order.name, Mark("template", order.run, order.fingerprint))
+        _begin(scratch, order, origin, server)
+        build(Scratch(scratch, order, origin))
+        server.publish(scratch, order.name, _mark(order, origin, lineage, server))
     except BaseException:
         with suppress(PgTemplateError):  # a sweep will do it: what went wrong first tells more
             _clear(scratch, server)
         raise
     _clear(scratch, server)
+
+
+def _unseeded(template: Template, server: Server) -> Origin:
+    found = server.find(template.name)
+    if found is None or found.mark is None:
+        raise TemplateError(
+            f'template "{template.name}" is gone from the server',
+            hint="run again, which builds it; was it pruned, or the server made anew?",
+        )
+    return Origin(found.name, found.mark)
+
+
+def _nearest(order: Order, lineage: Lineage, server: Server) -> Origin | None:
+    """The template that holds the most of ``lineage``, of those on which the rest is on top."""
+    found = []
+    for each in server.databases():
+        if each.mark and each.sealed and each.name.startswith(_names.template(order.prefix, "")):
+            held = lineage.up_to(each.mark.heads)
+            same = held and each.mark.lineage == _digest(lineage, held, server)
+            if same and lineage.is_on_top_of(held):
+                found.append(Origin(each.name, each.mark, held))
+    return max(found, key=lambda origin: (len(origin.held), origin.mark.created), default=None)
+
+
+def _digest(lineage: Lineage, held: Collection[str], server: Server) -> str:
+    return fingerprint(lineage.parts(held), server)
+
+
+def _begin(scratch: str, order: Order, origin: Origin | None, server: Server) -> None:
+    mark = Mark("scratch", order.run, order.fingerprint)
+    if origin is None:
+        server.create(scratch, mark)
+    else:
+        mark = replace(mark, settings=origin.mark.settings, grants=origin.mark.grants)
+        server.clone(origin.name, scratch, mark)
+
+
+def _mark(order: Order, origin: Origin | None, lineage: Lineage | None, server: Server) -> Mark:
+    mark = Mark("template", order.run, order.fingerprint, origin=origin.name if origin else "")
+    if lineage is None:
+        return mark
+    digest = _digest(lineage, lineage.revisions, server)
+    return replace(mark, heads=lineage.heads, lineage=digest)
 
 
 def _clear(scratch: str, server: Server) -> None:

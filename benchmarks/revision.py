@@ -1,0 +1,142 @@
+"""A revision that is added to 300: the template built from nothing, and from the one before it.
+
+    python benchmarks/revision.py [--revisions 300] [--rounds 5]
+
+Each revision makes a table and an index. Every round adds another last revision to the same others
+and runs one test twice, on the embedded server or on PGTEMPLATE_URL: the first run starts from the
+template of the others, the second, with --pg-rebuild, from nothing. Prints how long each took for
+the template, as medians, and their ratio (at most 0.1); the dumps of both have to be equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_pgtemplate import _embedded, _urls
+from pytest_pgtemplate._server import Server
+
+PREFIX = f"benchmark_{os.getpid()}"
+INI = "[alembic]\nscript_location = %(here)s/migrations\npath_separator = os\n"
+ENV = """
+from alembic import context
+from sqlalchemy import create_engine
+
+engine = create_engine(context.config.get_main_option("sqlalchemy.url"))
+with engine.connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+REVISION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{number:04}"
+down_revision = {down!r}
+
+def upgrade():
+    op.create_table(
+        "{table}",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+    )
+    op.create_index("{table}_name", "{table}", ["name"])
+    op.execute("INSERT INTO {table} (name) VALUES ('reference')")
+"""
+TEST = """
+import os, subprocess
+
+def test_one(pg, pg_database):
+    with open(os.environ["DUMP"], "w") as file:
+        command = [os.environ["PG_DUMP"], "--exclude-schema=pgtemplate", pg_database.dsn]
+        subprocess.run(command, stdout=file, check=True)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--revisions", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    with _server() as server, tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        _write_project(root, arguments.revisions)
+        _run(root, "first")
+        added, rebuilt = [], []
+        try:
+            for number in range(arguments.rounds):
+                _write_revision(root, arguments.revisions + 1, f"added_{number}")
+                added.append(_run(root, "added"))
+                rebuilt.append(_run(root, "rebuilt", "--pg-rebuild"))
+                print(f"from the nearest {added[-1]:.3f} s, from nothing {rebuilt[-1]:.3f} s")
+                assert _dump(root, "added") == _dump(root, "rebuilt")
+        finally:
+            for database in server.databases():
+                if database.name.startswith(f"{PREFIX}_"):
+                    server.drop(database.name)
+    ratio = statistics.median(a / b for a, b in zip(added, rebuilt, strict=True))
+    print(
+        f"medians: from the nearest {statistics.median(added):.3f} s, from nothing"
+        f" {statistics.median(rebuilt):.3f} s; ratio {ratio:.3f} (at most 0.1); dumps are equal"
+    )
+
+
+@contextmanager
+def _server() -> Iterator[Server]:
+    """It has to live for longer than one run: its start is not what is measured."""
+    given = os.environ.get("PGTEMPLATE_URL")
+    hold = None if given else _embedded.acquire(None, timeout=60)
+    server = Server(_urls.parse(given or (hold.url if hold else "")), timeout=60)
+    print(f"{server}, {os.cpu_count()} CPUs")
+    yield server
+    server.close()
+    if hold:
+        hold.close()
+
+
+def _write_project(root: Path, revisions: int) -> None:
+    (root / "migrations" / "versions").mkdir(parents=True)
+    (root / "alembic.ini").write_text(INI)
+    (root / "migrations" / "env.py").write_text(ENV)
+    (root / "pytest.ini").write_text(f"[pytest]\npg_name = {PREFIX}\n")
+    (root / "test_it.py").write_text(TEST)
+    for number in range(1, revisions + 1):
+        _write_revision(root, number, f"table_{number}")
+
+
+def _write_revision(root: Path, number: int, table: str) -> None:
+    down = f"{number - 1:04}" if number > 1 else None
+    text = REVISION.format(number=number, down=down, table=table)
+    (root / "migrations" / "versions" / f"{number:04}.py").write_text(text)
+
+
+def _run(root: Path, dump: str, *options: str) -> float:
+    """Seconds until the run had its template."""
+    command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pg-stats"]
+    beside = _embedded.find_binaries(None).bindir
+    pg_dump = shutil.which("pg_dump", path=beside) or "pg_dump"
+    env = {**os.environ, "DUMP": str(root / dump), "PG_DUMP": pg_dump}
+    done = subprocess.run(
+        [*command, *options], cwd=root, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return float(re.findall(r"main: template ([\d.]+) s", done.stdout)[0])
+
+
+def _dump(root: Path, name: str) -> list[str]:
+    lines = (root / name).read_text().splitlines()
+    return [line for line in lines if not line.startswith(("\\restrict", "\\unrestrict"))]
+
+
+if __name__ == "__main__":
+    main()

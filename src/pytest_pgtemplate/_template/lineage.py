@@ -1,0 +1,101 @@
+"""What a schema came from, revision by revision: so that it need not be built from nothing.
+
+A template remembers the heads of what it holds, and one digest of all below them. Whoever wants a
+later schema knows from its own files what these heads stand for, and whether that is the same.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A step of the migrations: the names of those it follows, and the digest of its file."""
+
+    follows: frozenset[str]
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """``base``: what has to be the same in any case; ``revisions``: those wanted, by name."""
+
+    base: tuple[bytes, ...]
+    revisions: Mapping[str, Revision]
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        followed = frozenset[str]().union(*(each.follows for each in self.revisions.values()))
+        return tuple(sorted(self.revisions.keys() - followed))
+
+    def up_to(self, heads: Iterable[str]) -> frozenset[str]:
+        """``heads`` and all that they follow; nothing if one of them is not wanted."""
+        found: set[str] = set()
+        coming = set(heads)
+        if not coming <= self.revisions.keys():
+            return frozenset()
+        while coming:
+            found |= coming
+            coming = set().union(*(self.revisions[name].follows for name in coming)) - found
+        return frozenset(found)
+
+    def parts(self, held: Collection[str]) -> Iterator[bytes]:
+        """All that decides the schema once the revisions ``held`` have run."""
+        yield from self.base
+        for name in sorted(held):
+            yield name.encode()
+            yield self.revisions[name].digest
+
+    def is_on_top_of(self, held: frozenset[str]) -> bool:
+        """Whether the other revisions follow all those ``held``, and one another.
+
+        Only then is it certain that all run in this order, too, when nothing is there yet.
+        """
+        added = [self.up_to({name}) for name in self.revisions.keys() - held]
+        in_line = sorted(map(len, added)) == list(range(len(held) + 1, len(self.revisions) + 1))
+        return in_line and all(held <= each for each in added)
+
+
+Tell = Callable[[], Lineage | None]  # it takes some ms, and is asked only when something is built
+
+
+_DECLARED = ("revision", "down_revision", "depends_on")
+
+
+def declared(source: bytes) -> tuple[str, frozenset[str]] | None:
+    """Name of Alembic's revision in ``source``, and of those it follows; None when there is none.
+
+    Raises ValueError when only running the file could tell.
+    """
+    told: dict[str, Any] = {}
+    for statement in ast.parse(source).body:
+        for name in _assigned(statement):
+            if name in told or not isinstance(statement, ast.Assign | ast.AnnAssign):
+                raise ValueError(f"{name} is set more than once, or on a condition")
+            told[name] = ast.literal_eval(statement.value) if statement.value else None
+    if "revision" not in told:
+        return None
+    follows = [*_names(told.get("down_revision")), *_names(told.get("depends_on"))]
+    (name,) = _names(told["revision"])
+    return name, frozenset(follows)
+
+
+def _assigned(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return  # names of its own
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in _DECLARED:
+            yield node.id
+
+
+def _names(value: Any) -> Iterator[str]:
+    """As Alembic reads it: nothing, one, or several."""
+    for name in value if isinstance(value, tuple | list | set) else (value,):
+        if isinstance(name, str):
+            yield name
+        elif name is not None:
+            raise ValueError(f"{name!r} names no revision")

@@ -1,0 +1,430 @@
+"""A new revision costs one revision: a template starts from the nearest one that is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import URL
+
+from databases import EVERYTHING, KINDS, Kind, pg_dump, server_as
+from databases import bindir_of as _bindir_of
+from projects import COUNTED, ITEM, Project, query, unique
+from pytest_pgtemplate import Alembic, Migrations, SqlFiles, Target, _names, _urls
+from pytest_pgtemplate._reset import install, uninstall
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._template import template as _template
+from pytest_pgtemplate._template.lineage import Lineage, Revision, declared
+from pytest_pgtemplate._template.migrations import migrate
+from pytest_pgtemplate._worker import Worker
+
+TIMEOUT = 60.0
+
+
+# What a revision file declares
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("revision = 'b'\ndown_revision = 'a'", ("b", {"a"})),
+        ("revision: str = 'b'\ndown_revision: str | None = None\ndepends_on: str", ("b", set())),
+        ("revision = 'm'\ndown_revision = ('a', 'b')\ndepends_on = ['c']", ("m", {"a", "b", "c"})),
+        ("revision = 'a'\ndef upgrade():\n    revision = down_revision = 1", ("a", set())),
+        ("'''A helper.'''\nname = 'a'", None),
+    ],
+)
+def test_what_a_file_declares(source: str, expected: tuple[str, set[str]] | None) -> None:
+    found = declared(source.encode())
+    assert found == (expected and (expected[0], frozenset(expected[1])))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "revision = 'a' + 'b'",
+        "revision = make()",
+        "revision = 'a'\nrevision = 'b'",
+        "revision = 'a'\nif True:\n    down_revision = 'b'",
+        "revision, down_revision = 'b', 'a'",
+        "revision = 'b'\ndepends_on = ()\ndepends_on += ('a',)",
+        "revision = 7",
+        "revision = None",
+        "revision = 'b'\nfor down_revision in 'a': pass",
+    ],
+)
+def test_what_only_running_it_could_tell(source: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        declared(source.encode())
+
+
+def lineage(**follows: str) -> Lineage:
+    return Lineage((), {k: Revision(frozenset(v.split()), b"") for k, v in follows.items()})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "heads", "on_top"),
+    [
+        (lineage(a="", b="a"), "a", True),
+        (lineage(a="", b="a", c="b", d="c"), "b", True),
+        (lineage(a="", b="a", c="a"), "b", False),  # a new branch
+        (lineage(a="", b="a", c=""), "b", False),  # a new base
+        (lineage(a="", b="a", c="a"), "a", False),  # which of them runs first?
+        (lineage(a="", b="a", c="a", m="b c"), "a", False),
+        (lineage(a="", b="a", c="a", m="b c"), "b c", True),  # a merge
+        (lineage(a="", b=""), "", False),
+        (lineage(a="", b="", c="a"), "a b", False),  # might run before b
+        (lineage(a="", b="", c="a b", d="c"), "a b", True),
+    ],
+)
+def test_what_is_on_top(wanted: Lineage, heads: str, *, on_top: bool) -> None:
+    assert wanted.is_on_top_of(wanted.up_to(heads.split())) == on_top
+
+
+def test_heads_that_are_not_wanted_hold_nothing() -> None:
+    assert lineage(a="").up_to(["a", "elsewhere"]) == frozenset()
+
+
+# Which template is the nearest
+
+
+class Templates:
+    """The templates of one prefix, built as in a run but for the work itself."""
+
+    def __init__(self, server: Server, prefix: str, locks: Path) -> None:
+        self.server, self.prefix, self.locks = server, prefix, locks
+
+    def order(self, migrations: Migrations, base: bytes = b"") -> _template.Order:
+        fingerprint = _template.fingerprint([base, *migrations.fingerprint()], self.server)
+        return _template.Order(
+            self.prefix, "0a1b2c3d", fingerprint, rebuild=False,
+            lineage=lambda: _template.lineage_of(migrations, [base]),
+        )  # fmt: skip
+
+    def build(self, order: _template.Order) -> _template.Scratch:
+        """Build what is not there yet, and say what it started from."""
+        built: list[_template.Scratch] = []
+        _template.ensure(order, built.append, self.server, self.locks)
+        return built[-1]
+
+    def held(self, migrations: Migrations, base: bytes = b"") -> set[str]:
+        """The revisions that the next template has from the one it starts from."""
+        origin = self.build(self.order(migrations, base)).origin
+        return set(origin.held) if origin else set()
+
+
+@pytest.fixture
+def templates(server: Server, prefix: str, tmp_path: Path) -> Templates:
+    return Templates(server, prefix, tmp_path)
+
+
+@pytest.fixture
+def alembic(project: Project, templates: Templates) -> Alembic:
+    """A template of two revisions is there; a third one has been added."""
+    project.alembic()
+    project.revision("one")
+    project.revision("two")
+    alembic = Alembic(project.root / "alembic.ini")
+    assert templates.held(alembic) == set()
+    project.revision("three")
+    return alembic
+
+
+def test_a_revision_on_top_starts_from_the_one_below(
+    alembic: Alembic, templates: Templates, project: Project
+) -> None:
+    """And the next one from the nearest; the mark says which."""
+    assert templates.held(alembic) == {"one", "two"}
+    third = templates.order(alembic).name
+    project.revision("four")
+    project.revision("five", needs="one")
+    assert templates.held(alembic) == {"one", "two", "three"}
+    found = templates.server.find(templates.order(alembic).name)
+    assert found is not None
+    assert found.mark is not None
+    assert (found.mark.origin, found.mark.heads) == (third, ("five",))
+
+
+def edit(path: str) -> Callable[[Project], object]:
+    def change(project: Project) -> None:
+        (project.root / path).parent.mkdir(exist_ok=True)
+        with (project.root / path).open("a") as file:
+            file.write("\n# changed")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        edit("migrations/versions/one.py"),
+        edit("migrations/env.py"),
+        edit("migrations/helpers.py"),
+        edit("migrations/versions/data.sql"),
+        edit("migrations/versions/archive/old.py"),
+        edit("alembic.ini"),
+        lambda project: (project.root / "migrations/versions/one.py").rename(
+            project.root / "migrations/versions/eins.py"
+        ),
+        lambda project: project.revision("branch", down="one"),
+        lambda project: project.revision("base", down=None),
+        lambda project: project.revision("between", down="one", needs="two"),
+        lambda project: project.revision("four", needs="a_label"),
+        lambda project: project.write(
+            "migrations/versions/four.py", "revision = 'fo' + 'ur'\ndown_revision = 'three'\n"
+        ),
+        lambda project: project.revision("four", down="three", folder="migrations/versions/twice"),
+    ],
+    ids=[
+        "a revision", "env.py", "a helper", "a file beside the revisions", "a file below them",
+        "the configuration", "a name", "a branch", "a second base", "two heads", "a label",
+        "a name that must be computed", "a folder that Alembic does not look into",
+    ],
+)  # fmt: skip
+def test_from_nothing_when_more_than_the_top_is_new(
+    alembic: Alembic, templates: Templates, project: Project, change: Callable[[Project], object]
+) -> None:
+    change(project)
+    assert templates.held(alembic) == set()
+
+
+def test_from_nothing_when_a_revision_is_gone_or_another_target_is_wanted(
+    alembic: Alembic, templates: Templates, project: Project
+) -> None:
+    assert templates.held(Alembic(alembic.config, "three")) == set()
+    assert templates.held(alembic, b"another fingerprint file") == set()
+    (project.root / "migrations/versions/two.py").unlink()
+    project.revision("three", down="one")
+    assert templates.held(alembic) == set()
+
+
+def test_from_nothing_for_rebuild(alembic: Alembic, templates: Templates) -> None:
+    order = replace(templates.order(alembic), rebuild=True)
+    assert templates.build(order).origin is None
+
+
+class WithViews(Alembic):
+    """Whoever adds something to a kind of migrations has more to tell than its lineage."""
+
+
+def test_from_nothing_for_kinds_of_the_users_own(alembic: Alembic, templates: Templates) -> None:
+    assert templates.held(WithViews(alembic.config)) == set()
+
+
+def test_recursive_version_locations_are_read(
+    alembic: Alembic, templates: Templates, project: Project
+) -> None:
+    with alembic.config.open("a") as ini:
+        ini.write("recursive_version_locations = true\n")
+    assert templates.held(alembic) == set()
+    project.revision("four", folder="migrations/versions/2026")
+    assert templates.held(alembic) == {"one", "two", "three"}
+
+
+def test_another_project_is_no_start(alembic: Alembic, templates: Templates, prefix: str) -> None:
+    templates.prefix = f"{prefix}_other"
+    assert templates.held(alembic) == set()
+
+
+def test_sql_files_that_are_appended(templates: Templates, tmp_path: Path) -> None:
+    files = []
+    for number in range(4):
+        files.append(tmp_path / f"{number}.sql")
+        files[-1].write_text(f"SELECT {number}")
+    first, second, third, fourth = files
+    assert templates.held(SqlFiles(first, second)) == set()
+    assert templates.held(SqlFiles(first, second, third)) == {"0", "1"}
+    assert templates.held(SqlFiles(first, second, third, fourth)) == {"0", "1", "2"}
+    assert templates.held(SqlFiles(fourth, first, second, third)) == set()
+    assert templates.held(SqlFiles(first, third, second)) == set()
+    second.write_text("SELECT 'changed'")
+    assert templates.held(SqlFiles(first, second, third)) == set()
+
+
+# What comes of it
+
+MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+\+00"  # when the migrations ran
+SECOND = """
+CREATE TABLE added (id serial PRIMARY KEY, name text NOT NULL);
+CREATE INDEX ON added (name);
+INSERT INTO added (name) VALUES ('first'), ('second');
+DO $$
+BEGIN
+    EXECUTE format('ALTER DATABASE %I SET statement_timeout = ''77s''', current_database());
+END
+$$;
+"""
+
+
+@pytest.fixture(params=KINDS, ids=str, scope="module")
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture
+def root(kind: Kind, request: pytest.FixtureRequest) -> URL:
+    given = request.getfixturevalue(f"{'server' if kind.server == 'embedded' else 'system'}_url")
+    url: URL = _urls.parse(given) if isinstance(given, str) else given
+    return url
+
+
+@pytest.fixture
+def of_kind(kind: Kind, root: URL) -> Iterator[Server]:
+    with server_as(root, kind.role) as server:
+        yield server
+
+
+def test_both_ways_give_the_same(kind: Kind, of_kind: Server, root: URL, tmp_path: Path) -> None:
+    """By PostgreSQL's own dump, also after a reset; with everything that a schema can hold."""
+    bindir = _bindir_of(of_kind)
+    if bindir is None:
+        pytest.skip("no pg_dump of this server's version")
+    prefix = unique("t")
+    templates = Templates(of_kind, prefix, tmp_path)
+    files = [tmp_path / "1.sql", tmp_path / "2.sql"]
+    files[0].write_text(EVERYTHING)
+    files[1].write_text(SECOND)
+    try:
+        build(templates, SqlFiles(files[0]), kind.tracking, "0 1")
+        nearest = build(templates, SqlFiles(*files), kind.tracking, "1 2")
+        templates.prefix = f"{prefix}_nothing"
+        nothing = build(templates, SqlFiles(*files), kind.tracking, "0 2")
+        dumps = [dumped(of_kind, each, root, bindir) for each in (nothing, nearest)]
+        first, second = ([re.sub(MOMENT, "now", line) for line in dump] for dump in dumps)
+        assert second == first
+        found = of_kind.find(nearest.name)
+        assert found is not None
+        assert found.mark is not None
+        assert found.mark.settings == (("statement_timeout", "77s"),)
+    finally:
+        for database in of_kind.databases():
+            if database.name.startswith(f"{prefix}_"):
+                of_kind.drop(database.name)
+
+
+def build(
+    templates: Templates, migrations: SqlFiles, tracking: str, numbers: str
+) -> _template.Template:
+    """As a run does it. ``numbers``: how many files were there, and how many there are."""
+    had, has = map(int, numbers.split())
+
+    def work(scratch: _template.Scratch) -> None:
+        url = templates.server.url.set(database=scratch.name)
+        if scratch.origin:
+            uninstall(url, tracking, timeout=TIMEOUT)
+        held = scratch.origin.held if scratch.origin else frozenset()
+        ran = migrate(migrations, Target(url, TIMEOUT, held=held))
+        assert ran == f"{has - had} of {has} files"
+        install(url, tracking, timeout=TIMEOUT)
+
+    return _template.ensure(templates.order(migrations), work, templates.server, templates.locks)
+
+
+def dumped(server: Server, template: _template.Template, root: URL, bindir: Path) -> list[str]:
+    """What a worker's database holds, when it is new and when it was reset."""
+    worker = Worker(server, template, _names.worker(template.name[:20], "0a1b2c3d", "main"), "run")
+    try:
+        url = root.set(database=worker.database.name)
+        dump = pg_dump(url, bindir)
+        query(
+            worker.database.url,
+            "WITH gone AS (DELETE FROM added RETURNING id)"
+            " INSERT INTO added (name) SELECT 'of a test' FROM gone",
+        )
+        assert pg_dump(url, bindir) != dump
+        assert worker.reset().stale is None
+        assert pg_dump(url, bindir) == dump
+        return dump
+    finally:
+        worker.close()
+
+
+def test_a_long_line_of_templates_does_not_grow(
+    server: Server, prefix: str, tmp_path: Path
+) -> None:
+    """Each starts from the one before it, and takes up no more than one built from nothing."""
+    templates = Templates(server, prefix, tmp_path)
+    files: list[Path] = []
+    size = 0
+    for number in range(6):
+        files.append(tmp_path / f"{number}.sql")
+        files[-1].write_text(f"CREATE TABLE table_{number} (id int PRIMARY KEY, name text)")
+        last = build(templates, SqlFiles(*files), "triggers", f"{number} {number + 1}")
+    [(size,)] = query(server.url, "SELECT pg_database_size($1::text)", last.name)
+    templates.prefix = f"{prefix}_nothing"
+    nothing = build(templates, SqlFiles(*files), "triggers", f"0 {len(files)}")
+    [(least,)] = query(server.url, "SELECT pg_database_size($1::text)", nothing.name)
+    assert size < 1.05 * least
+
+
+# In whole runs
+
+TESTS = """
+from sqlalchemy import text
+
+def test_rows(pg_sync_session):
+    names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
+    assert names == {names}
+"""
+SEED = """
+import asyncpg, pytest
+
+async def seed(url):
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    await connection.execute("INSERT INTO item (name) VALUES ('{seeded}')")
+    await connection.close()
+
+@pytest.fixture(scope="session")
+def pg_seed():
+    return seed
+"""
+
+
+def test_a_run_migrates_what_is_new(project: Project) -> None:
+    """And --pg-rebuild everything."""
+    project.alembic()
+    project.revision("one", ITEM + COUNTED)
+    project.write("test_it.py", TESTS.format(names=["reference"]))
+    said = project.run().stdout.str()
+    assert re.search(r"migrated 1 of 1 revisions in [\d.]+ s", said)
+
+    project.revision("two", "op.execute(\"INSERT INTO item (name) VALUES ('two')\")" + COUNTED)
+    project.write("test_it.py", TESTS.format(names=["reference", "two"]))
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    assert re.search(r"migrated 1 of 2 revisions in [\d.]+ s", result.stdout.str())
+    assert project.migrations() == 2
+
+    result = project.run("--pg-rebuild")
+    result.assert_outcomes(passed=1)
+    assert "migrated 2 of 2 revisions" in result.stdout.str()
+
+
+def test_a_seed_is_applied_to_what_was_migrated(project: Project) -> None:
+    """Another seed migrates nothing; a new revision runs before the seed, and only that."""
+    project.alembic()
+    project.revision("one", ITEM + COUNTED)
+    project.write("conftest.py", SEED.format(seeded="seeded"))
+    project.write("test_it.py", TESTS.format(names=["reference", "seeded"]))
+    project.run().assert_outcomes(passed=1)
+
+    project.write("conftest.py", SEED.format(seeded="other"))
+    project.write("test_it.py", TESTS.format(names=["reference", "other"]))
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    assert " seeded in " in result.stdout.str()
+    assert project.migrations() == 1
+
+    project.revision("two", "op.execute(\"INSERT INTO item (name) VALUES ('two')\")" + COUNTED)
+    project.write("test_it.py", TESTS.format(names=["reference", "two", "other"]))
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    assert "migrated 1 of 2 revisions" in result.stdout.str()
+    assert project.migrations() == 2
+
+    project.run("--pg-rebuild").assert_outcomes(passed=1)
+    assert project.migrations() == 4
