@@ -19,7 +19,7 @@ from projects import execute, query, unique
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, INVALID, KEY, Mark
-from pytest_pgtemplate._server.server import OLDEST
+from pytest_pgtemplate._server.facts import OLDEST, check
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._worker import Worker
@@ -395,9 +395,9 @@ def test_a_template_of_which_the_drop_was_interrupted_is_built_anew(
 
 def test_a_server_that_is_too_old_is_named_with_its_version(another: Connect) -> None:
     server = another()
-    server.facts = replace(server.facts, version="12.22", version_num=120022)
+    facts = replace(server.facts, version="12.22", version_num=120022)
     with pytest.raises(ServerError) as caught:
-        server._check()
+        check(facts, server.url)
     for word in ("12.22", str(OLDEST), "HINT:"):
         assert word in str(caught.value)
 

@@ -87,10 +87,14 @@ class Settings(NamedTuple):
 
     @property
     def cache(self) -> Path:
-        """Where runs of this user meet: locks, and what was reported. Stable, unlike basetemp."""
-        from platformdirs import user_cache_path
+        return cache()
 
-        return user_cache_path("pytest-pgtemplate", appauthor=False)
+
+def cache() -> Path:
+    """Where runs of this user meet: locks, and what was reported. Stable, unlike basetemp."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("pytest-pgtemplate", appauthor=False)
 
 
 def for_workers(settings: Settings) -> _controller.Told:

@@ -1,4 +1,4 @@
-"""The ``pgtemplate`` command: look at what is on a server, and clear it up by hand."""
+"""The ``pgtemplate`` command: templates made ahead, what is on a server, clearing it up by hand."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytest_pgtemplate import _embedded, _urls
+from pytest_pgtemplate import _archive, _embedded, _urls
+from pytest_pgtemplate._build import Built, build
 from pytest_pgtemplate._server import PER_WORKER, Database, Server
-from pytest_pgtemplate._settings import ENV_URL
+from pytest_pgtemplate._settings import ENV_URL, cache
 from pytest_pgtemplate._worker import spares, sweep
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError, ServerError
 
-TIMEOUT = 60.0  # seconds
+TIMEOUT = 300.0  # seconds, unless --timeout says otherwise
+
+Which = tuple[Path | None, int | None, bool]  # embedded server: bindir, version, listens
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +43,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bindir", type=Path, help="PostgreSQL binaries of the embedded server")
     parser.add_argument("--pg-version", type=int, help="its major version")
     parser.add_argument("--listen", action="store_true", help="the one that listens on 127.0.0.1")
+    parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds (default: 300)")
     commands = parser.add_subparsers(required=True)
+
+    command = commands.add_parser("build", help="make this project's template now")
+    command.add_argument("pytest", nargs=argparse.REMAINDER, help="arguments for pytest")
+    command.set_defaults(command=_build)
+
+    command = commands.add_parser("save", help="the same, and write it to a file")
+    command.add_argument("file", type=Path)
+    command.add_argument("pytest", nargs=argparse.REMAINDER, help="arguments for pytest")
+    command.set_defaults(command=_save)
+
+    command = commands.add_parser("load", help="make the templates in a file that are not there")
+    command.add_argument("file", type=Path)
+    command.set_defaults(command=_load)
 
     command = commands.add_parser("list", help="databases that pytest-pgtemplate made")
     command.set_defaults(command=_list)
@@ -61,6 +78,52 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("action", choices=("status", "stop"))
     command.set_defaults(command=_server)
     return parser
+
+
+def _build(arguments: argparse.Namespace) -> Iterator[str]:
+    yield from _tell(_built(arguments))
+
+
+def _save(arguments: argparse.Namespace) -> Iterator[str]:
+    built = _built(arguments)
+    yield from _tell(built)
+    settings, name = built.settings, built.template.name
+    with _server_at(settings.url, settings.embedded, settings.timeout) as server:
+        found = server.find(name)
+        mark = found.mark if found else None
+        # The one without the seed: what later revisions, and other seeds, start from.
+        unseeded = [mark.origin] if mark and not mark.lineage and server.find(mark.origin) else []
+        names = [*unseeded, name]
+        client = _archive.Client(server, _beside(settings.url, settings.embedded))
+        _archive.save(client, names, settings.tracking, settings.run, arguments.file)
+    size = arguments.file.stat().st_size / 1e6
+    yield f"saved {' and '.join(names)} to {arguments.file}, {size:.1f} MB"
+
+
+def _load(arguments: argparse.Namespace) -> Iterator[str]:
+    began = time.perf_counter()
+    with _connected(arguments) as server:
+        client = _archive.Client(server, _beside(arguments.url, _which(arguments)))
+        run = os.urandom(4).hex()
+        for template in _archive.load(client, arguments.file, run, cache() / "locks"):
+            seconds = time.perf_counter() - began
+            done = f"loaded in {seconds:.2f} s" if template.built else "is there already"
+            yield f"{template.name}: {done}"
+            began = time.perf_counter()
+
+
+def _built(arguments: argparse.Namespace) -> Built:
+    url = ["--pg-url", arguments.url] if arguments.url else []
+    bindir = ["--pg-bindir", str(arguments.bindir)] if arguments.bindir else []
+    version = ["-o", f"pg_version={arguments.pg_version}"] if arguments.pg_version else []
+    listen = ["-o", "pg_listen=true"] if arguments.listen else []
+    return build([*url, *bindir, *version, *listen, *arguments.pytest])
+
+
+def _tell(built: Built) -> Iterator[str]:
+    done = f"{built.how} in {built.seconds:.2f} s" if built.how else "is there already"
+    yield f"{built.template.name}: {done}"
+    yield f"fingerprint {built.template.fingerprint}"
 
 
 def _list(arguments: argparse.Namespace) -> Iterator[str]:
@@ -114,8 +177,7 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _psql(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
-        found = None if arguments.url else _embedded.find_binaries(*_which(arguments)[:2])
-        beside = found.bindir if found else None
+        beside = _beside(arguments.url, _which(arguments))
         psql = shutil.which("psql", path=beside) or shutil.which("psql")
         if psql is None:
             raise ServerError("there is no psql on PATH", hint="install PostgreSQL's client")
@@ -124,6 +186,12 @@ def _psql(arguments: argparse.Namespace) -> Iterator[str]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is psql's, to cancel a query
         subprocess.run([psql, str(url)], env={**os.environ, **password}, check=False)  # noqa: S603
     yield from ()
+
+
+def _beside(url: str | None, embedded: Which) -> Path | None:
+    """Where the programs of the server are, if that is known."""
+    bindir, version, _ = embedded
+    return bindir if url else _embedded.find_binaries(bindir, version).bindir
 
 
 def _server(arguments: argparse.Namespace) -> Iterator[str]:
@@ -148,7 +216,7 @@ def _password(status: _embedded.Status | None) -> Iterator[str]:
         yield f"password: in {status.password}"
 
 
-def _which(arguments: argparse.Namespace) -> tuple[Path | None, int | None, bool]:
+def _which(arguments: argparse.Namespace) -> Which:
     return arguments.bindir, arguments.pg_version, arguments.listen
 
 
@@ -156,9 +224,14 @@ def _which(arguments: argparse.Namespace) -> tuple[Path | None, int | None, bool
 def _connected(arguments: argparse.Namespace) -> Iterator[Server]:
     if len((arguments.url or "").split()) > 1:
         raise ConfigurationError("there is more than one URL", hint="name one of them in --url")
-    hold = None if arguments.url else _embedded.acquire(*_which(arguments), timeout=TIMEOUT)
-    url = _urls.parse(hold.url if hold else arguments.url)
-    server = Server(url, timeout=TIMEOUT)
+    with _server_at(arguments.url, _which(arguments), arguments.timeout) as server:
+        yield server
+
+
+@contextmanager
+def _server_at(given: str | None, embedded: Which, timeout: float) -> Iterator[Server]:
+    hold = None if given else _embedded.acquire(*embedded, timeout=timeout)
+    server = Server(_urls.parse(hold.url if hold else given or ""), timeout=timeout)
     try:
         yield server
     finally:

@@ -48,7 +48,7 @@ class Binaries:
 
     @property
     def major(self) -> int:
-        return int(re.split(r"\D", self.version)[0])  # "18.6", "19beta1"
+        return _major(self.version)
 
 
 def find_binaries(bindir: Path | None, version: int | None = None) -> Binaries:
@@ -71,6 +71,27 @@ def find_binaries(bindir: Path | None, version: int | None = None) -> Binaries:
         "\n".join([f"No {wanted} found. Looked at:", *looked_at]),
         hint=f"Set pg_version to a version that is there. {_REMEDIES}" if version else _REMEDIES,
     )
+
+
+def find_program(name: str, major: int, bindir: Path | None) -> Path:
+    """PostgreSQL's program ``name``, of exactly the version that a server has.
+
+    Raises ``EmbeddedServerError``.
+    """
+    on_path = shutil.which(name)
+    places = [bindir, Path(on_path).parent if on_path else None, *(place for _, place in _places())]
+    for program in (place / name for place in places if place):
+        version = _version(program) if os.access(program, os.X_OK) else None
+        if version is not None and _major(version) == major:
+            return program
+    raise EmbeddedServerError(
+        f"The server is PostgreSQL {major}, and there is no {name} of that version here.",
+        hint=f"Install PostgreSQL {major}'s client programs, or name their directory in --bindir.",
+    )
+
+
+def _major(version: str) -> int:
+    return int(re.split(r"\D", version)[0])  # "18.6", "19beta1"
 
 
 def _given(bindir: Path) -> tuple[str, Path]:
@@ -124,8 +145,8 @@ def _inspect(bindir: Path, source: str) -> Binaries | str:
 
 
 @cache
-def _version(postgres: Path) -> str | None:
-    version = re.search(r"\d\S*", _output(str(postgres), "--version") or "")
+def _version(program: Path) -> str | None:
+    version = re.search(r"\d\S*", _output(str(program), "--version") or "")
     return version.group() if version else None
 
 

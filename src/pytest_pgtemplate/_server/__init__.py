@@ -1,13 +1,15 @@
 """What we ask of a PostgreSQL server: create, clone, publish, drop, list, lock, lease.
 
 ``Server`` does it over one admin ``session``, in the thread of the ``portal``; ``marks`` tell which
-databases are ours.
+databases are ours, and ``facts`` what a server and our role there are.
 """
 
 from pytest_pgtemplate._server import portal
 from pytest_pgtemplate._server.connection import Connection, connect, explain
+from pytest_pgtemplate._server.facts import PER_WORKER
 from pytest_pgtemplate._server.marks import Database, Kind, Mark
-from pytest_pgtemplate._server.server import PER_WORKER, Server
+from pytest_pgtemplate._server.marks import loads as mark_of
+from pytest_pgtemplate._server.server import Server
 
 __all__ = [
     "PER_WORKER",
@@ -18,5 +20,6 @@ __all__ = [
     "Server",
     "connect",
     "explain",
+    "mark_of",
     "portal",
 ]

@@ -22,6 +22,9 @@ INVALID = -2  # PostgreSQL's own value after an interrupted DROP DATABASE; it ca
 Kind = Literal["scratch", "template", "worker", "kept", "spare"]
 
 
+Settings = tuple[tuple[str, str], ...]  # ALTER DATABASE .. SET: names and values
+
+
 @dataclass(frozen=True)
 class Mark:
     """Who made a database, when and what for. Times are seconds since the epoch."""
@@ -34,7 +37,7 @@ class Mark:
     pid: int = field(default_factory=os.getpid)
     created: int = field(default_factory=lambda: int(time.time()))
     used: int = field(default_factory=lambda: int(time.time()))
-    settings: tuple[tuple[str, str], ...] = ()
+    settings: Settings = ()
     grants: tuple[str, ...] | None = None  # None: the default privileges
     origin: str = ""  # the template that this one was built from; else it was built from nothing
     heads: tuple[str, ...] = ()  # of the revisions it holds, where others may be added

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -15,48 +15,12 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._server.connection import where
-from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, Database, Mark, loads
+from pytest_pgtemplate._server.facts import Facts, as_postgresql, check
+from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, Database, Mark, Settings, loads
 from pytest_pgtemplate._server.session import LOCK_SEED, Session
 from pytest_pgtemplate.errors import NotOursError, ServerError
 
-OLDEST = 13
-PER_WORKER = 2 + 5  # connections: ours, and a pool of the usual size
 _SESSION = "datname = $1 AND usesysid IS NOT NULL"  # an autovacuum gives way by itself
-
-# What a server says that speaks PostgreSQL's protocol, and knows less than our statements need.
-_KNOWS_LESS = (
-    asyncpg.FeatureNotSupportedError,
-    asyncpg.PostgresSyntaxError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.UndefinedObjectError,
-    asyncpg.UndefinedTableError,
-)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What this role may do on this server: the columns of ``facts.sql``."""
-
-    version: str
-    version_num: int
-    maintenance: str
-    role: str
-    superuser: bool
-    createdb: bool
-    fsync: bool
-    file_copy_method: str
-    max_connections: int
-    locale: str
-
-    @property
-    def major(self) -> int:
-        return self.version_num // 10000
-
-    @property
-    def workers(self) -> int:
-        """How many have room at once."""
-        return self.max_connections // PER_WORKER
 
 
 class Server:
@@ -71,9 +35,9 @@ class Server:
         self.timeout = timeout
         self._session = Session(url, timeout=timeout)
         try:
-            with self._as_postgresql():
+            with as_postgresql(url):
                 self.facts = Facts(**dict(self._fetch(_sql("facts"))[0]))
-            self._check()
+            check(self.facts, url)
         except BaseException:
             self.close()
             raise
@@ -102,15 +66,23 @@ class Server:
         """The database ``name``, ours or not."""
         return next(iter(self._list(name)), None)
 
-    def create(self, name: str, mark: Mark) -> None:
+    def create(self, name: str, mark: Mark, template: str = "template1") -> None:
         """Create an empty database that is ours from its first instant."""
-        self._create(name, mark, "")
+        self._create(name, mark, f"TEMPLATE {template}")
 
     def clone(self, template: str, name: str, mark: Mark) -> None:
         """Create ``name`` from ``template``."""
         strategy = f"STRATEGY {self._strategy()}" if self.facts.major >= 15 else ""
         self._create(name, mark, f"TEMPLATE {_names.quote(template)} {strategy}")
-        self._carry_over(name, mark)
+
+    def unhurried(self, settings: Settings) -> Settings:
+        """``settings`` for a database of tests: none of them waits for a disk.
+
+        A setting of the user's own wins.
+        """
+        if not self.facts.fsync or any(name == "synchronous_commit" for name, _ in settings):
+            return settings
+        return tuple(sorted([*settings, ("synchronous_commit", "off")], key="=".join))
 
     def publish(self, scratch: str, final: str, mark: Mark) -> None:
         """Seal a finished scratch database and give it its final name, all in one transaction.
@@ -123,7 +95,7 @@ class Server:
         self._end_sessions(scratch)  # a pooler keeps one when its client has gone
         self._execute(
             f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true;"
-            f" COMMENT ON DATABASE {name} IS {_names.literal(mark.dumps())};"
+            f" {_comment(name, mark)};"
             f" {'; '.join(self._renames(scratch, final))}"
         )
 
@@ -163,7 +135,7 @@ class Server:
         """
         quoted = _names.quote(self._ours(name).name)
         self._execute(
-            f"COMMENT ON DATABASE {quoted} IS {_names.literal(mark.dumps())};"
+            f"{_comment(quoted, mark)};"
             f" ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS {not shut};"
             f" ALTER DATABASE {quoted} RENAME TO {_names.quote(new_name)}"
         )
@@ -255,13 +227,13 @@ class Server:
 
     def _create(self, name: str, mark: Mark, options: str) -> None:
         quoted = _names.quote(name)
-        with self._as_postgresql():
+        with as_postgresql(self.url):
             self._execute(f"CREATE DATABASE {quoted} {options} CONNECTION LIMIT {CONNECTION_LIMIT}")
         self._comment(name, mark)
+        self._carry_over(name, mark)
 
     def _comment(self, name: str, mark: Mark) -> None:
-        comment = _names.literal(mark.dumps())
-        self._execute(f"COMMENT ON DATABASE {_names.quote(name)} IS {comment}")
+        self._execute(_comment(_names.quote(name), mark))
 
     def _end_sessions(self, name: str) -> None:
         self._fetch(
@@ -289,7 +261,7 @@ class Server:
         return replace(mark, settings=settings, grants=grants)
 
     def _carry_over(self, name: str, mark: Mark) -> None:
-        """Give a clone the settings and privileges of its template, as its mark lists them."""
+        """Give a database the settings and privileges that its mark lists."""
         quoted = _names.quote(name)
         for key, value in mark.settings:
             # FROM CURRENT spares us the quoting rules, which differ from setting to setting.
@@ -301,35 +273,9 @@ class Server:
             grants = "".join(f"; {grant % quoted}" for grant in mark.grants)
             self._execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC{grants}")
 
-    @contextmanager
-    def _as_postgresql(self) -> Iterator[None]:
-        """What stands in here works on every PostgreSQL: an error tells that this is none."""
-        try:
-            yield
-        except ServerError as error:
-            cause = error.__cause__
-            if not isinstance(cause, _KNOWS_LESS):
-                raise
-            raise ServerError(
-                f"the server at {where(self.url)} calls itself PostgreSQL and does not know what is"
-                f" needed here: {cause} ({cause.sqlstate})",
-                hint="name a PostgreSQL in pg_url, or none to use the embedded one; what this rests"
-                " on is CREATE DATABASE .. TEMPLATE, advisory locks and triggers",
-            ) from cause
 
-    def _check(self) -> None:
-        place = where(self.url)
-        if self.facts.major < OLDEST:
-            raise ServerError(
-                f"the server at {place} runs PostgreSQL {self.version}; {OLDEST} is the oldest"
-                " that works",
-                hint="name a newer server in pg_url, or none to use the embedded one",
-            )
-        if not self.facts.createdb:
-            raise ServerError(
-                f'role "{self.facts.role}" may not create databases at {place}',
-                hint=f"as a superuser: ALTER ROLE {_names.quote(self.facts.role)} CREATEDB",
-            )
+def _comment(quoted: str, mark: Mark) -> str:
+    return f"COMMENT ON DATABASE {quoted} IS {_names.literal(mark.dumps())}"
 
 
 def _sql(name: str) -> str:

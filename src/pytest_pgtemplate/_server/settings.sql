@@ -3,7 +3,7 @@
 SELECT coalesce(
            (SELECT jsonb_agg(jsonb_build_array(split_part(setting, '=', 1),
                                                substr(setting, strpos(setting, '=') + 1))
-                             ORDER BY setting)
+                             ORDER BY setting COLLATE "C")
               FROM pg_db_role_setting s, unnest(s.setconfig) AS setting
              WHERE s.setdatabase = d.oid AND s.setrole = 0), '[]') AS settings,
        coalesce(

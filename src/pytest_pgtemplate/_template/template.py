@@ -63,6 +63,7 @@ class Order:
     """Which template is wanted, and by which run. ``rebuild``: one that this run has built.
 
     ``unseeded``: the one without the seed of this one. ``lineage``: of one that has no seed.
+    ``saved``: the mark of one that comes out of a file.
     """
 
     prefix: str
@@ -71,6 +72,7 @@ class Order:
     rebuild: bool
     unseeded: Order | None = None
     lineage: Tell = lambda: None
+    saved: Mark | None = None
 
     @property
     def name(self) -> str:
@@ -174,15 +176,21 @@ def _digest(lineage: Lineage, held: Collection[str], server: Server) -> str:
 
 def _begin(scratch: str, order: Order, origin: Origin | None, server: Server) -> None:
     mark = Mark("scratch", order.run, order.fingerprint)
-    if origin is None:
-        server.create(scratch, mark)
-    else:
-        mark = replace(mark, settings=origin.mark.settings, grants=origin.mark.grants)
+    before = origin.mark if origin else order.saved
+    if before is not None:
+        mark = replace(mark, settings=before.settings, grants=before.grants)
+    if origin is not None:
         server.clone(origin.name, scratch, mark)
+    else:
+        server.create(scratch, mark, template="template0" if order.saved else "template1")
 
 
 def _mark(order: Order, origin: Origin | None, lineage: Lineage | None, server: Server) -> Mark:
     mark = Mark("template", order.run, order.fingerprint, origin=origin.name if origin else "")
+    if order.saved is not None:
+        return replace(
+            mark, origin=order.saved.origin, heads=order.saved.heads, lineage=order.saved.lineage
+        )
     if lineage is None:
         return mark
     digest = _digest(lineage, lineage.revisions, server)

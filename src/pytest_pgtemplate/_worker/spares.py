@@ -70,21 +70,21 @@ def make(server: Server, template: str, run: str) -> None:
     name = _names.spare(template)
     server.lease(name)
     try:
-        mark = clone_of(origin.mark, "worker", run)
+        mark = clone_of(server, origin.mark, "worker", run)
         server.clone(template, name, mark)
         _publish(server, template, name, mark)
     finally:
         server.release(name)
 
 
-def clone_of(template: Mark, kind: Kind, run: str) -> Mark:
+def clone_of(server: Server, template: Mark, kind: Kind, run: str) -> Mark:
     """The mark of a clone of a template with this mark."""
     return Mark(
         kind,
         run,
         template.fingerprint,
         build=template.run,
-        settings=template.settings,
+        settings=server.unhurried(template.settings),
         grants=template.grants,
     )
 

@@ -142,7 +142,7 @@ class Worker:
                 f'template "{template.name}" is gone from the server',
                 hint="run again, which builds it; was it pruned, or the server made anew?",
             )
-        mark = spares.clone_of(origin, "kept" if self._keep else "worker", self._run)
+        mark = spares.clone_of(self._server, origin, "kept" if self._keep else "worker", self._run)
         found = spares.of(template.name, databases)
         self.from_spare = spares.take(self._server, found, name, mark)
         if not self.from_spare:

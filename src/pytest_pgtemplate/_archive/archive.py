@@ -1,0 +1,155 @@
+"""A tar file: a manifest, and a compressed dump of each template as migrations and seed left it.
+
+What a reset needs is not in it. It tells the age of rows by the transactions that wrote them, which
+mean nothing on another server: so it is taken out before the dump, and made anew after loading.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pytest_pgtemplate import _names
+from pytest_pgtemplate._archive.client import Client
+from pytest_pgtemplate._reset import install, uninstall
+from pytest_pgtemplate._server import Mark, Server, mark_of
+from pytest_pgtemplate._template import Order, Scratch, Template, ensure
+from pytest_pgtemplate.errors import ConfigurationError, TemplateError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+JOBS = min(4, os.cpu_count() or 1)  # of pg_restore
+
+
+def save(client: Client, names: Sequence[str], tracking: str, run: str, file: Path) -> None:
+    """Write these templates to ``file``, whole or not at all."""
+    scratch = file.with_name(f"{file.name}.{run}")
+    try:
+        with TemporaryDirectory() as name, tarfile.open(scratch, "w") as archive:
+            directory = Path(name)
+            entries = [_dump(client, each, tracking, run, directory) for each in names]
+            manifest = {
+                "format": FORMAT,
+                **_kind(client.server),
+                "tracking": tracking,
+                "templates": entries,
+            }
+            (directory / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+            for member in (MANIFEST, *names):
+                archive.add(directory / member, member)
+        scratch.replace(file)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{file} cannot be written: {error.strerror}", hint="name another file"
+        ) from error
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def load(client: Client, file: Path, run: str, lock_directory: Path) -> Iterator[Template]:
+    """Make the templates in ``file`` that are not there yet; any number of processes may at once.
+
+    Raises ConfigurationError when it does not fit the server, or was not written by ``save``.
+    """
+    with _extracted(file) as directory:
+        try:
+            manifest = json.loads((directory / MANIFEST).read_text("utf-8"))
+            _check(manifest, client.server, file)
+            tracking = str(manifest["tracking"])
+            entries = [(_order(each, run), bool(each["public"])) for each in manifest["templates"]]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise _not_ours(file) from error
+        for order, public in entries:
+            restore = partial(_restore, client, directory, tracking, public)
+            yield ensure(order, restore, client.server, lock_directory)
+
+
+def _kind(server: Server) -> dict[str, object]:
+    """What has to be the same where the templates come from and where they go."""
+    facts = server.facts
+    return {"PostgreSQL": facts.major, "locale": facts.locale, "role": facts.role}
+
+
+def _dump(client: Client, name: str, tracking: str, run: str, directory: Path) -> dict[str, Any]:
+    """Dump a clone: nobody can connect to the template itself."""
+    server = client.server
+    found = server.find(name)
+    if found is None or found.mark is None:
+        raise TemplateError(f'template "{name}" is gone from the server', hint="run again")
+    prefix = name.rpartition("_tpl_")[0]
+    scratch = _names.scratch(prefix, run)
+    server.lease(scratch)
+    try:
+        server.clone(name, scratch, Mark("scratch", run, found.mark.fingerprint))
+        url = server.url.set(database=scratch)
+        uninstall(url, tracking, timeout=server.timeout)
+        to = str(directory / name)
+        client.run("pg_dump", "--format=custom", "--file", to, database=scratch)
+        # pg_dump says nothing of a schema public that is gone.
+        public = client.fetch("SELECT to_regnamespace('public') IS NOT NULL", database=scratch)
+    finally:
+        server.drop(scratch)
+        server.release(scratch)
+    return {"prefix": prefix, "mark": found.mark.dumps(), "public": public}
+
+
+def _restore(
+    client: Client, directory: Path, tracking: str, public: bool, scratch: Scratch
+) -> None:
+    if not public:
+        client.fetch("DROP SCHEMA public", database=scratch.name)
+    dump = str(directory / scratch.order.name)
+    options = ("--exit-on-error", f"--jobs={JOBS}")
+    client.run("pg_restore", *options, dump, database=scratch.name)
+    server = client.server
+    install(server.url.set(database=scratch.name), tracking, timeout=server.timeout)
+
+
+@contextmanager
+def _extracted(file: Path) -> Iterator[Path]:
+    with TemporaryDirectory() as name:
+        try:
+            with tarfile.open(file) as archive:
+                for member in archive.getmembers():
+                    content = archive.extractfile(member)
+                    with (Path(name) / Path(member.name).name).open("wb") as to:
+                        shutil.copyfileobj(content, to)  # type: ignore[arg-type]
+        except (OSError, tarfile.TarError, AttributeError) as error:
+            raise _not_ours(file) from error
+        yield Path(name)
+
+
+def _order(entry: dict[str, Any], run: str) -> Order:
+    mark = mark_of(entry["mark"])
+    if mark is None:
+        raise ValueError("no mark of ours")
+    return Order(entry["prefix"], run, mark.fingerprint, rebuild=False, saved=mark)
+
+
+def _check(manifest: dict[str, Any], server: Server, file: Path) -> None:
+    if manifest["format"] > FORMAT:
+        raise ConfigurationError(
+            f"{file} was written by a newer pytest-pgtemplate",
+            hint="install that one here, too, or save the templates again",
+        )
+    for what, here in _kind(server).items():
+        if manifest[what] != here:
+            raise ConfigurationError(
+                f"{file} is for another server: {what} {manifest[what]}, and here it is {here}",
+                hint="save the templates again, from a server like this one",
+            )
+
+
+def _not_ours(file: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{file} is not there, or not a file that pgtemplate save wrote",
+        hint="write it with: pgtemplate save FILE",
+    )

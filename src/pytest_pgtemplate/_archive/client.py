@@ -1,0 +1,65 @@
+"""PostgreSQL's own programs, run on a database of a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_pgtemplate import _child, _embedded, _secrets, _urls
+from pytest_pgtemplate._server import Server, connect, explain, portal
+from pytest_pgtemplate.errors import TemplateError
+
+APPLICATION = "pytest-pgtemplate archive"
+# Whatever ALTER DATABASE .. SET has given the template.
+OPTIONS = "-c default_transaction_read_only=off -c synchronous_commit=off"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A server, and where its programs are looked for first."""
+
+    server: Server
+    bindir: Path | None
+
+    def run(self, program: str, *arguments: str, database: str) -> None:
+        """Run a program, of the server's own version. Raises TemplateError with what it said."""
+        server = self.server
+        path = _embedded.find_program(program, server.facts.major, self.bindir)
+        password = str(server.url.password or "")
+        dsn = _urls.dsn(server.url.set(database=database, password=None))
+        env = {"PGOPTIONS": OPTIONS, "PGAPPNAME": APPLICATION, "PGPASSWORD": password}
+        command = [str(path), *arguments, "--no-password", "--dbname", str(dsn)]
+        ended = _child.run(
+            command,
+            env={name: value for name, value in env.items() if value},
+            cwd=Path.cwd(),
+            timeout=server.timeout,
+        )
+        if ended.code is None:
+            raise TemplateError(
+                f"{program} took longer than {server.timeout:g} s and was stopped",
+                hint="give it more time: pg_timeout when saving, pgtemplate --timeout when loading",
+            )
+        if ended.code != 0:
+            raise TemplateError(
+                f"{program} failed:\n{_secrets.hide(ended.output, password).rstrip()}",
+                hint="the roles and extensions that the schema names have to be on the server",
+            )
+
+    def fetch(self, query: str, *, database: str) -> Any:
+        """The one value that ``query`` gives. Raises ServerError."""
+        url, timeout = self.server.url.set(database=database), self.server.timeout
+
+        async def fetch() -> Any:
+            connection = await connect(url, timeout=timeout, application=APPLICATION)
+            try:
+                await connection.execute("SET default_transaction_read_only = off")
+                return await connection.fetchval(query)
+            finally:
+                await connection.close()
+
+        try:
+            return portal.run(fetch(), timeout=timeout)
+        except Exception as error:
+            raise explain(error, url) from error

@@ -1,0 +1,88 @@
+"""A run of pytest that makes the template and tests nothing: fixtures of the user's own count."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from pytest_pgtemplate._run import RUN
+from pytest_pgtemplate._settings import Settings
+from pytest_pgtemplate._template import Template
+from pytest_pgtemplate.errors import ConfigurationError, TemplateError
+
+
+@dataclass(frozen=True)
+class Built:
+    """The template, as pytest has it. ``how``: what was done, if anything was, in ``seconds``."""
+
+    template: Template
+    settings: Settings
+    how: str
+    seconds: float
+
+
+def build(arguments: Sequence[str]) -> Built:
+    """Run pytest with ``arguments`` as far as its first test that needs the template.
+
+    Raises TemplateError with what went wrong, and ConfigurationError when no test needs it.
+    """
+    first = _FirstTest()
+    alone = ["-n0"] if find_spec("xdist") else []
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(output):
+        pytest.main([*arguments, *alone, "--continue-on-collection-errors"], plugins=[first])
+    if first.built is not None:
+        return first.built
+    if first.failure:
+        message, _, hint = first.failure.partition("\nHINT: ")
+        raise TemplateError(message, hint=hint or "run pytest, which may say more")
+    raise ConfigurationError(
+        f"pytest found no test that needs the database:\n{output.getvalue().strip()}",
+        hint="run it where pytest finds the tests, or name them: pgtemplate build tests/db",
+    )
+
+
+class _FirstTest:
+    """A pytest plugin: it ends the collection there, and sets up the template for this test."""
+
+    def __init__(self) -> None:
+        self.built: Built | None = None
+        self.failure = ""
+        self._item: pytest.Item | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> pytest.CollectReport | None:
+        """Import no more than it takes."""
+        if self._item is None:
+            return None
+        return pytest.CollectReport(collector.nodeid, "passed", None, [])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        if self._item is None and {"pg", "pg_template"} & set(getattr(item, "fixturenames", ())):
+            self._item = item
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> bool:
+        item: Any = self._item
+        if item is not None:
+            item.fixturenames = ["pg_template"]
+            item.runtest = partial(self._take, item)
+            # Without a log: pytest --last-failed shall not take this for a run of the test.
+            reports = runtestprotocol(item, log=False, nextitem=None)
+            self.failure = "\n".join(each.longreprtext for each in reports if each.failed)
+        return True
+
+    def _take(self, item: Any) -> None:
+        run = item.config.stash[RUN]
+        template: Template = item.funcargs["pg_template"]
+        self.built = Built(template, run.settings, run.stats.built, run.stats.template_time)

@@ -1,0 +1,84 @@
+"""What a server is, and whether our role may do there what is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import asyncpg
+from sqlalchemy.engine import URL
+
+from pytest_pgtemplate import _names
+from pytest_pgtemplate._server.connection import where
+from pytest_pgtemplate.errors import ServerError
+
+OLDEST = 13
+PER_WORKER = 2 + 5  # connections: ours, and a pool of the usual size
+
+# What a server says that speaks PostgreSQL's protocol, and knows less than our statements need.
+_KNOWS_LESS = (
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.PostgresSyntaxError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.UndefinedTableError,
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What this role may do on this server: the columns of ``facts.sql``."""
+
+    version: str
+    version_num: int
+    maintenance: str
+    role: str
+    superuser: bool
+    createdb: bool
+    fsync: bool
+    file_copy_method: str
+    max_connections: int
+    locale: str
+
+    @property
+    def major(self) -> int:
+        return self.version_num // 10000
+
+    @property
+    def workers(self) -> int:
+        """How many have room at once."""
+        return self.max_connections // PER_WORKER
+
+
+def check(facts: Facts, url: URL) -> None:
+    """Raise ServerError unless that is enough."""
+    if facts.major < OLDEST:
+        raise ServerError(
+            f"the server at {where(url)} runs PostgreSQL {facts.version}; {OLDEST} is the oldest"
+            " that works",
+            hint="name a newer server in pg_url, or none to use the embedded one",
+        )
+    if not facts.createdb:
+        raise ServerError(
+            f'role "{facts.role}" may not create databases at {where(url)}',
+            hint=f"as a superuser: ALTER ROLE {_names.quote(facts.role)} CREATEDB",
+        )
+
+
+@contextmanager
+def as_postgresql(url: URL) -> Iterator[None]:
+    """What is asked in here works on every PostgreSQL: an error tells that this is none."""
+    try:
+        yield
+    except ServerError as error:
+        cause = error.__cause__
+        if not isinstance(cause, _KNOWS_LESS):
+            raise
+        raise ServerError(
+            f"the server at {where(url)} calls itself PostgreSQL and does not know what is needed"
+            f" here: {cause} ({cause.sqlstate})",
+            hint="name a PostgreSQL in pg_url, or none to use the embedded one; what this rests on"
+            " is CREATE DATABASE .. TEMPLATE, advisory locks and triggers",
+        ) from cause

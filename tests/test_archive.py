@@ -1,0 +1,359 @@
+"""``pgtemplate build``, ``save`` and ``load``: a template made ahead, and carried in a file."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import secrets
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from databases import EVERYTHING, RUN, TIMEOUT, bindir_of, pg_dump, server_as
+from projects import COUNTED, ITEM, Project, query, unique
+from pytest_pgtemplate import SqlFiles, _archive, _names, _urls
+from pytest_pgtemplate._reset import install
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._template import Template
+from pytest_pgtemplate._template import template as _template
+from pytest_pgtemplate._template.migrations import Target
+from pytest_pgtemplate._worker import Worker
+from pytest_pgtemplate.errors import ConfigurationError
+from servers import private_server
+
+SETTINGS = """
+DO $$
+BEGIN
+    EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());
+    EXECUTE format('REVOKE TEMP ON DATABASE %I FROM PUBLIC', current_database());
+END
+$$;
+"""
+PLAIN = """
+CREATE TABLE item (id serial PRIMARY KEY, name text, raw bytea);
+INSERT INTO item (name, raw) SELECT 'item ' || n, '\\x00ff' FROM generate_series(1, 100) n;
+DELETE FROM item WHERE id % 3 = 0;
+CREATE VIEW names AS SELECT name FROM item;
+"""
+ELSEWHERE = "DROP SCHEMA public; CREATE SCHEMA shop; CREATE TABLE shop.item (id int PRIMARY KEY);"
+
+
+class Templates:
+    """Templates of one prefix, made from SQL, and saved to a file."""
+
+    def __init__(self, server: Server, directory: Path, prefix: str) -> None:
+        self.server, self.directory, self.prefix = server, directory, prefix
+        self.client = _archive.Client(server, None)
+        self.file = directory / "templates.pgt"
+
+    def make(self, script: str) -> str:
+        """A template; the name tells which."""
+        path = self.directory / f"{secrets.token_hex(4)}.sql"
+        path.write_text(script)
+        migrations = SqlFiles(path)
+
+        def build(scratch: _template.Scratch) -> None:
+            url = self.server.url.set(database=scratch.name)
+            migrations.migrate(Target(url, TIMEOUT))
+            install(url, "auto", timeout=TIMEOUT)
+
+        order = _template.Order(
+            self.prefix,
+            RUN,
+            _template.fingerprint(migrations.fingerprint(), self.server),
+            rebuild=False,
+            lineage=migrations.lineage,
+        )
+        return _template.ensure(order, build, self.server, self.directory).name
+
+    def save(self, *names: str) -> None:
+        _archive.save(self.client, names, "auto", RUN, self.file)
+
+    def load(self, client: _archive.Client | None = None) -> list[Template]:
+        return list(_archive.load(client or self.client, self.file, RUN, self.directory))
+
+    def dump(self, name: str, bindir: Path) -> tuple[list[str], Any]:
+        """What a clone holds after a reset, and the settings and privileges it has."""
+        worker = self.worker(name)
+        try:
+            assert worker.reset().stale is None
+            found = self.server.find(worker.database.name)
+            assert found is not None
+            assert found.mark is not None
+            grants = set(found.mark.grants or ())
+            return pg_dump(worker.database.url, bindir), (found.mark.settings, grants)
+        finally:
+            worker.close(drop=True)
+
+    def worker(self, name: str) -> Worker:
+        template = Template(name, "", built=False)
+        return Worker(self.server, template, _names.worker(self.prefix, RUN, "main"), RUN)
+
+    def names(self) -> list[str]:
+        names = [each.name for each in self.server.databases()]
+        return [each for each in names if each.startswith(f"{self.prefix}_")]
+
+    def drop(self) -> None:
+        for name in self.names():
+            self.server.drop(name)
+
+
+@pytest.fixture
+def templates(server: Server, tmp_path: Path) -> Iterator[Templates]:
+    templates = Templates(server, tmp_path, unique("t"))
+    yield templates
+    templates.drop()
+
+
+@pytest.mark.parametrize("where", ["server", "system"])
+@pytest.mark.parametrize(
+    ("role", "script"),
+    [
+        ("superuser", EVERYTHING),
+        ("superuser", ELSEWHERE),
+        ("plain", PLAIN),
+    ],
+    ids=["everything", "without public", "plain"],
+)
+def test_loading_is_exact(
+    where: str, role: str, script: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """By PostgreSQL's own dump of both, also after a reset; settings and privileges included."""
+    given = request.getfixturevalue(f"{where}_url")
+    with server_as(_urls.parse(given) if isinstance(given, str) else given, role) as server:
+        bindir = bindir_of(server)
+        if bindir is None:
+            pytest.skip("no pg_dump of this server's version")
+        templates = Templates(server, tmp_path, unique("t"))
+        try:
+            name = templates.make(script + SETTINGS)
+            before = templates.dump(name, bindir)
+            mark = find(server, name).mark
+            templates.save(name)
+            templates.drop()
+            assert [each.built for each in templates.load()] == [True]
+            assert templates.dump(name, bindir) == before
+            loaded = find(server, name).mark
+            assert (loaded.heads, loaded.lineage) == (mark.heads, mark.lineage)
+            assert templates.names() == [name]
+        finally:
+            templates.drop()
+
+
+def find(server: Server, name: str) -> Any:
+    found = server.find(name)
+    assert found is not None
+    return found
+
+
+def test_what_is_there_is_left_alone(templates: Templates) -> None:
+    first, second = templates.make(PLAIN), templates.make(PLAIN + "SELECT 1")
+    templates.save(first, second)
+    templates.server.drop(second)
+    before = find(templates.server, first).mark
+    assert [each.built for each in templates.load()] == [False, True]
+    assert [each.built for each in templates.load()] == [False, False]
+    assert find(templates.server, first).mark == before
+
+
+def test_many_load_at_once(templates: Templates) -> None:
+    name = templates.make(PLAIN)
+    templates.save(name)
+    templates.drop()
+
+    def load(_: int) -> bool:
+        with closing(Server(templates.server.url, timeout=TIMEOUT)) as server:
+            run = secrets.token_hex(4)
+            client = _archive.Client(server, None)
+            [loaded] = _archive.load(client, templates.file, run, templates.directory)
+            return loaded.built
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(load, range(4))) == [False, False, False, True]
+    assert templates.names() == [name]
+
+
+def change(**changes: object) -> Callable[[Path], None]:
+    def rewrite(file: Path) -> None:
+        with tarfile.open(file) as archive:
+            files: Any = {each.name: archive.extractfile(each) for each in archive}
+            members = {name: file.read() for name, file in files.items()}
+        manifest = json.loads(members["manifest.json"])
+        members["manifest.json"] = json.dumps({**manifest, **changes}).encode()
+        with tarfile.open(file, "w") as archive:
+            for name, content in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+
+    return rewrite
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (change(PostgreSQL=12), "PostgreSQL 12"),
+        (change(locale="LATIN1 C C"), "locale LATIN1 C C"),
+        (change(role="somebody"), "role somebody"),
+        (change(format=99), "newer pytest-pgtemplate"),
+        (change(templates=[{"mark": "none"}]), "pgtemplate save"),
+        (change(templates=None), "pgtemplate save"),
+        (lambda file: file.write_bytes(b"PK"), "pgtemplate save"),
+        (lambda file: file.write_bytes(file.read_bytes()[:700]), "pgtemplate save"),
+        (Path.unlink, "is not there"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    templates: Templates, spoil: Callable[[Path], object], says: str
+) -> None:
+    templates.save(templates.make("SELECT 1"))
+    templates.drop()
+    spoil(templates.file)
+    with pytest.raises(ConfigurationError) as caught:
+        templates.load()
+    assert says in str(caught.value)
+    assert templates.names() == []
+
+
+def test_a_file_that_cannot_be_written(templates: Templates) -> None:
+    templates.file = templates.directory / "no such directory" / "file"
+    with pytest.raises(ConfigurationError, match="no such directory"):
+        templates.save(templates.make("SELECT 1"))
+
+
+# The commands
+
+CONFTEST = """
+import pytest
+from sqlalchemy import create_engine, text
+
+def seed(url):
+    engine = create_engine(url.replace("+asyncpg", "+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO item (name) VALUES ('seeded')"))
+    engine.dispose()
+
+@pytest.fixture(scope="session")
+def pg_seed():
+    return seed
+"""
+TEST = """
+import pytest
+from sqlalchemy import text
+
+@pytest.fixture(autouse=True)
+def unused():
+    pytest.fail("the test was set up")
+
+def test_plain():
+    pass
+
+def test_names(pg_sync_session):
+    names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
+    assert names == ["reference", "seeded"]
+"""
+
+
+def pgtemplate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest_pgtemplate.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    """Tests in a folder with a conftest.py of its own, and a module that is not to be imported."""
+    project.alembic()
+    project.revision("one", ITEM + COUNTED)
+    project.ini(testpaths="tests", addopts="-n2")
+    project.write("tests/conftest.py", CONFTEST)
+    project.write("tests/test_first.py", TEST)
+    project.write("tests/test_second.py", "import no_such_module")
+    return project
+
+
+def test_build_save_and_load(shop: Project) -> None:
+    """What overridden fixtures say counts, and nothing more is imported or set up than it takes."""
+    built = pgtemplate("build")
+    assert (built.returncode, built.stderr) == (0, "")
+    unseeded, seeded = sorted(shop.databases(), key=lambda each: each not in built.stdout)[::-1]
+    first, second = built.stdout.splitlines()
+    assert re.fullmatch(rf"{seeded}: migrated 1 of 1 revisions in [\d.]+ s", first)
+    assert re.fullmatch(rf"fingerprint {seeded.rpartition('_')[2]}\w+", second)
+
+    saved = pgtemplate("save", "cache.pgt", "-k", "names")
+    assert (saved.returncode, saved.stderr) == (0, "")
+    assert f"{seeded}: is there already\n" in saved.stdout
+    assert f"saved {unseeded} and {seeded} to cache.pgt" in saved.stdout
+
+    shop.clean()
+    loaded = pgtemplate("load", "cache.pgt")
+    assert re.findall(r"(\w+): loaded in ", loaded.stdout) == [unseeded, seeded]
+
+    shop.write("tests/test_first.py", TEST.replace("autouse=True", ""))
+    shop.write("tests/test_second.py", "")
+    result = shop.run("-n0")
+    result.assert_outcomes(passed=2)
+    assert " reused;" in result.stdout.str()
+    assert shop.migrations() == 1
+
+    shop.revision("two", COUNTED)
+    assert "migrated 1 of 2 revisions" in pgtemplate("build", "tests/test_first.py").stdout
+    assert shop.migrations() == 2
+
+
+def test_a_build_that_fails(shop: Project) -> None:
+    shop.revision("two", "raise ArithmeticError('no luck')")
+    failed = pgtemplate("build")
+    assert failed.returncode == 1
+    assert failed.stdout == ""
+    assert failed.stderr.startswith("pgtemplate: alembic upgrade heads failed")
+    assert "no luck" in failed.stderr
+    assert failed.stderr.count("HINT:") == 1
+
+
+def test_no_test_that_needs_a_template(shop: Project) -> None:
+    failed = pgtemplate("save", "cache.pgt", "tests/test_first.py::test_plain")
+    assert failed.returncode == 1
+    assert "no test that needs the database" in failed.stderr
+    assert not (shop.root / "cache.pgt").exists()
+
+
+# Where a commit would wait for a disk
+
+COMMIT = "SELECT current_setting('synchronous_commit')"
+
+
+def test_no_worker_waits_for_a_disk(templates: Templates, slow_disk: Server) -> None:
+    """Unless its migrations want it; the template has no setting that they did not make."""
+    there = Templates(slow_disk, templates.directory, templates.prefix)
+    own = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = local',"
+    own += " current_database()); END $$"
+    for script, expected in (("SELECT 1", "off"), (own, "local")):
+        name = there.make(script)
+        worker = there.worker(name)
+        assert tuple(query(worker.database.url, COMMIT)[0]) == (expected,)
+        settings = (("synchronous_commit", expected),)
+        assert find(slow_disk, name).mark.settings == (settings if script == own else ())
+        assert find(slow_disk, worker.database.name).mark.settings == settings
+        worker.close()
+        again = there.worker(name)
+        assert again.from_spare
+        assert tuple(query(again.database.url, COMMIT)[0]) == (expected,)
+        again.reclone()
+        assert tuple(query(again.database.url, COMMIT)[0]) == (expected,)
+        again.close()
+
+
+@pytest.fixture
+def slow_disk() -> Iterator[Server]:
+    """A server with fsync on."""
+    with private_server(fsync="on") as url, closing(Server(url, timeout=TIMEOUT)) as server:
+        yield server
