@@ -18,8 +18,8 @@ from sqlalchemy.engine import URL
 from projects import execute, query, unique
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Server
-from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, INVALID, KEY, Mark
 from pytest_pgtemplate._server.facts import OLDEST, check
+from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, INVALID, KEY, Mark
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._worker import Worker
