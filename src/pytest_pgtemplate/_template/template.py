@@ -16,8 +16,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate._template.alembic import Alembic
@@ -206,6 +204,8 @@ def _clear(scratch: str, server: Server) -> None:
 @contextmanager
 def _file_lock(path: Path, timeout: float) -> Iterator[None]:
     """Queue the processes of this machine here, so that they hold no connection while they wait."""
+    from filelock import FileLock, Timeout  # which a run that builds nothing need not wait for
+
     lock = FileLock(path, timeout=timeout)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
