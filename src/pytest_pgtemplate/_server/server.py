@@ -20,8 +20,6 @@ from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, Database, Mark, Se
 from pytest_pgtemplate._server.session import LOCK_SEED, Session
 from pytest_pgtemplate.errors import NotOursError, ServerError
 
-_SESSION = "datname = $1 AND usesysid IS NOT NULL"  # an autovacuum gives way by itself
-
 
 class Server:
     """A live connection to a server, and what we do there.
@@ -156,8 +154,9 @@ class Server:
     def others(self, name: str, pid: int) -> int:
         """How many sessions a database has beside ``pid``, and end those that are idle."""
         count: int = self._fetch(
-            "SELECT count(CASE state WHEN 'idle' THEN pg_terminate_backend(pid) ELSE true END)"
-            f" FROM pg_stat_activity WHERE {_SESSION} AND pid <> $2",
+            "SELECT count(CASE WHEN state = 'idle' AND pg_has_role(usesysid, 'USAGE')"
+            " THEN pg_terminate_backend(pid) ELSE true END) FROM pg_stat_activity"
+            " WHERE datname = $1 AND usesysid IS NOT NULL AND pid <> $2",  # no autovacuum
             name,
             pid,
         )[0][0]
