@@ -10,7 +10,7 @@ import re
 import socket
 import struct
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, quote, quote_plus, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 # As SQLAlchemy reads it.
 PATTERN = (
@@ -123,7 +123,7 @@ def _query_of(text: str) -> Query:
 
 def _query(query: Query) -> str:
     pairs = [
-        f"{quote_plus(key)}={quote_plus(each)}"
+        f"{quote(key, safe='')}={quote(each, safe='')}"
         for key, value in sorted(query.items())
         for each in ((value,) if isinstance(value, str) else value)
     ]

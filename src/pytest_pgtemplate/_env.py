@@ -89,7 +89,7 @@ def _is_known(piece: re.Match[str]) -> bool:
 def _url(address: Address, driver: str | None) -> str:
     """``driver``: None for the one that was configured, ``:psycopg``, or ``:`` for none."""
     if driver is None:
-        return address.render()
+        return _urls.as_its_driver_takes_it(address).render()
     return _urls.for_driver(address, driver[1:] or None).render()
 
 

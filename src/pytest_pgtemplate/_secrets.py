@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 from urllib.parse import quote, unquote
 
-_IN_URL = re.compile(r"://[^:/@]*:([^@]*)@")
+_IN_URL = re.compile(r"://[^:/@]*:([^@]*)@|[?&]sslpassword=([^&]*)")
 _EXPECTED = r"""(?i:(://[^\s:/@]*:|passw(?:or)?d['"]?\s*[:=,]\s*['"]?))"""
 
 
 def passwords_of(urls: Iterable[str]) -> set[str]:
     """The passwords in ``urls``, also in those that cannot be parsed."""
-    return {unquote(found) for url in urls for found in _IN_URL.findall(url) if found}
+    found = chain.from_iterable(chain.from_iterable(map(_IN_URL.findall, urls)))
+    return {unquote(each) for each in found if each}
 
 
 def hide(text: str, password: str) -> str:

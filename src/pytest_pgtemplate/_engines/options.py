@@ -48,6 +48,11 @@ def explained(options: Options, *, nested: bool) -> Iterator[None]:
         ) from error
 
 
+def with_connect_args(options: Options, beside: dict[str, Any]) -> Options:
+    """Add what the URL wants of ``connect``; the user's own word counts."""
+    return {**options, "connect_args": {**beside, **options.get("connect_args", {})}}
+
+
 def async_sessions(engine: AsyncEngine, options: Options) -> async_sessionmaker[AsyncSession]:
     """Raises ConfigurationError for options that cannot be used."""
     return async_sessionmaker(engine, **_for(AsyncSession, options))

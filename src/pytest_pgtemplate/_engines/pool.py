@@ -20,7 +20,12 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._engines.home import LIMIT, PATIENCE, Home, Loop
-from pytest_pgtemplate._engines.options import Options, check_engine_options, explained
+from pytest_pgtemplate._engines.options import (
+    Options,
+    check_engine_options,
+    explained,
+    with_connect_args,
+)
 from pytest_pgtemplate._engines.rollback import nest_transactions
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -255,8 +260,10 @@ class Pools:
     def of_sync(self, *, nested: bool = False) -> SyncPool:
         """Raises ConfigurationError also when no sync driver is installed."""
         if nested not in self._sync:
+            url = _urls.sync_url(self._url)
+            beside = _urls.connect_args(self._url, _urls.driver_of(url))
             with explained(self._options, nested=nested):
-                pool = SyncPool(_urls.sync_url(self._url), self._options)
+                pool = SyncPool(url, with_connect_args(self._options, beside))
             if nested:
                 nest_transactions(pool.engine)
             self._sync[nested] = pool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import Any
 
@@ -97,7 +98,7 @@ def where(url: URL) -> str:
     return f"{host}:{port}"
 
 
-def explain(error: BaseException, url: URL) -> ServerError:  # noqa: C901 - one table
+def explain(error: BaseException, url: URL) -> ServerError:  # noqa: C901, PLR0912 - one table
     """Say what ``error`` means at the server of ``url``, and what to do next."""
     place = where(url)
     match error:
@@ -149,6 +150,11 @@ def explain(error: BaseException, url: URL) -> ServerError:  # noqa: C901 - one 
             return ServerError(
                 f"the server at {place} did not answer in time",
                 hint="check host and port in pg_url, or raise pg_timeout",
+            )
+        case ssl.SSLError():
+            return ServerError(
+                f"no TLS with the server at {place}: {error}",
+                hint="check sslmode, sslrootcert, sslcert, sslkey and the host's name in pg_url",
             )
         case ValueError():  # a URL that SQLAlchemy can read; its text may hold the password
             return ServerError(

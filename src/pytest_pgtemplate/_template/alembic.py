@@ -132,9 +132,16 @@ class Alembic:
         if re.search(rb"async(?!pg)", self._env_py):
             return _urls.async_url(url)
         try:
-            return _urls.sync_url(url)
+            found = _urls.sync_url(url)
         except ConfigurationError:
             return url
+        if _urls.connect_args(url, _urls.driver_of(found)):
+            raise ConfigurationError(
+                "pg_url asks for TLS or options, of which env.py could tell pg8000 nothing: a URL"
+                " of this driver has no place for them",
+                hint="pip install 'psycopg[binary]', or let an async env.py use asyncpg",
+            )
+        return found
 
     def _configuration(self) -> Iterator[bytes]:
         yield b"alembic"

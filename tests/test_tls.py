@@ -1,0 +1,218 @@
+"""TLS and ``options`` in the URL, honoured by every connection that we make: a CA of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from projects import ASYNC_ENV, ITEM, Project, make_project
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._embedded import cluster as _embedded_cluster
+from pytest_pgtemplate._engines import Pools
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._template import Alembic
+from pytest_pgtemplate.errors import ConfigurationError, ServerError
+from servers import home, private_server
+
+pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a CA with")
+
+# Over TCP with TLS alone, and with a certificate of the role that connects.
+HBA = """
+local all all trust
+hostssl all all 127.0.0.1/32 cert
+"""
+DRIVERS = ["asyncpg", "psycopg", "psycopg2", "pg8000"]
+TOLD = """
+SELECT ssl, client_dn, current_setting('search_path') FROM pg_stat_ssl WHERE pid = pg_backend_pid()
+"""
+
+
+def openssl(directory: Path, *arguments: str) -> None:
+    command = ["openssl", *arguments]
+    subprocess.run(command, cwd=directory, check=True, capture_output=True, timeout=60)
+
+
+def make_authority(directory: Path, name: str) -> None:
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    certificate = ["-out", f"{name}.crt", "-keyout", f"{name}.key", "-subj", f"/CN={name}"]
+    openssl(directory, "req", "-x509", *key, *certificate)
+
+
+def make_certificate(directory: Path, subject: str) -> None:
+    """Signed by ``ca``; for the host or the role that it names."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", f"subjectAltName=DNS:{subject}"]
+    files = ["-out", f"{subject}.crt", "-keyout", f"{subject}.key", "-subj", f"/CN={subject}"]
+    openssl(directory, "req", "-x509", *key, *signed, *files)
+
+
+@pytest.fixture(scope="module")
+def files() -> Iterator[Path]:
+    with home() as directory:
+        directory.chmod(0o755)
+        make_authority(directory, "ca")
+        make_authority(directory, "stranger")
+        make_certificate(directory, "localhost")
+        make_certificate(directory, "postgres")
+        (directory / "pg_hba.conf").write_text(HBA)
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def url(files: Path) -> Iterator[URL]:
+    """A server that wants TLS and a certificate, as its URL says it."""
+    bindir = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
+    if bindir is None:
+        pytest.skip("no PostgreSQL in /usr/lib/postgresql")
+    with private_server(
+        bindir,
+        ssl="on",
+        ssl_ca_file=files / "ca.crt",
+        ssl_cert_file=files / "localhost.crt",
+        ssl_key_file=servers_own(files / "localhost.key"),
+        hba_file=files / "pg_hba.conf",
+    ) as through_socket:
+        yield through_socket.set(
+            host="localhost",
+            port=int(str(through_socket.query["port"])),
+            query={
+                "sslmode": "verify-full",
+                "sslrootcert": str(files / "ca.crt"),
+                "sslcert": str(files / "postgres.crt"),
+                "sslkey": str(files / "postgres.key"),
+                "options": "-c search_path=shop,public -c work_mem=5MB",
+            },
+        )
+
+
+def servers_own(key: Path) -> Path:
+    """The server takes no key that is another user's."""
+    user = _embedded_cluster._server_user(os.geteuid())
+    if user is not None:
+        os.chown(key, user.pw_uid, user.pw_gid)
+    return key
+
+
+def told_by_the_engine(url: URL, driver: str, *, twin: bool = False) -> Any:
+    """What the server says of a connection of ours. ``twin``: of the async one of a driver."""
+    pools = Pools(url.set(drivername=f"postgresql+{driver}"), {})
+    if driver == "asyncpg" or twin:
+
+        async def ask() -> Any:
+            async with pools.of_async().view().connect() as connection:
+                return (await connection.execute(text(TOLD))).one()
+
+        return asyncio.run(ask())
+    try:
+        with pools.of_sync().view().connect() as connection:
+            return connection.execute(text(TOLD)).one()
+    finally:
+        pools.close()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_every_engine_keeps_what_the_url_says(url: URL, driver: str) -> None:
+    expected = (True, "/CN=postgres", "shop,public")
+    assert tuple(told_by_the_engine(url, driver)) == expected
+    if driver == "psycopg":
+        assert tuple(told_by_the_engine(url, driver, twin=True)) == expected
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"host": "127.0.0.1"},
+        {"sslrootcert": "stranger.crt"},
+        {"sslcert": "stranger.crt", "sslkey": "stranger.key"},
+    ],
+    ids=["host name", "CA", "client certificate"],
+)
+def test_no_engine_takes_another_certificate(
+    url: URL, files: Path, driver: str, wrong: dict[str, str]
+) -> None:
+    bad = changed(url, files, **wrong)
+    with pytest.raises((DBAPIError, OSError)):
+        told_by_the_engine(bad, driver)
+
+
+def changed(url: URL, files: Path, host: str = "", **query: str) -> URL:
+    paths = {name: str(files / value) for name, value in query.items()}
+    return url.set(host=host or url.host).update_query_dict(paths)
+
+
+def test_our_own_connection_does_the_same_and_says_what_is_wrong(url: URL, files: Path) -> None:
+    for spelled in (url, _urls.parse(f"{_urls.render(url)}".replace(":", "+asyncpg:", 1))):
+        server = Server(spelled, timeout=10)
+        assert server.facts.superuser
+        assert tuple(server._fetch(TOLD)[0]) == (True, "/CN=postgres", "shop,public")
+        server.close()
+    for wrong in ({"host": "127.0.0.1"}, {"sslrootcert": "stranger.crt"}):
+        with pytest.raises(ServerError) as error:
+            Server(changed(url, files, **wrong), timeout=10)
+        assert "sslrootcert" in error.value.hint
+
+
+LIFE = """
+import asyncio
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+TOLD = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+
+def test_sync(pg_sync_session):
+    assert pg_sync_session.scalar(text(TOLD))
+
+def test_application(pg_url):
+    async def ask():
+        engine = create_async_engine(pg_url)
+        async with engine.connect() as connection:
+            assert await connection.scalar(text(TOLD))
+            assert await connection.scalar(text("SELECT name FROM item")) == "reference"
+        await engine.dispose()
+    asyncio.run(ask())
+"""
+
+
+def test_a_run_over_tls_from_the_migration_to_the_application(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, url: URL
+) -> None:
+    server = Server(url, timeout=60)
+    for project in make_project(pytester, monkeypatch, server, url):
+        project.alembic(ASYNC_ENV)
+        project.revision("one", ITEM)
+        project.write("test_it.py", LIFE)
+        with_driver = _urls.parse(str(_urls.render(url)).replace(":", "+asyncpg:", 1))
+        result = project.run("--pg-url", str(_urls.render(with_driver)))
+        result.assert_outcomes(passed=2)
+    server.close()
+
+
+def test_env_py_is_not_run_without_tls_by_a_driver_whose_url_cannot_ask_for_it(
+    project: Project, url: URL
+) -> None:
+    project.alembic()
+    migrations = Alembic(project.root / "alembic.ini")
+    with pytest.raises(ConfigurationError, match="pg8000"):
+        migrations._url(url.set(drivername="postgresql+pg8000"))
+    assert migrations._url(url.set(drivername="postgresql+psycopg2")).query == url.query
+
+
+def test_an_asyncpg_url_of_an_application_keeps_what_is_its_own() -> None:
+    text = "postgresql+asyncpg://joe@db/shop?prepared_statement_cache_size=0&sslmode=require"
+    url = _urls.parse(text)
+    assert dict(url.query) == {"prepared_statement_cache_size": "0", "ssl": "require"}
+    assert _urls.parse(str(_urls.render(url))) == url
+    assert create_async_engine(url).url == url
