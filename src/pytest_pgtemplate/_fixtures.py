@@ -89,11 +89,12 @@ def pg_template(
 
 def _order(settings: Settings, server: Server, migrations: Migrations, seed: Seed | None) -> Order:
     """What decides the template: our own SQL, other files, the migrations and then the seed."""
-    from pytest_pgtemplate import _template
+    from pytest_pgtemplate import _embedded, _template
     from pytest_pgtemplate._reset import layout
 
     base = [settings.tracking.encode(), layout()]
     base += [path.read_bytes() for path in settings.fingerprint_files]
+    base += [_embedded.stand_ins_fingerprint()] if settings.url is None else []
     parts = [*base, *migrations.fingerprint()]
     order = _template.Order(
         prefix=settings.prefix,
@@ -151,6 +152,7 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
     stats.clone_time = time.perf_counter() - began
     stats.from_spare = worker.from_spare
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
+    stats.stand_ins = worker.stand_ins
     sweeping = None
     if settings.sweeps:
         sweeping = sweep.in_background(pg_server, pg_template.name, settings.prefix)

@@ -181,10 +181,10 @@ def _psql(arguments: argparse.Namespace) -> Iterator[str]:
         psql = shutil.which("psql", path=beside) or shutil.which("psql")
         if psql is None:
             raise ServerError("there is no psql on PATH", hint="install PostgreSQL's client")
-        url = _urls.for_driver(server.url.set(database=arguments.database, password=None), None)
+        url = _urls.dsn(server.url.set(database=arguments.database, password=None))
         password = {"PGPASSWORD": str(server.url.password)} if server.url.password else {}
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is psql's, to cancel a query
-        subprocess.run([psql, str(url)], env={**os.environ, **password}, check=False)  # noqa: S603
+        subprocess.run([psql, url], env={**os.environ, **password}, check=False)  # noqa: S603
     yield from ()
 
 

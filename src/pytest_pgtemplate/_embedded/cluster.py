@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from platformdirs import user_cache_path
 
-from pytest_pgtemplate._embedded import keeper, tcp
+from pytest_pgtemplate._embedded import keeper, stand_ins, tcp
 from pytest_pgtemplate._embedded.binaries import Binaries, find_binaries, reachable, within_reach
 from pytest_pgtemplate.errors import EmbeddedServerError
 
@@ -178,6 +178,8 @@ def launch(cluster: Cluster) -> None:
         "listen_addresses": tcp.HOST if cluster.tcp else "",
         "port": cluster.port,
     }
+    if cluster.binaries.major >= stand_ins.SINCE and ":" not in str(cluster.dir):
+        settings["extension_control_path"] = stand_ins.offer(cluster.dir / "stand-ins")
     options = [f"--{name}={value}" for name, value in settings.items()]
     command = [programs(cluster) / "postgres", "-D", cluster.data, *options]
     lock = keeper.try_lock(cluster.data / "server.lock")

@@ -126,6 +126,7 @@ class Resetter:
         row = await self._connection.fetchrow(sql("installed"))
         triggers, self.event_triggers = bool(row["triggers"]), bool(row["event_triggers"])
         self.pid: int = row["pid"]
+        self.stand_ins: list[str] = row["stand_ins"]
         if not triggers:
             await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if triggers else "scan"

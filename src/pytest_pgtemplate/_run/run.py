@@ -45,6 +45,7 @@ class Stats:
     built: str = ""  # how it built the template, if it did
     tracking: str = ""
     event_triggers: bool = False
+    stand_ins: list[str] = field(default_factory=list)  # extensions
     template_time: float = 0.0
     clone_time: float = 0.0
     from_spare: bool = False  # there was nothing to clone

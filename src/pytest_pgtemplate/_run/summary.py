@@ -39,6 +39,9 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
         yield f"  no server answers at {host}:{port}: its workers took another"
     yield from _what_the_role_may_not(workers[0], settings.tracking)
     yield from _where_there_is_no_room(workers)
+    if workers[0].stand_ins:
+        extensions = " and ".join(workers[0].stand_ins)
+        yield f"  stand-ins for {extensions}, which the server lacks: docs/embedded.md#extensions"
     for stats in workers:
         if every_worker:
             source = "spare" if stats.from_spare else "clone"

@@ -33,7 +33,7 @@ class Database:
 
     def psql(self, name: str) -> str:
         """A command line that connects to database ``name`` beside this one; no password in it."""
-        return f"psql '{_urls.for_driver(self.url.set(database=name, password=None), None)}'"
+        return f"psql '{_urls.dsn(self.url.set(database=name, password=None))}'"
 
 
 class Worker:
@@ -70,6 +70,11 @@ class Worker:
     def event_triggers(self) -> bool:
         """Whether they notice a changed schema; else each reset compares the catalogs."""
         return self._resetter.event_triggers
+
+    @property
+    def stand_ins(self) -> list[str]:
+        """Extensions for which it has our stand-ins, instead of the real ones."""
+        return self._resetter.stand_ins
 
     @property
     def resetter(self) -> Resetter:
