@@ -33,12 +33,16 @@ async def connect(url: URL, *, timeout: float, application: str) -> Connection:
     TimeoutError: ``explain`` turns them into a ServerError.
     """
     connection = await _open(url, timeout, application)
+    settings = (  # whatever ALTER ROLE .. SET says; not at the start, for poolers refuse them
+        f"SELECT set_config('lock_timeout', '{int(timeout * 1000)}', false),"
+        " set_config('statement_timeout', '0', false)"
+    )
     try:
-        await _refuse_shared_session(connection, url, timeout)
-        # Not as start-up parameters, which poolers refuse. Whatever ALTER ROLE .. SET says:
-        await connection.execute(
-            f"SET lock_timeout = {int(timeout * 1000)}; SET statement_timeout = 0"
-        )
+        # A pooler tells another process id than the server does.
+        ours = f"pg_backend_pid() = {connection.get_server_pid()}"
+        if await connection.execute(f"{settings} WHERE {ours}") != "SELECT 1":
+            await _refuse_shared_session(connection, url, timeout)
+            await connection.execute(settings)
     except BaseException:
         connection.terminate()
         raise
@@ -62,10 +66,8 @@ async def _open(url: URL, timeout: float, application: str) -> Connection:
 
 
 async def _refuse_shared_session(connection: Connection, url: URL, timeout: float) -> None:
-    """A pooler tells another process id than the server does; one more session tells its kind."""
+    """One more session tells whether a pooler lends ours to others, too."""
     pid = await _pid_of(connection)
-    if pid == connection.get_server_pid():
-        return
     other = await _open(url, timeout, "pytest-pgtemplate")
     try:
         if await _pid_of(other) == pid:
