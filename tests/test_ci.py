@@ -1,0 +1,175 @@
+"""CI starts warm: the recipes in examples/ci, run as two jobs, of which the second has a cache."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from projects import COUNTED, ITEM, TESTS, Project
+from pytest_pgtemplate import _embedded
+from pytest_pgtemplate._embedded import binaries as _binaries
+from pytest_pgtemplate.errors import EmbeddedServerError
+
+RECIPES = Path(__file__).parents[1] / "examples" / "ci"
+OURS = ("pytest ", "pgtemplate ", "test ! -f ")
+LONG_AGO = 1_000_000_000.0
+
+
+def commands(recipe: dict[Any, Any]) -> list[str]:
+    """What the job runs, but for what it installs."""
+    job = recipe["jobs"]["tests"] if "jobs" in recipe else recipe["tests"]
+    steps = job.get("steps", ())
+    lines: list[str] = job.get("script") or [step["run"] for step in steps if "run" in step]
+    assert lines[0].startswith("pip install")
+    return lines[1:]
+
+
+def cached(recipe: dict[Any, Any]) -> str:
+    """The path that the cache keeps."""
+    if "jobs" not in recipe:
+        [path] = recipe["tests"]["cache"]["paths"]
+        return str(path)
+    steps = recipe["jobs"]["tests"]["steps"]
+    [path] = [step["with"]["path"] for step in steps if "cache@" in step.get("uses", "")]
+    return str(path)
+
+
+def read(name: str) -> dict[Any, Any]:
+    recipe: dict[Any, Any] = yaml.safe_load((RECIPES / name).read_text("utf-8"))
+    return recipe
+
+
+def test_every_recipe_is_run() -> None:
+    assert {path.name for path in RECIPES.iterdir()} == {
+        f"{ci}-{server}.yml"
+        for ci in ("github-actions", "gitlab")
+        for server in ("service", "embedded")
+    }
+
+
+@pytest.fixture
+def shop(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    project.alembic()
+    project.revision("one", ITEM + COUNTED)
+    project.write("test_it.py", TESTS)
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "0")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    return project
+
+
+def run(shop: Project, recipe: dict[Any, Any]) -> str:
+    """One job, after what it installs."""
+    said = ""
+    for command in commands(recipe):
+        assert command.startswith(OURS), command
+        done = subprocess.run(
+            ["sh", "-ec", command], cwd=shop.root, capture_output=True, text=True, timeout=120,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        said += done.stdout
+    assert "4 passed" in said
+    return said
+
+
+def test_a_service_container(shop: Project) -> None:
+    """It is new in every job, so that all there is comes from the file."""
+    recipe, other = read("github-actions-service.yml"), read("gitlab-service.yml")
+    assert (commands(recipe), cached(recipe)) == (commands(other), cached(other))
+    assert "saved " in run(shop, recipe)
+    shop.clean()
+    assert (shop.root / cached(recipe)).exists()
+    said = run(shop, recipe)
+    assert "loaded in " in said
+    assert " reused;" in said
+    assert shop.migrations() == 1
+
+
+# The embedded server
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, shop: Project) -> Iterator[Path]:  # noqa: ARG001
+    """A machine on which there has never been an embedded server: the user's home."""
+    try:
+        _binaries.find_binaries(None)
+    except EmbeddedServerError:
+        pytest.skip("no PostgreSQL binaries to start a server with")
+    with tempfile.TemporaryDirectory(prefix="pgt", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        monkeypatch.setenv("HOME", name)
+        monkeypatch.setenv("XDG_CACHE_HOME", f"{name}/.cache")
+        monkeypatch.delenv("PGTEMPLATE_URL")
+        yield Path(name)
+        _embedded.stop(None)
+
+
+def made_anew(machine: Path) -> bool:
+    """Whether initdb has run: what it wrote is of today."""
+    [version] = machine.glob(".cache/pytest-pgtemplate/pg*/data/PG_VERSION")
+    return version.stat().st_mtime != LONG_AGO
+
+
+def age(machine: Path) -> None:
+    [version] = machine.glob(".cache/pytest-pgtemplate/pg*/data/PG_VERSION")
+    os.utime(version, (LONG_AGO, LONG_AGO))
+
+
+def through_a_cache(directory: Path) -> None:
+    """Pack it, remove it and unpack it in the same place, as the next job does."""
+    archive = directory.with_suffix(".tar")
+    subprocess.run(["tar", "-cf", archive, "-C", directory, "."], check=True)
+    shutil.rmtree(directory)
+    directory.mkdir()
+    subprocess.run(["tar", "-xpf", archive, "-C", directory], check=True)
+    archive.unlink()
+
+
+def test_the_directory_of_the_embedded_server(shop: Project, machine: Path) -> None:
+    """No migration and no initdb in the second job; but both after a stop that was not clean."""
+    recipe = read("github-actions-embedded.yml")
+    directory = machine / Path(cached(recipe)).relative_to("~")
+    run(shop, recipe)
+    age(machine)
+    through_a_cache(directory)
+    assert " reused;" in run(shop, recipe)
+    assert shop.migrations() == 1
+    assert not made_anew(machine)
+
+    hold = _embedded.acquire(None, timeout=60)
+    through_a_cache_while_it_runs(directory, hold.close)
+    assert " reused;" not in run(shop, recipe)
+    assert shop.migrations() == 2
+    assert made_anew(machine)
+
+
+def through_a_cache_while_it_runs(directory: Path, leave: Callable[[], None]) -> None:
+    """A job that does not stop the server."""
+    archive = directory.with_suffix(".tar")
+    # A file may change or go while tar reads it.
+    subprocess.run(["tar", "-cf", archive, "-C", directory, "."], check=False, capture_output=True)
+    leave()
+    _embedded.stop(None)
+    shutil.rmtree(directory)
+    directory.mkdir()
+    subprocess.run(["tar", "-xpf", archive, "-C", directory], check=True, capture_output=True)
+
+
+def test_the_embedded_server_and_a_file(shop: Project, machine: Path) -> None:
+    recipe = read("gitlab-embedded.yml")
+    run(shop, recipe)
+    _embedded.stop(None)
+    shutil.rmtree(machine / ".cache")
+    said = run(shop, recipe)
+    assert "loaded in " in said
+    assert " reused;" in said
+    assert shop.migrations() == 1
