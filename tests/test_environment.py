@@ -208,9 +208,13 @@ op.create_table(
 """
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_backend_fits_as_it_is(shop: Project, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "server"), [(0, "of its own"), (2, "embedded")])
+def test_a_backend_fits_as_it_is(
+    shop: Project, monkeypatch: pytest.MonkeyPatch, workers: int, server: str
+) -> None:
     """Three lines of configuration, and its conftest.py imports the application at the top."""
+    if server == "embedded":
+        monkeypatch.delenv("PGTEMPLATE_URL")
     shop.ini(pg_env=PARTS, pg_autouse="true", pythonpath=".")
     for module in ("one", "two"):
         shop.write(f"tests/test_{module}.py", SHOP_TESTS)

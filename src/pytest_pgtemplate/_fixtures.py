@@ -79,6 +79,8 @@ def pg_template(
     settings = _pg_run.settings
     began = time.perf_counter()
     with _pg_run.reports.once("pg_template"):
+        if _pg_run.disagreement is not None:
+            raise _pg_run.disagreement
         order = _order(settings, pg_server, pg_migrations, pg_seed)
         build = partial(_build, _pg_run, pg_server, pg_migrations, pg_seed)
         template = _template.ensure(order, build, pg_server, settings.cache / "locks")

@@ -52,7 +52,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    session.config.stash[RUN].environment.look_again()
+    """What is wrong is told by the first test that needs a database."""
+    run = session.config.stash[RUN]
+    run.environment.look_again()
+    run.disagreement = _run.disagreement(session.items)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -7,6 +7,7 @@ summary at the end. It is imported in every run of pytest, so it is light.
 from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.failures import Failures
 from pytest_pgtemplate._run.isolation import MARKER
+from pytest_pgtemplate._run.overrides import disagreement
 from pytest_pgtemplate._run.reports import Reports, fail, fails
 from pytest_pgtemplate._run.run import FAILED, RUN, Ending, Run, Stats
 from pytest_pgtemplate._run.summary import header_line, summary_lines
@@ -21,6 +22,7 @@ __all__ = [
     "Reports",
     "Run",
     "Stats",
+    "disagreement",
     "fail",
     "fails",
     "header_line",

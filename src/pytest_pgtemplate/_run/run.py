@@ -84,6 +84,7 @@ class Run:
     pools_of_tests: Pools | None = None  # those of them that each test finds as good as new
     urls: list[str] = field(init=False)  # of servers; their passwords are never shown
     lost: bool = False  # the database is in an unknown state, for the server failed in a reset
+    disagreement: ConfigurationError | None = None  # on what builds the template
     crashed: bool = False  # in the controller: a worker of this run has
 
     def __post_init__(self) -> None:

@@ -1,0 +1,43 @@
+"""A run has one template: two directories cannot each say what builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from pytest_pgtemplate.errors import ConfigurationError
+
+_OF_THE_TEMPLATE = ("pg_migrations", "pg_seed")
+
+
+def disagreement(items: Iterable[pytest.Item]) -> ConfigurationError | None:
+    """What to tell when tests that need the template see different overrides of one fixture.
+
+    pytest would build it with the one that the first test sees, and give it to all.
+    """
+    seen: dict[str, str] = {}
+    for item in items:
+        if not any(name.startswith("pg") for name in getattr(item, "fixturenames", ())):
+            continue
+        for name in _OF_THE_TEMPLATE:
+            where = _where(name, item)
+            before = seen.setdefault(name, where)
+            if where != before:
+                return ConfigurationError(
+                    f"{name} is not the same everywhere: {_place(before)} and {_place(where)}"
+                    " differ, and a run has one template",
+                    hint="override it once, in a conftest.py above all tests that need a database,"
+                    " or run the directories one by one: each keeps a template of its own",
+                )
+    return None
+
+
+def _where(name: str, item: pytest.Item) -> str:
+    """The node whose override counts for ``item``; the plugin's own is nobody's."""
+    found = item.session._fixturemanager.getfixturedefs(name, item)
+    return found[-1].baseid if found else ""
+
+
+def _place(node: str) -> str:
+    return node or "the top of the project"

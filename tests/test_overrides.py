@@ -1,0 +1,68 @@
+"""Two directories that each override what builds the template: a run has one."""
+
+from __future__ import annotations
+
+import pytest
+
+from projects import Project
+
+CONFTEST = """
+import pytest
+from pytest_pgtemplate import SqlFiles
+
+@pytest.fixture(scope="session")
+def pg_migrations(pytestconfig):
+    return SqlFiles(pytestconfig.rootpath / "{}.sql")
+"""
+
+
+@pytest.fixture
+def two(project: Project) -> Project:
+    for name in ("events", "orders"):
+        project.write(f"{name}.sql", f"CREATE TABLE {name} ()")
+        project.write(f"{name}/conftest.py", CONFTEST.format(name))
+        project.write(f"{name}/test_{name}.py", "def test_it(pg):\n    pass\n")
+    return project
+
+
+@pytest.mark.parametrize("autouse", ["false", "true"])
+def test_it_is_told_once(two: Project, autouse: str) -> None:
+    two.ini(pg_autouse=autouse)
+    result = two.run()
+
+    result.assert_outcomes(errors=1, skipped=1)
+    result.stdout.fnmatch_lines(["*pg_migrations *: events and orders differ*", "*HINT: *"])
+    assert two.databases() == []
+
+
+def test_each_directory_alone_has_its_template(two: Project) -> None:
+    two.run("events").assert_outcomes(passed=1)
+    two.run("orders").assert_outcomes(passed=1)
+    assert len(two.databases()) == 2
+
+
+def test_who_needs_no_database_may_sit_beside(two: Project) -> None:
+    two.write("orders/test_orders.py", "def test_it():\n    pass\n")
+    two.run().assert_outcomes(passed=2)
+
+
+def test_seeds_may_not_differ_either(two: Project) -> None:
+    (two.root / "orders/conftest.py").unlink()
+    two.write("conftest.py", CONFTEST.format("events"))
+    two.write(
+        "events/conftest.py",
+        """
+        import pytest
+
+        def seed(url):
+            pass
+
+        @pytest.fixture(scope="session")
+        def pg_seed():
+            return seed
+        """,
+    )
+    result = two.run()
+
+    result.assert_outcomes(errors=1, skipped=1)
+    result.stdout.fnmatch_lines(["*pg_seed *: events and the top of the project differ*"])
