@@ -12,10 +12,10 @@ import struct
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
-# As SQLAlchemy reads it.
+# As SQLAlchemy reads it, who never takes back that something was a user.
 PATTERN = (
     r"postgres(?:ql)?(?:\+(?P<driver>\w+))?://"
-    r"(?:(?P<username>[^:/]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?>(?:(?P<username>[^:/]*)(?::(?P<password>[^@]*))?@)?)"
     r"(?:\[(?P<ipv6>[^/?]+)\]|(?P<host>[^/:?]+))?(?::(?P<port>[0-9]+))?"
     r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?"
 )
