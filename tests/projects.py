@@ -95,6 +95,11 @@ depends_on = {needs!r}
 
 def upgrade():
 {body}
+{downgrade}"""
+
+DOWNGRADE = """
+def downgrade():
+{undo}
 """
 
 ITEM = """
@@ -164,13 +169,17 @@ class Project:
         self,
         name: str,
         body: str = "pass",
+        undo: str | None = None,
         *,
-        down: str | None = "",
+        down: str | tuple[str, ...] | None = "",
         labels: tuple[str, ...] | None = None,
         needs: str | None = None,
         folder: str = "migrations/versions",
     ) -> Path:
-        """Write a revision; without ``down`` it follows the one that was written before it."""
+        """Write a revision; without ``down`` it follows the one that was written before it.
+
+        Without ``undo`` it has no downgrade.
+        """
         down = self._head if down == "" else down
         self._head = name
         text = REVISION.format(
@@ -178,7 +187,8 @@ class Project:
             down=down,
             labels=labels,
             needs=needs,
-            body=indent(dedent(body).strip("\n"), "    "),
+            body=_indented(body),
+            downgrade=DOWNGRADE.format(undo=_indented(undo)) if undo else "",
         )
         return self.write(f"{folder}/{name}.py", text)
 
@@ -217,6 +227,10 @@ class Project:
     def clean(self) -> None:
         for name in self._all():
             self.server.drop(name)
+
+
+def _indented(code: str) -> str:
+    return indent(dedent(code).strip("\n"), "    ")
 
 
 def query(url: URL, sql: str, *arguments: object, database: str | None = None) -> list[Any]:

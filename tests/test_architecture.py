@@ -22,10 +22,10 @@ ROOMS = [
     *("_controller", "_options", "_settings"),
     *("_server", "_embedded"),
     *("_child", "_template"),
-    *("_reset", "_worker", "_archive"),
+    *("_reset", "_worker", "_archive", "_check"),
     "_engines",
     "_run",
-    *("_fixtures", "_fixtures_sqlalchemy", "plugin", "_build", "cli", "__init__"),
+    *("_fixtures", "_fixtures_sqlalchemy", "_check_items", "plugin", "_build", "cli", "__init__"),
 ]
 # Those that face pytest. All others take plain values, and could serve another test runner.
 KNOW_PYTEST = {
@@ -35,10 +35,11 @@ KNOW_PYTEST = {
     "_run",
     "_fixtures",
     "_fixtures_sqlalchemy",
+    "_check_items",
     "plugin",
     "_build",
 }
-KNOW_SETTINGS = {"_run", "_fixtures", "plugin", "_build", "cli"}
+KNOW_SETTINGS = {"_run", "_fixtures", "_check_items", "plugin", "_build", "cli"}
 
 
 def room_of(module: Path) -> str:

@@ -17,8 +17,9 @@ from pytest_pgtemplate import Alembic, Migrations, SqlFiles, Target, _names, _ur
 from pytest_pgtemplate._reset import install, uninstall
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import template as _template
-from pytest_pgtemplate._template.lineage import Lineage, Revision, declared
+from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate._template.migrations import migrate
+from pytest_pgtemplate._template.revisions import declared
 from pytest_pgtemplate._worker import Worker
 
 TIMEOUT = 60.0
@@ -39,7 +40,7 @@ TIMEOUT = 60.0
 )
 def test_what_a_file_declares(source: str, expected: tuple[str, set[str]] | None) -> None:
     found = declared(source.encode())
-    assert found == (expected and (expected[0], frozenset(expected[1])))
+    assert (found and (found.name, set(found.needs))) == expected
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from pytest_pgtemplate.errors import PgTemplateError
 if TYPE_CHECKING:
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._settings import Settings
-    from pytest_pgtemplate._template import Migrations, Order, Scratch, Seed, Template
+    from pytest_pgtemplate._template import Migrations, Order, Scratch, Seed, Target, Template
     from pytest_pgtemplate._worker import Database
 
 
@@ -81,7 +81,7 @@ def pg_template(
     with _pg_run.reports.once("pg_template"):
         if _pg_run.disagreement is not None:
             raise _pg_run.disagreement
-        order = _order(settings, pg_server, pg_migrations, pg_seed)
+        order = order_of(settings, pg_server, pg_migrations, pg_seed)
         build = partial(_build, _pg_run, pg_server, pg_migrations, pg_seed)
         template = _template.ensure(order, build, pg_server, settings.cache / "locks")
     _pg_run.stats.template = template.name
@@ -89,7 +89,9 @@ def pg_template(
     return template
 
 
-def _order(settings: Settings, server: Server, migrations: Migrations, seed: Seed | None) -> Order:
+def order_of(
+    settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
+) -> Order:
     """What decides the template: our own SQL, other files, the migrations and then the seed."""
     from pytest_pgtemplate import _embedded, _template
     from pytest_pgtemplate._reset import layout
@@ -112,19 +114,29 @@ def _order(settings: Settings, server: Server, migrations: Migrations, seed: See
     return replace(order, fingerprint=seeded, lineage=lambda: None, unseeded=order)
 
 
+def target_of(
+    settings: Settings, server: Server, database: str, held: frozenset[str] = frozenset()
+) -> Target:
+    """A database to migrate."""
+    from pytest_pgtemplate import _address, _env, _template, _urls
+
+    url = server.url.set(database=database)
+    env = _env.render(settings.env, _address.parse(_urls.render(url)))
+    return _template.Target(url, settings.timeout, env, held)
+
+
 def _build(
     run: Run, server: Server, migrations: Migrations, seed: Seed | None, scratch: Scratch
 ) -> None:
     """Migrate or seed, make resettable; the first worker to fail spares the others the same."""
-    from pytest_pgtemplate import _address, _env, _template, _urls
+    from pytest_pgtemplate import _template
     from pytest_pgtemplate._reset import install, uninstall
 
     settings, failures, order = run.settings, run.reports.failures, scratch.order
     failures.raise_if_build_failed(order.name)
-    url = server.url.set(database=scratch.name)
-    env = _env.render(settings.env, _address.parse(_urls.render(url)))
     held = scratch.origin.held if scratch.origin else frozenset()
-    target = _template.Target(url, settings.timeout, env, held)
+    target = target_of(settings, server, scratch.name, held)
+    url = target.url
     try:
         if scratch.origin is not None:
             uninstall(url, settings.tracking, timeout=settings.timeout)

@@ -4,6 +4,7 @@
     scratch    {prefix}_new_{run}                 a template while it is built
     worker     {prefix}_{run}_gw0, {prefix}_{run}_main
     kept       {prefix}_{run}_gw0_kept1           what --pg-keep-failed puts aside
+    check      {prefix}_{run}_gw0_check           where a worker walks through the migrations
     spare      {prefix}_sp_{fingerprint[:12]}_{random}    as good as a new clone, and nobody's
 
 PostgreSQL cuts names at 63 bytes without an error, so the prefix is cut here, and kept distinct.
@@ -19,7 +20,7 @@ PREFIX_BYTES = 36  # what 63 bytes leave for the longest suffix of ours
 _RUN = r"[0-9a-f]{8}"
 _TEMPLATE = r".+_tpl_[0-9a-f]{12}"
 _SPARE = r"(.+)_sp_([0-9a-f]{12})_[0-9a-f]{8}"
-_BORN_UNMARKED = rf".+_(new_{_RUN}|{_RUN}_(gw\d+|main))|{_SPARE}"
+_BORN_UNMARKED = rf".+_(new_{_RUN}|{_RUN}_(gw\d+|main)(_check)?)|{_SPARE}"
 
 
 def prefix_of(text: str) -> str:
@@ -44,6 +45,10 @@ def scratch(prefix: str, run: str) -> str:
 
 def worker(prefix: str, run: str, worker_id: str) -> str:
     return f"{prefix}_{run}_{worker_id}"
+
+
+def check(prefix: str, run: str, worker_id: str) -> str:
+    return f"{worker(prefix, run, worker_id)}_check"
 
 
 def kept(name: str, number: int) -> str:

@@ -5,6 +5,7 @@ Here and in ``_settings`` alone is ``pytest.UsageError`` raised. ``None`` means 
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ _INI = (
     ("pg_on_leak", "string", "a transaction left open: error or warn (default: error)"),
     ("pg_on_ddl", "string", "a changed schema: reclone or error (default: reclone)"),
     ("pg_tracking", "string", "how writes are noticed: auto, triggers or scan (default: auto)"),
+    ("pg_check", "bool", "test the migrations, too, as items of the run"),
+    ("pg_check_since", "string", "the revision below which no downgrade is asked for"),
+    ("pg_check_heads", "int", "how many heads the migrations are to have (default: 1)"),
 )
 _ON_COMMAND_LINE = (
     "pg_url",
@@ -46,6 +50,7 @@ _ON_COMMAND_LINE = (
     "pg_isolation",
 )
 _FLAGS = (
+    ("--pg-check", "test the migrations, too, as items of the run"),
     ("--pg-rebuild", "build the template anew"),
     ("--pg-keep", "leave this run's databases in place and print how to connect"),
     ("--pg-keep-failed", "put the database of each failed test aside and print how to connect"),
@@ -61,6 +66,8 @@ def add_options(parser: pytest.Parser) -> None:
             group.addoption(_flag(name), dest=name, default=None, help=text)
     for flag, text in _FLAGS:
         group.addoption(flag, action="store_true", default=False, help=text)
+    # What `pgtemplate check` asks for.
+    group.addoption("--pg-check-only", action="store_true", help=argparse.SUPPRESS)
 
 
 def _flag(name: str) -> str:

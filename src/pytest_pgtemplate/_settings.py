@@ -37,6 +37,10 @@ class Settings(NamedTuple):
     on_leak: str
     on_ddl: str
     tracking: str
+    check: bool
+    check_only: bool
+    check_since: str | None
+    check_heads: int
     rebuild: bool
     keep: bool
     keep_failed: bool
@@ -118,6 +122,7 @@ def read(config: pytest.Config) -> Settings:
     urls = tuple(told.urls) or _urls(config)
     silent = _silent(config, urls)
     templates = _templates(config)
+    check, only = bool(_options.ini(config, "pg_check")), _options.on_line(config, "pg_check_only")
     return Settings(
         urls=tuple(url for url in urls if url not in silent),
         silent=silent,
@@ -136,6 +141,10 @@ def read(config: pytest.Config) -> Settings:
         on_leak=_options.choice(config, "pg_on_leak"),
         on_ddl=_options.choice(config, "pg_on_ddl"),
         tracking=_options.choice(config, "pg_tracking"),
+        check=only or check or _options.on_line(config, "pg_check"),
+        check_only=only,
+        check_since=_options.ini(config, "pg_check_since") or None,
+        check_heads=_options.ini(config, "pg_check_heads") or 1,
         rebuild=_options.on_line(config, "pg_rebuild"),
         keep=_options.on_line(config, "pg_keep"),
         keep_failed=_options.on_line(config, "pg_keep_failed"),

@@ -74,6 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("database")
     command.set_defaults(command=_psql)
 
+    command = commands.add_parser("check", help="test the migrations, and nothing else")
+    command.add_argument("pytest", nargs=argparse.REMAINDER, help="arguments for pytest")
+    command.set_defaults(command=_check)
+
     command = commands.add_parser("server", help="the embedded server")
     command.add_argument("action", choices=("status", "stop"))
     command.set_defaults(command=_server)
@@ -114,10 +118,14 @@ def _load(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _built(arguments: argparse.Namespace) -> Built:
     url = ["--pg-url", arguments.url] if arguments.url else []
+    return build([*url, *_for_pytest(arguments)])
+
+
+def _for_pytest(arguments: argparse.Namespace) -> list[str]:
     bindir = ["--pg-bindir", str(arguments.bindir)] if arguments.bindir else []
     version = ["-o", f"pg_version={arguments.pg_version}"] if arguments.pg_version else []
     listen = ["-o", "pg_listen=true"] if arguments.listen else []
-    return build([*url, *bindir, *version, *listen, *arguments.pytest])
+    return [*bindir, *version, *listen, *arguments.pytest]
 
 
 def _tell(built: Built) -> Iterator[str]:
@@ -192,6 +200,13 @@ def _beside(url: str | None, embedded: Which) -> Path | None:
     """Where the programs of the server are, if that is known."""
     bindir, version, _ = embedded
     return bindir if url else _embedded.find_binaries(bindir, version).bindir
+
+
+def _check(arguments: argparse.Namespace) -> Iterator[str]:
+    command = [sys.executable, "-m", "pytest", "--pg-check-only", *_for_pytest(arguments)]
+    env = {**os.environ, **({ENV_URL: arguments.url} if arguments.url else {})}
+    sys.exit(subprocess.run(command, env=env, check=False).returncode)  # noqa: S603
+    yield
 
 
 def _server(arguments: argparse.Namespace) -> Iterator[str]:

@@ -38,6 +38,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = Run(settings, Reports(failures), Stats(settings.worker), environment)
     config.stash[WORKERS] = []
     config.addinivalue_line("markers", _run.MARKER)
+    if settings.check:
+        from pytest_pgtemplate import _check_items
+
+        config.pluginmanager.register(_check_items, "pgtemplate-check")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError
@@ -15,28 +16,45 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
+    Plan = Callable[[Any, MigrationContext], Iterable[Any]]
+
 
 def run(job: dict[str, Any]) -> str:
     """Migrate, and see that the database then holds what was asked for; return what has run.
 
     Raises MigrationError.
     """
-    from alembic.script import ScriptDirectory
-
-    config = _config(job)
-    script = ScriptDirectory.from_config(config)
+    script, run_env = opened(job)
     wanted = {revision.revision for revision in script.get_revisions(job["revision"]) if revision}
-    with _connection(job) as connection:
-        if connection is not None:
-            config.attributes["connection"] = connection
-        seen, ran = _run_env(config, script, job["revision"], job["database"])
-    held = asyncio.run(_held(job["dsn"], seen))
+    seen: list[MigrationContext] = []
+    steps: list[Any] = []
+
+    def plan(heads: Any, context: MigrationContext) -> Any:
+        seen.append(context)
+        steps[:] = script._upgrade_revs(job["revision"], heads)
+        return steps
+
+    run_env(plan)
+    held = asyncio.run(_held(job["dsn"], seen[-1] if seen else None))
     if held != wanted:
         raise MigrationError(
             f"after the migrations the template holds {_list(held)}, not {_list(wanted)}",
             hint="env.py must call context.run_migrations() and let its transaction commit",
         )
-    return f"{ran} of {len(script._upgrade_revs(job['revision'], 'base'))} revisions"
+    return f"{len(steps)} of {len(script._upgrade_revs(job['revision'], 'base'))} revisions"
+
+
+def opened(job: dict[str, Any]) -> tuple[ScriptDirectory, Callable[..., None]]:
+    """The revisions, and a function that lets env.py run what a plan says.
+
+    Its further arguments overrule what env.py configures. It raises MigrationError when env.py was
+    about to migrate another database, and whatever the user's code raises.
+    """
+    from alembic.script import ScriptDirectory
+
+    config = _config(job)
+    script = ScriptDirectory.from_config(config)
+    return script, partial(_run_env, job, config, script)
 
 
 def _config(job: dict[str, Any]) -> Config:
@@ -76,27 +94,20 @@ def _connection(job: dict[str, Any]) -> Iterator[Connection | None]:
 
 
 def _run_env(
-    config: Config, script: ScriptDirectory, revision: str, database: str
-) -> tuple[MigrationContext | None, int]:
-    """Let env.py migrate; return the context it made, and how many revisions ran."""
+    job: dict[str, Any], config: Config, script: ScriptDirectory, plan: Plan, **options: Any
+) -> None:
     from alembic.runtime.environment import EnvironmentContext
 
-    seen: list[MigrationContext] = []
-    steps: list[Any] = []
-
-    def plan(heads: Any, context: MigrationContext) -> Any:
-        seen.append(context)
-        steps[:] = script._upgrade_revs(revision, heads)
-        return steps
-
-    def configure(*arguments: Any, **options: Any) -> None:
-        EnvironmentContext.configure(environment, *arguments, **options)
+    def configure(*arguments: Any, **given: Any) -> None:
+        EnvironmentContext.configure(environment, *arguments, **{**given, **options})
         # Before anything is written: the last moment to keep another database whole.
-        _check_database(environment.get_context(), database)
+        _check_database(environment.get_context(), job["database"])
 
-    environment = EnvironmentContext(config, script, fn=plan, destination_rev=revision)
+    environment = EnvironmentContext(config, script, fn=plan, destination_rev=job["revision"])
     environment.configure = configure  # type: ignore[method-assign]
-    with environment:
+    with _connection(job) as connection, environment:
+        if connection is not None:
+            config.attributes["connection"] = connection
         try:
             script.run_env()
         except SystemExit as error:
@@ -104,7 +115,6 @@ def _run_env(
                 f"env.py ended its process: sys.exit({error.code!r})",
                 hint="let it migrate when context.is_offline_mode() is false",
             ) from error
-    return (seen[-1] if seen else None), len(steps)
 
 
 def _check_database(context: MigrationContext, wanted: str) -> None:

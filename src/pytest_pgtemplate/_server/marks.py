@@ -42,6 +42,7 @@ class Mark:
     origin: str = ""  # the template that this one was built from; else it was built from nothing
     heads: tuple[str, ...] = ()  # of the revisions it holds, where others may be added
     lineage: str = ""  # the digest of these revisions
+    proved: tuple[str, ...] = ()  # what a check of the migrations has proved, by digests
 
     def dumps(self) -> str:
         return json.dumps({KEY: 1, **asdict(self)})
@@ -56,6 +57,7 @@ def loads(comment: str | None) -> Mark | None:
         data["settings"] = tuple((name, value) for name, value in data["settings"])
         data["grants"] = None if data["grants"] is None else tuple(data["grants"])
         data["heads"] = tuple(data.get("heads", ()))
+        data["proved"] = tuple(data.get("proved", ()))
         return Mark(**data)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.resources import files
@@ -167,6 +167,14 @@ class Server:
         mark = self._ours(name).mark
         assert mark is not None
         self._comment(name, replace(mark, used=int(time.time())))
+
+    def remember(self, name: str, proved: Iterable[str]) -> None:
+        """Add to the mark of a template what a check of its migrations has proved."""
+        with self.locked(name):
+            mark = self._ours(name).mark
+            assert mark is not None
+            known = tuple(sorted({*mark.proved, *proved}))
+            self._comment(name, replace(mark, proved=known))
 
     # Locks
 

@@ -1,8 +1,8 @@
 """What builds the schema, and how it comes to be exactly once.
 
-``migrations`` and ``alembic`` are the kinds of migrations, ``seed`` adds rows for tests, and
-``template`` keeps the result under the fingerprint of all that decided it; ``lineage`` tells
-which older one is a good start.
+``migrations`` and ``alembic`` are the kinds of migrations, ``revisions`` reads the latter's files,
+``seed`` adds rows for tests, and ``template`` keeps the result under the fingerprint of all that
+decided it; ``lineage`` tells which older one is a good start.
 """
 
 from pytest_pgtemplate._template import seed
@@ -13,16 +13,21 @@ from pytest_pgtemplate._template.migrations import (
     Migrations,
     SqlFiles,
     Target,
+    judge,
     migrate,
 )
+from pytest_pgtemplate._template.revisions import Script, ancestors, heads
 from pytest_pgtemplate._template.seed import Seed
 from pytest_pgtemplate._template.template import (
     Order,
+    Origin,
     Scratch,
     Template,
     ensure,
     fingerprint,
     lineage_of,
+    nearest,
+    origins,
 )
 
 __all__ = [
@@ -31,14 +36,21 @@ __all__ = [
     "Metadata",
     "Migrations",
     "Order",
+    "Origin",
     "Scratch",
+    "Script",
     "Seed",
     "SqlFiles",
     "Target",
     "Template",
+    "ancestors",
     "ensure",
     "fingerprint",
+    "heads",
+    "judge",
     "lineage_of",
     "migrate",
+    "nearest",
+    "origins",
     "seed",
 ]

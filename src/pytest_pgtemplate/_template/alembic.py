@@ -8,15 +8,16 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate import _address, _child, _env, _urls
-from pytest_pgtemplate._template.lineage import Lineage, Revision, declared
+from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate._template.migrations import Target, judge
+from pytest_pgtemplate._template.revisions import Script, declared, in_order
 from pytest_pgtemplate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -67,16 +68,33 @@ class Alembic:
                 return None
             if said is None:
                 base += [name, content]
-            elif said[0] in revisions:
+            elif said.name in revisions:
                 return None
             else:
                 digest = hashlib.sha256(name + b"\0" + content).digest()
-                revisions[said[0]] = Revision(said[1], digest)
+                revisions[said.name] = Revision(said.needs, digest)
         # Labels and parts of names can stand for revisions, too: which, is for Alembic to say.
         known = all(each.follows <= revisions.keys() for each in revisions.values())
         return Lineage(tuple(base), revisions) if known else None
 
+    def scripts(self) -> list[Script]:
+        """The revisions in order, in full. Raises MigrationError for a lineage that is broken."""
+        return in_order(self._scripts())
+
+    def around(self, scripts: Collection[Script]) -> Iterator[bytes]:
+        """What else decides the schema."""
+        yield from self._configuration()
+        theirs = {each.file for each in scripts}
+        for path, name, content in self._files():
+            if path not in theirs:
+                yield name
+                yield content
+
     def migrate(self, target: Target) -> str | None:
+        return judge(self.run("migrate", target), "alembic upgrade " + self.revision, target)
+
+    def run(self, module: str, target: Target, **more: object) -> _child.Ended:
+        """Let a job of the child's have this environment, and ``more``."""
         url = _urls.render(self._url(target.url))
         job = {
             "ini": str(self._ini) if self._ini else None,
@@ -87,15 +105,11 @@ class Alembic:
             "connection": self._reads_connection(),
             "dsn": str(_urls.asyncpg_dsn(target.url)),
             "database": target.url.database,
+            **more,
         }
-        ended = _child.run_job(
-            "migrate",
-            job,
-            env=target.env,
-            cwd=self.config.parent,
-            timeout=target.timeout,
+        return _child.run_job(
+            module, job, env=target.env, cwd=self.config.parent, timeout=target.timeout
         )
-        return judge(ended, "alembic upgrade " + self.revision, target)
 
     def _attributes(self, url: URL) -> dict[str, object]:
         address = _address.parse(_urls.render(url))

@@ -6,10 +6,8 @@ later schema knows from its own files what these heads stand for, and whether th
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -61,41 +59,3 @@ class Lineage:
 
 
 Tell = Callable[[], Lineage | None]  # it takes some ms, and is asked only when something is built
-
-
-_DECLARED = ("revision", "down_revision", "depends_on")
-
-
-def declared(source: bytes) -> tuple[str, frozenset[str]] | None:
-    """Name of Alembic's revision in ``source``, and of those it follows; None when there is none.
-
-    Raises ValueError when only running the file could tell.
-    """
-    told: dict[str, Any] = {}
-    for statement in ast.parse(source).body:
-        for name in _assigned(statement):
-            if name in told or not isinstance(statement, ast.Assign | ast.AnnAssign):
-                raise ValueError(f"{name} is set more than once, or on a condition")
-            told[name] = ast.literal_eval(statement.value) if statement.value else None
-    if "revision" not in told:
-        return None
-    follows = [*_names(told.get("down_revision")), *_names(told.get("depends_on"))]
-    (name,) = _names(told["revision"])
-    return name, frozenset(follows)
-
-
-def _assigned(statement: ast.stmt) -> Iterator[str]:
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return  # names of its own
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in _DECLARED:
-            yield node.id
-
-
-def _names(value: Any) -> Iterator[str]:
-    """As Alembic reads it: nothing, one, or several."""
-    for name in value if isinstance(value, tuple | list | set) else (value,):
-        if isinstance(name, str):
-            yield name
-        elif name is not None:
-            raise ValueError(f"{name!r} names no revision")

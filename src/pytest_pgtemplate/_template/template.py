@@ -131,7 +131,7 @@ def _build(order: Order, build: Build, server: Server, lock_directory: Path) -> 
     if order.unseeded is not None:
         origin = _unseeded(ensure(order.unseeded, build, server, lock_directory), server)
     elif lineage is not None and not order.rebuild:
-        origin = _nearest(order, lineage, server)
+        origin = nearest(origins(order, lineage, server))
     scratch = _names.scratch(order.prefix, order.run)
     server.lease(scratch)
     try:
@@ -156,16 +156,19 @@ def _unseeded(template: Template, server: Server) -> Origin:
     return Origin(found.name, found.mark)
 
 
-def _nearest(order: Order, lineage: Lineage, server: Server) -> Origin | None:
-    """The template that holds the most of ``lineage``, of those on which the rest is on top."""
-    found = []
+def origins(order: Order, lineage: Lineage, server: Server) -> Iterator[Origin]:
+    """The templates that hold revisions of ``lineage`` on which the rest is on top."""
     for each in server.databases():
         if each.mark and each.sealed and each.name.startswith(_names.template(order.prefix, "")):
             held = lineage.up_to(each.mark.heads)
             same = held and each.mark.lineage == _digest(lineage, held, server)
             if same and lineage.is_on_top_of(held):
-                found.append(Origin(each.name, each.mark, held))
-    return max(found, key=lambda origin: (len(origin.held), origin.mark.created), default=None)
+                yield Origin(each.name, each.mark, held)
+
+
+def nearest(origins: Iterable[Origin]) -> Origin | None:
+    """The one that holds the most."""
+    return max(origins, key=lambda origin: (len(origin.held), origin.mark.created), default=None)
 
 
 def _digest(lineage: Lineage, held: Collection[str], server: Server) -> str:

@@ -1,0 +1,121 @@
+"""What the items of a run ask, in any order and on any worker; each part is walked once.
+
+Whoever needs a piece that another worker walks takes one that nobody has begun, and waits at last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+from pytest_pgtemplate._check import plan, verdicts
+from pytest_pgtemplate._check.board import Board
+from pytest_pgtemplate._check.plan import BUILD, Plan
+from pytest_pgtemplate._check.snapshot import difference
+from pytest_pgtemplate._check.verdicts import Verdict
+from pytest_pgtemplate._check.walk import Ground, Verdicts, database, walk
+from pytest_pgtemplate._server import Mark
+from pytest_pgtemplate._template import Migrations, Order, Template, migrate, origins
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to check, and how. ``order``: of the template, which keeps what was proved."""
+
+    wanted: list[str]  # revisions
+    around: list[bytes]  # what else decides what they do
+    order: Order
+    workers: int
+    directory: Path  # of the run
+
+
+class Checks:
+    """The checks of one lineage, as one worker of a run sees them."""
+
+    def __init__(self, ground: Ground, task: Task) -> None:
+        self._ground = ground
+        self._task = task
+        self._keys = plan.keys(ground.scripts.values(), task.around)
+        self._proved: set[str] = set()
+        self._board = Board(task.directory)
+
+    def verdict(self, name: str) -> Verdict:
+        """Of a revision, or of the models. Raises MigrationError and ServerError."""
+        if name in self._plan.proved:
+            return verdicts.PASSED
+        pieces = self._plan.pieces
+        number = next((n for n, piece in enumerate(pieces) if name in piece), len(pieces) - 1)
+        return self._piece(number)[name]
+
+    def build(self, template: Template, migrations: Migrations) -> Verdict:
+        """Whether the template is what the migrations make of nothing, in one go."""
+        if not self._is_build():
+            ground = self._ground
+            with database(ground, template.name) as old, database(ground, suffix="2") as new:
+                migrate(migrations, ground.target(new))
+                urls = [ground.server.url.set(database=name) for name in (old, new)]
+                changes = difference(*urls, timeout=ground.server.timeout)
+            if changes:
+                return verdicts.of_build(template.name, changes)
+        self._proved.add(BUILD)
+        return verdicts.PASSED
+
+    def close(self) -> None:
+        """Remember what was proved with the template, if there is one."""
+        name = self._task.order.name
+        if self._proved and self._mark(name):
+            known = {self._keys[each] for each in self._plan.proved}
+            self._ground.server.remember(name, self._proved | known)
+
+    def _is_build(self) -> bool:
+        """It was built like that in this run, or it is known, or it grew from one that was."""
+        order = self._task.order
+        mark = self._mark((order.unseeded or order).name)
+        if mark is not None and mark.run == order.run and not mark.origin:
+            return True
+        known = [self._mark(order.name), mark, self._mark(mark.origin) if mark else None]
+        return any(each is not None and BUILD in each.proved for each in known)
+
+    def _mark(self, name: str) -> Mark | None:
+        found = self._ground.server.find(name)
+        return found.mark if found else None
+
+    @cached_property
+    def _plan(self) -> Plan:
+        """The same for every worker, whatever is being proved meanwhile."""
+        self._board.make("plan", self._make_plan, wait=True)
+        return Plan(*self._board.read("plan"))
+
+    def _make_plan(self) -> Plan:
+        task, server = self._task, self._ground.server
+        order = task.order.unseeded or task.order
+        lineage = None if order.rebuild else order.lineage()
+        marks = [] if order.rebuild else [each.mark for each in server.databases() if each.mark]
+        known = {key for mark in marks for key in mark.proved}
+        proved, pieces = plan.make(task.wanted, self._keys, known, task.workers)
+        found = origins(order, lineage, server) if lineage else ()
+        return Plan(plan.start(found, pieces), pieces, proved)
+
+    def _piece(self, number: int) -> Verdicts:
+        others = [n for n in range(len(self._plan.pieces)) if n != number]
+        while (found := self._board.read(f"{number}")) is None:
+            if not any(self._take(n, wait=False) for n in (number, *others)):
+                self._take(number, wait=True)
+        return {name: Verdict(*said) for name, said in found.items()}
+
+    def _take(self, number: int, *, wait: bool) -> bool:
+        if self._board.is_made(f"{number}"):
+            return False
+        return self._board.make(f"{number}", partial(self._walk, number), wait=wait)
+
+    def _walk(self, number: int) -> Verdicts:
+        pieces = self._plan.pieces
+        models = number == len(pieces) - 1  # it comes to the heads
+        found = walk(self._ground, pieces[number], self._plan.start, models=models)
+        self._proved |= {
+            self._keys[name]
+            for name, verdict in found.items()
+            if name in self._keys and verdict.outcome == "passed"
+        }
+        return found

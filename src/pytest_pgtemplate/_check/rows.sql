@@ -1,0 +1,18 @@
+-- The rows of a table, as text; none of them where there are more than can be shown.
+CREATE FUNCTION pg_temp.pgtemplate_rows(wanted oid[])
+RETURNS TABLE (id bigint, relation text, content text[])
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+DECLARE
+    most CONSTANT int := 1000;
+BEGIN
+    FOREACH id IN ARRAY wanted LOOP
+        relation := pg_describe_object('pg_class'::regclass, id::oid, 0);
+        EXECUTE 'SELECT array_agg(r) FROM (SELECT t::text FROM ONLY ' || id::oid::regclass
+                || ' AS t LIMIT ' || most + 1 || ') AS shown (r)' INTO content;
+        content := CASE WHEN cardinality(content) <= most THEN content END;
+        RETURN NEXT;
+    END LOOP;
+END
+$$

@@ -1,0 +1,105 @@
+"""What came of a check, in words: the file, the revision, the objects, and not much more."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pytest_pgtemplate._template import Script
+
+MOST = 12  # objects that are shown
+LONGEST = 300  # characters of one definition
+
+Change = tuple[str | None, str, str | None, str | None]  # part of, object, before, after
+
+
+class Verdict(NamedTuple):
+    """``outcome`` is "passed", "failed" or "skipped"; ``text`` says why."""
+
+    outcome: str
+    text: str = ""
+
+
+PASSED = Verdict("passed")
+
+
+def of_revision(script: Script, told: dict[str, Any], home: Path) -> Verdict:
+    """What the walk told of a revision; files are shown as seen from ``home``."""
+    name = f"revision {script.name}"
+    at_downgrade = _place(script.file, script.says.downgrade, home)
+    if told.get("absent"):
+        return Verdict("skipped", f"{name} is no part of pg_revision")
+    if told.get("irreversible"):
+        return Verdict("skipped", f"{name} is irreversible: its downgrade says so")
+    if step := told.get("failed"):
+        place = _place(script.file, told["line"], home)
+        after = " after the downgrade" if step == "second upgrade" else ""
+        step = step.removeprefix("second ")
+        return Verdict("failed", f"{place}: the {step} of {name} fails{after}: {told['error']}")
+    if changes := told.get("downgraded"):
+        what = f"{at_downgrade}: the downgrade of {name} does not undo its upgrade"
+        return _differs(what, changes)
+    if told["again"]:
+        return _differs(
+            f"{at_downgrade}: upgraded again after its downgrade, {name} gives something else",
+            told["again"],
+        )
+    return PASSED
+
+
+def of_models(told: dict[str, Any] | None) -> Verdict:
+    if told is None:
+        return Verdict("skipped", "env.py gives context.configure() no target_metadata")
+    lines = []
+    if told["missing"]:
+        lines += ["the models say what no migration does:", *(f"  {op}" for op in told["missing"])]
+    if told["unknown"]:
+        lines.append(f"no model knows: {', '.join(told['unknown'])}")
+    return Verdict("failed", "\n".join(lines)) if lines else PASSED
+
+
+def of_build(template: str, changes: list[Change]) -> Verdict:
+    """``changes``: from what the template holds to what the migrations build from nothing."""
+    if not changes:
+        return PASSED
+    return _differs(f"built from nothing, the schema is not that of template {template}", changes)
+
+
+def _place(file: Path, line: int | None, home: Path) -> str:
+    shown = file.relative_to(home) if file.is_relative_to(home) else file
+    return f"{shown}:{line}" if line else f"{shown}"
+
+
+def _differs(what: str, changes: list[Change]) -> Verdict:
+    shown = list(_without_parts(changes))
+    lines = [line for change in shown[:MOST] for line in _lines(change)]
+    if shown[MOST:]:
+        lines.append(f"and {len(shown) - MOST} more")
+    return Verdict("failed", "\n  ".join([what, *lines]))
+
+
+def _without_parts(changes: Iterable[Change]) -> Iterator[Change]:
+    """Leave out what comes or goes only because that does which it is part of."""
+    changes = list(changes)
+    whole = {name for _, name, before, after in changes if before is None or after is None}
+    return (change for change in changes if change[0] not in whole)
+
+
+def _lines(change: Change) -> Iterator[str]:
+    _, name, before, after = change
+    if before is None:
+        yield f"left behind: {name}: {_short(after)}"
+    elif after is None:
+        yield f"missing: {name}: {_short(before)}"
+    else:
+        yield f"changed: {name}"
+        for line in difflib.ndiff(before.splitlines(), after.splitlines()):
+            if line[0] in "+-":
+                yield f"  {line[0]} {_short(line[2:])}"
+
+
+def _short(text: str | None) -> str:
+    text = " ".join((text or "").split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} .."

@@ -1,0 +1,168 @@
+"""Tests of the migrations, as items of the run: they are selected and reported like any other.
+
+A plugin of its own, which ``pytest --pg-check`` adds. The items belong to the file that configures
+Alembic, and those of a revision bear the name of its file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_pgtemplate import _names
+from pytest_pgtemplate._check import MODELS, Checks, Ground, Task, Verdict, checked
+from pytest_pgtemplate._fixtures import order_of, target_of
+from pytest_pgtemplate._run import RUN, Run, fail
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._settings import Settings
+from pytest_pgtemplate._template import Alembic, Migrations, Script, Seed, Template, heads
+from pytest_pgtemplate.errors import MigrationError, PgTemplateError
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the run collect our file, too, or nothing else."""
+    settings = config.stash[RUN].settings
+    file = settings.alembic_config
+    if not file.is_file():
+        raise pytest.UsageError(f"pg_check: there is no file {file}")
+    if settings.check_only:
+        config.args[:] = [str(file)]
+    elif file not in (_path_of(config, each) for each in config.args):
+        config.args.append(str(file))
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path == parent.config.stash[RUN].settings.alembic_config:
+        return Lineage.from_parent(parent, path=file_path)
+    return None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Whatever ``pg_autouse`` and the fixtures of the project want, it is not for our checks."""
+    if isinstance(item, Check):
+        item.fixturenames[:] = item._fixtureinfo.argnames
+
+
+class Lineage(pytest.File):
+    """The revisions of an Alembic environment."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        settings = self.config.stash[RUN].settings
+        try:
+            scripts = Alembic(self.path).scripts()
+        except PgTemplateError as broken:
+            yield self._item("heads", partial(fail, broken))
+            return
+        since = settings.check_since
+        if since is not None and since not in (each.name for each in scripts):
+            raise self.CollectError(f"pg_check_since: there is no revision {since!r}")
+        yield self._item("heads", partial(_check_heads, scripts, settings.check_heads))
+        yield self._item("build", _check_build)
+        for script in checked(scripts, since):
+            yield self._of(script)
+        yield self._item("models", partial(_check, MODELS))
+
+    def _of(self, script: Script) -> Check:
+        file = os.path.relpath(script.file, self.path.parent)
+        item = self._item(f"revision[{file}]", partial(_check, script.name))
+        item.where = (script.file, (script.says.downgrade or 1) - 1)
+        if script.says.irreversible:
+            item.add_marker(pytest.mark.skip(reason=f"revision {script.name} is irreversible"))
+        return item
+
+    def _item(self, name: str, check: Callable[..., object]) -> Check:
+        return Check.from_parent(self, name=name, callobj=check)
+
+
+class Check(pytest.Function):
+    """One check."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.where: tuple[Path, int] = (self.path, 0)  # lines count from 0
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return (*self.where, self.name)
+
+
+@pytest.fixture(scope="session")
+def _pg_checks(
+    _pg_run: Run, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
+) -> Iterator[Checks]:
+    settings = _pg_run.settings
+    with _pg_run.reports.once("_pg_checks"):
+        alembic = _alembic(settings, pg_migrations)
+        scripts = alembic.scripts()
+        around = [*alembic.around(scripts), str(pg_server.facts.major).encode()]
+        around += [path.read_bytes() for path in settings.fingerprint_files]
+        ground = Ground(
+            alembic,
+            {each.name: each for each in scripts},
+            pg_server,
+            _names.check(settings.prefix, settings.run, settings.worker),
+            settings.run,
+            settings.tracking,
+            partial(target_of, settings, pg_server),
+        )
+        above = checked(scripts, settings.check_since)
+        task = Task(
+            [each.name for each in above if not each.says.irreversible],
+            around,
+            order_of(settings, pg_server, pg_migrations, pg_seed),
+            settings.workers,
+            settings.cache / "runs" / settings.run,
+        )
+        checks = Checks(ground, task)
+    yield checks
+    with _pg_run.reports.at_end(known=False):
+        checks.close()
+
+
+def _alembic(settings: Settings, migrations: Migrations) -> Alembic:
+    """That of the fixture, which may have attributes, or the one that was collected."""
+    if isinstance(migrations, Alembic):
+        return migrations
+    return Alembic(settings.alembic_config, settings.revision)
+
+
+def _check_heads(scripts: list[Script], wanted: int) -> None:
+    found = heads(scripts)
+    if len(found) != wanted:
+        files = ", ".join(f"{each.name} ({each.file.name})" for each in found) or "none"
+        fail(
+            MigrationError(
+                f"the lineage has {len(found)} heads, not {wanted}: {files}",
+                hint="join them: alembic merge heads; or let pg_check_heads say how many there are",
+            )
+        )
+
+
+def _check(name: str, _pg_checks: Checks, _pg_run: Run) -> None:
+    _judge(partial(_pg_checks.verdict, name), _pg_run)
+
+
+def _check_build(
+    _pg_checks: Checks, _pg_run: Run, pg_template: Template, pg_migrations: Migrations
+) -> None:
+    _judge(partial(_pg_checks.build, pg_template, pg_migrations), _pg_run)
+
+
+def _judge(check: Callable[[], Verdict], run: Run) -> None:
+    try:
+        outcome, text = check()
+    except PgTemplateError as error:
+        run.reports.report(error)
+    if outcome == "failed":
+        pytest.fail(text, pytrace=False)
+    if outcome == "skipped":
+        pytest.skip(text)
+
+
+def _path_of(config: pytest.Config, argument: str) -> Path:
+    return config.invocation_params.dir / argument.partition("::")[0]

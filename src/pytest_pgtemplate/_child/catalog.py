@@ -1,0 +1,94 @@
+"""In the child process: what a database holds, as text, kept up to date at little cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+Key = tuple[int, int]  # the catalog that an object is in, and its oid there; 0 stands for rows
+Line = tuple[str | None, str]  # what an object is part of, and its definition
+ROWS = 0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table; ``content`` is None where there are too many of them to be shown."""
+
+    digest: str
+    content: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class State:
+    """What a database holds: its objects by name, and of each table that has some its rows."""
+
+    objects: dict[str, Line] = field(default_factory=dict)
+    rows: dict[str, Rows] = field(default_factory=dict)
+
+
+class Catalog:
+    """Reads the state of the database that ``connection`` is in, through functions of ours.
+
+    Only what was written since it was read last is read again; everything, when something has got
+    another name, which other objects show.
+    """
+
+    def __init__(self, connection: Any, functions: list[str], *, one_transaction: bool) -> None:
+        self._connection = connection
+        self._one_transaction = one_transaction
+        for function in functions:
+            self._connection.exec_driver_sql(function)
+        self._versions: set[str] = set()
+        self._names: dict[Key, set[str]] = {}
+        self._state = State()
+
+    def read(self) -> State:
+        versions = set(self._versions_now().splitlines())
+        if versions != self._versions:
+            written = {_key(line): line for line in versions - self._versions}
+            gone = {_key(line) for line in self._versions - versions}
+            before = {key: self._names.get(key, set()) for key in written}
+            self._versions = versions
+            self._update(written, gone)
+            now = {key: self._names.get(key, set()) for key in written}
+            if any(before[key] - now[key] and now[key] - before[key] for key in written):
+                self._update({_key(line): line for line in versions}, set(self._names))
+        return self._state
+
+    def _update(self, written: dict[Key, str], gone: set[Key]) -> None:
+        self._state = State({**self._state.objects}, {**self._state.rows})
+        for key in gone:
+            things: dict[str, Any] = self._state.rows if key[0] == ROWS else self._state.objects
+            for name in self._names.pop(key, ()):
+                things.pop(name, None)
+        self._read_objects({id_ for catalog, id_ in written if catalog != ROWS})
+        self._read_rows({id_: line for (catalog, id_), line in written.items() if catalog == ROWS})
+
+    def _read_objects(self, ids: set[int]) -> None:
+        for catalog, id_, part_of, name, definition in self._call("objects", ids) if ids else ():
+            self._names.setdefault((catalog, id_), set()).add(name)
+            self._state.objects[name] = (part_of, definition)
+
+    def _read_rows(self, lines: dict[int, str]) -> None:
+        for id_, table, content in self._call("rows", lines) if lines else ():
+            self._names[ROWS, id_] = {table}
+            digest = lines[id_].split(" ", 2)[2]
+            self._state.rows[table] = Rows(digest, None if content is None else tuple(content))
+
+    def _versions_now(self) -> str:
+        call = f"SELECT pg_temp.pgtemplate_versions({self._one_transaction})"
+        lines: str = self._connection.exec_driver_sql(call).scalar()
+        return lines
+
+    def _call(self, function: str, ids: Iterable[int]) -> Any:
+        from sqlalchemy import text
+
+        wanted = "CAST(string_to_array(CAST(:ids AS text), ' ') AS oid[])"
+        query = text(f"SELECT * FROM pg_temp.pgtemplate_{function}({wanted})")
+        return self._connection.execute(query, {"ids": " ".join(map(str, ids))}).all()
+
+
+def _key(line: str) -> Key:
+    catalog, id_, _ = line.split(" ", 2)
+    return int(catalog), int(id_)
