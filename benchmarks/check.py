@@ -1,0 +1,219 @@
+"""What tests of the migrations cost: a long lineage, checked for the first time and once more.
+
+    python benchmarks/check.py [--revisions 300] [--rounds 3] [--workers 2] [--without-others]
+
+A third of the revisions make a table each; the others alter one, and every tenth inserts rows. All
+is measured in one go and in turn, on the embedded server or on PGTEMPLATE_URL:
+
+    first check    pytest --pg-check, nothing there yet, over `alembic upgrade heads` (at most 4)
+    second check   the same with one revision added, less the same run without checks (at most 2 s)
+    others         the four tests of pytest-alembic, if it is installed, over the first check
+                   (at least 10)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pytest_pgtemplate import _embedded, _urls
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.marks import Mark
+
+ENV = """
+from alembic import context
+from sqlalchemy import MetaData, create_engine, pool
+
+def migrate(connection):
+    context.configure(
+        connection=connection, target_metadata=MetaData(), include_object=lambda *_: False
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+else:
+    url = context.config.get_main_option("sqlalchemy.url")
+    with create_engine(url, poolclass=pool.NullPool).connect() as connection:
+        migrate(connection)
+"""
+INI = """
+[alembic]
+script_location = %(here)s/migrations
+path_separator = os
+sqlalchemy.url = {url}
+"""
+REVISION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "r{number:03}"
+down_revision = {down}
+
+def upgrade():
+    {up}
+
+def downgrade():
+    {undo}
+"""
+CONFTEST = """
+import pytest, sqlalchemy
+
+@pytest.fixture
+def alembic_engine():
+    return sqlalchemy.create_engine("{url}")
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--revisions", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--without-others", action="store_true")
+    arguments = parser.parse_args()
+    others = not arguments.without_others and find_spec("pytest_alembic") is not None
+    with _server() as server:
+        print(f"{server}, {os.cpu_count()} CPUs, {arguments.revisions} revisions")
+        rounds = [
+            _round(server, arguments.revisions, arguments.workers, others=others)
+            for _ in range(arguments.rounds)
+        ]
+    for name in rounds[0]:
+        values = [each[name] for each in rounds]
+        shown = ", ".join(f"{value:.2f}" for value in values)
+        print(f"{name}: {statistics.median(values):.2f} (of {shown})")
+
+
+def _round(server: Server, revisions: int, workers: int, *, others: bool) -> dict[str, float]:
+    with TemporaryDirectory() as name, _database(server) as database:
+        project = _Project(Path(name), server, database, workers)
+        for number in range(revisions):
+            project.revision(number)
+        try:
+            plain = project.timed("-m", "alembic", "upgrade", "heads")
+            first = project.pytest("--pg-check")
+            project.revision(revisions)
+            before = {each.name for each in server.databases()}
+            without = project.pytest()
+            for each in server.databases():
+                if each.name not in before:
+                    server.drop(each.name)
+            second = project.pytest("--pg-check")
+            result = {
+                "alembic upgrade heads, s": plain,
+                "first check, s": first,
+                "first check over alembic upgrade heads": first / plain,
+                "second check, s more than without": second - without,
+            }
+            if others:
+                taken = project.timed("-m", "pytest", "-q", "--test-alembic", "-k", "not test_it")
+                result |= {"pytest-alembic, s": taken, "pytest-alembic over first": taken / first}
+            return result
+        finally:
+            project.clean()
+
+
+class _Project:
+    def __init__(self, root: Path, server: Server, database: str, workers: int) -> None:
+        self._root, self._server, self._workers = root, server, workers
+        self._prefix = database
+        self._url = str(_urls.render(_urls.sync_url(server.url.set(database=database))))
+        self._write("alembic.ini", INI.format(url=self._url.replace("%", "%%")))
+        self._write("pytest.ini", f"[pytest]\npg_name = {database}\n")
+        self._write("conftest.py", CONFTEST.format(url=self._url))
+        self._write("test_it.py", "def test_it(pg_database):\n    pass\n")
+        self._write("migrations/env.py", ENV)
+
+    def revision(self, number: int) -> None:
+        table = f"t{number // 3}"
+        columns = [
+            'sa.Column("id", sa.Integer, sa.Identity(), primary_key=True)',
+            'sa.Column("name", sa.Text, nullable=False, unique=True)',
+            'sa.Column("price", sa.Numeric(10, 2), server_default="0")',
+        ]
+        if number >= 3:
+            key = f'sa.ForeignKey("t{number // 3 - 1}.id")'
+            columns.append(f'sa.Column("parent", sa.Integer, {key})')
+        up, undo = [
+            (f'op.create_table("{table}", {", ".join(columns)})', f'op.drop_table("{table}")'),
+            (
+                f'op.add_column("{table}", sa.Column("note", sa.Text, index=True))',
+                f'op.drop_column("{table}", "note")',
+            ),
+            (
+                f'op.create_check_constraint("ck_{table}", "{table}", "price >= 0")',
+                f'op.drop_constraint("ck_{table}", "{table}")',
+            ),
+        ][number % 3]
+        if number % 10 == 2:
+            up += f"""; op.execute("INSERT INTO t0 (name) VALUES ('{number}')")"""
+            undo += f"""; op.execute("DELETE FROM t0 WHERE name = '{number}'")"""
+        down = repr(f"r{number - 1:03}" if number else None)
+        text = REVISION.format(number=number, down=down, up=up, undo=undo)
+        self._write(f"migrations/versions/r{number:03}.py", text)
+
+    def pytest(self, *arguments: str) -> float:
+        return self.timed("-m", "pytest", "-q", "-n", str(self._workers), *arguments)
+
+    def timed(self, *arguments: str) -> float:
+        env = {**os.environ, "PGTEMPLATE_URL": str(_urls.render(self._server.url))}
+        began = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self._root,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return time.perf_counter() - began
+
+    def clean(self) -> None:
+        for each in self._server.databases():
+            if each.name.startswith(f"{self._prefix}_"):
+                self._server.drop(each.name)
+
+    def _write(self, path: str, text: str) -> None:
+        file = self._root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+
+
+@contextmanager
+def _database(server: Server) -> Iterator[str]:
+    """An empty one, for those who have no template."""
+    name = f"bench_{uuid.uuid4().hex[:8]}"
+    server.create(name, Mark("scratch", name[-8:]))
+    yield name
+    server.drop(name)
+
+
+@contextmanager
+def _server() -> Iterator[Server]:
+    given, hold = os.environ.get("PGTEMPLATE_URL"), None
+    if not given:
+        hold = _embedded.acquire(None, timeout=60)
+        given = hold.url
+    server = Server(_urls.parse(given), timeout=60)
+    yield server
+    server.close()
+    if hold:
+        hold.close()
+
+
+if __name__ == "__main__":
+    main()
