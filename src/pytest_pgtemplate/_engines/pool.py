@@ -33,6 +33,8 @@ from pytest_pgtemplate.errors import ConfigurationError
 class _HomePool(Pool):
     """Keeps each connection where it was opened."""
 
+    _sqla_logger_namespace = "sqlalchemy.pool.pgtemplate"  # quiet unless asked for, as its own are
+
     def __init__(self, creator: Any, **options: Any) -> None:
         super().__init__(creator, **options)
         self.homes: dict[Loop | None, Home] = {}
