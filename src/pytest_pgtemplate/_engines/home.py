@@ -147,7 +147,7 @@ class Home:
         if self.loop is not None:
             await_only(_generators_closed())
         for record in list(self.out):
-            _cancel(record.driver_connection)
+            cancel(record.driver_connection)
         for session in list(self.sessions):
             with suppress(Exception):  # whatever it is in the middle of: its connection is next
                 session.close()
@@ -172,8 +172,8 @@ async def _generators_closed() -> None:
         await asyncio.wait(closing)
 
 
-def _cancel(driver: Any) -> None:
-    """Stop a query that a task or thread of the test still runs: psycopg would wait for its end."""
+def cancel(driver: Any) -> None:
+    """Stop a query that a task or thread still runs: psycopg would wait for its end."""
     info = getattr(driver, "info", None)
     if info is not None and info.transaction_status == ACTIVE:
         driver.cancel()

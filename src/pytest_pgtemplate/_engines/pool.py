@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from pytest_pgtemplate import _urls
-from pytest_pgtemplate._engines.home import LIMIT, PATIENCE, Home, Loop
+from pytest_pgtemplate._engines.home import LIMIT, PATIENCE, Home, Loop, cancel
 from pytest_pgtemplate._engines.options import (
     Options,
     check_engine_options,
@@ -106,6 +106,7 @@ class _WorkerPool:
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "checkout", self._checked_out)
         event.listen(engine, "checkin", self._checked_in)
+        event.listen(engine, "invalidate", self._invalidated)
         event.listen(engine, "begin", self._begun)
         event.listen(Session, "after_begin", self._session_begun)
 
@@ -157,6 +158,10 @@ class _WorkerPool:
 
     def _checked_in(self, _: Any, record: ConnectionPoolEntry) -> None:
         home_of(record).out.pop(record, None)
+
+    def _invalidated(self, _: Any, record: ConnectionPoolEntry, __: object) -> None:
+        """What interrupts a query, such as pytest-timeout, does not end it on the server."""
+        cancel(record.driver_connection)
 
     def _begun(self, connection: Connection) -> None:
         home_of(connection.connection).connections.add(connection)

@@ -98,6 +98,7 @@ class Run:
         except ConfigurationError as wrong:
             fail(wrong)
         self.current = item
+        item.stash[FAILED] = False  # it may have run before: pytest-rerunfailures
         needed = getattr(item, "fixturenames", ())
         self.reports.skip_if_broken(needed)
         if "pg_database" in needed:
