@@ -14,6 +14,16 @@ pytest_plugins = ["pytester", "projects", "servers"]
 os.environ.pop("CI", None)  # pytest's summary is longer there: child runs shall look the same
 
 
+@pytest.fixture
+def pytester(
+    pytester: pytest.Pytester, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    """Child runs are without the plugins that this run is without."""
+    off = [option for option in pytestconfig.getini("addopts") if option.startswith("-pno:")]
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(off))
+    return pytester
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """The server that PGTEMPLATE_URL names, else the embedded one, held for the whole session."""

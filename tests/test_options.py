@@ -22,11 +22,11 @@ USAGE_ERROR = pytest.ExitCode.USAGE_ERROR
 
 @pytest.fixture(autouse=True)
 def nothing_given(
-    pytester: pytest.Pytester,  # noqa: ARG001 - it clears PYTEST_ADDOPTS
+    pytester: pytest.Pytester,  # noqa: ARG001 - it sets PYTEST_ADDOPTS
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("PGTEMPLATE_URL", raising=False)
-    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(PLAIN))
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(PLAIN), prepend=" ")
 
 
 def settings(pytester: pytest.Pytester, *arguments: str) -> Settings:
