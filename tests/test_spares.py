@@ -319,6 +319,26 @@ def test_what_a_killed_run_leaves_is_swept_and_no_spare(
     assert set(sweep.sweep(server, prefix)) == {mine.database.name, making}
 
 
+def test_a_server_that_may_have_lost_the_last_reset_keeps_it_from_going_back(
+    server: Server, hire: Hire, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash takes what was committed last: whoever has had to connect again knows nothing."""
+    other = Server(server.url, timeout=60)
+    mine = hire(other, template)
+    pid = other._fetch("SELECT pg_backend_pid()")[0][0]
+    close = mine.resetter.close
+
+    def close_and_crash() -> None:
+        close()
+        execute(server.url, f"SELECT pg_terminate_backend({pid}, 5000)")
+
+    monkeypatch.setattr(mine.resetter, "close", close_and_crash)
+    mine.close()
+    assert of(template, server) == []
+    assert server.find(mine.database.name) is None
+    other.close()
+
+
 # Made ahead
 
 

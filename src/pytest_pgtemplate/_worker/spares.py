@@ -50,15 +50,16 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> b
     mark = databases[name].mark if name in databases else None
     if mark is None or template not in databases or not _has_room(template, databases.values()):
         return False
-    server.shut(name)
-    if not (
-        _is_left_alone(server, name, resetter.pid)
-        and server.is_as_cloned(name, template, mark, room=ROOM)
-        and _is_exact(resetter)
-    ):
-        return False
-    resetter.close()
-    _publish(server, template, name, mark)
+    with server.locked(name):  # a server that has crashed may have lost the reset
+        server.shut(name)
+        if not (
+            _is_left_alone(server, name, resetter.pid)
+            and server.is_as_cloned(name, template, mark, room=ROOM)
+            and _is_exact(resetter)
+        ):
+            return False
+        resetter.close()
+        _publish(server, template, name, mark)
     return True
 
 
@@ -68,13 +69,10 @@ def make(server: Server, template: str, run: str) -> None:
     if origin is None or origin.mark is None:
         return
     name = _names.spare(template)
-    server.lease(name)
-    try:
-        mark = clone_of(server, origin.mark, "worker", run)
+    mark = clone_of(server, origin.mark, "worker", run)
+    with server.locked(name):  # its lease, too
         server.clone(template, name, mark)
         _publish(server, template, name, mark)
-    finally:
-        server.release(name)
 
 
 def clone_of(server: Server, template: Mark, kind: Kind, run: str) -> Mark:
