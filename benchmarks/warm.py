@@ -90,7 +90,8 @@ def main() -> None:
         work = Path(name)
         work.chmod(0o755)
         os.environ["XDG_CACHE_HOME"] = os.environ["HOME"] = str(work)
-        os.environ.pop("PGTEMPLATE_URL", None)
+        for variable in ("PGTEMPLATE_URL", "PYTHONDONTWRITEBYTECODE"):  # or each run compiles us
+            os.environ.pop(variable, None)
         schema = "".join(TABLE.format(n=n) for n in range(arguments.tables))
         (work / "schema.sql").write_text(schema)
         plugin = _project(work / "plugin", WITH_PLUGIN, tests=1)
@@ -114,9 +115,10 @@ def _one_test(plugin: Path, control: Path, rounds: int) -> None:
             times["running"].append(_run(plugin))
         _embedded.stop(None)
         times["started"].append(_run(plugin))
-    middle = {name: 1000 * statistics.median(each) for name, each in times.items()}
-    for name, median in middle.items():
-        print(f"{name:8} {median:5.0f} ms, {median - middle['control']:+4.0f} ms")
+    for name, each in times.items():
+        over = [1000 * (a - b) for a, b in zip(each, times["control"], strict=True)]
+        median = 1000 * statistics.median(each)
+        print(f"{name:8} {median:5.0f} ms, {statistics.median(over):+5.0f} ms over the control")
 
 
 def _workers(project: Path, workers: int, rounds: int) -> None:
