@@ -51,6 +51,7 @@ def test_what_a_file_declares(source: str, expected: tuple[str, set[str]] | None
         "revision = 'a'\nrevision = 'b'",
         "revision = 'a'\nif True:\n    down_revision = 'b'",
         "revision, down_revision = 'b', 'a'",
+        "revision = 'b'\ndown_revision, other = 'a', 'c'",
         "revision = 'b'\ndepends_on = ()\ndepends_on += ('a',)",
         "revision = 7",
         "revision = None",

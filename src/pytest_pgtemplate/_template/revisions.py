@@ -34,9 +34,9 @@ def declared(source: bytes) -> Declared | None:
     tree = ast.parse(source)
     for statement in tree.body:
         for name in _assigned(statement):
-            if name in told or not isinstance(statement, ast.Assign | ast.AnnAssign):
-                raise ValueError(f"{name} is set more than once, or on a condition")
-            told[name] = ast.literal_eval(statement.value) if statement.value else None
+            if name in told:
+                raise ValueError(f"{name} is set more than once")
+            told[name] = ast.literal_eval(_value(statement))
     if "revision" not in told:
         return None
     (name,) = _names(told["revision"])
@@ -106,6 +106,16 @@ def _assigned(statement: ast.stmt) -> Iterator[str]:
     for node in ast.walk(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in _DECLARED:
             yield node.id
+
+
+def _value(statement: ast.stmt) -> ast.expr:
+    """What a statement sets its names to: all of them, and in any case."""
+    match statement:
+        case ast.AnnAssign():
+            return statement.value or ast.Constant(None)
+        case ast.Assign() if all(isinstance(each, ast.Name) for each in statement.targets):
+            return statement.value
+    raise ValueError("a name is set on a condition, or to a part of something")
 
 
 def _names(value: Any) -> Iterator[str]:
