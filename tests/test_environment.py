@@ -291,12 +291,31 @@ def test_a_settings_object_that_has_read_it_too_early_is_named(app: Project) -> 
             def __init__(self):
                 self.url = os.environ["APP_URL"]
 
-        settings = Settings()
+        class Lazy:
+            def __getattribute__(self, name):
+                raise RuntimeError("not yet")
+
+        lazy, settings = Lazy(), Settings()
         """,
     )
     result = app.run("-p", "app")
     assert result.ret == USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: app.settings.url has read APP_URL before *"])
+
+
+def test_a_plugin_that_reads_an_env_file_does_not_win(app: Project) -> None:
+    app.write(
+        "envfile.py",
+        """
+        import os
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_load_initial_conftests():
+            os.environ["APP_URL"] = "postgresql://localhost/of_the_env_file"
+        """,
+    )
+    app.run("-p", "envfile").assert_outcomes(passed=1)
 
 
 SETS = "os.environ['APP_URL'] = 'postgresql://localhost/the_old_test_database'\n"

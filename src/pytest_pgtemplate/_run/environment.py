@@ -61,13 +61,12 @@ class Environment:
         for name, value in self._before.items():
             if value is None or "://" not in value or value == self._told[name]:
                 continue
-            for module in list(sys.modules.values()):
-                if (holder := _holder(module, value)) is not None:
-                    raise ConfigurationError(
-                        f"{holder} has read {name} before pg_env could set it, and would go on"
-                        " with another database",
-                        hint="a plugin or -p imports it: import it from conftest.py instead",
-                    )
+            if (holder := _holder(value)) is not None:
+                raise ConfigurationError(
+                    f"{holder} has read {name} before pg_env could set it, and would go on"
+                    " with another database",
+                    hint="a plugin or -p imports it: import it from conftest.py instead",
+                )
 
     def refuse_who_came_after(self) -> None:
         """Raise ConfigurationError when a variable has been set to another database since."""
@@ -99,19 +98,29 @@ def _embedded_url(settings: Settings, *, strict: bool) -> str:
         return "postgresql:///"  # nobody has a database of this name there
 
 
-def _holder(module: ModuleType, value: str) -> str | None:
-    """What has ``value``: a name in ``module``, or an attribute of what it names."""
-    for name, thing in list(getattr(module, "__dict__", {}).items()):
-        if _is(thing, value):
-            return f"{module.__name__}.{name}"
-        if not isinstance(thing, (type, ModuleType)):
-            attributes = getattr(thing, "__dict__", None)
-            if isinstance(attributes, dict):
-                for inner, each in list(attributes.items()):
+def _holder(value: str) -> str | None:
+    """Where an imported module has ``value``: by a name, or an attribute of what it names.
+
+    It must not wake what is lazy: so ``type(thing)``, not ``isinstance``.
+    """
+    for module_name, module in list(sys.modules.items()):
+        for name, thing in _attributes(module):
+            if _is(thing, value):
+                return f"{module_name}.{name}"
+            if not issubclass(type(thing), (type, ModuleType)):
+                for inner, each in _attributes(thing):
                     if _is(each, value):
-                        return f"{module.__name__}.{name}.{inner}"
+                        return f"{module_name}.{name}.{inner}"
     return None
 
 
+def _attributes(thing: object) -> list[tuple[str, object]]:
+    try:
+        found = object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        return []
+    return list(found.items())
+
+
 def _is(thing: object, value: str) -> bool:
-    return isinstance(thing, str) and thing == value
+    return issubclass(type(thing), str) and thing == value
