@@ -172,17 +172,17 @@ def test_workers_are_spread_over_several_servers(
     other.close()
 
 
-def test_a_server_that_is_down_is_named_and_the_others_go_on(shop: Project, roomy_url: URL) -> None:
+def test_a_server_that_is_down_is_named_and_the_others_take_its_workers(
+    shop: Project, roomy_url: URL
+) -> None:
     down = roomy_url.set(port=free_port())
     urls = " ".join(str(_urls.render(url)) for url in (roomy_url, down))
     result = shop.run_workers("--pg-url", urls)
     output = f"{result.stdout}{result.stderr}"
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    assert output.count("HINT:") == 1
-    assert f"127.0.0.1:{down.port}" in output
-    assert PASSWORD not in output
-    assert "Traceback" not in output
-    assert result.parseoutcomes()["passed"] >= 1
+    assert result.ret == pytest.ExitCode.OK
+    assert output.count(f"127.0.0.1:{down.port}") == 1
+    for unwanted in ("HINT:", PASSWORD, "Traceback"):
+        assert unwanted not in output
     assert len(shop.databases()) == 1
 
 
