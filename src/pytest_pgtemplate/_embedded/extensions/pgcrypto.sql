@@ -51,7 +51,8 @@ CREATE FUNCTION @extschema@.hmac(data bytea, key bytea, type text) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
     block CONSTANT int := CASE WHEN lower(type) IN ('sha384', 'sha512') THEN 128 ELSE 64 END;
-    short CONSTANT bytea := CASE WHEN length(key) > block THEN @extschema@.digest(key, type) ELSE key END;
+    short CONSTANT bytea := CASE WHEN length(key) > block THEN @extschema@.digest(key, type)
+                                 ELSE key END;
     inner_pad bytea := decode(repeat('36', block), 'hex');
     outer_pad bytea := decode(repeat('5c', block), 'hex');
 BEGIN
@@ -197,8 +198,9 @@ DECLARE
     bare CONSTANT bytea := convert_to(parts[3], getdatabaseencoding());
     wanted CONSTANT numeric := nullif(parts[2], '');
     rounds CONSTANT int := least(greatest(coalesce(wanted, 5000), 1000), 999999999);
-    start CONSTANT text := substr(salt, 1, 3) || CASE WHEN wanted IS NULL THEN '' ELSE format('rounds=%s$', rounds) END
-                           || parts[3] || '$';
+    start CONSTANT text := concat(substr(salt, 1, 3),
+                                  CASE WHEN wanted IS NOT NULL THEN format('rounds=%s$', rounds) END,
+                                  parts[3], '$');
 BEGIN
     CASE substr(salt, 1, 3)
         WHEN '$1$' THEN RETURN start || @extschema@.pgcrypto_crypt_md5(plain, bare);
