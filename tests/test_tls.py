@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL
@@ -145,7 +146,7 @@ def test_no_engine_takes_another_certificate(
     url: URL, files: Path, driver: str, wrong: dict[str, str]
 ) -> None:
     bad = changed(url, files, **wrong)
-    with pytest.raises((DBAPIError, OSError)):
+    with pytest.raises((DBAPIError, OSError, asyncpg.PostgresError)):
         told_by_the_engine(bad, driver)
     gc.collect()  # pg8000 leaves its socket to it, which shall be no other test's warning
 
@@ -169,6 +170,7 @@ def test_our_own_connection_does_the_same_and_says_what_is_wrong(url: URL, files
 
 LIFE = """
 import asyncio
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
