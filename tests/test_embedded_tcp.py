@@ -67,6 +67,7 @@ URL_OF = "_embedded.url_of(None, listen=True)"
 
 def test_it_listens_at_the_url_foretold_and_on_its_socket(url: URL) -> None:
     assert make_url(in_another_process(URL_OF)) == url
+    assert str(url.password) not in repr(status())
     assert (url.host, url.username, url.database) == ("127.0.0.1", "postgres", "postgres")
     row = query(url, "SELECT inet_server_addr(), inet_server_port()")[0]
     assert (str(row[0]), row[1]) == ("127.0.0.1", url.port)

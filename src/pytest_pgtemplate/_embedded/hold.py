@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._embedded import keeper, tcp
@@ -61,7 +61,7 @@ class Status:
     running: bool
     in_use: bool
     pid: int | None
-    url: str
+    url: str = field(repr=False)  # there may be a password in it
     password: Path | None  # the file that holds it, where one is asked for
     version: str
     source: str
