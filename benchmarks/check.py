@@ -32,7 +32,7 @@ from pytest_pgtemplate._server.marks import Mark
 
 ENV = """
 from alembic import context
-from sqlalchemy import MetaData, create_engine, pool
+from sqlalchemy import Engine, MetaData, create_engine, pool
 
 def migrate(connection):
     context.configure(
@@ -41,13 +41,13 @@ def migrate(connection):
     with context.begin_transaction():
         context.run_migrations()
 
-given = context.config.attributes.get("connection")
-if given is not None:
-    migrate(given)
-else:
-    url = context.config.get_main_option("sqlalchemy.url")
-    with create_engine(url, poolclass=pool.NullPool).connect() as connection:
+url = context.config.get_main_option("sqlalchemy.url")
+given = context.config.attributes.get("connection") or create_engine(url, poolclass=pool.NullPool)
+if isinstance(given, Engine):
+    with given.connect() as connection:
         migrate(connection)
+else:
+    migrate(given)
 """
 INI = """
 [alembic]
@@ -119,7 +119,9 @@ def _round(server: Server, revisions: int, workers: int, *, others: bool) -> dic
                 "second check, s more than without": second - without,
             }
             if others:
-                taken = project.timed("-m", "pytest", "-q", "--test-alembic", "-k", "not test_it")
+                server.drop(database)
+                server.create(database, Mark("scratch", database[-8:]))
+                taken = project.timed("-m", "pytest", "-q", "others")
                 result |= {"pytest-alembic, s": taken, "pytest-alembic over first": taken / first}
             return result
         finally:
@@ -133,7 +135,8 @@ class _Project:
         self._url = str(_urls.render(_urls.sync_url(server.url.set(database=database))))
         self._write("alembic.ini", INI.format(url=self._url.replace("%", "%%")))
         self._write("pytest.ini", f"[pytest]\npg_name = {database}\n")
-        self._write("conftest.py", CONFTEST.format(url=self._url))
+        self._write("others/conftest.py", CONFTEST.format(url=self._url))
+        self._write("others/test_them.py", "from pytest_alembic.tests import *\n")
         self._write("test_it.py", "def test_it(pg_database):\n    pass\n")
         self._write("migrations/env.py", ENV)
 
@@ -166,7 +169,7 @@ class _Project:
         self._write(f"migrations/versions/r{number:03}.py", text)
 
     def pytest(self, *arguments: str) -> float:
-        return self.timed("-m", "pytest", "-q", "-n", str(self._workers), *arguments)
+        return self.timed("-m", "pytest", "-q", "-n", str(self._workers), "test_it.py", *arguments)
 
     def timed(self, *arguments: str) -> float:
         env = {**os.environ, "PGTEMPLATE_URL": str(_urls.render(self._server.url))}
