@@ -122,11 +122,12 @@ def read(config: pytest.Config) -> Settings:
     urls = tuple(told.urls) or _urls(config)
     silent = _silent(config, urls)
     templates = _templates(config)
-    check, only = bool(_options.ini(config, "pg_check")), _options.on_line(config, "pg_check_only")
+    only = _options.on_line(config, "pg_check_only")
+    check = only or _options.on_line(config, "pg_check") or bool(_options.ini(config, "pg_check"))
     return Settings(
         urls=tuple(url for url in urls if url not in silent),
         silent=silent,
-        alembic_config=_alembic_config(config),
+        alembic_config=_alembic_config(config, needed=check),
         revision=_options.get(config, "pg_revision") or "heads",
         prefix=told.prefix or _prefix(config),
         env=templates,
@@ -141,7 +142,7 @@ def read(config: pytest.Config) -> Settings:
         on_leak=_options.choice(config, "pg_on_leak"),
         on_ddl=_options.choice(config, "pg_on_ddl"),
         tracking=_options.choice(config, "pg_tracking"),
-        check=only or check or _options.on_line(config, "pg_check"),
+        check=check,
         check_only=only,
         check_since=_options.ini(config, "pg_check_since") or None,
         check_heads=_options.ini(config, "pg_check_heads") or 1,
@@ -207,12 +208,13 @@ def _prefix(config: pytest.Config) -> str:
     return _names.prefix_of(_options.get(config, "pg_name") or config.rootpath.name)
 
 
-def _alembic_config(config: pytest.Config) -> Path:
-    path = _options.path(config, "pg_alembic_ini")
-    if path is None:
-        return _default_alembic_config(config.rootpath)
-    if not path.is_file():
-        raise pytest.UsageError(f"pg_alembic_ini: there is no file {path}")
+def _alembic_config(config: pytest.Config, *, needed: bool) -> Path:
+    given = _options.path(config, "pg_alembic_ini")
+    path = given or _default_alembic_config(config.rootpath)
+    if (given or needed) and not path.is_file():
+        raise pytest.UsageError(
+            f"{'pg_alembic_ini' if given else 'pg_check'}: there is no file {path}"
+        )
     return path
 
 

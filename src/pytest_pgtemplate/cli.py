@@ -27,7 +27,7 @@ Which = tuple[Path | None, int | None, bool]  # embedded server: bindir, version
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parse(argv)
     try:
         for line in arguments.command(arguments):
             print(line)  # noqa: T201
@@ -35,6 +35,17 @@ def main(argv: list[str] | None = None) -> int:
         print(f"pgtemplate: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    """What goes to pytest may begin with an option of pytest's."""
+    parser = _parser()
+    arguments, options = parser.parse_known_args(argv)
+    if options and "pytest" not in arguments:
+        parser.error(f"unrecognized arguments: {' '.join(options)}")
+    if options:
+        arguments.pytest = [*options, *arguments.pytest]
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

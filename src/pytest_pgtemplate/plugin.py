@@ -38,7 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = Run(settings, Reports(failures), Stats(settings.worker), environment)
     config.stash[WORKERS] = []
     config.addinivalue_line("markers", _run.MARKER)
-    if settings.check:
+    collects = config.getoption("dist", "no") == "no"  # else its workers do
+    if settings.check and collects:
         from pytest_pgtemplate import _check_items
 
         config.pluginmanager.register(_check_items, "pgtemplate-check")
