@@ -18,7 +18,7 @@ LONGEST = 300  # lines
 
 # From the ground up: a room knows only those named before it. Each is a folder or a single module.
 ROOMS = [
-    *("errors", "_names", "_secrets", "_address", "_urls", "_env"),
+    *("errors", "_names", "_secrets", "_address", "_urls", "_env", "_progress"),
     *("_controller", "_options", "_settings"),
     *("_server", "_embedded"),
     *("_child", "_template"),

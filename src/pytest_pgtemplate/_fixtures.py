@@ -58,7 +58,8 @@ def pg_server(_pg_run: Run) -> Iterator[Server]:
         given = settings.url
         if given is None:
             settings.refuse_foreign()
-            hold = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
+            with _pg_run.progress.during("starting the embedded server"):
+                hold = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
             given = hold.url
             _pg_run.urls.append(given)
         server = Server(_urls.parse(given), timeout=settings.timeout)
@@ -83,7 +84,8 @@ def pg_template(
             raise _pg_run.disagreement
         order = order_of(settings, pg_server, pg_migrations, pg_seed)
         build = partial(_build, _pg_run, pg_server, pg_migrations, pg_seed)
-        template = _template.ensure(order, build, pg_server, settings.cache / "locks")
+        with _pg_run.progress.during():
+            template = _template.ensure(order, build, pg_server, settings.cache / "locks")
     _pg_run.stats.template = template.name
     _pg_run.stats.template_time = time.perf_counter() - began
     return template
@@ -136,16 +138,20 @@ def _build(
     failures.raise_if_build_failed(order.name)
     held = scratch.origin.held if scratch.origin else frozenset()
     target = target_of(settings, server, scratch.name, held)
+    target = replace(target, progress=run.progress.file)
     url = target.url
     try:
         if scratch.origin is not None:
             uninstall(url, settings.tracking, timeout=settings.timeout)
         if order.unseeded is None:
+            run.progress.tell("migrating")
             ran = _template.migrate(migrations, target)
             run.stats.built = f"migrated {ran}" if ran else "migrated"
         elif seed is not None:
+            run.progress.tell("seeding")
             _template.seed.run(seed, target)
             run.stats.built = run.stats.built or "seeded"
+        run.progress.tell("making the template resettable")
         install(url, settings.tracking, timeout=settings.timeout)
     except PgTemplateError as error:
         failures.remember_build(order.name, error)
@@ -162,7 +168,8 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
     began = time.perf_counter()
     with _pg_run.reports.once("pg_database"):
         name = _names.worker(settings.prefix, settings.run, settings.worker)
-        worker = Worker(pg_server, pg_template, name, settings.run, keep=settings.keep)
+        with _pg_run.progress.during("cloning the template"):
+            worker = Worker(pg_server, pg_template, name, settings.run, keep=settings.keep)
     stats.clone_time = time.perf_counter() - began
     stats.from_spare = worker.from_spare
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers

@@ -100,6 +100,11 @@ def cache() -> Path:
 
     return user_cache_path("pytest-pgtemplate", appauthor=False)
 
+    @property
+    def directory(self) -> Path:
+        """Where the workers of this run meet, while it lasts."""
+        return self.cache / "runs" / self.run
+
 
 def for_workers(settings: Settings) -> _controller.Told:
     """What the workers of this run have to know."""

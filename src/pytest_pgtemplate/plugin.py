@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from pytest_pgtemplate import _controller, _options, _run, _settings
-from pytest_pgtemplate._run import FAILED, RUN, Environment, Failures, Reports, Run, Stats
+from pytest_pgtemplate._run import FAILED, RUN, Environment, Failures, Progress, Reports, Run, Stats
 from pytest_pgtemplate.errors import PgTemplateError
 
 pytest_plugins = ["pytest_pgtemplate._fixtures", "pytest_pgtemplate._fixtures_sqlalchemy"]
@@ -33,9 +33,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
-    failures = Failures(lambda: settings.cache / "runs" / settings.run)
+    progress = Progress(lambda: settings.directory, settings.worker)
+    progress.show(config)
+    failures = Failures(lambda: settings.directory)
     environment = _set_environment(config, settings)
-    config.stash[RUN] = Run(settings, Reports(failures), Stats(settings.worker), environment)
+    stats = Stats(settings.worker)
+    config.stash[RUN] = Run(settings, Reports(failures), stats, environment, progress)
     config.stash[WORKERS] = []
     config.addinivalue_line("markers", _run.MARKER)
     collects = config.getoption("dist", "no") == "no"  # else its workers do

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_pgtemplate import _progress
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError
 
 if TYPE_CHECKING:
@@ -28,11 +30,13 @@ def run(job: dict[str, Any]) -> str:
     wanted = {revision.revision for revision in script.get_revisions(job["revision"]) if revision}
     seen: list[MigrationContext] = []
     steps: list[Any] = []
+    progress = Path(job["progress"]) if job["progress"] else None
 
     def plan(heads: Any, context: MigrationContext) -> Any:
         seen.append(context)
         steps[:] = script._upgrade_revs(job["revision"], heads)
-        return steps
+        names = [f"{step.revision.revision} {step.revision.doc or ''}".rstrip() for step in steps]
+        return _progress.each(progress, "migrating", steps, names)
 
     run_env(plan)
     held = asyncio.run(_held(job["dsn"], seen[-1] if seen else None))

@@ -8,6 +8,7 @@ from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.failures import Failures
 from pytest_pgtemplate._run.isolation import MARKER
 from pytest_pgtemplate._run.overrides import disagreement
+from pytest_pgtemplate._run.progress import Progress
 from pytest_pgtemplate._run.reports import Reports, fail, fails
 from pytest_pgtemplate._run.run import FAILED, RUN, Ending, Run, Stats
 from pytest_pgtemplate._run.summary import header_line, summary_lines
@@ -19,6 +20,7 @@ __all__ = [
     "Ending",
     "Environment",
     "Failures",
+    "Progress",
     "Reports",
     "Run",
     "Stats",

@@ -16,6 +16,7 @@ from pytest_pgtemplate import _names
 from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._run.layers import Layers
+from pytest_pgtemplate._run.progress import Progress
 from pytest_pgtemplate._run.reports import Reports, fail
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate.errors import (
@@ -77,6 +78,7 @@ class Run:
     reports: Reports
     stats: Stats
     environment: Environment
+    progress: Progress
     worker: Worker | None = None  # while this process has a database
     current: pytest.Item | None = None  # the test that runs
     ending: Ending | None = None  # the test whose teardown has begun

@@ -105,6 +105,7 @@ class Alembic:
             "connection": self._reads_connection(),
             "dsn": str(_urls.asyncpg_dsn(target.url)),
             "database": target.url.database,
+            "progress": str(target.progress) if target.progress else None,
             **more,
         }
         return _child.run_job(

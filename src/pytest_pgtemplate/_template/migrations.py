@@ -19,7 +19,7 @@ from sqlalchemy import MetaData, create_mock_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateSchema
 
-from pytest_pgtemplate import _child, _secrets, _urls
+from pytest_pgtemplate import _child, _progress, _secrets, _urls
 from pytest_pgtemplate._server import connect, portal
 from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
@@ -33,6 +33,7 @@ class Target:
     timeout: float
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     held: frozenset[str] = frozenset()  # the revisions of a lineage that have run there already
+    progress: Path | None = None  # where to tell how far it has come
 
 
 class Migrations(Protocol):
@@ -104,7 +105,8 @@ class SqlFiles:
 
     def migrate(self, target: Target) -> str:
         wanted = self.paths[len(target.held) :]
-        for path in wanted:
+        names = [path.name for path in wanted]
+        for path in _progress.each(target.progress, "migrating", wanted, names):
             _execute(path.read_text("utf-8"), str(path), target)
         return f"{len(wanted)} of {len(self.paths)} files"
 

@@ -1,0 +1,60 @@
+"""How far a process has come, in a small file that another one reads.
+
+A worker of xdist has no other way to the terminal while it works, nor has the child that migrates.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+WAITING = "waiting"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a process is doing since a moment (of ``time.time``), and at which step of how many."""
+
+    doing: str
+    number: int = 0
+    of: int = 0
+    what: str = ""
+    since: float = field(default_factory=time.time)
+
+    def __str__(self) -> str:
+        count = f" {self.number}/{self.of}" if self.of else ""
+        what = f"  {self.what}" if self.what else ""
+        return f"{self.doing}{count}{what}"
+
+
+def tell(path: Path | None, step: Step) -> None:
+    """Write ``step`` where others look for it. To tell is never worth an error."""
+    if path is not None:
+        beside = path.with_suffix(".new")
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(json.dumps(asdict(step)), "utf-8")
+            beside.replace(path)
+
+
+def each(path: Path | None, doing: str, things: Sequence[T], names: Sequence[str]) -> Iterator[T]:
+    """Hand on ``things``, and tell for each that it has begun."""
+    since = time.time()
+    for number, (thing, name) in enumerate(zip(things, names, strict=True), 1):
+        tell(path, Step(doing, number, len(things), name, since))
+        yield thing
+
+
+def look(directory: Path) -> dict[str, Step]:
+    """What has been told in ``directory``, by the names of the files."""
+    steps = {}
+    for path in sorted(directory.glob("*.step")):
+        with suppress(OSError, ValueError, TypeError):  # it ended while we looked
+            steps[path.stem] = Step(**json.loads(path.read_text("utf-8")))
+    return steps
