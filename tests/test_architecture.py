@@ -24,7 +24,7 @@ ROOMS = [
     *("_child", "_template"),
     *("_reset", "_worker", "_archive", "_check"),
     "_engines",
-    "_run",
+    *("_report", "_run", "_recorder"),
     *("_fixtures", "_fixtures_sqlalchemy", "_check_items", "plugin", "_build", "cli", "__init__"),
 ]
 # Those that face pytest. All others take plain values, and could serve another test runner.
@@ -33,6 +33,7 @@ KNOW_PYTEST = {
     "_options",
     "_settings",
     "_run",
+    "_recorder",
     "_fixtures",
     "_fixtures_sqlalchemy",
     "_check_items",

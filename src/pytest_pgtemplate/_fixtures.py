@@ -58,7 +58,7 @@ def pg_server(_pg_run: Run) -> Iterator[Server]:
         given = settings.url
         if given is None:
             settings.refuse_foreign()
-            with _pg_run.progress.during("starting the embedded server"):
+            with _pg_run.progress.during("server", "starting the embedded server"):
                 hold = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
             given = hold.url
             _pg_run.urls.append(given)
@@ -84,7 +84,7 @@ def pg_template(
             raise _pg_run.disagreement
         order = order_of(settings, pg_server, pg_migrations, pg_seed)
         build = partial(_build, _pg_run, pg_server, pg_migrations, pg_seed)
-        with _pg_run.progress.during():
+        with _pg_run.progress.during("template", "waiting for the template"):
             template = _template.ensure(order, build, pg_server, settings.cache / "locks")
     _pg_run.stats.template = template.name
     _pg_run.stats.template_time = time.perf_counter() - began
@@ -168,7 +168,7 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
     began = time.perf_counter()
     with _pg_run.reports.once("pg_database"):
         name = _names.worker(settings.prefix, settings.run, settings.worker)
-        with _pg_run.progress.during("cloning the template"):
+        with _pg_run.progress.during("clone", "cloning the template"):
             worker = Worker(pg_server, pg_template, name, settings.run, keep=settings.keep)
     stats.clone_time = time.perf_counter() - began
     stats.from_spare = worker.from_spare

@@ -54,7 +54,11 @@ _FLAGS = (
     ("--pg-rebuild", "build the template anew"),
     ("--pg-keep", "leave this run's databases in place and print how to connect"),
     ("--pg-keep-failed", "put the database of each failed test aside and print how to connect"),
-    ("--pg-stats", "print a line per worker at the end"),
+    ("--pg-stats", "the long summary at the end"),
+)
+_FILES = (
+    ("--pg-report", "write the run as a page with a timeline"),
+    ("--pg-trace", "write the run as Trace Events, for Perfetto and the like"),
 )
 
 
@@ -68,6 +72,8 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(flag, action="store_true", default=False, help=text)
     # What `pgtemplate check` asks for.
     group.addoption("--pg-check-only", action="store_true", help=argparse.SUPPRESS)
+    for flag, text in _FILES:
+        group.addoption(flag, metavar="FILE", default=None, help=text)
 
 
 def _flag(name: str) -> str:

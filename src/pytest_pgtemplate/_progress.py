@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-WAITING = "waiting"
+WAITING = "waiting for the template"
 T = TypeVar("T")
 
 

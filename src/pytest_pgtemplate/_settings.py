@@ -45,6 +45,7 @@ class Settings(NamedTuple):
     keep: bool
     keep_failed: bool
     stats: bool
+    records: bool  # what the run did and when
     run: str  # the same in every worker of a run
     worker: str  # "gw0", or "main" without xdist
     controller: str  # whose embedded server this worker shares; "": its own
@@ -155,6 +156,9 @@ def read(config: pytest.Config) -> Settings:
         keep=_options.on_line(config, "pg_keep"),
         keep_failed=_options.on_line(config, "pg_keep_failed"),
         stats=_options.on_line(config, "pg_stats"),
+        records=any(
+            _options.on_line(config, name) for name in ("pg_stats", "pg_report", "pg_trace")
+        ),
         run=told.run,
         worker=told.worker,
         controller=told.place,

@@ -17,6 +17,7 @@ pytest_plugins = ["pytest_pgtemplate._fixtures", "pytest_pgtemplate._fixtures_sq
 
 ENVIRONMENT = pytest.StashKey[Environment]()
 WORKERS = pytest.StashKey[list[Stats]]()
+RECORDER = "pgtemplate-recorder"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 INTERRUPTED = (KeyboardInterrupt, pytest.exit.Exception)
 
@@ -40,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     stats = Stats(settings.worker)
     config.stash[RUN] = Run(settings, Reports(failures), stats, environment, progress)
     config.stash[WORKERS] = []
+    if settings.records:
+        _record(config)
     config.addinivalue_line("markers", _run.MARKER)
     collects = config.getoption("dist", "no") == "no"  # else its workers do
     if settings.check and collects:
@@ -174,9 +177,13 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     workers = config.stash[WORKERS]
-    if workers:
-        for line in _run.summary_lines(workers, config.stash[RUN].settings):
-            terminalreporter.write_line(line)
+    settings = config.stash[RUN].settings
+    recorder = config.pluginmanager.get_plugin(RECORDER)
+    lines = list(_run.summary_lines(workers, settings)) if workers else []
+    if recorder is not None:
+        lines += recorder.finish(_run.facts(workers))
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -206,6 +213,12 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
     except PgTemplateError as error:
         raise pytest.UsageError(str(error)) from None
     return environment
+
+
+def _record(config: pytest.Config) -> None:
+    from pytest_pgtemplate import _recorder
+
+    config.pluginmanager.register(_recorder.Recorder(config, config.stash[RUN]), RECORDER)
 
 
 def _hide_passwords(report: Report, config: pytest.Config) -> Report:

@@ -28,6 +28,7 @@ class Outcome:
 
     stale: str | None
     leaks: tuple[Leak, ...]
+    written: tuple[int, ...] = ()  # the tables, as ``names`` knows them
     changes: int | None = None  # rows that came or went with a new layer; None: nothing changed
 
 
@@ -51,6 +52,7 @@ class Resetter:
         self._timeout = timeout
         self._vacuum: asyncio.Task[None] | None = None
         self._layers: set[int] = set()
+        self._names: dict[int, str] = {}
         self._run(self._open())
 
     def reset(
@@ -63,6 +65,12 @@ class Resetter:
         """
         outcome: Outcome = self._run(self._reset(list(going)), meanwhile)
         return outcome
+
+    def names(self, tables: Collection[int]) -> list[str]:
+        """What tables that were written are called."""
+        if tables and not self._names:
+            self._names.update(self._run(self._connection.fetch(self._named)))
+        return sorted(self._names[table] for table in tables if table in self._names)
 
     def reset_all(self) -> Outcome:
         """Go back to the state of the template: no layer stays."""
@@ -131,7 +139,11 @@ class Resetter:
             await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if triggers else "scan"
         self._schema = "pgtemplate" if triggers else "pg_temp"
-        reset = f"SELECT {self._schema}.reset($1, {self._schema}.written())"
+        self._named = f"SELECT id, name FROM {self._schema}.relation"
+        reset = (
+            f"SELECT tables, {self._schema}.reset($1, tables)"
+            f" FROM (SELECT {self._schema}.written() AS tables OFFSET 0) AS log"
+        )
         self._call = await self._connection.prepare(reset)
 
     async def _connect(self) -> Connection:
@@ -157,17 +169,17 @@ class Resetter:
         await self._finish_vacuum()
         watch = Watch(self.pid, self._connect)
         try:
-            grown = await self._call.fetchval(going)
+            written, grown = await self._call.fetchrow(going)
             stale = _CHANGED if grown is None else None
         except (asyncpg.PostgresError, *_LOST) as error:
-            grown, stale = None, str(error)  # what cannot be put back is cloned afresh
+            written, grown, stale = (), None, str(error)  # what cannot be put back is cloned afresh
         finally:
             leaks = await watch.stop()
         if stale is None:
             self._layers -= set(going)
         if grown:
             self._vacuum = asyncio.create_task(self._give_back(grown))
-        return Outcome(stale, leaks)
+        return Outcome(stale, leaks, tuple(written))
 
     async def _keep(self, layer: int) -> Outcome:
         watch = Watch(self.pid, self._connect)
@@ -189,7 +201,7 @@ class Resetter:
         row = await self._connection.fetchrow(query, layer, patient)
         if row["changes"] is not None:
             self._layers.add(layer)
-        return Outcome(_CHANGED if row["stale"] else None, (), row["changes"])
+        return Outcome(_CHANGED if row["stale"] else None, (), changes=row["changes"])
 
     async def _save_layers(self, going: list[int]) -> Any:
         await self._finish_vacuum()

@@ -11,7 +11,8 @@ from pytest_pgtemplate._run.overrides import disagreement
 from pytest_pgtemplate._run.progress import Progress
 from pytest_pgtemplate._run.reports import Reports, fail, fails
 from pytest_pgtemplate._run.run import FAILED, RUN, Ending, Run, Stats
-from pytest_pgtemplate._run.summary import header_line, summary_lines
+from pytest_pgtemplate._run.summary import facts, header_line, summary_lines
+from pytest_pgtemplate._run.timeline import Timeline
 
 __all__ = [
     "FAILED",
@@ -25,6 +26,8 @@ __all__ = [
     "Run",
     "Stats",
     "disagreement",
+    "Timeline",
+    "facts",
     "fail",
     "fails",
     "header_line",

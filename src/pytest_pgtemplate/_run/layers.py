@@ -75,6 +75,8 @@ class Layers:
         if changes is not None:
             fixture.addfinalizer(self._before_teardown)  # added last, it runs first
             self._run.stats.layers.append((layer.owner, request.node.nodeid, changes, seconds))
+            if self._run.timeline is not None:
+                self._run.timeline.add("layer", layer.owner, seconds, rows=changes)
             if request.config.getoption("setupshow", False):
                 _show(request.config, f"{layer.owner}: a layer of {changes} rows, {seconds:.3f} s")
 

@@ -1,10 +1,11 @@
-"""Shows what workers wait for: a line that is rewritten in a terminal, a line now and then in a log.
+"""Shows what workers wait for: a line rewritten in a terminal, a line now and then in a log.
 
 Workers tell in files of the run's directory. Without xdist the one process does the same.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -18,6 +19,9 @@ import pytest
 
 from pytest_pgtemplate import _progress
 from pytest_pgtemplate._progress import WAITING, Step
+from pytest_pgtemplate._run.timeline import Timeline
+
+_log = logging.getLogger("pytest_pgtemplate")
 
 LOOK = 0.1  # seconds between two looks, and two frames
 PATIENCE = 0.5  # seconds that nobody has to be told about
@@ -32,23 +36,40 @@ class Progress:
         self._directory = directory  # asked for when it is needed
         self._worker = worker
         self.display: Display | None = None  # in the process that has the terminal
+        self.timeline: Timeline | None = None  # where the run is recorded
+        self._began: tuple[str, float] | None = None  # the part of it that is told of
 
     @property
     def file(self) -> Path:
         return self._directory() / f"{self._worker}.step"
 
     def tell(self, doing: str) -> None:
+        """Begin a part of what is done."""
+        self._end_part()
+        self._began = doing, time.time()
         _progress.tell(self.file, Step(doing))
 
+    def _end_part(self) -> None:
+        if self._began is not None and self.timeline is not None:
+            doing, began = self._began
+            self.timeline.add("build", doing, time.time() - began)
+        self._began = None
+
     @contextmanager
-    def during(self, doing: str = WAITING) -> Iterator[None]:
-        """Around what may take long."""
-        self.tell(doing)
+    def during(self, kind: str, doing: str) -> Iterator[None]:
+        """Around what may take long; ``kind`` is what a recording of the run calls it."""
+        _progress.tell(self.file, Step(doing))
+        began = time.time()
         if self.display is not None:
             self.display.start()
         try:
             yield
         finally:
+            self._end_part()
+            seconds = time.time() - began
+            _log.info("%s: %.3f s", doing, seconds)
+            if self.timeline is not None:
+                self.timeline.add(kind, doing, seconds)
             with suppress(OSError):
                 self.file.unlink(missing_ok=True)
             if self.display is not None:
@@ -158,7 +179,7 @@ def line(steps: dict[str, Step], width: int) -> str:
         text, whose = str(step), [worker] if worker != "main" else []
     else:
         step = min(steps.values(), key=lambda step: step.since)
-        text, whose = "waiting for the template", []
+        text, whose = WAITING, []
     if waiting := len(steps) - len(at_work):
         whose.append(f"{waiting} wait{'s' * (waiting == 1)}")
     end = f"  {time.time() - step.since:.0f} s"

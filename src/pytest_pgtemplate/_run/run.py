@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -18,6 +19,7 @@ from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._run.layers import Layers
 from pytest_pgtemplate._run.progress import Progress
 from pytest_pgtemplate._run.reports import Reports, fail
+from pytest_pgtemplate._run.timeline import Timeline
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate.errors import (
     ConfigurationError,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._reset import Leak, Outcome, Resetter
     from pytest_pgtemplate._worker import Database, Worker
 
+_log = logging.getLogger("pytest_pgtemplate")
 FAILED = pytest.StashKey[bool]()  # of an item: whether its setup or call failed
 
 
@@ -87,6 +90,7 @@ class Run:
     urls: list[str] = field(init=False)  # of servers; their passwords are never shown
     lost: bool = False  # the database is in an unknown state, for the server failed in a reset
     disagreement: ConfigurationError | None = None  # on what builds the template
+    timeline: Timeline | None = None  # while the run is recorded
     crashed: bool = False  # in the controller: a worker of this run has
 
     def __post_init__(self) -> None:
@@ -124,7 +128,7 @@ class Run:
         """Clone afresh what a reset could not save, or report why that fails, too."""
         if self.lost and self.worker is not None:
             try:
-                self._reclone(self.worker)
+                self._reclone(self.worker, self.test, "a reset has failed")
             except PgTemplateError as error:
                 self.reports.report(error)
 
@@ -196,7 +200,7 @@ class Run:
             return
         elif isolation.kind == "clone" and not again:
             if nextitem is not None:
-                self._reclone(self.worker)
+                self._reclone(self.worker, item.nodeid, "isolation is clone")
         elif isolation.kind != "none":
             self.reset(self.layers.going, item.nodeid)
 
@@ -207,10 +211,14 @@ class Run:
         self.lost = True
         outcome = self.worker.reset(going, meanwhile=self._put_right)
         self.lost = False
-        self.stats.reset_time += time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        self.stats.reset_time += seconds
         self.stats.resets += 1
+        if self.timeline is not None:
+            tables = self.worker.resetter.names(outcome.written)
+            self.timeline.add("reset", whose, seconds, tables=tables)
         if outcome.stale is not None:
-            self._reclone(self.worker, going)
+            self._reclone(self.worker, whose, outcome.stale, going)
             self.stats.recloned.append(f"{whose}: {outcome.stale}")
         else:
             self.layers.have_gone(going)
@@ -228,27 +236,37 @@ class Run:
     def judge_leaks(self, outcome: Outcome, whose: str) -> None:
         """Raise LeakError, or warn, when a reset or a layer had to end a transaction."""
         if outcome.leaks:
+            if self.timeline is not None:
+                what = "; ".join(map(str, outcome.leaks))
+                self.timeline.add("leak", whose, 0.0, what=what)
             error = _leak_error(outcome.leaks, whose)
             if self.settings.on_leak == "error":
                 raise error
             warnings.warn(PgTemplateWarning(str(error)), stacklevel=1)
 
-    def _reclone(self, worker: Worker, going: Collection[int] = ()) -> None:
-        self._replace(worker.reclone, going)
+    def _reclone(self, worker: Worker, whose: str, why: str, going: Collection[int] = ()) -> None:
+        self._replace(worker.reclone, whose, why, going)
 
     def _set_aside(self, worker: Worker, test: str) -> None:
         name = _names.kept(worker.database.name, len(self.stats.kept) + 1)
-        self._replace(partial(worker.set_aside, name), self.layers.going)
+        self._replace(partial(worker.set_aside, name), test, "kept", self.layers.going)
         self.note_kept(test, worker.database, name)
 
-    def _replace(self, by: Callable[[Collection[int]], bool], going: Collection[int]) -> None:
+    def _replace(
+        self, by: Callable[[Collection[int]], bool], whose: str, why: str, going: Collection[int]
+    ) -> None:
         """Go on with a new clone, to which the layers come along."""
+        began = time.perf_counter()
         going = {*going, *self.layers.going}
         self.lost = True
         for pools in self.pools:
             pools.close()
         complete = by(going)
         self.lost = False
+        seconds = time.perf_counter() - began
+        _log.info("cloned afresh after %s (%s): %.3f s", whose, why, seconds)
+        if self.timeline is not None:
+            self.timeline.add("reclone", whose, seconds, why=why)
         if complete:
             self.layers.have_gone(going)
         else:

@@ -59,6 +59,18 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
         yield f"  cloned afresh after {len(recloned) - shown} more tests (--pg-stats lists all)"
 
 
+def facts(workers: list[Stats]) -> dict[str, str]:
+    """What a page about the run calls things by."""
+    if not workers:
+        return {}
+    built = next((stats for stats in workers if stats.built), None)
+    return {
+        "server": workers[0].server,
+        "template": built.built if built else "reused",
+        "template_name": workers[0].template,
+    }
+
+
 def _layers(workers: list[Stats], *, every: bool) -> Iterator[str]:
     """What shared data has cost, and where the same was built more often than it need be."""
     built: dict[str, list[tuple[str, int, float]]] = {}

@@ -1,0 +1,153 @@
+"""Records a run for ``--pg-report``, ``--pg-trace`` and ``--pg-stats``; no part of any other.
+
+What a worker did while a test ran travels with the report of the test's teardown, as reports may
+carry more than pytest puts there. So the controller knows all that a crashed worker has told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_pgtemplate import _secrets
+from pytest_pgtemplate._report import Event, Recording, Test, write_page, write_trace
+from pytest_pgtemplate._run import Run, Timeline
+
+WRITERS: dict[str, Callable[[Recording, Path], None]] = {
+    "pg_report": write_page,
+    "pg_trace": write_trace,
+}
+
+
+class Recorder:
+    """A plugin: in each worker it collects, in the controller it puts together and writes."""
+
+    def __init__(self, config: pytest.Config, run: Run) -> None:
+        self._config = config
+        self._run = run
+        self._timeline = run.progress.timeline = run.timeline = Timeline()
+        self._built: list[tuple[str, float]] = []  # fixtures that the test has set up, and seconds
+        self._nested = 0.0  # seconds of fixtures within the one that is set up
+        self._uses_database: dict[str, bool] = {}  # by the fixture's name
+        self._running: dict[tuple[str, str], Test] = {}  # by worker and test
+        self._spawned: dict[str, float] = {}
+        self.recording = Recording(time.time(), processors=_processors())
+
+    # In a worker, and without xdist
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        with self._timeline.during("collect"):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any]
+    ) -> Generator[None, object, object]:
+        name, uses = fixturedef.argname, self._uses_database
+        uses[name] = name.startswith("pg") or any(uses.get(each) for each in fixturedef.argnames)
+        if fixturedef.scope != "function" or name.startswith(("pg", "_pg")):
+            return (yield)
+        began, outer, self._nested = time.perf_counter(), self._nested, 0.0
+        try:
+            return (yield)
+        finally:
+            took = time.perf_counter() - began
+            if uses[name]:
+                self._built.append((name, took - self._nested))
+            self._nested = outer + took
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if call.when == "teardown":
+            told = [self._timeline.take(), self._built]
+            report.pgtemplate = self._without_passwords(json.dumps(told))  # type: ignore[attr-defined]
+            self._built = []
+        return report
+
+    def _without_passwords(self, text: str) -> str:
+        for password in _secrets.passwords_of(self._run.urls):
+            text = _secrets.hide_where_expected(text, password)
+        return text
+
+    # In the controller, and without xdist
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        self._spawned[node.gateway.id] = time.time()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodeready(self, node: Any) -> None:
+        worker = node.gateway.id
+        event = Event(worker, "start", "starting", self._spawned[worker], time.time(), {})
+        self.recording.events.append(event)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if type(report) is not pytest.TestReport or hasattr(self._config, "workerinput"):
+            return  # of a subtest; or the controller gets it, too
+        node = getattr(report, "node", None)
+        worker = node.gateway.id if node is not None else "main"
+        key = worker, report.nodeid
+        test = self._running.setdefault(key, Test(worker, report.nodeid, report.start))
+        assert report.when is not None
+        setattr(test, report.when, report.duration)
+        if report.outcome != "passed":
+            test.outcome = _outcome(report)
+        if report.when == "teardown":
+            self.recording.tests.append(self._running.pop(key))
+            self._take_over(test, *json.loads(report.pgtemplate))
+
+    def _take_over(
+        self, test: Test, events: list[list[Any]], built: list[tuple[str, float]]
+    ) -> None:
+        tables: set[str] = set()
+        for each in events:
+            event = Event(test.worker, *each)
+            event.details.setdefault("test", test.nodeid)
+            self.recording.events.append(event)
+            if event.kind == "reset" and event.name == test.nodeid:
+                test.reset += event.seconds
+                tables.update(name.removeprefix("public.") for name in event.details["tables"])
+        test.tables = tuple(sorted(tables))
+        for fixture, seconds in built:
+            self.recording.built(test.module, fixture, test.worker, seconds)
+
+    def finish(self, facts: dict[str, str]) -> list[str]:
+        """Write the files that were asked for; a line about each."""
+        self.recording.ended = time.time()
+        self.recording.facts = facts
+        lines = []
+        for option, write in WRITERS.items():
+            if given := self._config.getoption(option):
+                file = self._config.invocation_params.dir / given
+                try:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    write(self.recording, file)
+                    lines.append(f"  the run is told in {file}")
+                except OSError as error:
+                    lines.append(f"  {file} could not be written: {error.strerror}")
+        return lines
+
+
+def _outcome(report: pytest.TestReport) -> str:
+    if report.outcome == "failed" and report.when != "call":
+        return "error"
+    if hasattr(report, "wasxfail"):
+        return "xfailed"
+    return report.outcome
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

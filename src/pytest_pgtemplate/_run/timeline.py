@@ -1,0 +1,33 @@
+"""What this process did and when: plain lists, which JSON and xdist can carry."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+Event = tuple[str, str, float, float, dict[str, object]]  # kind, name, start, end, details
+
+
+class Timeline:
+    """Events since they were taken last. Moments are those of ``time.time``, as in pytest."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+
+    def add(self, kind: str, name: str, seconds: float, **details: object) -> None:
+        """Something that has just ended, after ``seconds``."""
+        end = time.time()
+        self._events.append((kind, name, end - seconds, end, details))
+
+    @contextmanager
+    def during(self, kind: str, name: str = "") -> Iterator[None]:
+        began = time.time()
+        try:
+            yield
+        finally:
+            self.add(kind, name, time.time() - began)
+
+    def take(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
