@@ -24,7 +24,7 @@ ROOMS = [
     *("_child", "_template"),
     *("_reset", "_worker", "_archive", "_check"),
     "_engines",
-    *("_report", "_run", "_recorder"),
+    *("_report", "_run", "_recorder", "_sql_log"),
     *("_fixtures", "_fixtures_sqlalchemy", "_check_items", "plugin", "_build", "cli", "__init__"),
 ]
 # Those that face pytest. All others take plain values, and could serve another test runner.
@@ -34,6 +34,7 @@ KNOW_PYTEST = {
     "_settings",
     "_run",
     "_recorder",
+    "_sql_log",
     "_fixtures",
     "_fixtures_sqlalchemy",
     "_check_items",

@@ -182,6 +182,8 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
         worker.prepare(names)
     _pg_run.worker = worker
     yield worker.database
+    if settings.keep:
+        stats.kept.append(f"{settings.worker}: {_pg_run.psql(name)}")
     try:
         _pg_run.finish_last()
     except PgTemplateError as error:
@@ -192,8 +194,6 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
             sweeping.join(SWEEP_PATIENCE)
         with _pg_run.reports.at_end(known=_pg_run.lost):
             worker.close(drop=_pg_run.lost)
-    if settings.keep:
-        _pg_run.note_kept(settings.worker, worker.database, name)
 
 
 @pytest.fixture(scope="session")

@@ -72,12 +72,26 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(flag, action="store_true", default=False, help=text)
     # What `pgtemplate check` asks for.
     group.addoption("--pg-check-only", action="store_true", help=argparse.SUPPRESS)
+    group.addoption(
+        *("--pg-log-sql",), choices=("failed",), help="a failing test shows the SQL that it sent"
+    )
     for flag, text in _FILES:
         group.addoption(flag, metavar="FILE", default=None, help=text)
 
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def sources(config: pytest.Config) -> dict[str, str]:
+    """Where each option that is set has its value from: the command line, or a file."""
+    found: dict[str, str] = {}
+    for name, *_ in _INI:
+        if name in _ON_COMMAND_LINE and on_line(config, name) is not None:
+            found[name] = _flag(name)
+        elif ini(config, name) is not None and config.inipath is not None:
+            found[name] = config.inipath.name
+    return found
 
 
 def on_line(config: pytest.Config, name: str) -> Any:

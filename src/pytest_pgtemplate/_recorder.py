@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_pgtemplate import _secrets
-from pytest_pgtemplate._report import Event, Recording, Test, write_page, write_trace
+from pytest_pgtemplate._report import Event, Recording, Test, figures, write_page, write_trace
 from pytest_pgtemplate._run import Run, Timeline
 
 WRITERS: dict[str, Callable[[Recording, Path], None]] = {
@@ -122,10 +122,10 @@ class Recorder:
             self.recording.built(test.module, fixture, test.worker, seconds)
 
     def finish(self, facts: dict[str, str]) -> list[str]:
-        """Write the files that were asked for; a line about each."""
+        """Write the files that were asked for; a line about each, and those of ``--pg-stats``."""
         self.recording.ended = time.time()
         self.recording.facts = facts
-        lines = []
+        lines = list(figures(self.recording)) if self._run.settings.stats else []
         for option, write in WRITERS.items():
             if given := self._config.getoption(option):
                 file = self._config.invocation_params.dir / given

@@ -45,6 +45,7 @@ class Settings(NamedTuple):
     keep: bool
     keep_failed: bool
     stats: bool
+    log_sql: bool
     records: bool  # what the run did and when
     run: str  # the same in every worker of a run
     worker: str  # "gw0", or "main" without xdist
@@ -94,17 +95,17 @@ class Settings(NamedTuple):
     def cache(self) -> Path:
         return cache()
 
+    @property
+    def directory(self) -> Path:
+        """Where the workers of this run meet, while it lasts."""
+        return self.cache / "runs" / self.run
+
 
 def cache() -> Path:
     """Where runs of this user meet: locks, and what was reported. Stable, unlike basetemp."""
     from platformdirs import user_cache_path
 
     return user_cache_path("pytest-pgtemplate", appauthor=False)
-
-    @property
-    def directory(self) -> Path:
-        """Where the workers of this run meet, while it lasts."""
-        return self.cache / "runs" / self.run
 
 
 def for_workers(settings: Settings) -> _controller.Told:
@@ -117,6 +118,15 @@ def wants_environment(config: pytest.Config) -> bool:
     """Whether there is something to set before conftests are imported."""
     _controller.told(config)  # what they start is no worker
     return bool(_options.ini(config, "pg_env"))
+
+
+def sources(config: pytest.Config) -> dict[str, str]:
+    """Where each option that is set has its value from."""
+    found = _options.sources(config)
+    if ENV_URL in os.environ and _options.on_line(config, "pg_url") is None:
+        found.pop("pg_url", None)
+        return {"pg_url": ENV_URL, **found}
+    return found
 
 
 def read(config: pytest.Config) -> Settings:
@@ -156,6 +166,7 @@ def read(config: pytest.Config) -> Settings:
         keep=_options.on_line(config, "pg_keep"),
         keep_failed=_options.on_line(config, "pg_keep_failed"),
         stats=_options.on_line(config, "pg_stats"),
+        log_sql=_options.on_line(config, "pg_log_sql") is not None,
         records=any(
             _options.on_line(config, name) for name in ("pg_stats", "pg_report", "pg_trace")
         ),

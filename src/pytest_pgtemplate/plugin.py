@@ -41,8 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     stats = Stats(settings.worker)
     config.stash[RUN] = Run(settings, Reports(failures), stats, environment, progress)
     config.stash[WORKERS] = []
-    if settings.records:
-        _record(config)
+    _register_what_is_asked_for(config)
     config.addinivalue_line("markers", _run.MARKER)
     collects = config.getoption("dist", "no") == "no"  # else its workers do
     if settings.check and collects:
@@ -52,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return _run.header_line(config.stash[RUN].settings)
+    return _run.header_line(config.stash[RUN].settings, _settings.sources(config))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -140,6 +139,8 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         item.stash[FAILED] = True
+        if call.when != "teardown" and (text := _run.section(item.config.stash[RUN], item)):
+            report.sections.append(("pgtemplate", text))
     return _hide_passwords(report, item.config)
 
 
@@ -215,10 +216,17 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
     return environment
 
 
-def _record(config: pytest.Config) -> None:
-    from pytest_pgtemplate import _recorder
+def _register_what_is_asked_for(config: pytest.Config) -> None:
+    """Plugins that take time to load, and have no part in most runs."""
+    settings = config.stash[RUN].settings
+    if settings.records:
+        from pytest_pgtemplate import _recorder
 
-    config.pluginmanager.register(_recorder.Recorder(config, config.stash[RUN]), RECORDER)
+        config.pluginmanager.register(_recorder.Recorder(config, config.stash[RUN]), RECORDER)
+    if settings.log_sql:
+        from pytest_pgtemplate import _sql_log
+
+        config.pluginmanager.register(_sql_log.SqlLog(), "pgtemplate-sql-log")
 
 
 def _hide_passwords(report: Report, config: pytest.Config) -> Report:

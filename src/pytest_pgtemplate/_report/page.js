@@ -141,8 +141,11 @@ function draw() {
     pen.beginPath();
     pen.rect(LEFT, 0, width - LEFT, height);
     pen.clip();
-    for (const span of lane) {
-      if (span.start > view.end || span.start + span.seconds < view.start) continue;
+    const seen = lane.filter((span) => span.start <= view.end && span.start + span.seconds >= view.start);
+    const dense = seen.length > (width - LEFT) / 2;
+    if (dense) drawShares(pen, seen, top, width, scale, colours);
+    for (const span of seen) {
+      if (dense && span.colour !== "bad" && span !== view.chosen) continue;
       const wide = span.seconds * scale;
       pen.fillStyle = colours[span.colour];
       pen.fillRect(x(span.start), top, Math.max(wide - (wide > 4 ? 0.5 : 0), span.colour === "bad" ? 2 : 0.4), BAR);
@@ -154,6 +157,28 @@ function draw() {
     pen.restore();
     pen.fillStyle = colours.ink;
     pen.fillText(data.workers[number], 0, top + 14);
+  });
+}
+
+// Where spans are narrower than a pixel: how each pixel's time is shared among them.
+function drawShares(pen, seen, top, width, scale, colours) {
+  const names = ["tests", "setup", "database", "starting"];
+  const shares = Array.from({ length: Math.ceil(width - LEFT) }, () => ({}));
+  for (const { start, seconds, colour } of seen) {
+    const from = Math.max(0, (start - view.start) * scale), to = Math.min(shares.length, from + seconds * scale);
+    for (let pixel = Math.floor(from); pixel < to; pixel++) {
+      const part = Math.min(to, pixel + 1) - Math.max(from, pixel);
+      shares[pixel][colour] = (shares[pixel][colour] || 0) + part;
+    }
+  }
+  shares.forEach((share, pixel) => {
+    let bottom = top + BAR;
+    for (const name of names) {
+      const tall = Math.min(share[name] || 0, (bottom - top) / BAR) * BAR;
+      pen.fillStyle = colours[name];
+      pen.fillRect(LEFT + pixel, bottom - tall, 1, tall);
+      bottom -= tall;
+    }
   });
 }
 
@@ -283,7 +308,7 @@ function listTests() {
 }
 
 function row(test) {
-  const name = make("td", { class: "name" }, make("span", {}, `${test.module}::`), test.name);
+  const name = make("td", {}, make("span", {}, `${test.module}::`), test.name);
   const outcome = make("td", test.outcome === "failed" || test.outcome === "error" ? { class: "bad" } : {}, test.outcome);
   const times = COLUMNS.slice(2, 7).map(([, value]) => make("td", { class: "number" }, value(test) ? time(value(test)) : ""));
   return make("tr", {}, name, outcome, ...times, make("td", {}, test.tables.join(", ")));

@@ -5,6 +5,7 @@ summary at the end. It is imported in every run of pytest, so it is light.
 """
 
 from pytest_pgtemplate._run.environment import Environment
+from pytest_pgtemplate._run.failed import section
 from pytest_pgtemplate._run.failures import Failures
 from pytest_pgtemplate._run.isolation import MARKER
 from pytest_pgtemplate._run.overrides import disagreement
@@ -31,5 +32,6 @@ __all__ = [
     "fail",
     "fails",
     "header_line",
+    "section",
     "summary_lines",
 ]

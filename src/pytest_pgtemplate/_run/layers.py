@@ -80,6 +80,11 @@ class Layers:
             if request.config.getoption("setupshow", False):
                 _show(request.config, f"{layer.owner}: a layer of {changes} rows, {seconds:.3f} s")
 
+    @property
+    def owners(self) -> list[str]:
+        """Whose layers are up."""
+        return [layer.owner for layer in self._up.values()]
+
     def have_gone(self, numbers: Iterable[int]) -> None:
         """A reset has taken them down."""
         for number in list(numbers):

@@ -32,7 +32,7 @@ from pytest_pgtemplate.errors import (
 if TYPE_CHECKING:
     from pytest_pgtemplate._engines import Pools
     from pytest_pgtemplate._reset import Leak, Outcome, Resetter
-    from pytest_pgtemplate._worker import Database, Worker
+    from pytest_pgtemplate._worker import Worker
 
 _log = logging.getLogger("pytest_pgtemplate")
 FAILED = pytest.StashKey[bool]()  # of an item: whether its setup or call failed
@@ -250,7 +250,7 @@ class Run:
     def _set_aside(self, worker: Worker, test: str) -> None:
         name = _names.kept(worker.database.name, len(self.stats.kept) + 1)
         self._replace(partial(worker.set_aside, name), test, "kept", self.layers.going)
-        self.note_kept(test, worker.database, name)
+        self.stats.kept.append(f"{test}: {self.psql(name)}")
 
     def _replace(
         self, by: Callable[[Collection[int]], bool], whose: str, why: str, going: Collection[int]
@@ -272,15 +272,15 @@ class Run:
         else:
             self.layers.are_lost()
 
-    def note_kept(self, whose: str, database: Database, name: str) -> None:
-        """Say how to connect; the embedded server has to be started again for it."""
+    def psql(self, name: str) -> str:
+        """A command that connects; the embedded server has to be started again for it."""
+        assert self.worker is not None
         settings = self.settings
         which = f"--bindir '{settings.bindir}' " if settings.bindir else ""
         which += f"--pg-version {settings.version} " if settings.version else ""
         which += "--listen " if settings.listen else ""
         embedded = settings.url is None
-        command = f"pgtemplate {which}psql {name}" if embedded else database.psql(name)
-        self.stats.kept.append(f"{whose}: {command}")
+        return f"pgtemplate {which}psql {name}" if embedded else self.worker.database.psql(name)
 
 
 def _leak_error(leaks: tuple[Leak, ...], whose: str) -> LeakError:

@@ -10,10 +10,14 @@ from pytest_pgtemplate._run.run import Stats
 from pytest_pgtemplate._settings import Settings
 
 
-def header_line(settings: Settings) -> str:
-    """One line, without a password and without asking the server anything."""
+def header_line(settings: Settings, sources: dict[str, str]) -> str:
+    """Without a password and without asking the server anything; what was set, and where."""
+    set_by: dict[str, list[str]] = {}
+    for name, source in sources.items():
+        set_by.setdefault(source, []).append(name)
+    told = "; ".join(f"{', '.join(names)} from {source}" for source, names in set_by.items())
     where = "the server in pg_url" if settings.urls else "the embedded server"
-    return f"pgtemplate: databases {settings.prefix}_* on {where}"
+    return f"pgtemplate: databases {settings.prefix}_* on {where}{told and f' ({told})'}"
 
 
 WORTH_A_HINT = 1.0  # seconds spent on data that other workers built, too

@@ -1,0 +1,126 @@
+"""A failing test shows where its rows are, and the statements that it sent."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from projects import ITEM, Project
+
+TESTS = """
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+@pytest.fixture(scope="module")
+def shared(pg_shared):
+    with pg_shared.sync_sessionmaker.begin() as session:
+        session.execute(text("INSERT INTO item (name) VALUES ('shared')"))
+
+def test_sync(shared, pg_sync_session):
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES (:name)"), {"name": "mine"})
+    pg_sync_session.commit()
+    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == []
+
+def test_engine_of_its_own(pg_url):
+    engine = create_engine(pg_url.replace("asyncpg", "psycopg"))
+    with engine.connect() as connection:
+        connection.execute(text("SELECT * FROM nowhere"))
+
+def test_many(pg_sync_session):
+    for number in range(103):
+        pg_sync_session.execute(text(f"SELECT {number}"))
+    assert False
+
+def test_passes(pg_sync_session):
+    pg_sync_session.execute(text("SELECT 'nobody looks at this'"))
+
+def test_plain():
+    assert False
+"""
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    project.alembic()
+    project.revision("one", ITEM)
+    project.write("test_it.py", TESTS)
+    return project
+
+
+def test_it_names_its_database_and_whose_data_is_there(shop: Project) -> None:
+    result = shop.run("-k", "sync or plain")
+
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*- pgtemplate -*",
+            f"database: {shop.prefix}_*_main",
+            'with what was written by the module fixture "shared"',
+            "dropped when the run ends; --pg-keep-failed keeps it",
+            f"open it: psql '*{shop.prefix}_*_main*'",
+            "*_ test_plain _*",
+        ]
+    )
+    assert result.stdout.str().count("- pgtemplate -") == 1
+
+
+def test_it_names_what_its_database_is_kept_as(shop: Project) -> None:
+    result = shop.run("--pg-keep-failed", "-k", "sync or many")
+
+    result.assert_outcomes(failed=2)
+    kept = [name for name in shop.databases() if "kept" in name]
+    assert re.findall(r"^kept as: (.*)$", result.stdout.str(), re.MULTILINE) == kept
+    assert len(kept) == 2
+
+
+def test_it_shows_the_statements_that_it_sent(shop: Project) -> None:
+    result = shop.run("--pg-log-sql=failed", "-k", "not many")
+
+    result.assert_outcomes(failed=3, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*- SQL -*",
+            "* ms  INSERT INTO item (name) VALUES (*'mine'*  took * ms, 1 rows",
+            "* ms  COMMIT",
+            "* ms  SELECT name FROM item  took * ms, 3 rows",
+            "*- SQL -*",
+            '* ms  SELECT * FROM nowhere  -- relation "nowhere" does not exist  took * ms',
+        ]
+    )
+    result.stdout.no_fnmatch_line("*nobody looks at this*")
+
+
+def test_it_shows_no_more_statements_than_a_person_reads(shop: Project) -> None:
+    result = shop.run("--pg-log-sql=failed", "-k", "many")
+
+    shown = re.findall(r" ms  SELECT (\d+)  took", result.stdout.str())
+    assert len(shown) < 103
+    assert shown[-1] == "102"
+    result.stdout.fnmatch_lines(f"({104 - 100} earlier ones are not shown)")
+
+
+def test_the_header_tells_what_was_set_where(shop: Project) -> None:
+    result = shop.run("--pg-isolation=rollback", "-k", "plain")
+
+    result.stdout.fnmatch_lines(
+        f"pgtemplate: databases {shop.prefix}_* on the server in pg_url (pg_url from PGTEMPLATE_URL;"
+        " pg_name from pytest.ini; pg_isolation from --pg-isolation)"
+    )
+
+
+def test_the_long_summary_tells_what_took_long(shop: Project) -> None:
+    result = shop.run("--pg-stats", "-k", "sync or plain")
+
+    result.stdout.fnmatch_lines(
+        [
+            "  time: tests * s (*%), set-up *, database *, starting *, idle *",
+            "  resets: median * ms, worst * ms",
+            "  one more worker? *",
+            "  dearest tests:",
+            "  * s  test_it.py::test_sync  wrote item",
+            "  tables written:",
+            "  * 1 test  item",
+        ]
+    )

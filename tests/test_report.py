@@ -1,0 +1,259 @@
+"""What ``--pg-report`` and ``--pg-trace`` tell has happened, by clocks and counts of others."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser import Browser
+from projects import ITEM, Project
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._report import Event, Recording, Test, write_page
+from pytest_pgtemplate._report.findings import one_more_worker
+from pytest_pgtemplate._worker import Worker
+
+TESTS = """
+import json, time
+import pytest
+from sqlalchemy import text
+
+@pytest.fixture
+def customer(pg_sync_session):
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('customer')"))
+    pg_sync_session.commit()
+    time.sleep(0.05)
+
+@pytest.fixture(scope="module")
+def shared(pg_shared):
+    with pg_shared.sync_sessionmaker.begin() as session:
+        session.execute(text("INSERT INTO item (name) VALUES ('shared')"))
+
+@pytest.mark.parametrize("n", range(4))
+def test_customer(n, shared, customer):
+    time.sleep(0.05)
+
+def test_reads(pg_sync_session):
+    assert pg_sync_session.scalar(text("SELECT count(*) FROM item")) == 7
+
+def test_ddl(pg_sync_session):
+    pg_sync_session.execute(text("CREATE TABLE more ()"))
+    pg_sync_session.commit()
+
+@pytest.fixture
+def leak(pg_database):
+    import psycopg
+    connection = psycopg.connect(pg_database.dsn)
+    connection.execute("INSERT INTO item (name) VALUES ('left open')")
+    yield
+    leaks.append(connection)
+
+leaks = []
+
+@pytest.fixture(scope="session", autouse=True)
+def closed_at_last():
+    yield
+    for connection in leaks:
+        connection.close()
+
+def test_leaks(leak):
+    pass
+
+def test_plain():
+    time.sleep(0.05)
+"""
+# Another clock: how long each test was called for.
+CONFTEST = """
+import os, time
+import pytest
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    began = time.perf_counter()
+    try:
+        return (yield)
+    finally:
+        with open("calls.log", "a") as log:
+            log.write(f"{time.perf_counter() - began} {pyfuncitem.nodeid}\\n")
+"""
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    project.alembic()
+    project.revision("one", ITEM)
+    project.write("test_it.py", TESTS)
+    project.write("conftest.py", CONFTEST)
+    return project
+
+
+def data_in(page: Path) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text())
+    assert found
+    return json.loads(found[1])
+
+
+def test_a_page_holds_what_has_happened(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    resets: list[object] = []
+    reset = Worker.reset
+
+    def counted(worker: Worker, *arguments: Any, **how: Any) -> Any:
+        resets.append(worker)
+        return reset(worker, *arguments, **how)
+
+    monkeypatch.setattr(Worker, "reset", counted)
+    began = time.time()
+    result = shop.run("--pg-report=out/page.html", "--pg-trace=out/trace.json")
+    lasted = time.time() - began
+    result.assert_outcomes(passed=7, failed=1, errors=1)
+    result.stdout.fnmatch_lines("*the run is told in *page.html")
+    data = data_in(shop.root / "out" / "page.html")
+
+    assert data["workers"] == ["main"]
+    assert began <= data["began"] < began + lasted
+    assert 0 < data["seconds"] < lasted
+    assert sum(data["spent"].values()) == pytest.approx(data["seconds"])
+    names = [row[2] for row in data["tests"]]
+    lines = (shop.root / "calls.log").read_text().splitlines()
+    calls = {line.split()[1]: float(line.split()[0]) for line in lines}
+    assert [f"test_it.py::{name}" for name in names] == list(calls)
+    for row in data["tests"]:
+        called, in_teardown, reset = row[5], row[6], row[7]
+        assert called / data["scale"] >= calls[f"test_it.py::{row[2]}"] - 1 / data["scale"]
+        assert reset <= in_teardown + 1
+    assert data["spent"]["tests"] < lasted
+    assert data["resets"]["times"] == len(resets) > 7
+    assert data["facts"]["template"] == "migrated 1 of 1 revisions"
+    assert data["written"] == [["item", 4]]
+    assert data["changed"] == [["test_it.py::test_ddl", "its schema was changed"]]
+    assert [whose for whose, _ in data["leaked"]] == ["test_it.py::test_leaks"]
+    assert [(whose, times) for whose, times, _ in data["layers"]] == [
+        ('the module fixture "shared"', 1)
+    ]
+    (sharing,) = data["sharing"]
+    assert (sharing["module"], sharing["fixture"], sharing["times"]) == (
+        "test_it.py",
+        "customer",
+        4,
+    )
+    assert sharing["saves"] == pytest.approx(sharing["seconds"] * 3 / 4)
+    assert 4 * 0.05 <= sharing["seconds"] < lasted
+
+    trace = json.loads((shop.root / "out" / "trace.json").read_text())["traceEvents"]
+    tests = [event for event in trace if event.get("cat") == "test"]
+    assert [event["name"] for event in tests] == list(calls)
+    assert all(0 <= event["ts"] <= event["ts"] + event["dur"] <= 1e6 * lasted for event in tests)
+
+
+def test_each_worker_has_a_lane(shop: Project) -> None:
+    shop.run_workers("--pg-report=page.html").assert_outcomes(passed=7, failed=1, errors=1)
+    data = data_in(shop.root / "page.html")
+
+    assert data["workers"] == ["gw0", "gw1"]
+    assert len(data["tests"]) == 8
+    kinds = [(lane, kind) for lane, kind, *_ in data["events"]]
+    for lane in (0, 1):
+        assert {kind for at, kind in kinds if at == lane} >= {"start", "collect", "template"}
+    assert [kind for _, kind in kinds].count("reclone") == 1
+    built = [(lane, name) for lane, kind, name, *_ in data["events"] if kind == "build"]
+    assert len({lane for lane, _ in built}) == 1  # one has built, the other has waited
+    assert sum(data["spent"].values()) == pytest.approx(2 * data["seconds"])
+
+
+def test_no_password_gets_into_a_page(project: Project) -> None:
+    project.write(
+        "test_it.py",
+        """
+        import psycopg
+
+        def test_leaks(pg_database):
+            global connection
+            connection = psycopg.connect(pg_database.dsn)
+            connection.execute("CREATE TEMP TABLE it (); INSERT INTO pgtemplate.log VALUES (1)")
+            connection.execute("SELECT 'postgresql://joe:hunter2-7@there/'")
+
+        def test_closes():
+            connection.close()
+        """,
+    )
+    project.write("migrations.sql", "CREATE TABLE item (id int)")
+    project.write(
+        "conftest.py",
+        """
+        import pytest
+        from pytest_pgtemplate import SqlFiles
+
+        @pytest.fixture(scope="session")
+        def pg_migrations():
+            return SqlFiles("migrations.sql")
+        """,
+    )
+    url = _urls.render(project.server.url.set(password="hunter2-7"))  # which is not asked for
+    project.run(f"--pg-url={url}", "--pg-report=page.html", "--pg-trace=trace.json")
+
+    for file in ("page.html", "trace.json"):
+        text = (project.root / file).read_text()
+        assert "postgresql://joe:***@there/" in text
+        assert "hunter2-7" not in text
+
+
+def test_a_file_that_cannot_be_written_is_told_and_no_more(shop: Project) -> None:
+    result = shop.run("--pg-report=calls.log/page.html", "-k", "reads or customer")
+
+    result.assert_outcomes(passed=4, failed=1)
+    result.stdout.fnmatch_lines("*page.html could not be written: *")
+
+
+# A page in the browser
+
+
+def recording(tests: int, workers: int = 4) -> Recording:
+    """A run of tests that took 10 ms each, one of a hundred of which failed."""
+    run = Recording(1e9, processors=64)
+    for number in range(tests):
+        lane, place = number % workers, number // workers
+        test = Test(f"gw{lane}", f"test_{number // 50}.py::test_{number}", 1e9 + place / 100)
+        test.setup, test.call, test.teardown, test.reset = 0.003, 0.005, 0.002, 0.001
+        test.outcome = "failed" if number % 100 == 7 else "passed"
+        test.tables = ("orders",) if number % 2 else ()
+        run.tests.append(test)
+    run.events.append(Event("gw0", "reclone", "test_0.py::test_0", 1e9, 1e9 + 0.002, {"why": "x"}))
+    run.ended = 1e9 + tests / workers / 100
+    return run
+
+
+def test_a_person_finds_a_test_and_moves_along_the_timeline(
+    browser: Browser, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    write_page(recording(10_000), page)
+    assert page.stat().st_size < 5_000_000
+    browser.open(page)
+
+    assert browser.run("document.documentElement.dataset.ready") == "10000"
+    assert browser.run("performance.getEntriesByType('resource').length") == 0
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    assert "10,000" in browser.run("document.getElementById('figures').innerText")
+
+    browser.type("#find", "failed")
+    assert browser.run("document.getElementById('count').textContent") == "100 tests"
+    browser.type("#timeline", "+")
+    assert browser.run("view.end - view.start") == pytest.approx(12.5)
+    browser.type("#timeline", "0")
+    assert browser.run("view.end - view.start") == pytest.approx(25)
+
+    paper = "getComputedStyle(document.body).backgroundColor"
+    before = browser.run(paper)
+    browser.run("document.getElementById('theme').click()")
+    assert browser.run(paper) != before
+
+
+def test_one_more_worker_is_worth_it_only_where_there_is_work_and_a_processor() -> None:
+    run = recording(1000)
+    assert one_more_worker(run).startswith("Yes: about 0.5 of 2.5 s")
+    run.processors = 4
+    assert one_more_worker(run).startswith("No: 4 workers already share 4 processors")
