@@ -105,8 +105,8 @@ def test_the_header_tells_what_was_set_where(shop: Project) -> None:
     result = shop.run("--pg-isolation=rollback", "-k", "plain")
 
     result.stdout.fnmatch_lines(
-        f"pgtemplate: databases {shop.prefix}_* on the server in pg_url (pg_url from PGTEMPLATE_URL;"
-        " pg_name from pytest.ini; pg_isolation from --pg-isolation)"
+        f"pgtemplate: databases {shop.prefix}_* on the server in pg_url"
+        " (pg_url from PGTEMPLATE_URL; pg_name from pytest.ini; pg_isolation from --pg-isolation)"
     )
 
 

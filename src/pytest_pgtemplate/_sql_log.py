@@ -60,7 +60,7 @@ class SqlLog:
         connection.info[_STARTED] = time.perf_counter()
 
     def _after(
-        self, connection: Connection, cursor: Any, sql: str, parameters: Any, _: Any, many: bool
+        self, connection: Connection, cursor: Any, sql: str, parameters: Any, *_: object
     ) -> None:
         rows = f", {cursor.rowcount} rows" if cursor.rowcount >= 0 else ""
         self._note(_with(sql, parameters), connection.info.pop(_STARTED, None), rows)
