@@ -257,3 +257,29 @@ def test_one_more_worker_is_worth_it_only_where_there_is_work_and_a_processor() 
     assert one_more_worker(run).startswith("Yes: about 0.5 of 2.5 s")
     run.processors = 4
     assert one_more_worker(run).startswith("No: 4 workers already share 4 processors")
+
+
+def test_a_page_knows_what_a_worker_did_before_it_crashed(shop: Project) -> None:
+    shop.write(
+        "test_it.py",
+        """
+        import os
+        from sqlalchemy import text
+
+        def test_first(pg_sync_session):
+            pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+            pg_sync_session.commit()
+
+        def test_crashes(pg_sync_session):
+            os._exit(1)
+
+        def test_last(pg_sync_session):
+            pass
+        """,
+    )
+    shop.run_workers("--pg-report=page.html", workers=1)
+    data = data_in(shop.root / "page.html")
+
+    assert [row[2] for row in data["tests"]] == ["test_first", "test_last"]
+    assert data["workers"] == ["gw0", "gw1"]
+    assert data["written"] == [["item", 1]]
