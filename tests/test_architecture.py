@@ -18,11 +18,11 @@ LONGEST = 300  # lines
 
 # From the ground up: a room knows only those named before it. Each is a folder or a single module.
 ROOMS = [
-    *("errors", "_names", "_secrets", "_address", "_urls", "_env", "_progress"),
+    *("errors", "_names", "_secrets", "_address", "_urls", "_env", "_progress", "_tables"),
     *("_controller", "_options", "_settings"),
     *("_server", "_embedded"),
     *("_child", "_template"),
-    *("_reset", "_worker", "_archive", "_check"),
+    *("_reset", "_worker", "_archive", "_check", "_doctor"),
     "_engines",
     *("_report", "_run", "_recorder", "_sql_log"),
     *("_fixtures", "_fixtures_sqlalchemy", "_check_items", "plugin", "_build", "cli", "__init__"),

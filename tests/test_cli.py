@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import ITEM, TESTS, Project, make_project
+from projects import ITEM, TESTS, Project, execute, make_project
 from pytest_pgtemplate import _embedded, _urls, cli
 from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._server import Server
@@ -65,14 +66,17 @@ def test_list_and_prune(private: Project, capsys: Capture) -> None:
 
     assert cli.main(["list"]) == 0
     first, second = lines_about(shop, capsys.readouterr().out)
-    assert re.match(
-        rf"{worker}: kept of run \w{{8}} on \S+ \(pid \d+\), last used \d+ min ago", first
-    )
-    assert second.startswith(f"{template}: template of run ")
+    assert re.match(rf"{worker} +kept +\w{{8}}  \S+ \(pid \d+\)  last used \d+ min ago", first)
+    assert re.match(rf"{template} +template +\w{{8}}  ", second)
+
+    assert cli.main(["list", "--json"]) == 0
+    listed = {each["database"]: each for each in json.loads(capsys.readouterr().out)}
+    assert (listed[worker]["kind"], listed[template]["kind"]) == ("kept", "template")
+    assert listed[worker]["fingerprint"] == listed[template]["fingerprint"]
 
     shop.server.lease(worker)
     assert cli.main(["list"]) == 0
-    assert lines_about(shop, capsys.readouterr().out)[0].endswith(", in use")
+    assert lines_about(shop, capsys.readouterr().out)[0].endswith("  in use")
     shop.server.release(worker)
 
     assert cli.main(["prune"]) == 0
@@ -89,12 +93,27 @@ def test_list_and_prune(private: Project, capsys: Capture) -> None:
 def test_doctor(shop: Project) -> None:
     result = pgtemplate("doctor")
     assert (result.returncode, result.stderr) == (0, "")
-    for word in (
-        f"PostgreSQL {shop.server.version}",
-        f"role: {shop.server.facts.role}, superuser: yes",
-        f"connections: {shop.server.facts.max_connections}",
+    for line in (
+        rf"good  server +PostgreSQL {shop.server.version} at ",
+        rf"good  role +{shop.server.facts.role}, superuser: yes$",
+        rf"\w+  connections +{shop.server.facts.max_connections}, enough for ",
+        r"\w+  round trip +[\d.]+ ms$",
+        r"\w+  disk +fsync is o\w+; a commit takes [\d.]+ ms$",
+        r"\w+  clone FILE_COPY +[\d.]+ ms for an empty database",
     ):
-        assert word in result.stdout
+        assert re.search(f"^{line}", result.stdout, re.MULTILINE), line
+    assert not [each for each in shop.server.databases() if each.name.startswith("pgtemplate_")]
+
+
+def test_doctor_says_which_setting_to_change(private_url: URL, capsys: Capture) -> None:
+    execute(private_url, "CREATE ROLE plain LOGIN CREATEDB")
+    url = str(_urls.render(private_url.set(username="plain")))
+
+    assert cli.main(["--url", url, "doctor", "--json"]) == 0
+    found = {each["topic"]: each for each in json.loads(capsys.readouterr().out)}
+    assert (found["role"]["verdict"], found["server"]["verdict"]) == ("note", "good")
+    assert "ALTER ROLE plain SUPERUSER" in found["role"]["advice"]
+    execute(private_url, "DROP ROLE plain")
 
 
 @pytest.mark.parametrize("command", [["list"], ["prune"], ["doctor"]])

@@ -330,7 +330,7 @@ def test_once_and_rebuild_and_stats(counted: Project) -> None:
 
     result = counted.run()
     result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines(["pgtemplate: template *reused; 1 database*, *"])
+    result.stdout.fnmatch_lines(["pgtemplate: template *reused; 1 database*, 4 resets*"])
     result.stdout.no_fnmatch_line("  main: *")
     assert counted.migrations() == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -15,9 +16,11 @@ from pathlib import Path
 
 from pytest_pgtemplate import _archive, _embedded, _urls
 from pytest_pgtemplate._build import Built, build
-from pytest_pgtemplate._server import PER_WORKER, Database, Server
+from pytest_pgtemplate._doctor import examine
+from pytest_pgtemplate._server import Database, Server
 from pytest_pgtemplate._settings import ENV_URL, cache
-from pytest_pgtemplate._worker import spares, sweep
+from pytest_pgtemplate._tables import table
+from pytest_pgtemplate._worker import sweep
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError, ServerError
 
 TIMEOUT = 300.0  # seconds, unless --timeout says otherwise
@@ -26,7 +29,10 @@ Which = tuple[Path | None, int | None, bool]  # embedded server: bindir, version
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; return its exit code."""
+    """Run one command; return its exit code: 0, or 1 when it failed and has said why.
+
+    2, from argparse, when the command line is wrong; ``check`` has that of pytest.
+    """
     arguments = _parse(argv)
     try:
         for line in arguments.command(arguments):
@@ -71,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_load)
 
     command = commands.add_parser("list", help="databases that pytest-pgtemplate made")
+    command.add_argument("--json", action="store_true", help="for scripts")
     command.set_defaults(command=_list)
 
     command = commands.add_parser("prune", help="drop databases that no run owns any more")
@@ -78,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--templates", action="store_true", help="templates, too")
     command.set_defaults(command=_prune)
 
-    command = commands.add_parser("doctor", help="what the server and this role can do")
+    command = commands.add_parser("doctor", help="what is good, what is slow, what to change")
+    command.add_argument("--json", action="store_true", help="for scripts")
     command.set_defaults(command=_doctor)
 
     command = commands.add_parser("psql", help="open a database, on the embedded server too")
@@ -147,18 +155,28 @@ def _tell(built: Built) -> Iterator[str]:
 
 def _list(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
-        for each in server.databases():
-            yield _describe(each)
+        databases = server.databases()
+    if arguments.json:
+        yield json.dumps([_as_json(each) for each in databases], indent=2)
+    elif databases:
+        yield from table([("database", "kind", "run", "made by", "state"), *map(_row, databases)])
 
 
-def _describe(database: Database) -> str:
+def _row(database: Database) -> tuple[str, ...]:
     mark = database.mark
     if mark is None:
-        return f"{database.name}: unfinished"
+        return database.name, "unfinished", "", "", ""
     state = "in use" if database.leased else f"last used {_ago(mark.used)}"
-    where = f"{mark.host} (pid {mark.pid})"
     origin = f", built from {mark.origin}" if mark.origin else ""
-    return f"{database.name}: {mark.kind} of run {mark.run} on {where}, {state}{origin}"
+    return database.name, mark.kind, mark.run, f"{mark.host} (pid {mark.pid})", f"{state}{origin}"
+
+
+def _as_json(database: Database) -> dict[str, object]:
+    told: dict[str, object] = {"database": database.name, "in_use": database.leased}
+    if (mark := database.mark) is not None:
+        names = ("kind", "run", "fingerprint", "host", "pid", "created", "used", "origin")
+        told |= {name: getattr(mark, name) for name in names}
+    return told
 
 
 def _ago(moment: int) -> str:
@@ -174,24 +192,16 @@ def _prune(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
-        facts = server.facts
-        yield f"server: {server}, database {facts.maintenance} for locks"
-        if arguments.listen and not arguments.url:
-            yield from _password(_embedded.status(*_which(arguments)))
-        yield f"role: {facts.role}, superuser: {'yes' if facts.superuser else 'no'}"
-        if not facts.superuser:
-            yield (
-                "  changes of the schema are noticed by comparing catalogs, which costs some ms a"
-                " test; a superuser may use event triggers"
-            )
-        yield (
-            f"connections: {facts.max_connections}, enough for {facts.workers} workers"
-            f" of {PER_WORKER} connections each"
-        )
-        count = sum(map(spares.is_spare, server.databases()))
-        yield f"spares: {count} of at most {spares.IN_ALL}, {spares.PER_TEMPLATE} a template"
-        if facts.fsync:
-            yield "fsync is on: clones are several times faster with fsync = off (tests only)"
+        findings = list(examine(server))
+    if arguments.json:
+        yield json.dumps([each._asdict() for each in findings], indent=2)
+        return
+    if arguments.listen and not arguments.url:
+        yield from _password(_embedded.status(*_which(arguments)))
+    yield from table([(each.verdict, each.topic, each.what) for each in findings])
+    for each in findings:
+        if each.advice:
+            yield f"{each.topic}: {each.advice}"
 
 
 def _psql(arguments: argparse.Namespace) -> Iterator[str]:

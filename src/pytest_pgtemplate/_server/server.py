@@ -54,6 +54,12 @@ class Server:
         """Disconnect, which frees the leases."""
         self._session.close()
 
+    def round_trip(self) -> float:
+        """Seconds that a statement takes which does nothing."""
+        began = time.perf_counter()
+        self._fetch("SELECT")
+        return time.perf_counter() - began
+
     # Databases
 
     def databases(self) -> list[Database]:
@@ -68,10 +74,10 @@ class Server:
         """Create an empty database that is ours from its first instant."""
         self._create(name, mark, f"TEMPLATE {template}")
 
-    def clone(self, template: str, name: str, mark: Mark) -> None:
-        """Create ``name`` from ``template``."""
-        strategy = f"STRATEGY {self._strategy()}" if self.facts.major >= 15 else ""
-        self._create(name, mark, f"TEMPLATE {_names.quote(template)} {strategy}")
+    def clone(self, template: str, name: str, mark: Mark, strategy: str = "") -> None:
+        """Create ``name`` from ``template``, by the strategy that suits the server or another."""
+        how = f"STRATEGY {strategy or self.strategy()}" if self.facts.major >= 15 else ""
+        self._create(name, mark, f"TEMPLATE {_names.quote(template)} {how}")
 
     def unhurried(self, settings: Settings) -> Settings:
         """``settings`` for a database of tests: none of them waits for a disk.
@@ -256,7 +262,7 @@ class Server:
         for before, after in steps:
             yield f"ALTER DATABASE {_names.quote(before)} RENAME TO {_names.quote(after)}"
 
-    def _strategy(self) -> str:
+    def strategy(self) -> str:
         """FILE_COPY waits for checkpoints, which cost little where nothing is flushed to disk."""
         cheap = not self.facts.fsync or self.facts.file_copy_method == "clone"
         return "FILE_COPY" if cheap else "WAL_LOG"
