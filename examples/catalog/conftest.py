@@ -19,7 +19,7 @@ def environment(pg_url: str) -> Iterator[None]:
 
 
 @pytest_asyncio.fixture
-async def db(pg: object, pg_url: str) -> AsyncIterator[DBSessionManager]:  # noqa: ARG001
+async def db(pg: object, pg_url: str) -> AsyncIterator[DBSessionManager]:
     """The application's own session manager; through `pg`, each test starts afresh."""
     manager = DBSessionManager(pg_url)
     yield manager

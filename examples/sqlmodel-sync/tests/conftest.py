@@ -1,0 +1,36 @@
+import pytest
+from fastapi.testclient import TestClient
+from heroes import SQLModel, Team, app, get_session
+from sqlmodel import Session
+
+from pytest_pgtemplate import Metadata
+
+
+@pytest.fixture(scope="session")
+def pg_migrations():
+    return Metadata(SQLModel.metadata)
+
+
+@pytest.fixture(scope="session")
+def pg_session_options():
+    return {"class_": Session}  # SQLModel's, which has .exec()
+
+
+@pytest.fixture(scope="module")
+def team_id(pg_shared):
+    """A team that all tests of a module start from; each may do with it what it likes."""
+    with pg_shared.sync_sessionmaker.begin() as session:
+        session.add(team := Team(name="Preventers"))
+        session.flush()
+        return team.id
+
+
+@pytest.fixture
+def client(pg_sync_sessionmaker):
+    def session_of_this_test():
+        with pg_sync_sessionmaker() as session:
+            yield session
+
+    app.dependency_overrides[get_session] = session_of_this_test
+    yield TestClient(app)
+    app.dependency_overrides.clear()

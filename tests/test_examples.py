@@ -1,0 +1,41 @@
+"""The examples are small projects of their own: each is copied, and its tests run on workers."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+HOME = Path.home()  # before pytester sets another: the runs here share the user's server
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*/pyproject.toml"))
+
+
+@pytest.mark.parametrize("pyproject", EXAMPLES, ids=lambda path: path.parent.name)
+def test_an_example_passes_on_workers(
+    pyproject: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for requirement in tomllib.loads(pyproject.read_text("utf-8"))["project"]["dependencies"]:
+        needs(Requirement(requirement).name)
+    project = shutil.copytree(pyproject.parent, pytester.path / pyproject.parent.name)
+    tests = sum(path.read_text("utf-8").count("def test_") for path in project.glob("tests/*.py"))
+    monkeypatch.setenv("HOME", str(HOME))
+    monkeypatch.chdir(project)
+
+    result = pytester.run(sys.executable, "-m", "pytest", "-n", "2")
+
+    assert result.ret == pytest.ExitCode.OK
+    assert result.parseoutcomes()["passed"] >= tests > 0
+    result.stdout.fnmatch_lines(["pgtemplate: template * 2 databases, *"])
+
+
+def needs(package: str) -> None:
+    """The lowest versions are tested without the examples' packages."""
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        pytest.skip(f"{package} is not installed")
