@@ -1,0 +1,145 @@
+"""What runs the project: workflows, hooks, forms, and what a release has to say of itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+GITHUB = ROOT / ".github"
+SCRIPT = GITHUB / "release_notes.py"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+WORKFLOWS = sorted(GITHUB.glob("workflows/*.yml"))
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def commands(workflow: Path) -> Iterator[str]:
+    """Every command of a workflow, with each value of its matrix."""
+    for job in read(workflow)["jobs"].values():
+        matrix = job.get("strategy", {}).get("matrix", {})
+        for step in job["steps"]:
+            run = step.get("run", "")
+            keys = re.findall(r"\$\{\{ matrix\.(\w+) \}\}", run)
+            values = matrix[keys[0]] if keys else [""]
+            yield from (re.sub(r"\$\{\{ matrix\.\w+ \}\}", str(value), run) for value in values)
+
+
+def test_workflows_run_what_there_is() -> None:
+    tox = ConfigParser()
+    tox.read(ROOT / "tox.ini", "utf-8")
+    run = {command for workflow in WORKFLOWS for command in commands(workflow)}
+    wanted = {found[1] for command in run if (found := re.match(r"tox run -e (\S+)$", command))}
+
+    assert {"py", "docs", "lint", "package"} <= wanted
+    assert wanted <= {"py"} | {name.partition(":")[2] for name in tox if ":" in name}
+    for script in re.findall(r"python (\S+\.py)", "\n".join(run)):
+        assert (ROOT / script).is_file()
+
+
+def test_every_python_and_every_postgresql_that_is_promised_is_tested() -> None:
+    jobs = read(GITHUB / "workflows" / "tests.yml")["jobs"]
+    said = [
+        found[1]
+        for line in PROJECT["project"]["classifiers"]
+        if (found := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", line))
+    ]
+
+    assert jobs["embedded"]["strategy"]["matrix"]["python"] == said
+    assert jobs["server"]["strategy"]["matrix"]["postgres"] == [str(n) for n in range(13, 19)]
+
+
+def test_only_the_job_that_publishes_may_write() -> None:
+    for workflow in map(read, WORKFLOWS):
+        assert workflow["permissions"] == {"contents": "read"}
+        may = {name for name, job in workflow["jobs"].items() if "permissions" in job}
+        assert may <= {"publish"}
+
+
+def test_hooks_are_the_commands_that_a_change_has_to_pass() -> None:
+    [repository] = read(ROOT / ".pre-commit-config.yaml")["repos"]
+    script = (ROOT / "run").read_text("utf-8")
+
+    for hook in repository["hooks"]:
+        assert f"step {hook['entry'].partition(' --')[0]}" in script
+
+
+@pytest.mark.parametrize(
+    "form", sorted(GITHUB.glob("ISSUE_TEMPLATE/[!c]*.yml")), ids=lambda path: path.stem
+)
+def test_a_form_asks_for_what_is_needed(form: Path) -> None:
+    content = read(form)
+
+    assert content.keys() == {"name", "description", "labels", "body"}
+    for part in content["body"]:
+        assert part["validations"]["required"]
+        assert {"id", "type"} < part.keys()
+        assert part["attributes"]["label"]
+
+
+CHANGELOG = """# Changelog
+
+## [Unreleased]
+{unreleased}
+## [1.2.0]{date}
+
+### Added
+
+{changes}
+## [1.1.0] - 2026-01-01
+
+- Older.
+"""
+READY = {"unreleased": "", "date": " - 2026-02-03", "changes": "- A thing.\n"}
+
+
+def release(
+    directory: Path, version: str = "1.2.0", **changelog: str
+) -> subprocess.CompletedProcess[str]:
+    (directory / "pyproject.toml").write_text('[project]\nversion = "1.2.0"\n')
+    (directory / "CHANGELOG.md").write_text(CHANGELOG.format(**{**READY, **changelog}))
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), version],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_release_has_the_notes_of_its_version(tmp_path: Path) -> None:
+    done = release(tmp_path)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "### Added\n\n- A thing.\n", "")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"version": "1.3.0"}, "pyproject.toml says version 1.2.0"),
+        ({"unreleased": "\n- Another.\n"}, "[Unreleased]"),
+        ({"date": ""}, "needs the day"),
+        ({"date": " - soon"}, "needs the day"),
+        ({"changes": ""}, "names no change"),
+    ],
+    ids=["version", "unreleased", "undated", "no date", "empty"],
+)
+def test_what_does_not_fit_together_is_not_released(
+    tmp_path: Path, wrong: dict[str, str], told: str
+) -> None:
+    done = release(tmp_path, **wrong)
+
+    assert done.returncode == 1
+    assert told in done.stderr
