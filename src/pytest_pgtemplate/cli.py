@@ -136,12 +136,12 @@ def _load(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _built(arguments: argparse.Namespace) -> Built:
-    url = ["--pg-url", arguments.url] if arguments.url else []
+    url = [f"--pg-url={arguments.url}"] if arguments.url else []
     return build([*url, *_for_pytest(arguments)])
 
 
 def _for_pytest(arguments: argparse.Namespace) -> list[str]:
-    bindir = ["--pg-bindir", str(arguments.bindir)] if arguments.bindir else []
+    bindir = [f"--pg-bindir={arguments.bindir}"] if arguments.bindir else []
     version = ["-o", f"pg_version={arguments.pg_version}"] if arguments.pg_version else []
     listen = ["-o", "pg_listen=true"] if arguments.listen else []
     return [*bindir, *version, *listen, *arguments.pytest]
