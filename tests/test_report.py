@@ -280,6 +280,7 @@ def test_a_page_knows_what_a_worker_did_before_it_crashed(shop: Project) -> None
     shop.run_workers("--pg-report=page.html", workers=1)
     data = data_in(shop.root / "page.html")
 
-    assert [row[2] for row in data["tests"]] == ["test_first", "test_last"]
+    assert [row[2] for row in data["tests"]] == ["test_first", "test_crashes", "test_last"]
+    assert data["outcomes"] == ["passed", "crashed"]
     assert data["workers"] == ["gw0", "gw1"]
     assert data["written"] == [["item", 1]]

@@ -6,10 +6,10 @@ carry more than pytest puts there. So the controller knows all that a crashed wo
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ WRITERS: dict[str, Callable[[Recording, Path], None]] = {
     "pg_report": write_page,
     "pg_trace": write_trace,
 }
+Sent = tuple[str, str, float, float, dict[str, Any]]  # by a timeline
 
 
 class Recorder:
@@ -69,15 +70,17 @@ class Recorder:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         if call.when == "teardown":
-            told = [self._timeline.take(), self._built]
-            report.pgtemplate = self._without_passwords(json.dumps(told))  # type: ignore[attr-defined]
+            events = [self._without_passwords(event) for event in self._timeline.take()]
+            report.pgtemplate = [events, self._built]  # type: ignore[attr-defined]
             self._built = []
         return report
 
-    def _without_passwords(self, text: str) -> str:
+    def _without_passwords(self, event: Sent) -> Sent:
+        kind, name, start, end, details = event
         for password in _secrets.passwords_of(self._run.urls):
-            text = _secrets.hide_where_expected(text, password)
-        return text
+            hidden = partial(_secrets.hide_where_expected, password=password)
+            details = {key: _secrets.clean(value, hidden) for key, value in details.items()}
+        return kind, name, start, end, details
 
     # In the controller, and without xdist
 
@@ -98,16 +101,18 @@ class Recorder:
         worker = node.gateway.id if node is not None else "main"
         key = worker, report.nodeid
         test = self._running.setdefault(key, Test(worker, report.nodeid, report.start))
-        assert report.when is not None
-        setattr(test, report.when, report.duration)
-        if report.outcome != "passed":
-            test.outcome = _outcome(report)
-        if report.when == "teardown":
+        if report.when in {"setup", "call", "teardown"}:
+            setattr(test, report.when, report.duration)
+            if report.outcome != "passed":
+                test.outcome = _outcome(report)
+        else:  # xdist reports so on a test during which its worker crashed
+            test.outcome, test.start = "crashed", test.start or time.time()
+        if report.when not in {"setup", "call"}:
             self.recording.tests.append(self._running.pop(key))
-            self._take_over(test, *json.loads(report.pgtemplate))
+            self._take_over(test, *getattr(report, "pgtemplate", ((), ())))
 
     def _take_over(
-        self, test: Test, events: list[list[Any]], built: list[tuple[str, float]]
+        self, test: Test, events: Sequence[Sent], built: Sequence[tuple[str, float]]
     ) -> None:
         tables: set[str] = set()
         for each in events:

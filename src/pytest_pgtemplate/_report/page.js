@@ -309,7 +309,7 @@ function listTests() {
 
 function row(test) {
   const name = make("td", {}, make("span", {}, `${test.module}::`), test.name);
-  const outcome = make("td", test.outcome === "failed" || test.outcome === "error" ? { class: "bad" } : {}, test.outcome);
+  const outcome = make("td", test.outcome === "failed" || test.outcome === "error" || test.outcome === "crashed" ? { class: "bad" } : {}, test.outcome);
   const times = COLUMNS.slice(2, 7).map(([, value]) => make("td", { class: "number" }, value(test) ? time(value(test)) : ""));
   return make("tr", {}, name, outcome, ...times, make("td", {}, test.tables.join(", ")));
 }

@@ -11,9 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 
@@ -100,7 +100,8 @@ class Display:
     def start(self) -> None:
         if self._thread is None and self._config.pluginmanager.has_plugin("terminalreporter"):
             self._writer = self._config.get_terminal_writer()
-            self._out = _terminal(self._config)
+            self._open = ExitStack()
+            self._out = _terminal(self._config, self._open)
             self._live = self._out.isatty() and os.environ.get("TERM") != "dumb"
             self._ended.clear()
             self._thread = threading.Thread(
@@ -114,11 +115,18 @@ class Display:
             self._thread.join()
             self._thread = None
             self._erase()
+            self._open.close()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self) -> None:
         """xdist: a worker is there, and may have to wait or to build."""
         self.start()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """xdist: a worker has ended. One that crashed leaves what it told last."""
+        with suppress(OSError):
+            (self._directory() / f"{node.gateway.id}.step").unlink(missing_ok=True)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:
@@ -191,11 +199,12 @@ def line(steps: dict[str, Step], width: int) -> str:
     return text + end
 
 
-def _terminal(config: pytest.Config) -> TextIO:
-    """Where pytest writes to, also while it captures what tests write."""
+def _terminal(config: pytest.Config, stack: ExitStack) -> TextIO:
+    """Where pytest writes to, also while it captures what tests write; until ``stack`` ends."""
     capture = config.pluginmanager.get_plugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else nullcontext():
         try:
-            return os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="replace")
+            file = os.dup(sys.stdout.fileno())
         except (OSError, ValueError):
             return sys.stdout
+        return stack.enter_context(os.fdopen(file, "w", encoding="utf-8", errors="replace"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-Event = tuple[str, str, float, float, dict[str, object]]  # kind, name, start, end, details
+Event = tuple[str, str, float, float, dict[str, Any]]  # kind, name, start, end, details
 
 
 class Timeline:
