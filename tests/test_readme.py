@@ -1,20 +1,22 @@
-"""The README holds: its code runs, its tables are complete, its links lead somewhere."""
+"""README and docs hold: their code runs, their tables are complete, their links lead somewhere."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pytest_pgtemplate"
-README = (ROOT / "README.md").read_text("utf-8")
 HOME = Path.home()  # before pytester sets another: the runs here share the user's server
 
 DBMATE = f"""\
@@ -27,11 +29,16 @@ with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
 """
 
 
+RUN = {"python", "sql", "toml"}
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Block:
     """A fenced code block. ``name`` is the file that its first line names, if it does."""
 
-    section: str
     language: str
     text: str
 
@@ -45,37 +52,67 @@ class Block:
         """Whether it shows a part of a file of this repository."""
         return self.name.startswith("examples/")
 
+    @property
+    def runs(self) -> bool:
+        return bool(self.name) and self.language in RUN and not self.excerpt
 
-def section(title: str, level: str = "##") -> str:
-    return re.split(rf"^{level} ", README.partition(f"\n{level} {title}\n")[2], flags=re.MULTILINE)[
-        0
+
+@dataclass(frozen=True)
+class Section:
+    """What stands between a heading and the next one."""
+
+    page: Path
+    title: str
+    text: str
+
+    @property
+    def blocks(self) -> list[Block]:
+        return [Block(*found) for found in FENCE.findall(self.text)]
+
+    def __str__(self) -> str:
+        return f"{self.page.stem}: {self.title}"
+
+
+def sections(page: Path) -> Iterator[Section]:
+    text = page.read_text("utf-8")
+    code = [found.span() for found in FENCE.finditer(text)]
+    headings = [
+        found
+        for found in HEADING.finditer(text)
+        if not any(begin < found.start() < end for begin, end in code)
     ]
+    ends = [found.start() for found in headings[1:]] + [len(text)]
+    for found, end in zip(headings, ends, strict=True):
+        yield Section(page, found[1], text[found.end() : end])
 
 
-def blocks(title: str, level: str = "##") -> list[Block]:
-    found = re.findall(r"^```(\w+)\n(.*?)^```$", section(title, level), re.MULTILINE | re.DOTALL)
-    return [Block(title, language, text) for language, text in found]
+SECTIONS = [section for page in PAGES for section in sections(page)]
 
 
-QUICKSTART = blocks("Quickstart")
-RUN = {"python", "sql", "toml"}
-RECIPES = re.findall(r"^### (.*)$", section("Recipes"), re.MULTILINE)
+def titled(title: str) -> Section:
+    [found] = [section for section in SECTIONS if section.title == title]
+    return found
 
 
-def variants() -> Iterator[list[Block]]:
+QUICKSTART = titled("Quickstart").blocks
+
+
+def variants() -> Iterator[tuple[str, list[Block]]]:
     """Every recipe; one that shows several files of the same name is as many."""
-    for title in RECIPES:
-        code = blocks(title, "###")
-        files = [
-            block for block in code if block.name and block.language in RUN and not block.excerpt
-        ]
+    for section in SECTIONS:
+        files = [block for block in section.blocks if block.runs]
         names = [block.name for block in files]
         alternatives = [block for block in files if names.count(block.name) > 1]
         common = [block for block in files if block not in alternatives]
+        if section.title == "Quickstart":
+            continue
         if alternatives:
-            yield from ([*common, one] for one in alternatives)
+            yield from ((str(section), [*common, one]) for one in alternatives)
         elif common:
-            yield common
+            yield str(section), common
+
+
+VARIANTS = list(variants())
 
 
 @pytest.fixture
@@ -97,7 +134,10 @@ def lay_out(project: pytest.Pytester, code: list[Block]) -> None:
         if block.name:
             path = project.path / block.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text, "utf-8")
+            known = path.read_text("utf-8") if path.exists() else ""
+            more = block.text.partition("[tool.pytest.ini_options]\n")[2]
+            adds = known and more and "asyncio_mode" not in more
+            path.write_text(known + more if adds else block.text, "utf-8")
         elif block.text.startswith("alembic "):
             assert project.run("sh", "-ec", block.text).ret == 0
 
@@ -117,24 +157,64 @@ def test_the_quickstart_runs_as_it_stands(project: pytest.Pytester) -> None:
     passes(project, commands[0]).stdout.fnmatch_lines("2 workers *")
 
 
-@pytest.mark.parametrize("recipe", list(variants()), ids=lambda recipe: recipe[-1].section)
+@pytest.mark.parametrize(
+    "recipe", [recipe for _, recipe in VARIANTS], ids=[section for section, _ in VARIANTS]
+)
 def test_a_recipe_runs_on_top_of_the_quickstart(
     project: pytest.Pytester, recipe: list[Block]
 ) -> None:
-    without_alembic = any("pg_migrations" in block.text for block in recipe)
-    base = [block for block in QUICKSTART if not (without_alembic and "alembic" in block.text)]
+    own_schema = any(re.search(r"return (Metadata|SqlFiles|Command)\(", b.text) for b in recipe)
+    own_tests = any(block.name.startswith("tests/test_") for block in recipe)
+    base = [
+        block
+        for block in QUICKSTART
+        if not (own_schema and "alembic" in block.text)
+        and not (own_tests and block.name.startswith("tests/"))
+    ]
 
     lay_out(project, base + recipe)
 
     passes(project, "pytest")
 
 
+def test_every_block_can_be_read() -> None:
+    readers: dict[str, Callable[[str], object]] = {
+        "python": ast.parse,
+        "toml": tomllib.loads,
+        "yaml": yaml.safe_load,
+    }
+    for section in SECTIONS:
+        for block in section.blocks:
+            if block.language in readers:
+                readers[block.language](block.text)
+
+
 def test_an_excerpt_is_what_the_file_says() -> None:
-    excerpts = [b for title in RECIPES for b in blocks(title, "###") if b.excerpt]
+    excerpts = [block for section in SECTIONS for block in section.blocks if block.excerpt]
 
     assert excerpts
     for block in excerpts:
         assert block.text.partition("\n")[2] in (ROOT / block.name).read_text("utf-8")
+
+
+def test_a_message_on_the_page_of_troubles_is_one_that_is_shown() -> None:
+    shown = [text for module in PACKAGE.rglob("*.py") for text in messages(module)]
+    page = ROOT / "docs" / "troubleshooting.md"
+    ours = page.read_text("utf-8").partition("## Of other programs")[0]
+
+    for message in re.findall(r"^### `(.*)`$", ours, re.MULTILINE):
+        assert any(message in text for text in shown), message
+
+
+def messages(module: Path) -> Iterator[str]:
+    """The strings of a module, with two dots for what is filled in."""
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(
+                str(part.value) if isinstance(part, ast.Constant) else ".." for part in node.values
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def test_the_table_of_fixtures_is_complete(pytester: pytest.Pytester) -> None:
@@ -169,7 +249,7 @@ def test_the_table_of_commands_is_complete() -> None:
 
 
 def first_columns(title: str, count: int) -> str:
-    rows = re.findall(r"^\| (.*)$", section(title), re.MULTILINE)
+    rows = re.findall(r"^\| (.*)$", titled(title).text, re.MULTILINE)
     return "\n".join("|".join(row.split("|")[:count]) for row in rows)
 
 
@@ -177,13 +257,13 @@ def test_the_map_names_every_module() -> None:
     there = {p.name for p in PACKAGE.glob("*.py")}
     there |= {f"{p.parent.name}/" for p in PACKAGE.glob("*/__init__.py")}
 
-    assert set(re.findall(r"\| `([\w./]+)` \|", section("A map of the source"))) == there
+    assert set(re.findall(r"\| `([\w./]+)` \|", titled("A map of the source").text)) == there
 
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.md")]
+LINKED = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
         if "://" in link:
