@@ -30,7 +30,7 @@ with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
 
 
 RUN = {"python", "sql", "toml"}
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
@@ -89,12 +89,12 @@ def sections(page: Path) -> Iterator[Section]:
 SECTIONS = [section for page in PAGES for section in sections(page)]
 
 
-def titled(title: str) -> Section:
-    [found] = [section for section in SECTIONS if section.title == title]
+def titled(page: str, title: str) -> Section:
+    [found] = [each for each in SECTIONS if (each.page.stem, each.title) == (page, title)]
     return found
 
 
-QUICKSTART = titled("Quickstart").blocks
+QUICKSTART = titled("README", "Quickstart").blocks
 
 
 def variants() -> Iterator[tuple[str, list[Block]]]:
@@ -249,7 +249,7 @@ def test_the_table_of_commands_is_complete() -> None:
 
 
 def first_columns(title: str, count: int) -> str:
-    rows = re.findall(r"^\| (.*)$", titled(title).text, re.MULTILINE)
+    rows = re.findall(r"^\| (.*)$", titled("reference", title).text, re.MULTILINE)
     return "\n".join("|".join(row.split("|")[:count]) for row in rows)
 
 
@@ -257,7 +257,10 @@ def test_the_map_names_every_module() -> None:
     there = {p.name for p in PACKAGE.glob("*.py")}
     there |= {f"{p.parent.name}/" for p in PACKAGE.glob("*/__init__.py")}
 
-    assert set(re.findall(r"\| `([\w./]+)` \|", titled("A map of the source").text)) == there
+    assert (
+        set(re.findall(r"\| `([\w./]+)` \|", titled("CONTRIBUTING", "A map of the source").text))
+        == there
+    )
 
 
 LINKED = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")]
