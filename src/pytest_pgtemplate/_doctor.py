@@ -20,7 +20,7 @@ from pytest_pgtemplate.errors import PgTemplateError
 GOOD, SLOW, NOTE = "good", "slow", "note"
 
 NEAR = 0.002  # seconds of a round trip, from which each statement of a test is felt
-QUICK_CLONE = 0.2  # seconds
+QUICK_CLONE = 0.3  # seconds
 QUICK_DISK = 0.001
 PATIENCE = 0.7  # seconds of a clone, after which no other is tried
 
@@ -82,7 +82,7 @@ def _clones(server: Server) -> Iterator[Finding]:
             if strategy == strategies[0]:
                 yield _disk(server, name)
             server.drop(name)
-            yield _clone(strategy, seconds, used=strategy == chosen)
+            yield _clone(strategy, seconds, used=strategy == chosen, fsync=server.facts.fsync)
             if seconds > PATIENCE:
                 return
     finally:
@@ -91,10 +91,11 @@ def _clones(server: Server) -> Iterator[Finding]:
             server.release(name)
 
 
-def _clone(strategy: str, seconds: float, *, used: bool) -> Finding:
+def _clone(strategy: str, seconds: float, *, used: bool, fsync: bool) -> Finding:
     what = f"{_ms(seconds)} for an empty database{', as clones are made here' if used else ''}"
     slow = used and seconds > QUICK_CLONE
-    advice = "fsync = off, on a server for tests only; or its data in memory (tmpfs)"
+    memory = "its data directory in memory (tmpfs)"
+    advice = f"fsync = off, on a server for tests only; or {memory}" if fsync else memory
     return Finding(f"clone {strategy}", SLOW if slow else GOOD, what, advice if slow else "")
 
 
