@@ -34,8 +34,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
-    progress = Progress(lambda: settings.directory, settings.worker)
-    progress.show(config)
+    progress = Progress(lambda: settings.directory, config, settings.worker)
+    config.pluginmanager.register(progress, "pgtemplate-progress")
     failures = Failures(lambda: settings.directory)
     environment = _set_environment(config, settings)
     stats = Stats(settings.worker)
