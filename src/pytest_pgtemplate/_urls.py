@@ -95,6 +95,11 @@ def render(url: URL) -> str:
     return SecretStr(base.replace(" ", "%20") + mark + query.replace("+", "%20"))
 
 
+def without_password(url: URL) -> URL:
+    """What may be seen in a list of processes. ``URL.set(password=None)`` changes nothing."""
+    return url._replace(password=None)
+
+
 def dsn(url: URL) -> str:
     """Render a plain libpq URI, as psql, psycopg and pg_dump read it."""
     return render(for_driver(url, None))

@@ -210,7 +210,7 @@ def _psql(arguments: argparse.Namespace) -> Iterator[str]:
         psql = shutil.which("psql", path=beside) or shutil.which("psql")
         if psql is None:
             raise ServerError("there is no psql on PATH", hint="install PostgreSQL's client")
-        url = _urls.dsn(server.url.set(database=arguments.database, password=None))
+        url = _urls.dsn(_urls.without_password(server.url.set(database=arguments.database)))
         password = {"PGPASSWORD": str(server.url.password)} if server.url.password else {}
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is psql's, to cancel a query
         subprocess.run([psql, url], env={**os.environ, **password}, check=False)  # noqa: S603

@@ -27,7 +27,7 @@ class Client:
         server = self.server
         path = _embedded.find_program(program, server.facts.major, self.bindir)
         password = str(server.url.password or "")
-        dsn = _urls.dsn(server.url.set(database=database, password=None))
+        dsn = _urls.dsn(_urls.without_password(server.url.set(database=database)))
         env = {"PGOPTIONS": OPTIONS, "PGAPPNAME": APPLICATION, "PGPASSWORD": password}
         command = [str(path), *arguments, "--no-password", "--dbname", str(dsn)]
         ended = _child.run(

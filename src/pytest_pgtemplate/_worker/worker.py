@@ -33,7 +33,7 @@ class Database:
 
     def psql(self, name: str) -> str:
         """A command line that connects to database ``name`` beside this one; no password in it."""
-        return f"psql '{_urls.dsn(self.url.set(database=name, password=None))}'"
+        return f"psql '{_urls.dsn(_urls.without_password(self.url.set(database=name)))}'"
 
 
 class Worker:
