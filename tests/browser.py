@@ -1,4 +1,4 @@
-"""A real browser for the pages that we write: Chromium, driven through WebDriver. Not a test."""
+"""A real browser for the pages that we write: Chromium or Chrome, through WebDriver. No test."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import pytest
 from servers import free_port
 
 STARTING = 60.0  # seconds
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+PROGRAM = next(filter(None, map(shutil.which, NAMES)), None)
 QUIET = (
     *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
     *("disable-background-networking", "disable-component-update", "disable-sync"),
@@ -29,7 +31,7 @@ class Browser:
         self._at = f"http://127.0.0.1:{port}/session"
         size = f"window-size={width},900"
         arguments = [f"--{each}" for each in (*QUIET, size, f"user-data-dir={profile}")]
-        chrome = {"args": arguments, "binary": shutil.which("chromium")}
+        chrome = {"args": arguments, "binary": PROGRAM}
         wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": chrome}}}
         self._at += f"/{self._post('', wanted)['sessionId']}"
 
@@ -59,7 +61,7 @@ class Browser:
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
     driver = shutil.which("chromedriver")
-    if driver is None or shutil.which("chromium") is None:
+    if driver is None or PROGRAM is None:
         pytest.skip("no chromium and chromedriver to look at a page with")
     port = free_port()
     with subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL) as process:
