@@ -28,7 +28,6 @@ with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         connection.execute(path.read_text())
 """
 
-
 RUN = {"python", "sql", "toml"}
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -100,12 +99,12 @@ QUICKSTART = titled("README", "Quickstart").blocks
 def variants() -> Iterator[tuple[str, list[Block]]]:
     """Every recipe; one that shows several files of the same name is as many."""
     for section in SECTIONS:
+        if section.title == "Quickstart":
+            continue
         files = [block for block in section.blocks if block.runs]
         names = [block.name for block in files]
         alternatives = [block for block in files if names.count(block.name) > 1]
         common = [block for block in files if block not in alternatives]
-        if section.title == "Quickstart":
-            continue
         if alternatives:
             yield from ((str(section), [*common, one]) for one in alternatives)
         elif common:
@@ -130,6 +129,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 def lay_out(project: pytest.Pytester, code: list[Block]) -> None:
+    """Write the files; a pyproject.toml that is silent about asyncio adds to the one before it."""
     for block in code:
         if block.name:
             path = project.path / block.name
