@@ -28,7 +28,7 @@ class Outcome:
 
     stale: str | None
     leaks: tuple[Leak, ...]
-    written: tuple[int, ...] = ()  # the tables, as ``names`` knows them
+    written: tuple[int, ...] = field(default=(), compare=False)  # tables, as ``names`` knows them
     changes: int | None = None  # rows that came or went with a new layer; None: nothing changed
 
 
