@@ -19,22 +19,25 @@ LONGEST = 300  # lines
 # From the ground up: a room knows only those named before it. Each is a folder or a single module.
 ROOMS = [
     *("errors", "_names", "_secrets", "_address", "_urls", "_env", "_progress", "_tables"),
-    *("_controller", "_options", "_settings"),
+    *("_controller", "_options", "_databases", "_settings"),
     *("_server", "_embedded"),
     *("_child", "_template"),
     *("_reset", "_worker", "_archive", "_check", "_doctor"),
     "_engines",
     *("_report", "_run", "_recorder", "_sql_log"),
-    *("_fixtures", "_fixtures_sqlalchemy", "_check_items", "plugin", "_build", "cli", "__init__"),
+    *("_chain", "_fixtures", "_fixtures_sqlalchemy", "_check_items"),
+    *("plugin", "_build", "cli", "__init__"),
 ]
 # Those that face pytest. All others take plain values, and could serve another test runner.
 KNOW_PYTEST = {
     "_controller",
     "_options",
+    "_databases",
     "_settings",
     "_run",
     "_recorder",
     "_sql_log",
+    "_chain",
     "_fixtures",
     "_fixtures_sqlalchemy",
     "_check_items",

@@ -462,7 +462,7 @@ SOCKET = _address.parse("postgresql://joe@/shop?host=/run/pg&port=6543&ssl=requi
     ],
 )
 def test_a_template_is_filled(address: _address.Address, template: str, filled: str) -> None:
-    assert _env.fill(template, address) == filled
+    assert _env.fill(template, {"": address}) == filled
 
 
 def test_a_variable_costs_no_library(app: Project) -> None:

@@ -396,7 +396,7 @@ def test_the_first_run_starts_them(shop: Project) -> None:
             database = request.getfixturevalue("pg_database")
             if os.environ["PYTEST_XDIST_WORKER"] == "gw0":
                 from pytest_pgtemplate._run import RUN
-                request.config.stash[RUN].worker._stock.settle()
+                request.config.stash[RUN].main.worker._stock.settle()
                 open("spare", "w").close()
         """,
     )

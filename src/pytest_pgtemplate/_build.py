@@ -85,4 +85,5 @@ class _FirstTest:
     def _take(self, item: Any) -> None:
         run = item.config.stash[RUN]
         template: Template = item.funcargs["pg_template"]
-        self.built = Built(template, run.settings, run.stats.built, run.stats.template_time)
+        stats = run.main.stats
+        self.built = Built(template, run.settings, stats.built, stats.template_time)

@@ -17,7 +17,7 @@ import pytest
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._check import MODELS, Checks, Ground, Task, Verdict, checked
 from pytest_pgtemplate._fixtures import order_of, target_of
-from pytest_pgtemplate._run import RUN, Run, fail
+from pytest_pgtemplate._run import RUN, Isolated, Run, fail
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._template import Alembic, Migrations, Script, Seed, Template, heads
@@ -91,10 +91,10 @@ class Check(pytest.Function):
 
 @pytest.fixture(scope="session")
 def _pg_checks(
-    _pg_run: Run, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
+    _pg: Isolated, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
 ) -> Iterator[Checks]:
-    settings = _pg_run.settings
-    with _pg_run.reports.once("_pg_checks"):
+    settings = _pg.settings
+    with _pg.once("_pg_checks"):
         alembic = _alembic(settings, pg_migrations)
         scripts = alembic.scripts()
         around = [*alembic.around(scripts), str(pg_server.facts.major).encode()]
@@ -106,7 +106,7 @@ def _pg_checks(
             _names.check(settings.prefix, settings.run, settings.worker),
             settings.run,
             settings.tracking,
-            partial(target_of, settings, pg_server),
+            partial(target_of, _pg, pg_server),
         )
         above = checked(scripts, settings.check_since)
         task = Task(
@@ -118,7 +118,7 @@ def _pg_checks(
         )
         checks = Checks(ground, task)
     yield checks
-    with _pg_run.reports.at_end(known=False):
+    with _pg.run.reports.at_end(known=False):
         checks.close()
 
 
@@ -141,14 +141,14 @@ def _check_heads(scripts: list[Script], wanted: int) -> None:
         )
 
 
-def _check(name: str, _pg_checks: Checks, _pg_run: Run) -> None:
-    _judge(partial(_pg_checks.verdict, name), _pg_run)
+def _check(name: str, _pg_checks: Checks, _pg: Isolated) -> None:
+    _judge(partial(_pg_checks.verdict, name), _pg.run)
 
 
 def _check_build(
-    _pg_checks: Checks, _pg_run: Run, pg_template: Template, pg_migrations: Migrations
+    _pg_checks: Checks, _pg: Isolated, pg_template: Template, pg_migrations: Migrations
 ) -> None:
-    _judge(partial(_pg_checks.build, pg_template, pg_migrations), _pg_run)
+    _judge(partial(_pg_checks.build, pg_template, pg_migrations), _pg.run)
 
 
 def _judge(check: Callable[[], Verdict], run: Run) -> None:

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ class Told(NamedTuple):
     run: str
     worker: str = "main"
     prefix: str = ""
-    urls: tuple[str, ...] = ()
+    urls: Mapping[str, Sequence[str]] = {}  # by the name of the database
     place: str = ""
 
 

@@ -2,6 +2,7 @@
 
     DATABASE_URL                 the URL
     APP_DB_HOST={host}           a template
+    ORDERS_URL={orders.url}      of a further database
 
 Pure functions of text, with the standard library alone: they run in every run that sets ``pg_env``.
 """
@@ -9,7 +10,8 @@ Pure functions of text, with the standard library alone: they run in every run t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from urllib.parse import quote
 
 from pytest_pgtemplate import _urls
@@ -18,13 +20,15 @@ from pytest_pgtemplate._address import Address
 FIELDS = ("url", "host", "port", "name", "user", "password")
 HELP = (
     "write NAME, or NAME=template with one of {url}, {url:driver}, {url:} (no driver),"
-    " {host}, {port}, {name}, {user}, {password}"
+    " {host}, {port}, {name}, {user}, {password}; of a database in pg_databases: {orders.url}"
 )
 _NAME = re.compile(r"[^\s={}\0]+")
-_PIECE = re.compile(r"(?P<text>\{\{|\}\}|[^{}\0]+)|\{(?P<field>\w+)(?P<driver>:\w*)?\}")
+_PIECE = re.compile(
+    r"(?P<text>\{\{|\}\}|[^{}\0]+)|\{((?P<database>\w+)\.)?(?P<field>\w+)(?P<driver>:\w*)?\}"
+)
 
 
-def read(entries: Iterable[str]) -> dict[str, str]:
+def read(entries: Iterable[str], databases: Collection[str]) -> dict[str, str]:
     """The template of each variable. Raises ValueError for what cannot be used."""
     templates: dict[str, str] = {}
     for entry in entries:
@@ -34,28 +38,35 @@ def read(entries: Iterable[str]) -> dict[str, str]:
         if name in templates:
             raise ValueError(f"{name} is there twice: {HELP}")
         templates[name] = template if given else "{url}"
-        check(templates[name])
+        check(templates[name], databases)
     return templates
 
 
-def check(template: str, *, constant: bool = False) -> None:
+def check(template: str, databases: Collection[str] = (), *, constant: bool = False) -> None:
     """Raise ValueError unless ``template`` can be filled, and has a field or may be constant."""
     fields = [piece for piece in _pieces(template) if piece["field"]]
-    wrong = [piece[0] for piece in fields if not _is_known(piece)]
+    wrong = [piece[0] for piece in fields if not _is_known(piece, databases)]
     if wrong or not (fields or constant):
         what = f"has no field {wrong[0]}" if wrong else f"{template!r} names no field"
         raise ValueError(f"{what}: {HELP}")
 
 
-def render(templates: Mapping[str, str], address: Address) -> dict[str, str]:
-    """The value of each variable for this database."""
-    return {name: fill(template, address) for name, template in templates.items()}
+def databases(templates: Mapping[str, str]) -> list[str]:
+    """The further databases that they tell of, each once."""
+    pieces = chain.from_iterable(map(_pieces, templates.values()))
+    return list(dict.fromkeys(piece["database"] for piece in pieces if piece["database"]))
 
 
-def fill(template: str, address: Address) -> str:
+def render(templates: Mapping[str, str], addresses: Mapping[str, Address]) -> dict[str, str]:
+    """The value of each variable, by the addresses of the databases; the main one is ``""``."""
+    return {name: fill(template, addresses) for name, template in templates.items()}
+
+
+def fill(template: str, addresses: Mapping[str, Address]) -> str:
     """Fill the fields; a value that lands in a URL is quoted for it."""
     text = ""
     for piece in _pieces(template):
+        address = addresses[piece["database"] or ""]
         if piece["field"] == "url":
             text += _url(address, piece["driver"])
         elif piece["field"]:
@@ -82,7 +93,9 @@ def _pieces(template: str) -> list[re.Match[str]]:
     return pieces
 
 
-def _is_known(piece: re.Match[str]) -> bool:
+def _is_known(piece: re.Match[str], databases: Collection[str]) -> bool:
+    if piece["database"] and piece["database"] not in databases:
+        return False
     return piece["field"] in FIELDS and (piece["field"] == "url" or piece["driver"] is None)
 
 

@@ -1,5 +1,6 @@
 """The fixtures up to this worker's database: one per step from the settings on. All are sync.
 
+Written for the main database, and the same for each further one: what they take is that one's.
 Every ``pg*`` name can be overridden in a conftest.py; what depends on it follows.
 """
 
@@ -11,10 +12,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pytest
-
-from pytest_pgtemplate._run import RUN, Run, fail
-from pytest_pgtemplate.errors import PgTemplateError
+from pytest_pgtemplate._chain import fixture
+from pytest_pgtemplate._run import Isolated, fail
+from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._server import Server
@@ -26,68 +26,71 @@ if TYPE_CHECKING:
 SWEEP_PATIENCE = 5.0  # seconds at the end of a run; the next run goes on with what is left
 
 
-@pytest.fixture(scope="session")
-def _pg_run(pytestconfig: pytest.Config) -> Run:
-    return pytestconfig.stash[RUN]
-
-
-@pytest.fixture(scope="session")
-def pg_migrations(_pg_run: Run) -> Migrations:
+@fixture(scope="session")
+def pg_migrations(_pg: Isolated) -> Migrations:
     """What builds the schema. Override it to use something else than Alembic."""
     from pytest_pgtemplate._template import Alembic
 
-    return Alembic(_pg_run.settings.alembic_config, _pg_run.settings.revision)
+    if _pg.name:
+        with _pg.once("pg_migrations"):
+            raise ConfigurationError(
+                f"nothing says what builds {_pg}",
+                hint=f'override the fixture {_pg.fixture("pg_migrations")} (scope="session") in a'
+                f' conftest.py: return Alembic("{_pg.name}/alembic.ini"), Metadata(..),'
+                " SqlFiles(..) or Command(..), from pytest_pgtemplate",
+            )
+    return Alembic(_pg.settings.alembic_config, _pg.settings.revision)
 
 
-@pytest.fixture(scope="session")
+@fixture(scope="session")
 def pg_seed() -> Seed | None:
     """None, or a function ``(url: str) -> None`` that fills the template once. Override it."""
     return None
 
 
-@pytest.fixture(scope="session")
-def pg_server(_pg_run: Run) -> Iterator[Server]:
+@fixture(scope="session")
+def pg_server(_pg: Isolated) -> Iterator[Server]:
     """The server: ``.url``, ``.version``, ``.facts``."""
     from pytest_pgtemplate import _embedded, _urls
     from pytest_pgtemplate._server import Server
 
-    settings = _pg_run.settings
+    settings = _pg.settings
     hold = None
-    with _pg_run.reports.once("pg_server"):
-        _pg_run.environment.check()
+    with _pg.once("pg_server"):
+        _pg.run.environment.check()
         given = settings.url
         if given is None:
             settings.refuse_foreign()
-            with _pg_run.progress.during("server", "starting the embedded server"):
+            with _pg.run.progress.during("server", "starting the embedded server"):
                 hold = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
             given = hold.url
-            _pg_run.urls.append(given)
+            _pg.run.urls.append(given)
         server = Server(_urls.parse(given), timeout=settings.timeout)
-    _pg_run.stats.server, _pg_run.stats.room = str(server), server.facts.workers
+    _pg.stats.server, _pg.stats.room = str(server), server.facts.workers
     yield server
     server.close()
     if hold:
         hold.close()
 
 
-@pytest.fixture(scope="session")
+@fixture(scope="session")
 def pg_template(
-    _pg_run: Run, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
+    _pg: Isolated, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
 ) -> Template:
     """The template: ``.name``, ``.fingerprint``, ``.built``."""
     from pytest_pgtemplate import _template
 
-    settings = _pg_run.settings
+    settings = _pg.settings
     began = time.perf_counter()
-    with _pg_run.reports.once("pg_template"):
-        if _pg_run.disagreement is not None:
-            raise _pg_run.disagreement
+    with _pg.once("pg_template"):
+        if _pg.disagreement is not None:
+            raise _pg.disagreement
         order = order_of(settings, pg_server, pg_migrations, pg_seed)
-        build = partial(_build, _pg_run, pg_server, pg_migrations, pg_seed)
-        with _pg_run.progress.during("template", "waiting for the template"):
+        build = partial(_build, _pg, pg_server, pg_migrations, pg_seed)
+        with _pg.run.progress.during("template", "waiting for the template"):
             template = _template.ensure(order, build, pg_server, settings.cache / "locks")
-    _pg_run.stats.template = template.name
-    _pg_run.stats.template_time = time.perf_counter() - began
+    _pg.stats.template = template.name
+    _pg.stats.template_time = time.perf_counter() - began
     return template
 
 
@@ -117,58 +120,61 @@ def order_of(
 
 
 def target_of(
-    settings: Settings, server: Server, database: str, held: frozenset[str] = frozenset()
+    isolated: Isolated, server: Server, database: str, held: frozenset[str] = frozenset()
 ) -> Target:
     """A database to migrate."""
-    from pytest_pgtemplate import _address, _env, _template, _urls
+    from pytest_pgtemplate import _address, _template, _urls
 
+    settings, environment = isolated.settings, isolated.run.environment
     url = server.url.set(database=database)
-    env = _env.render(settings.env, _address.parse(_urls.render(url)))
+    address = _address.parse(_urls.render(url))
+    env = environment.of_migrations(settings, isolated.name, address)
     return _template.Target(url, settings.timeout, env, held)
 
 
 def _build(
-    run: Run, server: Server, migrations: Migrations, seed: Seed | None, scratch: Scratch
+    isolated: Isolated, server: Server, migrations: Migrations, seed: Seed | None, scratch: Scratch
 ) -> None:
     """Migrate or seed, make resettable; the first worker to fail spares the others the same."""
     from pytest_pgtemplate import _template
     from pytest_pgtemplate._reset import install, uninstall
 
-    settings, failures, order = run.settings, run.reports.failures, scratch.order
+    settings, stats, order = isolated.settings, isolated.stats, scratch.order
+    failures, progress = isolated.run.reports.failures, isolated.run.progress
     failures.raise_if_build_failed(order.name)
     held = scratch.origin.held if scratch.origin else frozenset()
-    target = target_of(settings, server, scratch.name, held)
-    target = replace(target, progress=run.progress.file)
+    target = target_of(isolated, server, scratch.name, held)
+    target = replace(target, progress=progress.file)
     url = target.url
     try:
         if scratch.origin is not None:
             uninstall(url, settings.tracking, timeout=settings.timeout)
         if order.unseeded is None:
-            run.progress.tell("migrating")
+            progress.tell("migrating")
             ran = _template.migrate(migrations, target)
-            run.stats.built = f"migrated {ran}" if ran else "migrated"
+            stats.built = f"migrated {ran}" if ran else "migrated"
         elif seed is not None:
-            run.progress.tell("seeding")
+            progress.tell("seeding")
             _template.seed.run(seed, target)
-            run.stats.built = run.stats.built or "seeded"
-        run.progress.tell("making the template resettable")
+            stats.built = stats.built or "seeded"
+        progress.tell("making the template resettable")
         install(url, settings.tracking, timeout=settings.timeout)
     except PgTemplateError as error:
         failures.remember_build(order.name, error)
         raise
 
 
-@pytest.fixture(scope="session")
-def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Iterator[Database]:
+@fixture(scope="session")
+def pg_database(_pg: Isolated, pg_server: Server, pg_template: Template) -> Iterator[Database]:
     """This worker's own database: ``.name``, ``.url``, ``.dsn``, ``.template``."""
     from pytest_pgtemplate import _names
     from pytest_pgtemplate._worker import Worker, sweep
 
-    settings, stats = _pg_run.settings, _pg_run.stats
+    settings, stats = _pg.settings, _pg.stats
     began = time.perf_counter()
-    with _pg_run.reports.once("pg_database"):
+    with _pg.once("pg_database"):
         name = _names.worker(settings.prefix, settings.run, settings.worker)
-        with _pg_run.progress.during("clone", "cloning the template"):
+        with _pg.run.progress.during("clone", "cloning the template"):
             worker = Worker(pg_server, pg_template, name, settings.run, keep=settings.keep)
     stats.clone_time = time.perf_counter() - began
     stats.from_spare = worker.from_spare
@@ -180,23 +186,23 @@ def pg_database(_pg_run: Run, pg_server: Server, pg_template: Template) -> Itera
     if pg_template.built and settings.peers:
         names = [_names.worker(settings.prefix, settings.run, peer) for peer in settings.peers]
         worker.prepare(names)
-    _pg_run.worker = worker
+    _pg.worker = worker
     yield worker.database
     if settings.keep:
-        stats.kept.append(f"{settings.worker}: {_pg_run.psql(name)}")
+        stats.kept.append(f"{settings.worker}: {_pg.psql(name)}")
     try:
-        _pg_run.finish_last()
+        _pg.finish_last()
     except PgTemplateError as error:
         fail(error)
     finally:
-        _pg_run.worker = None
+        _pg.worker = None
         if sweeping is not None:
             sweeping.join(SWEEP_PATIENCE)
-        with _pg_run.reports.at_end(known=_pg_run.lost):
-            worker.close(drop=_pg_run.lost)
+        with _pg.run.reports.at_end(known=_pg.lost):
+            worker.close(drop=_pg.lost)
 
 
-@pytest.fixture(scope="session")
+@fixture(scope="session")
 def pg_url(pg_database: Database) -> str:
     """This worker's URL, with the driver that was configured, password included."""
     from pytest_pgtemplate import _urls
@@ -204,8 +210,8 @@ def pg_url(pg_database: Database) -> str:
     return _urls.render(pg_database.url)
 
 
-@pytest.fixture
-def pg(_pg_run: Run, pg_database: Database) -> Database:
+@fixture()
+def pg(_pg: Isolated, pg_database: Database) -> Database:
     """This worker's database, and the promise that this test starts from the template's state."""
-    _pg_run.renew()
+    _pg.reach()
     return pg_database

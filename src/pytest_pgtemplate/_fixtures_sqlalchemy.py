@@ -1,4 +1,4 @@
-"""The fixtures over this worker's database: engines, sessions and connections. All are sync.
+"""The fixtures over a database of this worker: engines, sessions and connections. All are sync.
 
 An engine is made when a test first asks for it, and kept for the tests after it.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from pytest_pgtemplate._run import Run, fail, fails
+from pytest_pgtemplate._chain import fixture
+from pytest_pgtemplate._run import Isolated, fail, fails
 from pytest_pgtemplate.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import pytest
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import (
         AsyncConnection,
@@ -27,34 +27,34 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._worker import Database
 
 
-@pytest.fixture(scope="session")
+@fixture(scope="session")
 def pg_engine_options() -> dict[str, Any]:
     """Keywords for ``create_async_engine`` and ``create_engine``. Override it."""
     return {}
 
 
-@pytest.fixture(scope="session")
+@fixture(scope="session")
 def pg_session_options() -> dict[str, Any]:
     """Keywords for ``async_sessionmaker`` and ``sessionmaker``. Override it."""
     return {}
 
 
-@pytest.fixture(scope="session")
+@fixture(scope="session")
 def _pg_pools(
-    _pg_run: Run, pg_database: Database, pg_engine_options: dict[str, Any]
+    _pg: Isolated, pg_database: Database, pg_engine_options: dict[str, Any]
 ) -> Iterator[Pools]:
     from pytest_pgtemplate._engines import Pools
 
-    with _pg_run.reports.once("_pg_pools"):
+    with _pg.once("_pg_pools"):
         pools = Pools(pg_database.url, pg_engine_options)
-    with _pg_run.for_tests(pools):
+    with _pg.for_tests(pools):
         yield pools
     pools.close()
 
 
-@pytest.fixture(scope="session")
+@fixture(scope="session")
 def pg_shared(
-    _pg_run: Run,
+    _pg: Isolated,
     pg_database: Database,
     pg_url: str,
     pg_engine_options: dict[str, Any],
@@ -65,40 +65,41 @@ def pg_shared(
     """
     from pytest_pgtemplate._engines import Pools, Shared
 
-    with _pg_run.reports.once("pg_shared"):
+    with _pg.once("pg_shared"):
         # Not those of the tests, who close what is open after each.
         pools = Pools(pg_database.url, pg_engine_options)
-    with _pg_run.forgetting(pools):
+    with _pg.forgetting(pools):
         yield Shared(pools, pg_session_options, pg_url, pg_database.dsn)
     pools.close()
 
 
-@pytest.fixture
+@fixture()
 def pg_engine(
-    request: pytest.FixtureRequest, _pg_run: Run, pg: Database, _pg_pools: Pools
+    request: pytest.FixtureRequest, _pg: Isolated, pg: Database, _pg_pools: Pools
 ) -> Iterator[AsyncEngine]:
     """An ``AsyncEngine`` on this worker's database. What the test leaves open is closed for it."""
-    _refuse_trio(request)
-    with _pg_run.reports.once("pg_engine"):
+    _refuse_trio(request, _pg)
+    with _pg.once("pg_engine"):
         pool = _pg_pools.of_async()
     yield pool.view()
     pool.close_open()
 
 
-def _refuse_trio(request: pytest.FixtureRequest) -> None:
+def _refuse_trio(request: pytest.FixtureRequest, isolated: Isolated) -> None:
     if "anyio_backend" not in request.fixturenames:
         return
     backend = request.getfixturevalue("anyio_backend_name")
     if backend != "asyncio":
         error = ConfigurationError(
-            f"pg_engine needs asyncio, and anyio runs this test under {backend}",
+            f"{isolated.fixture('pg_engine')} needs asyncio, and anyio runs this test under"
+            f" {backend}",
             hint='asyncpg and psycopg know no other: let a fixture anyio_backend return "asyncio",'
-            " or use pg_sync_session",
+            f" or use {isolated.fixture('pg_sync_session')}",
         )
         fail(error)
 
 
-@pytest.fixture
+@fixture()
 def pg_sessionmaker(
     pg_engine: AsyncEngine, pg_session_options: dict[str, Any]
 ) -> async_sessionmaker[AsyncSession]:
@@ -109,27 +110,27 @@ def pg_sessionmaker(
         return async_sessions(pg_engine, pg_session_options)
 
 
-@pytest.fixture
+@fixture()
 def pg_session(
     request: pytest.FixtureRequest,
-    _pg_run: Run,
+    _pg: Isolated,
     pg_sessionmaker: async_sessionmaker[AsyncSession],
 ) -> AsyncSession:
     """An ``AsyncSession``; under ``isolation="rollback"`` on ``pg_connection``."""
-    if _pg_run.rolls_back(request.node):
-        connection = request.getfixturevalue("pg_connection")
+    if _pg.rolls_back(request.node):
+        connection = request.getfixturevalue(_pg.fixture("pg_connection"))
         return pg_sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
     return pg_sessionmaker()
 
 
-@pytest.fixture
+@fixture()
 def pg_connection(
-    request: pytest.FixtureRequest, _pg_run: Run, _pg_pools: Pools, pg_engine: AsyncEngine
+    request: pytest.FixtureRequest, _pg: Isolated, _pg_pools: Pools, pg_engine: AsyncEngine
 ) -> Iterator[AsyncConnection]:
     """An ``AsyncConnection``, which connects when it is first used."""
     from pytest_pgtemplate._engines import connect_on_use
 
-    if _pg_run.rolls_back(request.node):
+    if _pg.rolls_back(request.node):
         with fails():
             pool = _pg_pools.of_async(nested=True)
         yield connect_on_use(pool.view())
@@ -138,16 +139,16 @@ def pg_connection(
         yield connect_on_use(pg_engine)
 
 
-@pytest.fixture
-def pg_sync_engine(_pg_run: Run, pg: Database, _pg_pools: Pools) -> Iterator[Engine]:
+@fixture()
+def pg_sync_engine(_pg: Isolated, pg: Database, _pg_pools: Pools) -> Iterator[Engine]:
     """An ``Engine`` on this worker's database. What the test leaves open is closed for it."""
-    with _pg_run.reports.once("pg_sync_engine"):
+    with _pg.once("pg_sync_engine"):
         pool = _pg_pools.of_sync()
     yield pool.view()
     pool.close_open()
 
 
-@pytest.fixture
+@fixture()
 def pg_sync_sessionmaker(
     pg_sync_engine: Engine, pg_session_options: dict[str, Any]
 ) -> sessionmaker[Session]:
@@ -158,15 +159,15 @@ def pg_sync_sessionmaker(
         return sync_sessions(pg_sync_engine, pg_session_options)
 
 
-@pytest.fixture
+@fixture()
 def pg_sync_session(
     request: pytest.FixtureRequest,
-    _pg_run: Run,
+    _pg: Isolated,
     _pg_pools: Pools,
     pg_sync_sessionmaker: sessionmaker[Session],
 ) -> Iterator[Session]:
     """A ``Session``; under ``isolation="rollback"`` in a transaction that is never committed."""
-    if _pg_run.rolls_back(request.node):
+    if _pg.rolls_back(request.node):
         with fails():
             pool = _pg_pools.of_sync(nested=True)
         connection = pool.view().connect()

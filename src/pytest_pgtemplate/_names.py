@@ -7,6 +7,8 @@
     check      {prefix}_{run}_gw0_check           where a worker walks through the migrations
     spare      {prefix}_sp_{fingerprint[:12]}_{random}    as good as a new clone, and nobody's
 
+A further database of ``pg_databases`` has a prefix of its own: the main one's and its name.
+
 PostgreSQL cuts names at 63 bytes without an error, so the prefix is cut here, and kept distinct.
 """
 
@@ -33,6 +35,11 @@ def prefix_of(text: str) -> str:
     if len(raw) <= PREFIX_BYTES:
         return words
     return f"{raw[: PREFIX_BYTES - 9].decode(errors='ignore')}_{digest(raw)[:8]}"
+
+
+def fixture(name: str, database: str) -> str:
+    """What the fixture ``name`` of the main database is called for ``database``: pg_orders_url."""
+    return re.sub(r"^(_?pg)(?=_|$)", rf"\1_{database}", name) if database else name
 
 
 def template(prefix: str, fingerprint: str) -> str:

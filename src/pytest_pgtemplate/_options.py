@@ -6,6 +6,7 @@ Here and in ``_settings`` alone is ``pytest.UsageError`` raised. ``None`` means 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ _INI = (
     ("pg_revision", "string", "revision to migrate to (default: heads)"),
     ("pg_name", "string", "prefix of every database name (default: the rootdir's name)"),
     ("pg_env", "args", "environment variables that tell the URL, or parts of it: NAME={host}"),
+    ("pg_databases", "args", "further databases, by names of one's own"),
     ("pg_autouse", "bool", "isolate every test, whatever fixtures it uses"),
     ("pg_fingerprint_files", "args", "more files (globs) that can change the schema"),
     ("pg_timeout", "float", "seconds for locks, migrations and server start (default: 300)"),
@@ -77,6 +79,17 @@ def add_options(parser: pytest.Parser) -> None:
     )
     for flag, text in _FILES:
         group.addoption(flag, metavar="FILE", default=None, help=text)
+
+
+def add_urls(parser: pytest.Parser, databases: Iterable[str]) -> None:
+    """Known once it is known which further databases there are."""
+    for name in databases:
+        parser.addini(url_of(name), f"server URL(s) of the database {name}", default=None)
+
+
+def url_of(database: str) -> str:
+    """The option that names the server of a database."""
+    return f"pg_url_{database}" if database else "pg_url"
 
 
 def _flag(name: str) -> str:

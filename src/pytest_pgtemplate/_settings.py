@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from pytest_pgtemplate import _address, _controller, _env, _names, _options
+from pytest_pgtemplate import _controller, _databases, _env, _names, _options
 from pytest_pgtemplate.errors import ConfigurationError
 
-ENV_URL = "PGTEMPLATE_URL"
 LONGEST = 2_000_000.0  # seconds: PostgreSQL counts milliseconds in 31 bits
 
 
@@ -22,6 +21,7 @@ class Settings(NamedTuple):
 
     urls: tuple[str, ...]  # empty: the embedded server
     silent: tuple[str, ...]  # those of several that do not answer, and are not in urls
+    databases: Mapping[str, tuple[str, ...]]  # the urls of each further one, by its name
     alembic_config: Path
     revision: str
     prefix: str
@@ -60,6 +60,27 @@ class Settings(NamedTuple):
         """The server of this worker: workers are dealt out over the servers. None: embedded."""
         return self.urls[self._number % len(self.urls)] if self.urls else None
 
+    def of(self, database: str) -> Settings:
+        """The same for a further database: on which servers, and under which prefix."""
+        if not database:
+            return self
+        prefix = _names.prefix_of(f"{self.prefix}_{database}")
+        return self._replace(urls=self.databases[database], prefix=prefix)
+
+    @property
+    def all_urls(self) -> tuple[str, ...]:
+        """Of every database, each once."""
+        return tuple(dict.fromkeys(chain(self.urls, *self.databases.values())))
+
+    @property
+    def uses_embedded(self) -> bool:
+        return not all((self.urls, *self.databases.values()))
+
+    @property
+    def automatic(self) -> list[str]:
+        """Databases that each test gets by ``pg_autouse``: the application can reach no others."""
+        return ["", *_env.databases(self.env)] if self.autouse else []
+
     @property
     def embedded(self) -> tuple[Path | None, int | None, bool]:
         """Which embedded server: what ``_embedded`` wants to know of it."""
@@ -76,8 +97,8 @@ class Settings(NamedTuple):
             raise ConfigurationError(
                 f"worker {self.worker} runs on {platform.node()}, where the embedded server is not"
                 " that of the run",
-                hint=f"name a server that all hosts reach in {ENV_URL} or pg_url, where pytest is"
-                " started: its workers are told",
+                hint=f"name a server that all hosts reach in {_databases.ENV_URL} or pg_url, where"
+                " pytest is started: its workers are told",
             )
 
     @property
@@ -110,8 +131,9 @@ def cache() -> Path:
 
 def for_workers(settings: Settings) -> _controller.Told:
     """What the workers of this run have to know."""
-    place = "" if settings.urls else _controller.place(settings.cache)
-    return _controller.Told(settings.run, "", settings.prefix, settings.urls, place)
+    place = _controller.place(settings.cache) if settings.uses_embedded else ""
+    urls = {"": settings.urls, **settings.databases}
+    return _controller.Told(settings.run, "", settings.prefix, urls, place)
 
 
 def wants_environment(config: pytest.Config) -> bool:
@@ -120,29 +142,20 @@ def wants_environment(config: pytest.Config) -> bool:
     return bool(_options.ini(config, "pg_env"))
 
 
-def sources(config: pytest.Config) -> dict[str, str]:
-    """Where each option that is set has its value from."""
-    found = _options.sources(config)
-    if ENV_URL in os.environ and _options.on_line(config, "pg_url") is None:
-        found.pop("pg_url", None)
-        return {"pg_url": ENV_URL, **found}
-    return found
-
-
 def read(config: pytest.Config) -> Settings:
     """Read and check every option. Raises pytest.UsageError for a value that cannot be used.
 
     The same before and after conftests are imported.
     """
     told = _controller.told(config)
-    urls = tuple(told.urls) or _urls(config)
-    silent = _silent(config, urls)
-    templates = _templates(config)
+    urls, silent = _databases.servers(config)
+    templates = _templates(config, list(urls))
     only = _options.on_line(config, "pg_check_only")
     check = only or _options.on_line(config, "pg_check") or bool(_options.ini(config, "pg_check"))
     return Settings(
-        urls=tuple(url for url in urls if url not in silent),
+        urls=urls.pop(""),
         silent=silent,
+        databases=urls,
         alembic_config=_alembic_config(config, needed=check),
         revision=_options.get(config, "pg_revision") or "heads",
         prefix=told.prefix or _prefix(config),
@@ -177,43 +190,9 @@ def read(config: pytest.Config) -> Settings:
     )
 
 
-def _urls(config: pytest.Config) -> tuple[str, ...]:
-    given: str | None = _options.on_line(config, "pg_url")
-    if given is None:
-        given = os.environ.get(ENV_URL)
-    if given is None:
-        given = _options.ini(config, "pg_url")
-    urls = tuple((given or "").split())
+def _templates(config: pytest.Config, databases: list[str]) -> dict[str, str]:
     try:
-        for url in urls:
-            _address.parse(url)
-    except ValueError as error:
-        raise pytest.UsageError(
-            f"pg_url is {error}: write it as postgresql+asyncpg://user:password@host:5432/postgres"
-        ) from None
-    return urls
-
-
-def _silent(config: pytest.Config, urls: tuple[str, ...]) -> tuple[str, ...]:
-    """Which servers of several do not answer; if none does, that is for a test to tell.
-
-    The controller asks, and the workers know only those that did.
-    """
-    if len(urls) < 2 or _controller.told(config).worker != "main":
-        return ()
-    asked = config.stash.setdefault(_ANSWERS, {})
-    for url in {*urls} - asked.keys():
-        asked[url] = _address.answers(_address.parse(url))
-    silent = tuple(url for url in urls if not asked[url])
-    return silent if len(silent) < len(urls) else ()
-
-
-_ANSWERS = pytest.StashKey[dict[str, bool]]()
-
-
-def _templates(config: pytest.Config) -> dict[str, str]:
-    try:
-        return _env.read(_options.ini(config, "pg_env") or ())
+        return _env.read(_options.ini(config, "pg_env") or (), databases)
     except ValueError as error:
         raise pytest.UsageError(f"pg_env: {error}") from None
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from pytest_pgtemplate import _archive, _embedded, _urls
 from pytest_pgtemplate._build import Built, build
+from pytest_pgtemplate._databases import ENV_URL
 from pytest_pgtemplate._doctor import examine
 from pytest_pgtemplate._server import Database, Server
-from pytest_pgtemplate._settings import ENV_URL, cache
+from pytest_pgtemplate._settings import cache
 from pytest_pgtemplate._tables import table
 from pytest_pgtemplate._worker import sweep
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError, ServerError

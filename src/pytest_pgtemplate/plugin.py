@@ -9,11 +9,20 @@ from typing import Any, TypeVar
 
 import pytest
 
-from pytest_pgtemplate import _controller, _options, _run, _settings
+# Each adds fixtures to the set.
+from pytest_pgtemplate import (  # noqa: F401
+    _chain,
+    _controller,
+    _databases,
+    _fixtures,
+    _fixtures_sqlalchemy,
+    _names,
+    _options,
+    _run,
+    _settings,
+)
 from pytest_pgtemplate._run import FAILED, RUN, Environment, Failures, Progress, Reports, Run, Stats
 from pytest_pgtemplate.errors import PgTemplateError
-
-pytest_plugins = ["pytest_pgtemplate._fixtures", "pytest_pgtemplate._fixtures_sqlalchemy"]
 
 ENVIRONMENT = pytest.StashKey[Environment]()
 WORKERS = pytest.StashKey[list[Stats]]()
@@ -26,8 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     _options.add_options(parser)
 
 
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> None:
     """Before a conftest imports the application; plugins that read .env files have done so."""
+    _databases.add_urls(early_config, parser)
     if _settings.wants_environment(early_config):
         _set_environment(early_config, _settings.read(early_config))
 
@@ -38,9 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(progress, "pgtemplate-progress")
     failures = Failures(lambda: settings.directory)
     environment = _set_environment(config, settings)
-    stats = Stats(settings.worker)
-    config.stash[RUN] = Run(settings, Reports(failures), stats, environment, progress)
+    config.stash[RUN] = Run(settings, Reports(failures), environment, progress)
     config.stash[WORKERS] = []
+    _register_fixtures(config)
     _register_what_is_asked_for(config)
     config.addinivalue_line("markers", _run.MARKER)
     collects = config.getoption("dist", "no") == "no"  # else its workers do
@@ -51,21 +61,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return _run.header_line(config.stash[RUN].settings, _settings.sources(config))
+    return _run.header_line(config.stash[RUN].settings, _databases.sources(config))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """``pg_autouse``: the database is there before a fixture of any scope may want it."""
     fixtures = getattr(item, "fixturenames", None)
-    if fixtures is not None and item.config.stash[RUN].settings.autouse:
-        fixtures[:] = ["pg", *(name for name in fixtures if name != "pg")]
+    databases = item.config.stash[RUN].settings.automatic
+    if fixtures is not None and databases:
+        first = [_names.fixture("pg", each) for each in databases]
+        fixtures[:] = [*first, *(name for name in fixtures if name not in first)]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What is wrong is told by the first test that needs a database."""
     run = session.config.stash[RUN]
     run.environment.look_again()
-    run.disagreement = _run.disagreement(session.items)
+    for name, database in run.databases.items():
+        database.disagreement = _run.disagreement(session.items, name)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -85,7 +98,7 @@ def pytest_fixture_setup(
 ) -> Generator[None, object, object]:
     if fixturedef.scope == "function":
         return (yield)
-    with request.config.stash[RUN].layers.setting_up(fixturedef, request):
+    with request.config.stash[RUN].setting_up(fixturedef, request):
         return (yield)
 
 
@@ -99,7 +112,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
     """Reset after every fixture of the test is finalized: also its user's own sessions."""
     run = item.config.stash[RUN]
-    run.ending = _run.Ending(item, nextitem)
+    run.end(item, nextitem)
     users: BaseException | None = None
     try:
         yield
@@ -107,12 +120,11 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         users = error
         raise
     finally:  # also when one of them fails
-        try:
-            if not isinstance(users, INTERRUPTED):
-                run.finish()
-        except PgTemplateError as error:
-            run.reports.failures.is_first(error)  # whoever meets it next, skips
-            raise pytest.fail.Exception(str(error), pytrace=False) from users
+        errors = [] if isinstance(users, INTERRUPTED) else run.finish()
+        for each in errors:
+            run.reports.failures.is_first(each)  # whoever meets it next, skips
+        if errors:
+            raise pytest.fail.Exception("\n".join(map(str, errors)), pytrace=False) from users
 
 
 @pytest.hookimpl(wrapper=True)
@@ -120,8 +132,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     try:
         return (yield)
     except INTERRUPTED:
-        run = item.config.stash[RUN]
-        run.current = run.ending = None  # it did not end: what it left open is no leak
+        item.config.stash[RUN].forget()
         raise
 
 
@@ -150,13 +161,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     # What --full-trace shows of a Ctrl-C.
     _without_passwords(getattr(reporter, "_keyboardinterrupt_memo", None), session.config)
     stats = session.config.stash[RUN].stats
-    if not stats.template:
-        return
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["pgtemplate"] = stats.as_dict()
+        output["pgtemplate"] = [each.as_dict() for each in stats]
     else:
-        session.config.stash[WORKERS].append(stats)
+        session.config.stash[WORKERS] += stats
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -169,9 +178,8 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 def pytest_testnodedown(node: Any, error: object) -> None:
     """xdist: a worker has ended, and tells what it did unless it crashed."""
     node.config.stash[RUN].crashed |= error is not None
-    told = getattr(node, "workeroutput", {}).get("pgtemplate")
-    if told:
-        node.config.stash[WORKERS].append(Stats(**told))
+    told = getattr(node, "workeroutput", {}).get("pgtemplate", ())
+    node.config.stash[WORKERS] += [Stats(**each) for each in told]
 
 
 def pytest_terminal_summary(
@@ -216,6 +224,14 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
     return environment
 
 
+def _register_fixtures(config: pytest.Config) -> None:
+    try:
+        for chain in _chain.chains(config.stash[RUN].databases):
+            config.pluginmanager.register(chain)
+    except PgTemplateError as error:
+        raise pytest.UsageError(f"pg_databases: {error}") from None
+
+
 def _register_what_is_asked_for(config: pytest.Config) -> None:
     """Plugins that take time to load, and have no part in most runs."""
     settings = config.stash[RUN].settings
@@ -255,14 +271,12 @@ def _drop_what_crashed_workers_left(settings: _settings.Settings) -> None:
     from pytest_pgtemplate._worker import sweep
 
     with suppress(PgTemplateError), ExitStack() as stack:  # the next run's sweep will do it
-        urls = settings.urls
-        if not urls:
-            status = _embedded.status(*settings.embedded)
-            if status is None or not status.running:
-                return
+        urls = [*settings.all_urls]
+        status = _embedded.status(*settings.embedded) if settings.uses_embedded else None
+        if status is not None and status.running:
             hold = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
             stack.callback(hold.close)
-            urls = (hold.url,)
+            urls.append(hold.url)
         for url in urls:
             server = Server(_urls.parse(url), timeout=settings.timeout)
             stack.callback(server.close)

@@ -7,11 +7,13 @@ summary at the end. It is imported in every run of pytest, so it is light.
 from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.failed import section
 from pytest_pgtemplate._run.failures import Failures
+from pytest_pgtemplate._run.isolated import FAILED, Isolated
 from pytest_pgtemplate._run.isolation import MARKER
 from pytest_pgtemplate._run.overrides import disagreement
 from pytest_pgtemplate._run.progress import Progress
 from pytest_pgtemplate._run.reports import Reports, fail, fails
-from pytest_pgtemplate._run.run import FAILED, RUN, Ending, Run, Stats
+from pytest_pgtemplate._run.run import RUN, Run
+from pytest_pgtemplate._run.stats import Stats
 from pytest_pgtemplate._run.summary import facts, header_line, summary_lines
 from pytest_pgtemplate._run.timeline import Timeline
 
@@ -19,9 +21,9 @@ __all__ = [
     "FAILED",
     "MARKER",
     "RUN",
-    "Ending",
     "Environment",
     "Failures",
+    "Isolated",
     "Progress",
     "Reports",
     "Run",

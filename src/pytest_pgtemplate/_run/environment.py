@@ -10,6 +10,7 @@ import sys
 from types import ModuleType
 
 from pytest_pgtemplate import _address, _env, _names
+from pytest_pgtemplate._address import Address
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate.errors import ConfigurationError, EmbeddedServerError
 
@@ -21,7 +22,7 @@ class Environment:
         self.urls: list[str] = []  # what was told, password included
         self._before: dict[str, str | None] = {}
         self._told: dict[str, str] = {}
-        self._database = ""
+        self._addresses: dict[str, Address] = {}
         self._error: ConfigurationError | None = None
 
     def tell(self, settings: Settings, *, strict: bool) -> None:
@@ -29,13 +30,19 @@ class Environment:
 
         Raises EmbeddedServerError, if ``strict``, when there can be none.
         """
-        address = _address_of(settings, strict=strict)
-        self._database = address.database or ""
-        self.urls = [address.render()]
-        self._told = _env.render(settings.env, address)
+        self._addresses = {
+            name: _address_of(settings.of(name), strict=strict)
+            for name in ("", *_env.databases(settings.env))
+        }
+        self.urls = [address.render() for address in self._addresses.values()]
+        self._told = _env.render(settings.env, self._addresses)
         for name, value in self._told.items():
             self._before.setdefault(name, os.environ.get(name))
             os.environ[name] = value
+
+    def of_migrations(self, settings: Settings, name: str, address: Address) -> dict[str, str]:
+        """What they are told: that of the database ``name`` is another, which they migrate."""
+        return _env.render(settings.env, {**self._addresses, name: address})
 
     def restore(self) -> None:
         for name, value in self._before.items():
@@ -72,7 +79,8 @@ class Environment:
         """Raise ConfigurationError when a variable has been set to another database since."""
         for name, value in self._told.items():
             now = os.environ.get(name)
-            if now != value and self._database not in (now or ""):
+            names = [address.database or "" for address in self._addresses.values()]
+            if now != value and not any(each in (now or "") for each in names):
                 raise ConfigurationError(
                     f"{name} was set again after pg_env had set it, so tests would go on with"
                     " another database",
@@ -81,7 +89,7 @@ class Environment:
                 )
 
 
-def _address_of(settings: Settings, *, strict: bool) -> _address.Address:
+def _address_of(settings: Settings, *, strict: bool) -> Address:
     server = settings.url or _embedded_url(settings, strict=strict)
     name = _names.worker(settings.prefix, settings.run, settings.worker)
     return _address.parse(server).set(database=name)

@@ -5,21 +5,28 @@ from __future__ import annotations
 import pytest
 
 from pytest_pgtemplate import _names
+from pytest_pgtemplate._run.isolated import Isolated
 from pytest_pgtemplate._run.run import Run
 
 
 def section(run: Run, item: pytest.Item) -> str:
     """Where its rows are to be seen; "" for a test that has no database."""
-    if run.worker is None or "pg_database" not in getattr(item, "fixturenames", ()):
-        return ""
-    name = run.worker.database.name
+    needed = getattr(item, "fixturenames", ())
+    return "\n".join(
+        "\n".join(_lines(each, each.worker.database.name))
+        for each in run.databases.values()
+        if each.worker is not None and each.fixture("pg_database") in needed
+    )
+
+
+def _lines(of: Isolated, name: str) -> list[str]:
     lines = [f"database: {name}"]
-    if run.layers.owners:
-        lines.append(f"with what was written by {', '.join(run.layers.owners)}")
-    if run.settings.keep_failed:
-        name = _names.kept(name, len(run.stats.kept) + 1)
+    if of.layers.owners:
+        lines.append(f"with what was written by {', '.join(of.layers.owners)}")
+    if of.settings.keep_failed:
+        name = _names.kept(name, len(of.stats.kept) + 1)
         lines.append(f"kept as: {name}")
-    elif not run.settings.keep:
+    elif not of.settings.keep:
         lines.append("dropped when the run ends; --pg-keep-failed keeps it")
-    lines.append(f"open it: {run.psql(name)}")
-    return "\n".join(lines)
+    lines.append(f"open it: {of.psql(name)}")
+    return lines

@@ -20,7 +20,7 @@ from pytest_pgtemplate.errors import LayerError, PgTemplateError, SchemaChangedE
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._reset import Resetter
-    from pytest_pgtemplate._run.run import Run
+    from pytest_pgtemplate._run.isolated import Isolated
 
 _WIDTH = {"class": 1, "module": 2, "package": 3, "session": 4}  # a test has 0
 
@@ -43,10 +43,10 @@ class _Untold(NamedTuple):
 
 
 class Layers:
-    """The layers of this process's database, and whose they are."""
+    """The layers of a database of this process, and whose they are."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, database: Isolated) -> None:
+        self._database = database
         self._count = 0
         self._up: dict[int, Layer] = {}  # by number
         self._of_fixture: dict[pytest.FixtureDef[Any], Layer] = {}
@@ -74,9 +74,9 @@ class Layers:
             fail(error)
         if changes is not None:
             fixture.addfinalizer(self._before_teardown)  # added last, it runs first
-            self._run.stats.layers.append((layer.owner, request.node.nodeid, changes, seconds))
-            if self._run.timeline is not None:
-                self._run.timeline.add("layer", layer.owner, seconds, rows=changes)
+            self._database.stats.layers.append((layer.owner, request.node.nodeid, changes, seconds))
+            if self._database.run.timeline is not None:
+                self._database.run.timeline.add("layer", layer.owner, seconds, rows=changes)
             if request.config.getoption("setupshow", False):
                 _show(request.config, f"{layer.owner}: a layer of {changes} rows, {seconds:.3f} s")
 
@@ -99,7 +99,7 @@ class Layers:
                 f"what {layer.owner} wrote was lost with the connection to its database",
                 hint="run again; the server's log may tell why the connection broke",
             )
-            self._run.reports.break_(fixture.argname, error)
+            self._database.run.reports.break_(fixture.argname, error)
         self._of_fixture.clear()
         self._up.clear()
         self.going.clear()
@@ -110,9 +110,9 @@ class Layers:
 
     def _tell_apart(self) -> _Untold | None:
         """Make a layer of what has been written, or say why it cannot be one."""
-        if (resetter := self._run.resetter) is None:
+        if (resetter := self._database.resetter) is None:
             return None
-        layer = self._in_setup[-1] if self._in_setup else self._new(self._run.test, 0)
+        layer = self._in_setup[-1] if self._in_setup else self._new(self._database.test, 0)
         outcome = resetter.keep_at_once(layer.number)
         if outcome is None:
             return _Untold(layer.owner, "has a transaction open", resetter.now())
@@ -128,7 +128,7 @@ class Layers:
         self, fixture: pytest.FixtureDef[Any], layer: Layer, untold: _Untold | None
     ) -> int | None:
         """How many rows came or went; None when the fixture has changed nothing."""
-        if (resetter := self._run.resetter) is None:
+        if (resetter := self._database.resetter) is None:
             return None
         if untold is not None:
             if resetter.wrote_since(untold.moment):
@@ -149,7 +149,7 @@ class Layers:
             self._up[layer.number] = self._of_fixture[fixture] = layer
             below = [each.number for each in self._up.values() if each.width < layer.width]
             self._check(resetter, below, [layer.number])
-        self._run.judge_leaks(outcome, layer.owner)
+        self._database.judge_leaks(outcome, layer.owner)
         return outcome.changes
 
     def _check(self, resetter: Resetter, below: list[int], above: list[int]) -> None:
@@ -166,22 +166,22 @@ class Layers:
 
     def _before_teardown(self) -> None:
         """A fixture finds what it wrote as it was: what its last test wrote is gone by then."""
-        self._run.finish_early()
+        self._database.finish_early()
         with fails():
             self._tell_apart()  # what the tests share for longer than they share the fixture
 
     def _go_with(self, fixture: pytest.FixtureDef[Any]) -> None:
         """The fixture has gone, and what its teardown wrote goes, too."""
         layer = self._of_fixture.pop(fixture, None)
-        if layer is None or self._run.worker is None:
+        if layer is None or self._database.worker is None:
             return
-        if (resetter := self._run.resetter) is None:
+        if (resetter := self._database.resetter) is None:
             self.going.append(layer.number)  # the database is to be cloned afresh, without it
-        elif not self._run.shows_last_test:
+        elif not self._database.shows_last_test:
             with fails():
                 others = [number for number in self._up if number != layer.number]
                 self._check(resetter, [layer.number], others)
-                self._run.reset([layer.number], f"the teardown of {layer.owner}")
+                self._database.reset([layer.number], f"the teardown of {layer.owner}")
 
 
 def _name(fixture: pytest.FixtureDef[Any]) -> str:

@@ -1,4 +1,4 @@
-"""A run has one template: two directories cannot each say what builds it."""
+"""A database has one template: two directories cannot each say what builds it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,32 @@ from collections.abc import Iterable
 
 import pytest
 
+from pytest_pgtemplate import _names
 from pytest_pgtemplate.errors import ConfigurationError
 
-_OF_THE_TEMPLATE = ("pg_migrations", "pg_seed")
+_OF_IT = ("pg_migrations", "pg_seed")
 
 
-def disagreement(items: Iterable[pytest.Item]) -> ConfigurationError | None:
+def disagreement(items: Iterable[pytest.Item], database: str) -> ConfigurationError | None:
     """What to tell when tests that need the template see different overrides of one fixture.
 
     pytest would build it with the one that the first test sees, and give it to all.
     """
+    template, *fixtures = (_names.fixture(each, database) for each in ("pg_template", *_OF_IT))
     seen: dict[str, str] = {}
     for item in items:
-        if not any(name.startswith("pg") for name in getattr(item, "fixturenames", ())):
+        if not {template, _names.fixture("pg", database)} & {*getattr(item, "fixturenames", ())}:
             continue
-        for name in _OF_THE_TEMPLATE:
+        for name in fixtures:
             where = _where(name, item)
             before = seen.setdefault(name, where)
             if where != before:
                 return ConfigurationError(
                     f"{name} is not the same everywhere: {_place(before)} and {_place(where)}"
-                    " differ, and a run has one template",
-                    hint="override it once, in a conftest.py above all tests that need a database,"
-                    " or run the directories one by one: each keeps a template of its own",
+                    " differ, and a database has one template",
+                    hint="override it once, in a conftest.py above all tests that need it; for a"
+                    " database of its own, name that in pg_databases: with the name orders the"
+                    " fixture is pg_orders_migrations",
                 )
     return None
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pytest_pgtemplate import _address
-from pytest_pgtemplate._run.run import Stats
+from pytest_pgtemplate._run.stats import Stats
 from pytest_pgtemplate._settings import Settings
 
 
@@ -25,8 +25,18 @@ MOST = 10  # lines of one kind, unless every worker is asked for
 
 
 def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
-    """What the workers that had a database did: one line, or one more for each of them."""
-    every_worker = settings.stats
+    """What was done: one line for each database, or one more for each worker that had it."""
+    for name in ("", *settings.databases):
+        if with_it := [stats for stats in workers if stats.database == name]:
+            yield from _of_database(with_it, settings)
+    for url in settings.silent:
+        host, port = _address.parse(url).place
+        yield f"  no server answers at {host}:{port}: its workers took another"
+    yield from _where_there_is_no_room(workers)
+
+
+def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
+    name, every_worker = workers[0].database, settings.stats
     resets = sum(stats.resets for stats in workers)
     reset_time = sum(stats.reset_time for stats in workers)
     built = next((stats for stats in workers if stats.built), None)
@@ -35,14 +45,10 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
     spares = sum(stats.from_spare for stats in workers)
     of_them = f" ({spares} spare{'s' * (spares != 1)})" if spares else ""
     yield (
-        f"pgtemplate: template {workers[0].template} {template};"
+        f"pgtemplate: {name and f'{name}: '}template {workers[0].template} {template};"
         f" {len(workers)} database{'s' * (len(workers) != 1)}{of_them}, {resets} resets{average}"
     )
-    for url in settings.silent:
-        host, port = _address.parse(url).place
-        yield f"  no server answers at {host}:{port}: its workers took another"
     yield from _what_the_role_may_not(workers[0], settings.tracking)
-    yield from _where_there_is_no_room(workers)
     if workers[0].stand_ins:
         extensions = " and ".join(workers[0].stand_ins)
         yield f"  stand-ins for {extensions}, which the server lacks: docs/embedded.md#extensions"

@@ -116,7 +116,7 @@ class Alembic:
         address = _address.parse(_urls.render(url))
         self._dumped_attributes()
         return {
-            name: _env.fill(value, address) if isinstance(value, str) else value
+            name: _env.fill(value, {"": address}) if isinstance(value, str) else value
             for name, value in self.attributes.items()
         }
 

@@ -1,0 +1,101 @@
+"""Which databases a run may have, and on which servers each of them is."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from pytest_pgtemplate import _address, _controller, _options
+
+ENV_URL = "PGTEMPLATE_URL"
+
+
+def names(config: pytest.Config) -> list[str]:
+    """The further ones, of ``pg_databases``."""
+    found: list[str] = _options.ini(config, "pg_databases") or []
+    for name in found:
+        if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+            raise pytest.UsageError(f"pg_databases: {name!r} is no name like orders or orders_2")
+        if found.count(name) > 1:
+            raise pytest.UsageError(f"pg_databases: {name} is there twice")
+    return found
+
+
+def add_urls(config: pytest.Config, parser: pytest.Parser) -> None:
+    """Let ``pg_url_orders`` be an option where ``orders`` is in ``pg_databases``."""
+    _options.add_urls(parser, names(config))
+
+
+def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """The URLs of each database, by its name, and those that do not answer.
+
+    None: the embedded server. The main database has no name.
+    """
+    told = _controller.told(config).urls
+    urls: dict[str, tuple[str, ...]] = {}
+    silent: list[str] = []
+    for name in ("", *names(config)):
+        given = tuple(told.get(name, ())) or _urls(config, name)
+        down = _silent(config, given)
+        urls[name] = tuple(url for url in given if url not in down)
+        silent += (url for url in down if url not in silent)
+    return urls, tuple(silent)
+
+
+def _urls(config: pytest.Config, database: str) -> tuple[str, ...]:
+    """Those of a further database are the main one's, unless it has its own."""
+    option = _options.url_of(database)
+    given: str | None = None if database else _options.on_line(config, option)
+    if given is None:
+        given = os.environ.get(_variable(database))
+    if given is None:
+        given = _options.ini(config, option)
+    if given is None and database:
+        return _urls(config, "")
+    found = tuple((given or "").split())
+    try:
+        for url in found:
+            _address.parse(url)
+    except ValueError as error:
+        raise pytest.UsageError(
+            f"{option} is {error}: write it as postgresql+asyncpg://user:password@host:5432/postgres"
+        ) from None
+    return found
+
+
+def _silent(config: pytest.Config, urls: tuple[str, ...]) -> tuple[str, ...]:
+    """Which servers of several do not answer; if none does, that is for a test to tell.
+
+    The controller asks, and the workers know only those that did.
+    """
+    if len(urls) < 2 or _controller.told(config).worker != "main":
+        return ()
+    asked = config.stash.setdefault(_ANSWERS, {})
+    for url in {*urls} - asked.keys():
+        asked[url] = _address.answers(_address.parse(url))
+    found = tuple(url for url in urls if not asked[url])
+    return found if len(found) < len(urls) else ()
+
+
+_ANSWERS = pytest.StashKey[dict[str, bool]]()
+
+
+def sources(config: pytest.Config) -> dict[str, str]:
+    """Where each option that is set has its value from."""
+    found = _options.sources(config)
+    if ENV_URL in os.environ and _options.on_line(config, "pg_url") is None:
+        found.pop("pg_url", None)
+        found = {"pg_url": ENV_URL, **found}
+    for name in names(config):
+        option, variable = _options.url_of(name), _variable(name)
+        if variable in os.environ:
+            found[option] = variable
+        elif _options.ini(config, option) is not None and config.inipath is not None:
+            found[option] = config.inipath.name
+    return found
+
+
+def _variable(database: str) -> str:
+    return f"{ENV_URL}_{database.upper()}" if database else ENV_URL
