@@ -163,7 +163,10 @@ def test_the_quickstart_runs_as_it_stands(project: pytest.Pytester) -> None:
 def test_a_recipe_runs_on_top_of_the_quickstart(
     project: pytest.Pytester, recipe: list[Block]
 ) -> None:
-    own_schema = any(re.search(r"return (Metadata|SqlFiles|Command)\(", b.text) for b in recipe)
+    own_schema = any(
+        re.search(r"def pg_migrations\(.*return (Metadata|SqlFiles|Command)\(", b.text, re.DOTALL)
+        for b in recipe
+    )
     own_tests = any(block.name.startswith("tests/test_") for block in recipe)
     base = [
         block

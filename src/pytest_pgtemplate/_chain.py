@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from functools import wraps
+from collections.abc import Callable, Iterable
+from functools import partial, wraps
+from itertools import chain
 from types import ModuleType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
@@ -20,43 +21,44 @@ from pytest_pgtemplate._run import RUN, Isolated
 from pytest_pgtemplate.errors import ConfigurationError
 
 Scope = Literal["session", "function"]
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-_SCOPES: dict[Callable[..., Any], Scope] = {}  # of each function of the set
 
 
-def fixture(scope: Scope = "function") -> Callable[[Function], Function]:
+class Fixture(NamedTuple):
+    """One of the set: for pytest it becomes a fixture of each database."""
+
+    function: Callable[..., Any]
+    scope: Scope
+
+
+def fixture(scope: Scope = "function") -> Callable[[Callable[..., Any]], Fixture]:
     """Make a function one of the set."""
-
-    def add(function: Function) -> Function:
-        _SCOPES[function] = scope
-        return function
-
-    return add
+    return partial(Fixture, scope=scope)
 
 
-def chains(databases: Iterable[str]) -> Iterator[ModuleType]:
-    """A plugin for each database, with its fixtures in it.
+def chains(databases: Iterable[str], modules: Iterable[ModuleType]) -> list[ModuleType]:
+    """A plugin for each database, with the fixtures of ``modules`` in it under its names.
 
     Raises ConfigurationError when two of them would have a fixture of the same name.
     """
-    plugins = [_chain(name) for name in databases]
+    everything = chain.from_iterable(vars(module).values() for module in modules)
+    fixtures = [each for each in everything if isinstance(each, Fixture)]
+    plugins = [_chain(name, fixtures) for name in databases]
     count = Counter(name for each in plugins for name in vars(each) if not name.startswith("__"))
     if twice := sorted(name for name, times in count.items() if times > 1):
         raise ConfigurationError(
             f"there would be two fixtures {twice[0]}", hint="call one of the databases otherwise"
         )
-    yield from plugins
+    return plugins
 
 
-def _chain(database: str) -> ModuleType:
+def _chain(database: str, fixtures: Iterable[Fixture]) -> ModuleType:
     @pytest.fixture(scope="session")
     def isolated(pytestconfig: pytest.Config) -> Isolated:
         return pytestconfig.stash[RUN].databases[database]
 
     plugin = ModuleType(f"{__name__}.{database}")
     setattr(plugin, _names.fixture("_pg", database), isolated)
-    for function, scope in _SCOPES.items():
+    for function, scope in fixtures:
         name = _names.fixture(function.__name__, database)
         own = _renamed(function, database) if database else function
         setattr(plugin, name, pytest.fixture(scope=scope)(own))

@@ -148,14 +148,15 @@ def read(config: pytest.Config) -> Settings:
     The same before and after conftests are imported.
     """
     told = _controller.told(config)
-    urls, silent = _databases.servers(config)
-    templates = _templates(config, list(urls))
+    servers, silent = _databases.servers(config)
+    further = {name: urls for name, urls in servers.items() if name}
+    templates = _templates(config, list(further))
     only = _options.on_line(config, "pg_check_only")
     check = only or _options.on_line(config, "pg_check") or bool(_options.ini(config, "pg_check"))
     return Settings(
-        urls=urls.pop(""),
+        urls=servers[""],
         silent=silent,
-        databases=urls,
+        databases=further,
         alembic_config=_alembic_config(config, needed=check),
         revision=_options.get(config, "pg_revision") or "heads",
         prefix=told.prefix or _prefix(config),

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-# Each adds fixtures to the set.
-from pytest_pgtemplate import (  # noqa: F401
+from pytest_pgtemplate import (
     _chain,
     _controller,
     _databases,
@@ -226,8 +225,9 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
 
 def _register_fixtures(config: pytest.Config) -> None:
     try:
-        for chain in _chain.chains(config.stash[RUN].databases):
-            config.pluginmanager.register(chain)
+        modules = [_fixtures, _fixtures_sqlalchemy]
+        for each in _chain.chains(config.stash[RUN].databases, modules):
+            config.pluginmanager.register(each)
     except PgTemplateError as error:
         raise pytest.UsageError(f"pg_databases: {error}") from None
 

@@ -77,10 +77,10 @@ class Environment:
 
     def refuse_who_came_after(self) -> None:
         """Raise ConfigurationError when a variable has been set to another database since."""
+        databases = [address.database or "" for address in self._addresses.values()]
         for name, value in self._told.items():
-            now = os.environ.get(name)
-            names = [address.database or "" for address in self._addresses.values()]
-            if now != value and not any(each in (now or "") for each in names):
+            now = os.environ.get(name) or ""
+            if now != value and not any(database in now for database in databases):
                 raise ConfigurationError(
                     f"{name} was set again after pg_env had set it, so tests would go on with"
                     " another database",

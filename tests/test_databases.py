@@ -1,0 +1,287 @@
+"""``pg_databases``: several databases, each with the whole chain of fixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy.engine import URL
+
+from projects import Project, make_project
+from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate._server import Server
+
+CONFTEST = """
+import pytest
+from pytest_pgtemplate import SqlFiles
+
+@pytest.fixture(scope="session")
+def pg_migrations(pytestconfig):
+    return SqlFiles(pytestconfig.rootpath / "main.sql")
+
+@pytest.fixture(scope="session")
+def pg_orders_migrations(pytestconfig):
+    return SqlFiles(pytestconfig.rootpath / "orders.sql")
+"""
+
+# An application that knows nothing of pytest: it reads where its databases are, and commits.
+SHOP = """
+import os
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+items = create_engine(os.environ["SHOP_URL"], poolclass=NullPool)
+bills = create_engine(os.environ["SHOP_ORDERS_URL"], poolclass=NullPool)
+
+def sell(name):
+    with items.begin() as connection:
+        connection.execute(text("INSERT INTO item VALUES (:name)"), {"name": name})
+    with bills.begin() as connection:
+        connection.execute(text("INSERT INTO bill VALUES (:name)"), {"name": name})
+
+def sold():
+    with items.connect() as connection:
+        yield from connection.scalars(text("SELECT name FROM item"))
+    with bills.connect() as connection:
+        yield from connection.scalars(text("SELECT name FROM bill"))
+"""
+ENV = "SHOP_URL={url:psycopg} SHOP_ORDERS_URL={orders.url:psycopg} SHOP_ORDERS={orders.name}"
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    written(project)
+    return project
+
+
+@pytest.fixture
+def two_servers(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, server: Server, system_url: URL
+) -> Iterator[Project]:
+    """Its main database is on the session's server, that of its orders on another."""
+    other = Server(system_url, timeout=60)
+    for project in make_project(pytester, monkeypatch, server, server.url):
+        written(project)
+        yield project
+        for found in other.databases():
+            if found.name.startswith(f"{project.prefix}_"):
+                other.drop(found.name)
+    other.close()
+
+
+def written(project: Project) -> None:
+    project.ini(pg_databases="orders")
+    project.write("main.sql", "CREATE TABLE item (name text); INSERT INTO item VALUES ('first')")
+    project.write("orders.sql", "CREATE TABLE bill (name text)")
+    project.write("conftest.py", CONFTEST)
+    project.write("shop.py", SHOP)
+
+
+def test_each_has_every_fixture_of_the_other(shop: Project) -> None:
+    told = shop.run("--fixtures").stdout.str().splitlines()
+
+    names = {line.split()[0] for line in told if line.startswith("pg")}
+    main = {name for name in names if _names.fixture(name, "orders") in names}
+    assert names == main | {_names.fixture(name, "orders") for name in main}
+    assert {"pg", "pg_session", "pg_shared", "pg_engine_options", "pg_server"} <= main
+
+
+EVERY_WAY = """
+    import asyncio
+    import pytest
+    from sqlalchemy import text
+
+    ROLLBACK = pytest.mark.pg(isolation="rollback")
+    INSERT, ALL = text("INSERT INTO bill VALUES ('x')"), text("SELECT name FROM bill")
+
+    def test_sync(pg_sync_session, pg_orders_sync_session):
+        assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["first"]
+        pg_orders_sync_session.execute(INSERT)
+        pg_orders_sync_session.commit()
+
+    @pytest.mark.parametrize("how", [pytest.param("rollback", marks=ROLLBACK), "truncate"])
+    def test_async(how, pg_orders_session, pg_orders_connection):
+        async def test():
+            assert (await pg_orders_connection.scalars(ALL)).all() == []
+            await pg_orders_connection.commit()
+            await pg_orders_session.execute(INSERT)
+            await pg_orders_session.commit()
+            assert (await pg_orders_connection.scalars(ALL)).all() == ["x"]
+
+        asyncio.run(test())
+
+    @pytest.mark.pg(isolation="clone")
+    def test_schema(pg_orders_sync_engine):
+        with pg_orders_sync_engine.begin() as connection:
+            assert connection.scalars(ALL).all() == []
+            connection.execute(text("DROP TABLE bill"))
+
+    def test_nothing_is_left(pg_orders, pg_orders_shared, pg_orders_template, pg_template):
+        with pg_orders_shared.sync_sessionmaker() as session:
+            assert session.scalars(ALL).all() == []
+        assert pg_orders.url.render_as_string(hide_password=False) == pg_orders_shared.url
+        assert pg_orders.template is pg_orders_template is not pg_template
+"""
+
+
+def test_each_is_isolated_and_told_of(shop: Project) -> None:
+    shop.write("test_it.py", EVERY_WAY)
+    result = shop.run()
+
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(
+        [
+            f"pgtemplate: template {shop.prefix}_tpl_* 1 database, *",
+            f"pgtemplate: orders: template {shop.prefix}_orders_tpl_* 1 database, *",
+        ]
+    )
+
+
+def test_whoever_writes_it_is_isolated_in_both(two_servers: Project, system_url: URL) -> None:
+    two_servers.ini(
+        pg_databases="orders",
+        pg_url_orders=_urls.render(system_url),
+        pg_env=ENV,
+        pg_autouse="true",
+        pythonpath=".",
+    )
+    two_servers.write(
+        "test_it.py",
+        """
+        import pytest, shop
+
+        @pytest.mark.parametrize("n", range(8))
+        def test_sells(n):
+            shop.sell("mine")
+            assert list(shop.sold()) == ["first", "mine", "mine"]
+
+        def test_other_server(pg_server, pg_orders_server, pg_orders_database):
+            assert str(pg_server) != str(pg_orders_server)
+            assert pg_orders_database.name == shop.os.environ["SHOP_ORDERS"]
+        """,
+    )
+    two_servers.run_workers().assert_outcomes(passed=9)
+
+
+def test_one_that_nobody_asks_for_is_not_made(shop: Project) -> None:
+    shop.write("test_it.py", "def test_main(pg):\n    pass\n")
+    result = shop.run()
+
+    result.assert_outcomes(passed=1)
+    assert not [name for name in shop.databases() if "orders" in name]
+    assert "orders" not in result.stdout.str().partition("pgtemplate: template")[2]
+
+
+LAYERS = """
+    import pytest
+    from sqlalchemy import text
+
+    @pytest.fixture(scope="module")
+    def bills(pg_orders_shared):
+        with pg_orders_shared.sync_sessionmaker.begin() as session:
+            session.execute(text("INSERT INTO bill VALUES ('shared')"))
+
+    @pytest.mark.parametrize("n", range(2))
+    def test_shared(n, bills, pg_orders_sync_session, pg_sync_session):
+        names = pg_orders_sync_session.scalars(text("DELETE FROM bill RETURNING name")).all()
+        pg_orders_sync_session.commit()
+        assert names == ["shared"]
+        pg_sync_session.execute(text("INSERT INTO item VALUES ('mine')"))
+        pg_sync_session.commit()
+        assert len(pg_sync_session.scalars(text("SELECT name FROM item")).all()) == 2
+"""
+
+
+def test_a_fixture_writes_for_its_tests_to_one_and_not_to_the_other(shop: Project) -> None:
+    shop.write("test_one.py", LAYERS)
+    shop.write(
+        "test_two.py",
+        """
+        from sqlalchemy import text
+
+        def test_gone(pg_orders_sync_session):
+            assert pg_orders_sync_session.scalars(text("SELECT name FROM bill")).all() == []
+        """,
+    )
+    shop.run().assert_outcomes(passed=3)
+
+
+def test_a_leak_is_told_with_the_database_it_is_in(shop: Project) -> None:
+    shop.write(
+        "test_it.py",
+        """
+        import psycopg
+
+        def test_leaks(pg, pg_orders, request):
+            request.config.left = [psycopg.connect(each.dsn) for each in (pg, pg_orders)]
+            request.config.left[0].execute("INSERT INTO item VALUES ('mine')")
+            request.config.left[1].execute("INSERT INTO bill VALUES ('mine')")
+
+        def test_next(pg_sync_session, pg_orders_sync_session):
+            pass
+        """,
+    )
+    result = shop.run()
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*left open what the database could not be reset under*",
+            '*left open what the database "orders" could not be reset under*',
+        ]
+    )
+
+
+def test_without_migrations_it_is_told_what_to_write(shop: Project) -> None:
+    shop.write("conftest.py", CONFTEST.replace("pg_orders_migrations", "unknown"))
+    shop.write(
+        "test_it.py",
+        """
+        def test_one(pg_orders_session): pass
+        def test_two(pg_orders): pass
+        def test_main(pg): pass
+        """,
+    )
+    result = shop.run()
+
+    result.assert_outcomes(errors=1, skipped=1, passed=1)
+    result.stdout.fnmatch_lines(["*HINT: override the fixture pg_orders_migrations *"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"pg_databases": "Orders"}, "pg_databases: 'Orders' is no name *"),
+        ({"pg_databases": "orders orders"}, "pg_databases: orders is there twice"),
+        ({"pg_databases": "sync"}, "pg_databases: there would be two fixtures pg_sync_engine*"),
+        ({"pg_url_orders": "http://x"}, "pg_url_orders is not a PostgreSQL URL: *"),
+        ({"pg_env": "A={events.url}"}, "pg_env: has no field {events.url}: *"),
+    ],
+)
+def test_what_cannot_be_is_refused(shop: Project, options: dict[str, str], told: str) -> None:
+    shop.ini(**{"pg_databases": "orders", **options})
+    result = shop.run()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {told}"])
+
+
+def test_the_environment_names_the_server_of_one(
+    shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGTEMPLATE_URL_ORDERS", "postgresql://127.0.0.1:1/postgres")
+    shop.write("test_it.py", "def test_one(pg_orders): pass\ndef test_main(pg): pass\n")
+    result = shop.run()
+
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(["pgtemplate: *pg_url_orders from PGTEMPLATE_URL_ORDERS*"])
+
+
+def test_the_longest_names_fit() -> None:
+    prefix = _names.prefix_of(f"{'p' * 36}_{'orders' * 10}")
+    names = [
+        _names.kept(_names.worker(prefix, "0" * 8, "gw12"), 1),
+        _names.template(prefix, "f" * 64),
+    ]
+
+    assert max(map(len, names)) <= 63
