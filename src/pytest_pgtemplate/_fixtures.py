@@ -34,7 +34,7 @@ def pg_migrations(_pg: Isolated) -> Migrations:
     if _pg.name:
         with _pg.once("pg_migrations"):
             raise ConfigurationError(
-                f"nothing says what builds {_pg}",
+                f'nothing says what builds the database "{_pg.name}"',
                 hint=f'override the fixture {_pg.fixture("pg_migrations")} (scope="session") in a'
                 f' conftest.py: return Alembic("{_pg.name}/alembic.ini"), Metadata(..),'
                 " SqlFiles(..) or Command(..), from pytest_pgtemplate",

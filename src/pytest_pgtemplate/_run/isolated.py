@@ -65,9 +65,6 @@ class Isolated:
         self._pools: list[Pools] = []  # what was opened to it
         self._pools_of_tests: Pools | None = None  # those that each test finds as good as new
 
-    def __str__(self) -> str:
-        return f'the database "{self.name}"' if self.name else "the database"
-
     def fixture(self, name: str) -> str:
         """What a fixture of the main database is called for this one."""
         return _names.fixture(name, self.name)
@@ -202,9 +199,12 @@ class Isolated:
         self.judge_leaks(outcome, whose)
         if outcome.stale is not None and self.settings.on_ddl == "error":
             raise SchemaChangedError(
-                f"{self} could not be reset after {whose}: {outcome.stale}",
+                f"the database could not be reset after {self._in(whose)}: {outcome.stale}",
                 hint="mark it @pytest.mark.pg(isolation='clone'), or set pg_on_ddl = reclone",
             )
+
+    def _in(self, whose: str) -> str:
+        return f"{whose} (in {self.name})" if self.name else whose
 
     def _put_right(self) -> None:
         if self._pools_of_tests is not None:
@@ -216,7 +216,7 @@ class Isolated:
             if self.run.timeline is not None:
                 what = "; ".join(map(str, outcome.leaks))
                 self.run.timeline.add("leak", whose, 0.0, what=what)
-            error = _leak_error(outcome.leaks, whose, self)
+            error = _leak_error(outcome.leaks, self._in(whose))
             if self.settings.on_leak == "error":
                 raise error
             warnings.warn(PgTemplateWarning(str(error)), stacklevel=1)
@@ -260,10 +260,10 @@ class Isolated:
         return f"pgtemplate {which}psql {name}" if embedded else self.worker.database.psql(name)
 
 
-def _leak_error(leaks: tuple[Leak, ...], whose: str, database: Isolated) -> LeakError:
+def _leak_error(leaks: tuple[Leak, ...], whose: str) -> LeakError:
     lines = "\n".join(f"  {leak}" for leak in leaks)
     return LeakError(
-        f"{whose} left open what {database} could not be reset under; it was ended:\n{lines}",
+        f"{whose} left open what the database could not be reset under; it was ended:\n{lines}",
         hint="commit, roll back or close it in the test or in the fixture that opened it"
         " (async with ..); pg_on_leak = warn makes this a warning",
     )
