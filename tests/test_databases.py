@@ -206,6 +206,37 @@ def test_a_fixture_writes_for_its_tests_to_one_and_not_to_the_other(shop: Projec
     shop.run().assert_outcomes(passed=3)
 
 
+def test_what_a_mark_does_is_done_to_those_that_its_test_asks_for(shop: Project) -> None:
+    shop.write(
+        "test_it.py",
+        """
+        import pytest
+        from sqlalchemy import text
+
+        OID = text("SELECT oid FROM pg_database WHERE datname = current_database()")
+        seen = []
+
+        @pytest.fixture
+        def oids(pg_sync_session, pg_orders_sync_session):
+            seen.append([each.scalar(OID) for each in (pg_sync_session, pg_orders_sync_session)])
+            return seen
+
+        def test_first(oids):
+            pass
+
+        @pytest.mark.pg(isolation="clone")
+        def test_clone(pg_sync_session):
+            pass
+
+        def test_one_is_another(oids):
+            before, now = oids
+            assert before[0] != now[0]
+            assert before[1] == now[1]
+        """,
+    )
+    shop.run().assert_outcomes(passed=3)
+
+
 def test_a_leak_is_told_with_the_database_it_is_in(shop: Project) -> None:
     shop.write(
         "test_it.py",

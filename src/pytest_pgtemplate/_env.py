@@ -51,7 +51,7 @@ def check(template: str, databases: Collection[str] = (), *, constant: bool = Fa
         raise ValueError(f"{what}: {HELP}")
 
 
-def databases(templates: Mapping[str, str]) -> list[str]:
+def further(templates: Mapping[str, str]) -> list[str]:
     """The further databases that they tell of, each once."""
     pieces = chain.from_iterable(map(_pieces, templates.values()))
     return list(dict.fromkeys(piece["database"] for piece in pieces if piece["database"]))

@@ -79,7 +79,7 @@ class Settings(NamedTuple):
     @property
     def automatic(self) -> list[str]:
         """Databases that each test gets by ``pg_autouse``: the application can reach no others."""
-        return ["", *_env.databases(self.env)] if self.autouse else []
+        return ["", *_env.further(self.env)] if self.autouse else []
 
     @property
     def embedded(self) -> tuple[Path | None, int | None, bool]:

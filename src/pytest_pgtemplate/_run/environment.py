@@ -32,7 +32,7 @@ class Environment:
         """
         self._addresses = {
             name: _address_of(settings.of(name), strict=strict)
-            for name in ("", *_env.databases(settings.env))
+            for name in ("", *_env.further(settings.env))
         }
         self.urls = [address.render() for address in self._addresses.values()]
         self._told = _env.render(settings.env, self._addresses)
