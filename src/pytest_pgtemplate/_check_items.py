@@ -83,6 +83,7 @@ class Check(pytest.Function):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
+        self.add_marker(pytest.mark.pg(isolation="none"))  # it never writes to a worker's database
         self.where: tuple[Path, int] = (self.path, 0)  # lines count from 0
 
     def reportinfo(self) -> tuple[Path, int, str]:

@@ -93,7 +93,8 @@ class Checks:
         lineage = None if order.rebuild else order.lineage()
         marks = [] if order.rebuild else [each.mark for each in server.databases() if each.mark]
         known = {key for mark in marks for key in mark.proved}
-        proved, pieces = plan.make(task.wanted, self._keys, known, task.workers)
+        builds = order.rebuild or server.find(order.name) is None
+        proved, pieces = plan.make(task.wanted, self._keys, known, task.workers, builds=builds)
         found = origins(order, lineage, server) if lineage else ()
         return Plan(plan.start(found, pieces), pieces, proved)
 

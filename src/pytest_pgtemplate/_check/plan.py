@@ -45,12 +45,22 @@ def checked(scripts: Sequence[Script], since: str | None) -> list[Script]:
 
 
 def make(
-    wanted: Sequence[str], key_of: Mapping[str, str], known: Collection[str], workers: int
+    wanted: Sequence[str],
+    key_of: Mapping[str, str],
+    known: Collection[str],
+    workers: int,
+    *,
+    builds: bool,
 ) -> tuple[list[str], list[list[str]]]:
-    """What of ``wanted`` is proved already, and the pieces that the rest is walked in."""
+    """What of ``wanted`` is proved already, and the pieces that the rest is walked in.
+
+    ``builds``: one of the workers has to build the template first, which leaves it less time.
+    """
     proved = [name for name in wanted if key_of[name] in known]
     todo = [name for name in wanted if key_of[name] not in known]
-    return proved, _cut(todo, min(workers, len(todo) // SHORTEST) or 1)
+    walkers = workers - 1 if builds and workers >= WALK else workers  # it would come too late
+    pieces = min(walkers, len(todo) // SHORTEST) or 1
+    return proved, _cut(todo, pieces, late=int(builds and pieces == workers))
 
 
 def start(origins: Iterable[Origin], pieces: Iterable[Iterable[str]]) -> str:
@@ -60,11 +70,15 @@ def start(origins: Iterable[Origin], pieces: Iterable[Iterable[str]]) -> str:
     return found.name if found else ""
 
 
-def _cut(todo: list[str], pieces: int) -> list[list[str]]:
-    """Pieces that take equally long: a later one has to come further before it begins."""
+def _cut(todo: list[str], pieces: int, late: int) -> list[list[str]]:
+    """Pieces that end at the same time: a later one has to come further before it begins.
+
+    ``late``: how often who walks the last one has upgraded the lineage before.
+    """
     share = (WALK - 1) / WALK
-    bounds = [round(len(todo) * (1 - share**n) / (1 - share**pieces)) for n in range(pieces + 1)]
-    return [todo[low:high] for low, high in pairwise(bounds)]
+    time = (WALK + late) / (WALK - (WALK - 1) * share ** (pieces - 1))  # of one revision
+    bounds = [round(len(todo) * time * (1 - share**n)) for n in range(pieces)]
+    return [todo[low:high] for low, high in pairwise([*bounds, len(todo)])]
 
 
 def _functions() -> str:

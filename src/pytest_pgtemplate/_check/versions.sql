@@ -18,7 +18,7 @@ BEGIN
     SELECT string_agg(concat_ws(' ', o.catalog, o.id, o.n, o.x, o.c), chr(10)) INTO lines FROM (
     SELECT r.catalog::bigint, r.id, count(*) AS n,
            sum(age(r.x)::bigint - age('3'::xid)) FILTER (WHERE age(r.x) < 2147483647) AS x,
-           CASE WHEN one_transaction THEN sum(r.c::text::bigint) END AS c
+           sum(CASE WHEN one_transaction THEN r.c::text::bigint END) AS c
       FROM (SELECT tableoid, oid, xmin, cmin FROM pg_class WHERE oid >= 16384 AND relkind <> 't'
              UNION ALL
             SELECT 'pg_class'::regclass, attrelid, xmin, cmin FROM pg_attribute

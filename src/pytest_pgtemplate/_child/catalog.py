@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 Key = tuple[int, int]  # the catalog that an object is in, and its oid there; 0 stands for rows
 Line = tuple[str | None, str]  # what an object is part of, and its definition
 ROWS = 0
+THINGS = """
+SELECT catalog, id, part_of, object, definition, NULL AS content
+  FROM pg_temp.pgtemplate_objects(CAST(string_to_array(CAST(:objects AS text), ' ') AS oid[]))
+ UNION ALL
+SELECT 0, id, NULL, relation, NULL, content
+  FROM pg_temp.pgtemplate_rows(CAST(string_to_array(CAST(:tables AS text), ' ') AS oid[]))
+"""
 
 
 @dataclass(frozen=True)
@@ -62,31 +70,31 @@ class Catalog:
             things: dict[str, Any] = self._state.rows if key[0] == ROWS else self._state.objects
             for name in self._names.pop(key, ()):
                 things.pop(name, None)
-        self._read_objects({id_ for catalog, id_ in written if catalog != ROWS})
-        self._read_rows({id_: line for (catalog, id_), line in written.items() if catalog == ROWS})
-
-    def _read_objects(self, ids: set[int]) -> None:
-        for catalog, id_, part_of, name, definition in self._call("objects", ids) if ids else ():
+        for catalog, id_, part_of, name, definition, content in self._things(written):
             self._names.setdefault((catalog, id_), set()).add(name)
-            self._state.objects[name] = (part_of, definition)
-
-    def _read_rows(self, lines: dict[int, str]) -> None:
-        for id_, table, content in self._call("rows", lines) if lines else ():
-            self._names[ROWS, id_] = {table}
-            digest = lines[id_].split(" ", 2)[2]
-            self._state.rows[table] = Rows(digest, None if content is None else tuple(content))
+            if catalog == ROWS:
+                digest = written[catalog, id_].split(" ", 2)[2]
+                self._state.rows[name] = Rows(digest, None if content is None else tuple(content))
+            else:
+                self._state.objects[name] = (part_of, definition)
 
     def _versions_now(self) -> str:
         call = f"SELECT pg_temp.pgtemplate_versions({self._one_transaction})"
         lines: str = self._connection.exec_driver_sql(call).scalar()
         return lines
 
-    def _call(self, function: str, ids: Iterable[int]) -> Any:
-        from sqlalchemy import text
+    def _things(self, written: Collection[Key]) -> Any:
+        """In one round trip: the objects, and the tables that have rows."""
+        objects = " ".join(str(id_) for catalog, id_ in written if catalog != ROWS)
+        tables = " ".join(str(id_) for catalog, id_ in written if catalog == ROWS)
+        return self._connection.execute(_query(), {"objects": objects, "tables": tables}).all()
 
-        wanted = "CAST(string_to_array(CAST(:ids AS text), ' ') AS oid[])"
-        query = text(f"SELECT * FROM pg_temp.pgtemplate_{function}({wanted})")
-        return self._connection.execute(query, {"ids": " ".join(map(str, ids))}).all()
+
+@cache
+def _query() -> Any:
+    from sqlalchemy import text
+
+    return text(THINGS)
 
 
 def _key(line: str) -> Key:

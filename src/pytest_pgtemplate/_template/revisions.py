@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ class Declared(NamedTuple):
     irreversible: bool
 
 
+@cache  # the template, its lineage and the checks all ask
 def declared(source: bytes) -> Declared | None:
     """What is declared in ``source``; None when it is no revision.
 
