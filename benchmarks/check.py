@@ -7,14 +7,18 @@ is measured in one go and in turn, on the embedded server or on PGTEMPLATE_URL:
 
     first check    pytest --pg-check, nothing there yet, over `alembic upgrade heads` (at most 4)
     second check   the same with one revision added, less the same run without checks (at most 2 s)
-    others         the four tests of pytest-alembic, if it is installed, over the first check
-                   (at least 10)
+    others         the four tests of pytest-alembic, if it is installed, over the first check and
+                   over the second (at least 10)
+
+CPU is that of the clients, in seconds: it tells more than time does on a machine that others use.
+Each side loads the plugins that it needs, and no others; Python's byte code is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -25,6 +29,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._server import Server
@@ -91,6 +96,7 @@ def main() -> None:
             _round(server, arguments.revisions, arguments.workers, others=others)
             for _ in range(arguments.rounds)
         ]
+    print(f"load average {os.getloadavg()[0]:.1f}")
     for name in rounds[0]:
         values = [each[name] for each in rounds]
         shown = ", ".join(f"{value:.2f}" for value in values)
@@ -103,6 +109,7 @@ def _round(server: Server, revisions: int, workers: int, *, others: bool) -> dic
         for number in range(revisions):
             project.revision(number)
         try:
+            project.timed("-m", "alembic", "history")  # Python compiles the revisions
             plain = project.timed("-m", "alembic", "upgrade", "heads")
             first = project.pytest("--pg-check")
             project.revision(revisions)
@@ -113,19 +120,35 @@ def _round(server: Server, revisions: int, workers: int, *, others: bool) -> dic
                     server.drop(each.name)
             second = project.pytest("--pg-check")
             result = {
-                "alembic upgrade heads, s": plain,
-                "first check, s": first,
-                "first check over alembic upgrade heads": first / plain,
-                "second check, s more than without": second - without,
+                "alembic upgrade heads, s": plain.seconds,
+                "alembic upgrade heads, CPU": plain.cpu,
+                "first check, s": first.seconds,
+                "first check, CPU": first.cpu,
+                "first check over alembic upgrade heads": first.seconds / plain.seconds,
+                "second check, s": second.seconds,
+                "second check, s more than without": second.seconds - without.seconds,
+                "second check, CPU more than without": second.cpu - without.cpu,
             }
             if others:
                 server.drop(database)
                 server.create(database, Mark("scratch", database[-8:]))
-                taken = project.timed("-m", "pytest", "-q", "others")
-                result |= {"pytest-alembic, s": taken, "pytest-alembic over first": taken / first}
+                taken = project.timed("-m", "pytest", "-q", "-p", "pytest_alembic", "others")
+                result |= {
+                    "pytest-alembic, s": taken.seconds,
+                    "pytest-alembic, CPU": taken.cpu,
+                    "pytest-alembic over first check": taken.seconds / first.seconds,
+                    "pytest-alembic over second check": taken.seconds / second.seconds,
+                }
             return result
         finally:
             project.clean()
+
+
+class Cost(NamedTuple):
+    """What a command took: seconds, and CPU seconds of it and its children."""
+
+    seconds: float
+    cpu: float
 
 
 class _Project:
@@ -168,12 +191,18 @@ class _Project:
         text = REVISION.format(number=number, down=down, up=up, undo=undo)
         self._write(f"migrations/versions/r{number:03}.py", text)
 
-    def pytest(self, *arguments: str) -> float:
-        return self.timed("-m", "pytest", "-q", "-n", str(self._workers), "test_it.py", *arguments)
+    def pytest(self, *arguments: str) -> Cost:
+        plugins = ("-p", "xdist", "-p", "pgtemplate", "-n", str(self._workers))
+        return self.timed("-m", "pytest", "-q", *plugins, "test_it.py", *arguments)
 
-    def timed(self, *arguments: str) -> float:
-        env = {**os.environ, "PGTEMPLATE_URL": str(_urls.render(self._server.url))}
-        began = time.perf_counter()
+    def timed(self, *arguments: str) -> Cost:
+        env = {
+            **os.environ,
+            "PGTEMPLATE_URL": str(_urls.render(self._server.url)),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONDONTWRITEBYTECODE": "",
+        }
+        began, before = time.perf_counter(), _cpu()
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=self._root,
@@ -183,7 +212,7 @@ class _Project:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return time.perf_counter() - began
+        return Cost(time.perf_counter() - began, _cpu() - before)
 
     def clean(self) -> None:
         for each in self._server.databases():
@@ -194,6 +223,11 @@ class _Project:
         file = self._root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, "utf-8")
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextmanager
