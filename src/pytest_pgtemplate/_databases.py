@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from pytest_pgtemplate import _address, _controller, _options
+from pytest_pgtemplate import _controller, _options
 
 ENV_URL = "PGTEMPLATE_URL"
 
@@ -54,7 +54,11 @@ def _urls(config: pytest.Config, database: str) -> tuple[str, ...]:
         given = _options.ini(config, option)
     if given is None and database:
         return _urls(config, "")
-    found = tuple((given or "").split())
+    if not given:
+        return ()
+    from pytest_pgtemplate import _address
+
+    found = tuple(given.split())
     try:
         for url in found:
             _address.parse(url)
@@ -72,6 +76,8 @@ def _silent(config: pytest.Config, urls: tuple[str, ...]) -> tuple[str, ...]:
     """
     if len(urls) < 2 or _controller.told(config).worker != "main":
         return ()
+    from pytest_pgtemplate import _address
+
     asked = config.stash.setdefault(_ANSWERS, {})
     for url in {*urls} - asked.keys():
         asked[url] = _address.answers(_address.parse(url))

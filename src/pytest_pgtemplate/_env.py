@@ -22,10 +22,8 @@ HELP = (
     "write NAME, or NAME=template with one of {url}, {url:driver}, {url:} (no driver),"
     " {host}, {port}, {name}, {user}, {password}; of a database in pg_databases: {orders.url}"
 )
-_NAME = re.compile(r"[^\s={}\0]+")
-_PIECE = re.compile(
-    r"(?P<text>\{\{|\}\}|[^{}\0]+)|\{((?P<database>\w+)\.)?(?P<field>\w+)(?P<driver>:\w*)?\}"
-)
+_NAME = r"[^\s={}\0]+"
+_PIECE = r"(?P<text>\{\{|\}\}|[^{}\0]+)|\{((?P<database>\w+)\.)?(?P<field>\w+)(?P<driver>:\w*)?\}"
 
 
 def read(entries: Iterable[str], databases: Collection[str]) -> dict[str, str]:
@@ -33,7 +31,7 @@ def read(entries: Iterable[str], databases: Collection[str]) -> dict[str, str]:
     templates: dict[str, str] = {}
     for entry in entries:
         name, given, template = entry.partition("=")
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             raise ValueError(f"{name!r} is no name of a variable: {HELP}")
         if name in templates:
             raise ValueError(f"{name} is there twice: {HELP}")
@@ -84,8 +82,9 @@ def asks_for_port(template: str) -> bool:
 
 def _pieces(template: str) -> list[re.Match[str]]:
     pieces, at = [], 0
+    pattern = re.compile(_PIECE)
     while at < len(template):
-        piece = _PIECE.match(template, at)
+        piece = pattern.match(template, at)
         if piece is None:
             raise ValueError(f"{template!r} cannot be read from {template[at:]!r} on: {HELP}")
         pieces.append(piece)

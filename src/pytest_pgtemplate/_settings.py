@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_pgtemplate import _controller, _databases, _env, _names, _options
+from pytest_pgtemplate import _controller, _databases, _names, _options
 from pytest_pgtemplate.errors import ConfigurationError
 
 LONGEST = 2_000_000.0  # seconds: PostgreSQL counts milliseconds in 31 bits
@@ -79,7 +79,11 @@ class Settings(NamedTuple):
     @property
     def automatic(self) -> list[str]:
         """Databases that each test gets by ``pg_autouse``: the application can reach no others."""
-        return ["", *_env.further(self.env)] if self.autouse else []
+        if not self.autouse:
+            return []
+        from pytest_pgtemplate import _env
+
+        return ["", *_env.further(self.env)]
 
     @property
     def embedded(self) -> tuple[Path | None, int | None, bool]:
@@ -192,8 +196,13 @@ def read(config: pytest.Config) -> Settings:
 
 
 def _templates(config: pytest.Config, databases: list[str]) -> dict[str, str]:
+    entries = _options.ini(config, "pg_env")
+    if not entries:
+        return {}
+    from pytest_pgtemplate import _env
+
     try:
-        return _env.read(_options.ini(config, "pg_env") or (), databases)
+        return _env.read(entries, databases)
     except ValueError as error:
         raise pytest.UsageError(f"pg_env: {error}") from None
 
@@ -201,7 +210,11 @@ def _templates(config: pytest.Config, databases: list[str]) -> dict[str, str]:
 def _listen(config: pytest.Config, templates: dict[str, str]) -> bool:
     """Whoever asks for host or port cannot mean a socket."""
     listen: bool | None = _options.ini(config, "pg_listen")
-    return any(map(_env.asks_for_port, templates.values())) if listen is None else listen
+    if listen is not None or not templates:
+        return bool(listen)
+    from pytest_pgtemplate import _env
+
+    return any(map(_env.asks_for_port, templates.values()))
 
 
 def _prefix(config: pytest.Config) -> str:

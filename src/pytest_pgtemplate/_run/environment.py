@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import sys
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from pytest_pgtemplate import _address, _env, _names
-from pytest_pgtemplate._address import Address
+from pytest_pgtemplate import _names
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate.errors import ConfigurationError, EmbeddedServerError
+
+if TYPE_CHECKING:
+    from pytest_pgtemplate._address import Address
 
 
 class Environment:
@@ -30,6 +33,8 @@ class Environment:
 
         Raises EmbeddedServerError, if ``strict``, when there can be none.
         """
+        from pytest_pgtemplate import _env
+
         self._addresses = {
             name: _address_of(settings.of(name), strict=strict)
             for name in ("", *_env.further(settings.env))
@@ -42,6 +47,8 @@ class Environment:
 
     def of_migrations(self, settings: Settings, name: str, address: Address) -> dict[str, str]:
         """What they are told: that of the database ``name`` is another, which they migrate."""
+        from pytest_pgtemplate import _env
+
         return _env.render(settings.env, {**self._addresses, name: address})
 
     def restore(self) -> None:
@@ -90,6 +97,8 @@ class Environment:
 
 
 def _address_of(settings: Settings, *, strict: bool) -> Address:
+    from pytest_pgtemplate import _address
+
     server = settings.url or _embedded_url(settings, strict=strict)
     name = _names.worker(settings.prefix, settings.run, settings.worker)
     return _address.parse(server).set(database=name)

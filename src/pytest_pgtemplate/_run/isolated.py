@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -35,14 +34,14 @@ _log = logging.getLogger("pytest_pgtemplate")
 FAILED = pytest.StashKey[bool]()  # of an item: whether its setup or call failed
 
 
-@dataclass(eq=False, repr=False)
 class Ending:
     """A test in its teardown. ``isolated``: it was once, and ``error`` is what came of that."""
 
-    item: pytest.Item
-    nextitem: pytest.Item | None
-    isolated: bool = False
-    error: PgTemplateError | None = None
+    def __init__(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        self.item = item
+        self.nextitem = nextitem
+        self.isolated = False
+        self.error: PgTemplateError | None = None
 
 
 class Isolated:

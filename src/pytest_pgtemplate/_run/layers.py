@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 _WIDTH = {"class": 1, "module": 2, "package": 3, "session": 4}  # a test has 0
 
 
-@dataclass(eq=False)
-class Layer:
+class Layer(NamedTuple):
     """What ``owner`` has written: a fixture, or a test before it asked for one."""
 
     number: int

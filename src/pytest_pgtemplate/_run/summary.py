@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from pytest_pgtemplate import _address
 from pytest_pgtemplate._run.stats import Stats
 from pytest_pgtemplate._settings import Settings
 
@@ -29,10 +28,16 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
     for name in ("", *settings.databases):
         if with_it := [stats for stats in workers if stats.database == name]:
             yield from _of_database(with_it, settings)
-    for url in settings.silent:
+    yield from _silent_servers(settings.silent)
+    yield from _where_there_is_no_room(workers)
+
+
+def _silent_servers(urls: tuple[str, ...]) -> Iterator[str]:
+    from pytest_pgtemplate import _address
+
+    for url in urls:
         host, port = _address.parse(url).place
         yield f"  no server answers at {host}:{port}: its workers took another"
-    yield from _where_there_is_no_room(workers)
 
 
 def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
