@@ -72,7 +72,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host_key\nPidFile none\n"
         f"AuthorizedKeysFile {directory}/user_key.pub\nStrictModes no\nPermitRootLogin yes\n"
-        f"SetEnv HOME={directory}/home XDG_CACHE_HOME={directory}/home/.cache\n"
+        f"SetEnv HOME={directory}/home XDG_CACHE_HOME={directory}/home/.cache"
+        f' "PYTEST_ADDOPTS={os.environ.get("PYTEST_ADDOPTS", "")}"\n'  # plugins that are off here
     )
     client.write_text(
         f"Host other\nHostName 127.0.0.1\nPort {port}\nUser {getpass.getuser()}\n"
