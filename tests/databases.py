@@ -334,6 +334,9 @@ def database(request: pytest.FixtureRequest, kind: Kind, script: str) -> Iterato
                     base.close()
             finally:
                 server.drop(template.name)
+                for left in server.databases():  # spares, which a clone made afresh has replaced
+                    if left.name.startswith(f"{prefix}_"):
+                        server.drop(left.name)
 
 
 @contextmanager

@@ -244,9 +244,10 @@ def test_a_leak_is_told_with_the_database_it_is_in(shop: Project) -> None:
         import psycopg
 
         def test_leaks(pg, pg_orders, request):
-            request.config.left = [psycopg.connect(each.dsn) for each in (pg, pg_orders)]
-            request.config.left[0].execute("INSERT INTO item VALUES ('mine')")
-            request.config.left[1].execute("INSERT INTO bill VALUES ('mine')")
+            for each, table in ((pg, "item"), (pg_orders, "bill")):
+                connection = psycopg.connect(each.dsn)
+                request.config.add_cleanup(connection.close)
+                connection.execute(f"INSERT INTO {table} VALUES ('mine')")
 
         def test_next(pg_sync_session, pg_orders_sync_session):
             pass
