@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from sqlalchemy.engine import URL
 
-from projects import query, unique
+from projects import execute, query, unique
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.session import LOCK_SEED
 
@@ -19,6 +19,8 @@ SELECT pid FROM pg_locks
  WHERE locktype = 'advisory' AND (classid::bigint << 32) | objid::bigint = hashtextextended($1, $2)
 """
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pytest-pgtemplate'"
+# A ParameterStatus of the proxy's own: who has it has read what the server said before.
+LAST_WORD = b"S\0\0\0\x12last_word\0yes\0"
 
 
 class Proxy(threading.Thread):
@@ -31,6 +33,7 @@ class Proxy(threading.Thread):
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._all: list[tuple[socket.socket, socket.socket]] = []
         self._cut: list[socket.socket] = []
+        self.keeps_ends = False  # to itself: one side does not hear that the other has gone
         self.url = url.set(host="127.0.0.1", port=self._listener.getsockname()[1], query={})
 
     def run(self) -> None:
@@ -48,7 +51,9 @@ class Proxy(threading.Thread):
         with suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)
-            if sink not in self._cut:
+            if self.keeps_ends:
+                sink.sendall(LAST_WORD)
+            elif sink not in self._cut:
                 sink.shutdown(socket.SHUT_RDWR)
 
     def cut(self) -> Callable[[], None]:
@@ -96,5 +101,28 @@ def test_a_lease_is_claimed_again_when_its_old_session_ends_late(private_url: UR
     end()
 
     until(lambda: bool(pids(HOLDERS, name, LOCK_SEED) - old))
+    owner.close()
+    proxy.close()
+
+
+def test_a_connection_that_was_told_to_end_and_is_still_open_is_made_again(
+    private_url: URL,
+) -> None:
+    """The server's last word comes before the end of the stream, now and then much earlier."""
+    name = unique("name")
+    proxy = Proxy(private_url)
+    proxy.start()
+    owner = Server(proxy.url, timeout=60)
+    owner.lease(name)
+    (old,) = (row["pid"] for row in query(private_url, HOLDERS, name, LOCK_SEED))
+    proxy.keeps_ends = True
+    execute(private_url, f"SELECT pg_terminate_backend({old})")
+    connection = owner._session._connection
+    assert connection is not None
+    until(lambda: hasattr(connection.get_settings(), "last_word"))
+    assert not connection.is_closed()
+
+    assert owner._fetch("SELECT pg_backend_pid()")[0][0] != old
+    assert [row["pid"] for row in query(private_url, HOLDERS, name, LOCK_SEED)] != [old]
     owner.close()
     proxy.close()

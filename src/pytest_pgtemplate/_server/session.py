@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -41,19 +41,11 @@ class Session:
         self._locked = False
 
     def execute(self, statement: str) -> None:
-        async def execute() -> None:
-            async with self._busy:
-                await (await self._live()).execute(statement)
-
-        self._run(execute())
+        self._run(lambda connection: connection.execute(statement))
 
     def fetch(self, query: str, *arguments: object) -> list[Any]:
-        async def fetch() -> list[Any]:
-            async with self._busy:
-                rows: list[Any] = await (await self._live()).fetch(query, *arguments)
-                return rows
-
-        return self._run(fetch())
+        rows: list[Any] = self._run(lambda connection: connection.fetch(query, *arguments))
+        return rows
 
     def advisory(self, function: str, name: str) -> Any:
         """What an advisory lock function says to ``name``."""
@@ -95,11 +87,21 @@ class Session:
             with suppress(TimeoutError):  # it is aborted then
                 portal.run(self._connection.close(timeout=GOODBYE), timeout=self._timeout + 1)
 
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def _run(self, call: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
         try:
-            return portal.run(coroutine, timeout=self._timeout + 1)
+            return portal.run(self._call(call), timeout=self._timeout + 1)
         except Exception as error:
             raise explain(error, self._url) from error
+
+    async def _call(self, call: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+        async with self._busy:
+            connection = await self._live()
+            try:
+                return await call(connection)
+            except asyncpg.InternalClientError:
+                # The server has told it to end, and the end is on its way. Nothing was sent.
+                connection.terminate()
+                return await call(await self._live())
 
     async def _live(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
