@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,7 +203,7 @@ def test_from_nothing_when_a_revision_is_gone_or_another_target_is_wanted(
 
 
 def test_from_nothing_for_rebuild(alembic: Alembic, templates: Templates) -> None:
-    order = replace(templates.order(alembic), rebuild=True)
+    order = templates.order(alembic)._replace(rebuild=True)
     assert templates.build(order).origin is None
 
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -363,7 +362,7 @@ def test_whoever_clones_while_a_template_is_replaced_gets_the_old_or_the_new(
     with ThreadPoolExecutor(1) as pool:
         clones = pool.submit(clone)
         for n in range(4):
-            rebuild = replace(order, run=f"{n:08x}", rebuild=True)
+            rebuild = order._replace(run=f"{n:08x}", rebuild=True)
             _template._build(rebuild, lambda _: None, server, tmp_path)
         done.set()
         assert clones.result(60) > 0
@@ -395,7 +394,7 @@ def test_a_template_of_which_the_drop_was_interrupted_is_built_anew(
 
 def test_a_server_that_is_too_old_is_named_with_its_version(another: Connect) -> None:
     server = another()
-    facts = replace(server.facts, version="12.22", version_num=120022)
+    facts = server.facts._replace(version="12.22", version_num=120022)
     with pytest.raises(ServerError) as caught:
         check(facts, server.url)
     for word in ("12.22", str(OLDEST), "HINT:"):

@@ -6,7 +6,6 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -249,7 +248,7 @@ def test_what_the_template_has_outside_of_it_a_spare_has_too(
     server: Server, hire: Hire, prefix: str, template: Template
 ) -> None:
     """Its settings and privileges are those that a clone gets: no reason to drop it."""
-    again = replace(template, name=_names.template(prefix, "e" * 64), fingerprint="e" * 64)
+    again = template._replace(name=_names.template(prefix, "e" * 64), fingerprint="e" * 64)
     scratch = _names.scratch(prefix, RUN)
     server.create(scratch, Mark("scratch", RUN))
     quoted = _names.quote(scratch)

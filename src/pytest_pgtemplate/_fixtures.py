@@ -116,7 +116,7 @@ def order_of(
         return order
     parts += _template.seed.fingerprint(seed)
     seeded = _template.fingerprint(parts, server)
-    return replace(order, fingerprint=seeded, lineage=lambda: None, unseeded=order)
+    return order._replace(fingerprint=seeded, lineage=lambda: None, unseeded=order)
 
 
 def target_of(

@@ -14,14 +14,13 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 CHILD = Path(__file__).with_name("main.py")
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """How a child ended: ``code`` is None when it was killed at its time limit."""
 
     code: int | None

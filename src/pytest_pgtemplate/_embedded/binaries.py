@@ -7,11 +7,10 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_pgtemplate.errors import EmbeddedServerError
 
@@ -38,8 +37,7 @@ _REMEDIES = (
 )
 
 
-@dataclass(frozen=True)
-class Binaries:
+class Binaries(NamedTuple):
     """A directory with ``initdb`` and ``postgres``, which version it is, and where it came from."""
 
     bindir: Path

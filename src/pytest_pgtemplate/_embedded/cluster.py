@@ -9,9 +9,8 @@ import stat
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from platformdirs import user_cache_path
@@ -48,8 +47,7 @@ _LONGEST_SOCKET_PATH = 103  # bytes, on macOS; Linux allows four more
 _PLAIN = re.compile(r"[\w/.+-]+", re.ASCII)  # drivers take a comma or a colon apart
 
 
-@dataclass(frozen=True)
-class Cluster:
+class Cluster(NamedTuple):
     """One data directory, the binaries that serve it, and the ways to its server."""
 
     binaries: Binaries
@@ -114,7 +112,7 @@ def choose_tcp(cluster: Cluster) -> Cluster:
     make_directories(cluster)
     chosen = tcp.choose(cluster.dir)
     give_away(tcp.password_file(cluster.dir), cluster)
-    return replace(cluster, tcp=chosen)
+    return cluster._replace(tcp=chosen)
 
 
 def _server_user(uid: int) -> pwd.struct_passwd | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._embedded import keeper, tcp
@@ -159,7 +159,7 @@ def _with_port(cluster: Cluster, deadline: float) -> Cluster:
     with _starting(cluster, deadline):
         chosen = tcp.read(cluster.dir)
         usable = chosen and (chosen.free or keeper.alive(cluster.data) or _in_use(cluster))
-        cluster = replace(cluster, tcp=chosen) if usable else choose_tcp(cluster)
+        cluster = cluster._replace(tcp=chosen) if usable else choose_tcp(cluster)
     told = _told.setdefault(cluster.dir, cluster.port)
     if told != cluster.port:
         raise EmbeddedServerError(

@@ -140,8 +140,8 @@ class Resetter:
         self.tracking = "triggers" if triggers else "scan"
         self._schema = "pgtemplate" if triggers else "pg_temp"
         self._named = f"SELECT id, name FROM {self._schema}.relation"
-        reset = (
-            f"SELECT tables, {self._schema}.reset($1, tables)"
+        reset = (  # asyncpg knows oid[], and would ask the catalogs, for ms, what int[] is
+            f"SELECT tables, {self._schema}.reset($1::oid[]::int[], tables)"
             f" FROM (SELECT {self._schema}.written() AS tables OFFSET 0) AS log"
         )
         self._call = await self._connection.prepare(reset)

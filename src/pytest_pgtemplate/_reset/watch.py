@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_pgtemplate._names import literal
 from pytest_pgtemplate._reset.scripts import sql
@@ -15,8 +14,7 @@ GRACE = 0.5  # seconds that a reset waits for a transaction that is still open
 AGAIN = 0.05  # seconds between two looks at who is in the way
 
 
-@dataclass(frozen=True)
-class Leak:
+class Leak(NamedTuple):
     """A transaction that a test left open, and that a reset had to end."""
 
     kind: str  # the state of its session, or "prepared transaction"

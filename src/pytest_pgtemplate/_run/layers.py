@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._reset import Resetter
     from pytest_pgtemplate._run.isolated import Isolated
 
+_WRITE_NOTHING = ("pytest_pgtemplate", "pytest_asyncio")  # whose fixtures make an engine, a loop
 _WIDTH = {"class": 1, "module": 2, "package": 3, "session": 4}  # a test has 0
 
 
@@ -180,6 +181,12 @@ class Layers:
                 others = [number for number in self._up if number != layer.number]
                 self._check(resetter, [layer.number], others)
                 self._database.reset([layer.number], f"the teardown of {layer.owner}")
+
+
+def may_write(fixture: pytest.FixtureDef[Any]) -> bool:
+    """Whether to ask the server what this fixture has written."""
+    module = getattr(fixture.func, "__module__", None) or ""
+    return module.partition(".")[0] not in _WRITE_NOTHING
 
 
 def _name(fixture: pytest.FixtureDef[Any]) -> str:

@@ -11,6 +11,7 @@ import pytest
 from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.isolated import FAILED, Ending, Isolated
 from pytest_pgtemplate._run.isolation import isolation_of
+from pytest_pgtemplate._run.layers import may_write
 from pytest_pgtemplate._run.progress import Progress
 from pytest_pgtemplate._run.reports import Reports, fail
 from pytest_pgtemplate._run.stats import Stats
@@ -62,7 +63,7 @@ class Run:
     def setting_up(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
         """Around the setup of a fixture wider than ``function``: it may write to any database."""
         with ExitStack() as stack:
-            for database in self.databases.values():
+            for database in self.databases.values() if may_write(fixture) else ():
                 stack.enter_context(database.layers.setting_up(fixture, request))
             yield
 

@@ -35,7 +35,8 @@ async def connect(url: URL, *, timeout: float, application: str) -> Connection:
     connection = await _open(url, timeout, application)
     settings = (  # whatever ALTER ROLE .. SET says; not at the start, for poolers refuse them
         f"SELECT set_config('lock_timeout', '{int(timeout * 1000)}', false),"
-        " set_config('statement_timeout', '0', false)"
+        " set_config('statement_timeout', '0', false),"
+        " set_config('plan_cache_mode', 'force_generic_plan', false)"  # planning costs most
     )
     try:
         # A pooler tells another process id than the server does.
@@ -56,7 +57,6 @@ async def _open(url: URL, timeout: float, application: str) -> Connection:
             return await asyncpg.connect(
                 str(_urls.asyncpg_dsn(url)),
                 timeout=min(ATTEMPT, timeout),
-                statement_cache_size=0,  # a re-cloned database knows none of the old statements
                 server_settings={"application_name": application},
             )
         except asyncpg.CannotConnectNowError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import asyncpg
 from sqlalchemy.engine import URL
@@ -27,8 +27,7 @@ _KNOWS_LESS = (
 )
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What this role may do on this server: the columns of ``facts.sql``."""
 
     version: str

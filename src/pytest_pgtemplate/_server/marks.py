@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pytest_pgtemplate import _names
 
@@ -42,6 +42,7 @@ class Mark:
     origin: str = ""  # the template that this one was built from; else it was built from nothing
     heads: tuple[str, ...] = ()  # of the revisions it holds, where others may be added
     lineage: str = ""  # the digest of these revisions
+    size: int = 0  # bytes: of a template, as it was published
     proved: tuple[str, ...] = ()  # what a check of the migrations has proved, by digests
 
     def dumps(self) -> str:
@@ -63,8 +64,7 @@ def loads(comment: str | None) -> Mark | None:
         return None
 
 
-@dataclass(frozen=True)
-class Database:
+class Database(NamedTuple):
     """One row of ``pg_database`` as far as it concerns us."""
 
     name: str

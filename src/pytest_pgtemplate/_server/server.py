@@ -94,7 +94,7 @@ class Server:
         A database of ours that bears this name until then gets the scratch name in exchange: at no
         moment is there none for others to clone.
         """
-        mark = self._with_settings(scratch, mark)
+        mark = self._as_it_is(scratch, mark)
         name = _names.quote(self._ours(scratch).name)
         self._end_sessions(scratch)  # a pooler keeps one when its client has gone
         self._execute(
@@ -149,19 +149,25 @@ class Server:
         quoted = _names.quote(self._ours(name).name)
         self._execute(f"ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS false")
 
-    def is_as_cloned(self, name: str, template: str, mark: Mark, *, room: int) -> bool:
+    def is_as_cloned(self, name: str, template: str, mark: Mark, *, at_most: int) -> bool:
         """Whether ``name`` is what a clone of ``template`` is, in all that no reset sees.
 
-        ``room``: bytes by which it may be larger.
+        ``at_most``: bytes that it may take.
         """
-        row = self._fetch(_sql("as_cloned"), name, template, CONNECTION_LIMIT, room)
-        return bool(row and row[0]["same"]) and self._with_settings(name, mark) == mark
+        row = self._fetch(_sql("as_cloned"), name, template, CONNECTION_LIMIT)
+        now = self._as_it_is(name, mark)
+        return (
+            bool(row and row[0]["same"])
+            and now.size <= at_most
+            and now == replace(mark, size=now.size)
+        )
 
     def others(self, name: str, pid: int) -> int:
         """How many sessions a database has beside ``pid``, and end those that are idle."""
         count: int = self._fetch(
             "SELECT count(CASE WHEN state = 'idle' AND pg_has_role(usesysid, 'USAGE')"
-            " THEN pg_terminate_backend(pid) ELSE true END) FROM pg_stat_activity"
+            " THEN pg_terminate_backend(pid) ELSE true END)"
+            " FROM pg_stat_get_activity(NULL) JOIN pg_database d ON d.oid = datid"
             " WHERE datname = $1 AND usesysid IS NOT NULL AND pid <> $2",  # no autovacuum
             name,
             pid,
@@ -267,11 +273,11 @@ class Server:
         cheap = not self.facts.fsync or self.facts.file_copy_method == "clone"
         return "FILE_COPY" if cheap else "WAL_LOG"
 
-    def _with_settings(self, name: str, mark: Mark) -> Mark:
+    def _as_it_is(self, name: str, mark: Mark) -> Mark:
         row = self._fetch(_sql("settings"), name)[0]
         settings = tuple((key, value) for key, value in json.loads(row["settings"]))
         grants = tuple(json.loads(row["grants"])) if row["has_acl"] else None
-        return replace(mark, settings=settings, grants=grants)
+        return replace(mark, settings=settings, grants=grants, size=row["size"])
 
     def _carry_over(self, name: str, mark: Mark) -> None:
         """Give a database the settings and privileges that its mark lists."""

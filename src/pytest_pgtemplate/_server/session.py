@@ -58,13 +58,16 @@ class Session:
         Others may have got the lock then; and a server that has crashed may have lost what was
         committed last.
         """
-        self.advisory("pg_advisory_lock", name)
+        leased = name in self._leases  # which is the same lock
+        if not leased:
+            self.advisory("pg_advisory_lock", name)
         outer, self._locked = self._locked, True
         try:
             yield
         finally:
             self._locked = outer
-            self.advisory("pg_advisory_unlock", name)
+            if not leased:
+                self.advisory("pg_advisory_unlock", name)
 
     def lease(self, name: str) -> bool:
         """Hold the lock ``name`` for as long as this process lives; False when it is taken."""

@@ -1,5 +1,6 @@
 -- ALTER DATABASE .. SET and GRANT .. ON DATABASE of one database ($1): CREATE DATABASE .. TEMPLATE
--- does not carry them over. In an order that tells whether two databases have the same.
+-- does not carry them over. In an order that tells whether two databases have the same. And its size,
+-- which takes a look at each of its files.
 SELECT coalesce(
            (SELECT jsonb_agg(jsonb_build_array(split_part(setting, '=', 1),
                                                substr(setting, strpos(setting, '=') + 1))
@@ -13,6 +14,7 @@ SELECT coalesce(
                              || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
                              ORDER BY a.grantee, a.privilege_type)
               FROM aclexplode(d.datacl) a), '[]')                  AS grants,
-       d.datacl IS NOT NULL                                        AS has_acl
+       d.datacl IS NOT NULL                                        AS has_acl,
+       pg_database_size(d.oid)                                     AS size
   FROM pg_database d
  WHERE d.datname = $1;

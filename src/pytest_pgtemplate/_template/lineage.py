@@ -7,19 +7,17 @@ later schema knows from its own files what these heads stand for, and whether th
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Revision:
+class Revision(NamedTuple):
     """A step of the migrations: the names of those it follows, and the digest of its file."""
 
     follows: frozenset[str]
     digest: bytes
 
 
-@dataclass(frozen=True)
-class Lineage:
+class Lineage(NamedTuple):
     """``base``: what has to be the same in any case; ``revisions``: those wanted, by name."""
 
     base: tuple[bytes, ...]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -49,8 +48,7 @@ def declared(source: bytes) -> Declared | None:
     return Declared(name, follows, needs, labels, line, refuses or told.get("irreversible") is True)
 
 
-@dataclass(frozen=True)
-class Script:
+class Script(NamedTuple):
     """A revision: its file, and what that declares."""
 
     file: Path
@@ -168,7 +166,7 @@ def _resolved(script: Script, found: Mapping[str, Script], labels: Mapping[str, 
     follows, needs = (
         frozenset(map(resolve, names)) for names in (script.says.follows, script.says.needs)
     )
-    return replace(script, says=script.says._replace(follows=follows, needs=needs))
+    return script._replace(says=script.says._replace(follows=follows, needs=needs))
 
 
 def _broken(what: str) -> MigrationError:

@@ -13,8 +13,9 @@ import hashlib
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Mark, Server
@@ -24,8 +25,7 @@ from pytest_pgtemplate._template.migrations import Migrations, SqlFiles
 from pytest_pgtemplate.errors import PgTemplateError, PgTemplateWarning, TemplateError
 
 
-@dataclass(frozen=True)
-class Template:
+class Template(NamedTuple):
     """A migrated, sealed database. ``built`` is False when it was already there."""
 
     name: str
@@ -52,12 +52,11 @@ def lineage_of(migrations: Migrations, base: Iterable[bytes]) -> Lineage | None:
     # Not of their heirs, which may do more.
     if type(migrations) is Alembic or type(migrations) is SqlFiles:
         lineage = migrations.lineage()
-        return lineage and replace(lineage, base=(*base, *lineage.base))
+        return lineage and lineage._replace(base=(*base, *lineage.base))
     return None
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """Which template is wanted, and by which run. ``rebuild``: one that this run has built.
 
     ``unseeded``: the one without the seed of this one. ``lineage``: of one that has no seed.
@@ -77,8 +76,7 @@ class Order:
         return _names.template(self.prefix, self.fingerprint)
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """A template to start from, its mark, and which revisions of the wanted lineage it holds."""
 
     name: str
@@ -86,8 +84,7 @@ class Origin:
     held: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Scratch:
+class Scratch(NamedTuple):
     """A database in which ``order`` is to be carried out: empty, or a clone of ``origin``."""
 
     name: str

@@ -46,15 +46,16 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> b
 
     False: it is not, and fit for nothing any more.
     """
-    databases = {each.name: each for each in server.databases()}
-    mark = databases[name].mark if name in databases else None
-    if mark is None or template not in databases or not _has_room(template, databases.values()):
+    databases = server.databases()
+    marks = {each.name: each.mark for each in databases}
+    mark, origin = marks.get(name), marks.get(template)
+    if mark is None or origin is None or not _has_room(template, databases):
         return False
     with server.locked(name):  # a server that has crashed may have lost the reset
         server.shut(name)
         if not (
             _is_left_alone(server, name, resetter.pid)
-            and server.is_as_cloned(name, template, mark, room=ROOM)
+            and server.is_as_cloned(name, template, mark, at_most=origin.size + ROOM)
             and _is_exact(resetter)
         ):
             return False
