@@ -75,10 +75,11 @@ def pg_shared(
 
 @fixture()
 def pg_engine(
-    request: pytest.FixtureRequest, _pg: Isolated, pg: Database, _pg_pools: Pools
+    request: pytest.FixtureRequest, _pg: Isolated, _pg_pools: Pools
 ) -> Iterator[AsyncEngine]:
     """An ``AsyncEngine`` on this worker's database. What the test leaves open is closed for it."""
     _refuse_trio(request, _pg)
+    _pg.reach()
     with _pg.once("pg_engine"):
         pool = _pg_pools.of_async()
     yield pool.view()
@@ -140,8 +141,9 @@ def pg_connection(
 
 
 @fixture()
-def pg_sync_engine(_pg: Isolated, pg: Database, _pg_pools: Pools) -> Iterator[Engine]:
+def pg_sync_engine(_pg: Isolated, _pg_pools: Pools) -> Iterator[Engine]:
     """An ``Engine`` on this worker's database. What the test leaves open is closed for it."""
+    _pg.reach()
     with _pg.once("pg_sync_engine"):
         pool = _pg_pools.of_sync()
     yield pool.view()

@@ -141,7 +141,7 @@ class Home:
         if self.loop is None:
             act()
         else:
-            await_only(asyncio.wait_for(greenlet_spawn(act), seconds))
+            await_only(_bounded(greenlet_spawn(act), seconds))
 
     def _ask(self, *, leaving: bool) -> None:
         if self.loop is not None:
@@ -190,7 +190,7 @@ def _forget(connection: Any) -> None:
 
 
 def _run_in(loop: Loop, act: Coroutine[Any, Any, None]) -> None:
-    bounded = asyncio.wait_for(act, CLOSE_TIMEOUT)
+    bounded = _bounded(act, CLOSE_TIMEOUT)
     if loop.is_running():
         asyncio.run_coroutine_threadsafe(bounded, loop).result(CLOSE_TIMEOUT)
     elif not _in_a_loop():
@@ -198,6 +198,11 @@ def _run_in(loop: Loop, act: Coroutine[Any, Any, None]) -> None:
     else:  # a thread runs one loop at a time
         with ThreadPoolExecutor(1) as other:
             other.submit(loop.run_until_complete, bounded).result()
+
+
+async def _bounded(act: Coroutine[Any, Any, None], seconds: float) -> None:
+    async with asyncio.timeout(seconds):  # in this task: wait_for makes another
+        await act
 
 
 def _in_a_loop() -> bool:

@@ -130,9 +130,15 @@ class _WorkerPool:
     def _engine_of_test(self) -> Engine:
         """An engine over the shared pool; what listens to it does so until the next one is made."""
         pool: Any = self._pool
+        dialect: Any = self._engine.dialect
         if self._own_listeners is None:
             self._own_listeners = pool.dispatch
-        for target in (pool, self._engine.dialect):
+        elif (
+            _listeners(pool.dispatch) == _listeners(self._own_listeners)
+            and not any(_listeners(dialect.dispatch))  # to which we do not listen
+        ):
+            return self._engine.execution_options()
+        for target in (pool, dialect):
             vars(target).pop("dispatch", None)  # SQLAlchemy makes it anew
         pool.dispatch._update(self._own_listeners, only_propagate=False)
         return self._engine.execution_options()
@@ -220,6 +226,11 @@ class _StartedConnection(AsyncConnection):
 
 class _NotYet:
     is_valid = False
+
+
+def _listeners(dispatch: Any) -> list[list[Any]]:
+    """Who listens, event by event."""
+    return [list(each) for each in dispatch._event_descriptors]
 
 
 def _running_loop() -> Loop:
