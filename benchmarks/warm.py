@@ -2,11 +2,11 @@
 
     python benchmarks/warm.py [--tables 100] [--rounds 15] [--workers 8]
 
-Three whole runs of pytest with one and the same async test, in turn, on the embedded server:
+Whole runs of pytest with one and the same async test, in turn with a control: an engine made by
+hand in conftest.py, on a database that is there, and no plugin. On the embedded server:
 
     running    the plugin, while another run uses the server
     started    the plugin, which has to start the server
-    control    an engine made by hand in conftest.py, on a database that is there; no plugin
 
 Then runs on that many workers: how long each waits for its database, from the moment when it asks,
 and how often the server's log says CREATE DATABASE.
@@ -108,17 +108,21 @@ def main() -> None:
 
 
 def _one_test(plugin: Path, control: Path, rounds: int) -> None:
-    times: dict[str, list[float]] = {"control": [], "running": [], "started": []}
+    def by_hand() -> float:
+        return _run(control, "-p", "no:pgtemplate")
+
+    with _server():
+        running = [(by_hand(), _run(plugin)) for _ in range(rounds)]
+    started = []
     for _ in range(rounds):
         with _server():
-            times["control"].append(_run(control, "-p", "no:pgtemplate"))
-            times["running"].append(_run(plugin))
+            before = by_hand()
         _embedded.stop(None)
-        times["started"].append(_run(plugin))
-    for name, each in times.items():
-        over = [1000 * (a - b) for a, b in zip(each, times["control"], strict=True)]
-        median = 1000 * statistics.median(each)
-        print(f"{name:8} {median:5.0f} ms, {statistics.median(over):+5.0f} ms over the control")
+        started.append((before, _run(plugin)))
+    for name, pairs in {"running": running, "started": started}.items():
+        without, with_it = (1000 * statistics.median(each) for each in zip(*pairs, strict=True))
+        over = 1000 * statistics.median(ours - other for other, ours in pairs)
+        print(f"{name:8} {with_it:5.0f} ms, control {without:5.0f} ms: {over:+5.0f} ms")
 
 
 def _workers(project: Path, workers: int, rounds: int) -> None:
