@@ -9,7 +9,7 @@ import pytest
 
 from pytest_pgtemplate import _embedded
 
-pytest_plugins = ["pytester", "projects", "servers", "browser"]
+pytest_plugins = ["pytester", "projects", "servers", "browser", "clients"]
 
 os.environ.pop("CI", None)  # pytest's summary is longer there: child runs shall look the same
 

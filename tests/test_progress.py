@@ -6,12 +6,20 @@ import os
 import pty
 import re
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import URL
 
+from clients import Clients
 from projects import ITEM, TESTS, Project
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._server import Mark, Server
 
 PATIENT = """
 import pathlib, time
@@ -26,21 +34,49 @@ while not pathlib.Path({go!r}).exists() and time.monotonic() < deadline:
 def shop(project: Project) -> Project:
     """Its second migration is under way until there is a file ``go``."""
     project.alembic()
-    project.revision("one", ITEM)
-    revision = project.revision("two", PATIENT.format(go=str(project.root / "go")))
+    project.revision("one", ITEM, undo='op.drop_table("item")')
+    revision = project.revision("two", PATIENT.format(go=go_of(project)), undo="pass")
     revision.write_text('"""add orders"""\n' + revision.read_text())
     project.write("test_it.py", TESTS)
     return project
 
 
+def go_of(shop: Project) -> str:
+    return str(shop.root / "go")
+
+
+def go(shop: Project) -> None:
+    Path(go_of(shop)).touch()
+
+
+def pgtemplate(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "pytest_pgtemplate.cli", *map(str, arguments)]
+
+
 @contextmanager
-def started(shop: Project, *arguments: str, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(shop.command(*arguments), cwd=shop.root, stdout=stdout) as run:
+def started(shop: Project, command: list[str], **streams: int) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, cwd=shop.root, **streams) as run:
         try:
             yield run
             assert run.wait(60) == 0
         finally:
             run.kill()
+
+
+def on_terminal(
+    shop: Project, command: list[str], pattern: str, end: Callable[[], object], stream: str
+) -> tuple[str, str]:
+    """What is shown in a terminal: ``end`` is called when that is ``pattern``; and the stdout."""
+    terminal, other_end = pty.openpty()
+    streams = {"stdout": subprocess.PIPE, stream: other_end}
+    with started(shop, command, **streams) as run:
+        os.close(other_end)
+        shown = read_until(lambda: os.read(terminal, 4096), pattern)
+        end()
+        said = run.stdout.read().decode() if run.stdout else ""
+        shown += read_rest(lambda: os.read(terminal, 4096))
+    os.close(terminal)
+    return shown, said
 
 
 def read_until(read: Callable[[], bytes], pattern: str, text: str = "") -> str:
@@ -62,29 +98,107 @@ def read_rest(read: Callable[[], bytes]) -> str:
 
 
 def test_a_log_of_a_run_with_workers_names_who_builds_and_how_many_wait(shop: Project) -> None:
-    with started(shop, "-n3", stdout=subprocess.PIPE) as run:
+    with started(shop, shop.command("-n3"), stdout=subprocess.PIPE) as run:
         assert run.stdout is not None
         pipe = run.stdout
         text = read_until(
             lambda: os.read(pipe.fileno(), 4096),
             r"\npgtemplate: migrating 2/2  two add orders  \d+ s  \(gw[0-2], 2 wait\)\n",
         )
-        (shop.root / "go").touch()
+        go(shop)
         text += pipe.read().decode()
     assert "4 passed" in text
     assert not set(text) & {"\x1b", "\r"}
 
 
 def test_a_terminal_has_one_line_that_is_rewritten_and_taken_away(shop: Project) -> None:
-    terminal, other_end = pty.openpty()
-    with started(shop, stdout=other_end):
-        os.close(other_end)
-        pattern = r"\n\r.*pgtemplate: migrating 2/2  two add orders  \d+ s\x1b"
-        text = read_until(lambda: os.read(terminal, 4096), pattern)
-        (shop.root / "go").touch()
-        text += read_rest(lambda: os.read(terminal, 4096))
-    os.close(terminal)
+    pattern = r"\n\r.*pgtemplate: migrating 2/2  two add orders  \d+ s\x1b"
+    text, _ = on_terminal(shop, shop.command(), pattern, partial(go, shop), "stdout")
     assert "4 passed" in text
     lines = [line for line in re.split(r"\n\r", text) if "pgtemplate: migrating" in line]
     assert all(re.search(r"\x1b\[K\x1b\[A\x1b\[\d+G", line) for line in lines)
     assert re.search(r"\r\n\r\x1b\[K\x1b\[A\x1b\[\d+G", text)
+
+
+def test_a_check_of_the_migrations_tells_which_revision_it_is_at(shop: Project) -> None:
+    shop.revision("two", undo=PATIENT.format(go=go_of(shop)), down="one")
+    pattern = r"pgtemplate: checking 2/2  two  \d+ s\x1b"
+    command = shop.command("--pg-check-only")
+    text, _ = on_terminal(shop, command, pattern, partial(go, shop), "stdout")
+    assert "4 passed, 1 skipped" in text
+
+
+def test_shared_data_that_takes_long_is_told_and_no_other_fixture(shop: Project) -> None:
+    go(shop)
+    shop.write(
+        "test_it.py",
+        """
+        import pathlib, time
+        import pytest
+
+        def wait(name):
+            (pathlib.Path.cwd() / f"{name} waits").touch()
+            while not (pathlib.Path.cwd() / f"go {name}").exists():
+                time.sleep(0.02)
+
+        @pytest.fixture(scope="session")
+        def redis():
+            wait("redis")
+
+        @pytest.fixture(scope="module")
+        def customer(redis, pg_shared):
+            return pg_shared.url
+
+        @pytest.fixture(scope="class")
+        def orders(customer):
+            wait("orders")
+
+        def test_it(orders):
+            pass
+        """,
+    )
+    terminal, other_end = pty.openpty()
+    with started(shop, shop.command(), stdout=other_end):
+        os.close(other_end)
+        while not (shop.root / "redis waits").exists():
+            time.sleep(0.02)
+        (shop.root / "go redis").touch()
+        pattern = r'pgtemplate: setting up the class fixture "orders"  \d+ s\x1b'
+        text = read_until(lambda: os.read(terminal, 4096), pattern)
+        (shop.root / "go orders").touch()
+        text += read_rest(lambda: os.read(terminal, 4096))
+    os.close(terminal)
+    assert "1 passed" in text
+    assert "redis" not in text
+
+
+def test_the_command_shows_on_stderr_how_far_it_is(shop: Project, clients: Clients) -> None:
+    file = shop.root / "templates"
+    build = pgtemplate("build")
+    pattern = r"pgtemplate: migrating 2/2  two add orders  \d+ s\x1b"
+    shown, said = on_terminal(shop, build, pattern, partial(go, shop), "stderr")
+    (template,) = shop.databases()
+    assert said.startswith(f"{template}: migrated 2 of 2 revisions in ")
+    assert shown.endswith("\n\r\x1b[K\x1b[A\x1b[1G")
+
+    for command, doing in (("save", "saving"), ("load", "loading")):
+        clients.hold.touch()
+        arguments = pgtemplate("--bindir", clients.bindir, command, file)
+        pattern = rf"pgtemplate: {doing} 1/1  {template}  \d+ s\x1b"
+        _, said = on_terminal(shop, arguments, pattern, clients.hold.unlink, "stderr")
+        assert template in said
+        shop.server.drop(template)
+
+    assert not list((shop.root / ".cache/pytest-pgtemplate/runs").glob("*"))
+
+
+def test_prune_shows_on_stderr_what_it_is_at(shop: Project, private_url: URL) -> None:
+    url = _urls.render(private_url)
+    server = Server(private_url, timeout=60)
+    name = f"{shop.prefix}_0000000a_main"
+    server.create(name, Mark("worker", "0000000a"))
+    command = pgtemplate("--url", url, "prune")
+    shown, said = on_terminal(shop, command, r"pgtemplate: .*  \d+ s\x1b", bool, "stderr")
+    server.close()
+    assert f"dropped {name}" in said
+    assert shown.endswith("\n\r\x1b[K\x1b[A\x1b[1G")

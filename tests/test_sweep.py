@@ -136,11 +136,11 @@ def test_prune(server: Server, other: Server, prefix: str) -> None:
     other.lease(leased)
     make(server, leased, "worker")
 
-    def prune(**what: bool) -> set[str]:
+    def prune(*, kept: bool, templates: bool) -> set[str]:
         ours = [base for base in server.databases() if base.name.startswith(prefix)]
         with pytest.MonkeyPatch.context() as patched:  # not those of tests that run beside this one
             patched.setattr(server, "databases", lambda: ours)
-            return set(_sweep.prune(server, **what))
+            return set(_sweep.prune(server, kept=kept, templates=templates))
 
     assert prune(kept=False, templates=False) == {worker}
     assert prune(kept=True, templates=False) == {kept}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from _pytest.runner import runtestprotocol
 
-from pytest_pgtemplate._run import RUN
+from pytest_pgtemplate._run import RUN, another, on
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
@@ -32,11 +33,14 @@ class Built:
 def build(arguments: Sequence[str]) -> Built:
     """Run pytest with ``arguments`` as far as its first test that needs the template.
 
+    How far that is, is shown on stderr; what pytest says is not.
     Raises TemplateError with what went wrong, and ConfigurationError when no test needs it.
     """
-    first = _FirstTest()
     alone = ["-n0"] if find_spec("xdist") else []
-    with redirect_stdout(io.StringIO()) as output, redirect_stderr(output):
+    with ExitStack() as stack:
+        first = _FirstTest(another(sys.stderr, stack))
+        output = stack.enter_context(redirect_stdout(io.StringIO()))
+        stack.enter_context(redirect_stderr(output))
         pytest.main([*arguments, *alone, "--continue-on-collection-errors"], plugins=[first])
     if first.built is not None:
         return first.built
@@ -52,10 +56,15 @@ def build(arguments: Sequence[str]) -> Built:
 class _FirstTest:
     """A pytest plugin: it ends the collection there, and sets up the template for this test."""
 
-    def __init__(self) -> None:
+    def __init__(self, terminal: TextIO) -> None:
         self.built: Built | None = None
+        self._terminal = terminal  # which pytest shall not have
         self.failure = ""
         self._item: pytest.Item | None = None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[RUN].progress.draw = partial(on, self._terminal)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(

@@ -115,7 +115,8 @@ def _pg_checks(
             around,
             order_of(settings, pg_server, pg_migrations, pg_seed),
             settings.workers,
-            settings.cache / "runs" / settings.run,
+            settings.directory,
+            partial(_pg.run.progress.during, "check"),
         )
         checks = Checks(ground, task)
     yield checks

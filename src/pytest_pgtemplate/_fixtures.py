@@ -78,7 +78,7 @@ def pg_template(
     _pg: Isolated, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
 ) -> Template:
     """The template: ``.name``, ``.fingerprint``, ``.built``."""
-    from pytest_pgtemplate import _template
+    from pytest_pgtemplate import _progress, _template
 
     settings = _pg.settings
     began = time.perf_counter()
@@ -87,7 +87,7 @@ def pg_template(
             raise _pg.disagreement
         order = order_of(settings, pg_server, pg_migrations, pg_seed)
         build = partial(_build, _pg, pg_server, pg_migrations, pg_seed)
-        with _pg.run.progress.during("template", "waiting for the template"):
+        with _pg.run.progress.during("template", _progress.FOR_TEMPLATE):
             template = _template.ensure(order, build, pg_server, settings.cache / "locks")
     _pg.stats.template = template.name
     _pg.stats.template_time = time.perf_counter() - began
@@ -129,7 +129,7 @@ def target_of(
     url = server.url.set(database=database)
     address = _address.parse(_urls.render(url))
     env = environment.of_migrations(settings, isolated.name, address)
-    return _template.Target(url, settings.timeout, env, held)
+    return _template.Target(url, settings.timeout, env, held, isolated.run.progress.file)
 
 
 def _build(
@@ -144,7 +144,6 @@ def _build(
     failures.raise_if_build_failed(order.name)
     held = scratch.origin.held if scratch.origin else frozenset()
     target = target_of(isolated, server, scratch.name, held)
-    target = replace(target, progress=progress.file)
     url = target.url
     try:
         if scratch.origin is not None:

@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-WAITING = "waiting for the template"
+FOR_TEMPLATE = "waiting for the template"
+FOR_CHECKS = "waiting for the checks of other workers"
+WAITING = (FOR_TEMPLATE, FOR_CHECKS)
 T = TypeVar("T")
 
 

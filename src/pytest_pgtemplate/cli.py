@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from pytest_pgtemplate import _archive, _embedded, _urls
 from pytest_pgtemplate._build import Built, build
 from pytest_pgtemplate._databases import ENV_URL
 from pytest_pgtemplate._doctor import examine
+from pytest_pgtemplate._run import Progress, on
 from pytest_pgtemplate._server import Database, Server
 from pytest_pgtemplate._settings import cache
 from pytest_pgtemplate._tables import table
@@ -35,12 +37,16 @@ def main(argv: list[str] | None = None) -> int:
     2, from argparse, when the command line is wrong; ``check`` has that of pytest.
     """
     arguments = _parse(argv)
+    directory = cache() / "runs" / f"command_{os.getpid()}"
+    arguments.progress = Progress(lambda: directory, "main", partial(on, sys.stderr))
     try:
         for line in arguments.command(arguments):
             print(line)  # noqa: T201
     except PgTemplateError as error:
         print(f"pgtemplate: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
     return 0
 
 
@@ -112,28 +118,33 @@ def _save(arguments: argparse.Namespace) -> Iterator[str]:
     built = _built(arguments)
     yield from _tell(built)
     settings, name = built.settings, built.template.name
-    with _server_at(settings.url, settings.embedded, settings.timeout) as server:
+    progress = arguments.progress
+    with _server_at(settings.url, settings.embedded, settings.timeout, progress) as server:
         found = server.find(name)
         mark = found.mark if found else None
         # The one without the seed: what later revisions, and other seeds, start from.
         unseeded = [mark.origin] if mark and not mark.lineage and server.find(mark.origin) else []
         names = [*unseeded, name]
-        client = _archive.Client(server, _beside(settings.url, settings.embedded))
-        _archive.save(client, names, settings.tracking, settings.run, arguments.file)
+        beside = _beside(settings.url, settings.embedded)
+        client = _archive.Client(server, beside, progress.file)
+        with progress.showing("saving"):
+            _archive.save(client, names, settings.tracking, settings.run, arguments.file)
     size = arguments.file.stat().st_size / 1e6
     yield f"saved {' and '.join(names)} to {arguments.file}, {size:.1f} MB"
 
 
 def _load(arguments: argparse.Namespace) -> Iterator[str]:
-    began = time.perf_counter()
-    with _connected(arguments) as server:
-        client = _archive.Client(server, _beside(arguments.url, _which(arguments)))
-        run = os.urandom(4).hex()
+    lines, progress, run = [], arguments.progress, os.urandom(4).hex()
+    with _connected(arguments) as server, progress.showing("loading"):
+        beside = _beside(arguments.url, _which(arguments))
+        client = _archive.Client(server, beside, progress.file)
+        began = time.perf_counter()
         for template in _archive.load(client, arguments.file, run, cache() / "locks"):
             seconds = time.perf_counter() - began
             done = f"loaded in {seconds:.2f} s" if template.built else "is there already"
-            yield f"{template.name}: {done}"
+            lines.append(f"{template.name}: {done}")
             began = time.perf_counter()
+    yield from lines
 
 
 def _built(arguments: argparse.Namespace) -> Built:
@@ -186,9 +197,10 @@ def _ago(moment: int) -> str:
 
 
 def _prune(arguments: argparse.Namespace) -> Iterator[str]:
-    with _connected(arguments) as server:
-        for name in sweep.prune(server, kept=arguments.kept, templates=arguments.templates):
-            yield f"dropped {name}"
+    progress, which = arguments.progress, {"kept": arguments.kept, "templates": arguments.templates}
+    with _connected(arguments) as server, progress.showing("looking for what nobody owns"):
+        dropped = sweep.prune(server, **which, progress=progress.file)
+    yield from (f"dropped {name}" for name in dropped)
 
 
 def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
@@ -261,13 +273,19 @@ def _which(arguments: argparse.Namespace) -> Which:
 def _connected(arguments: argparse.Namespace) -> Iterator[Server]:
     if len((arguments.url or "").split()) > 1:
         raise ConfigurationError("there is more than one URL", hint="name one of them in --url")
-    with _server_at(arguments.url, _which(arguments), arguments.timeout) as server:
+    where = arguments.url, _which(arguments), arguments.timeout, arguments.progress
+    with _server_at(*where) as server:
         yield server
 
 
 @contextmanager
-def _server_at(given: str | None, embedded: Which, timeout: float) -> Iterator[Server]:
-    hold = None if given else _embedded.acquire(*embedded, timeout=timeout)
+def _server_at(
+    given: str | None, embedded: Which, timeout: float, progress: Progress
+) -> Iterator[Server]:
+    hold = None
+    if not given:
+        with progress.showing("starting the embedded server"):
+            hold = _embedded.acquire(*embedded, timeout=timeout)
     server = Server(_urls.parse(hold.url if hold else given or ""), timeout=timeout)
     try:
         yield server

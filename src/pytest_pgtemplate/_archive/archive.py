@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pytest_pgtemplate import _names
+from pytest_pgtemplate import _names, _progress
 from pytest_pgtemplate._archive.client import Client
 from pytest_pgtemplate._reset import install, uninstall
 from pytest_pgtemplate._server import Mark, Server, mark_of
@@ -35,7 +35,8 @@ def save(client: Client, names: Sequence[str], tracking: str, run: str, file: Pa
     try:
         with TemporaryDirectory() as name, tarfile.open(scratch, "w") as archive:
             directory = Path(name)
-            entries = [_dump(client, each, tracking, run, directory) for each in names]
+            told = _progress.each(client.progress, "saving", names, names)
+            entries = [_dump(client, each, tracking, run, directory) for each in told]
             manifest = {
                 "format": FORMAT,
                 **_kind(client.server),
@@ -67,7 +68,8 @@ def load(client: Client, file: Path, run: str, lock_directory: Path) -> Iterator
             entries = [(_order(each, run), bool(each["public"])) for each in manifest["templates"]]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise _not_ours(file) from error
-        for order, public in entries:
+        names = [order.name for order, _ in entries]
+        for order, public in _progress.each(client.progress, "loading", entries, names):
             restore = partial(_restore, client, directory, tracking, public)
             yield ensure(order, restore, client.server, lock_directory)
 

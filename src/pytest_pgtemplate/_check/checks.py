@@ -5,10 +5,13 @@ Whoever needs a piece that another worker walks takes one that nobody has begun,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
+from pytest_pgtemplate import _progress
 from pytest_pgtemplate._check import plan, verdicts
 from pytest_pgtemplate._check.board import Board
 from pytest_pgtemplate._check.plan import BUILD, Plan
@@ -28,6 +31,7 @@ class Task:
     order: Order
     workers: int
     directory: Path  # of the run
+    during: Callable[[str], AbstractContextManager[None]]  # tells what takes long
 
 
 class Checks:
@@ -52,7 +56,11 @@ class Checks:
         """Whether the template is what the migrations make of nothing, in one go."""
         if not self._is_build():
             ground = self._ground
-            with database(ground, template.name) as old, database(ground, suffix="2") as new:
+            with (
+                self._task.during("building the schema from nothing"),
+                database(ground, template.name) as old,
+                database(ground, suffix="2") as new,
+            ):
                 migrate(migrations, ground.target(new))
                 urls = [ground.server.url.set(database=name) for name in (old, new)]
                 changes = difference(*urls, timeout=ground.server.timeout)
@@ -102,7 +110,8 @@ class Checks:
         others = [n for n in range(len(self._plan.pieces)) if n != number]
         while (found := self._board.read(f"{number}")) is None:
             if not any(self._take(n, wait=False) for n in (number, *others)):
-                self._take(number, wait=True)
+                with self._task.during(_progress.FOR_CHECKS):
+                    self._take(number, wait=True)
         return {name: Verdict(*said) for name, said in found.items()}
 
     def _take(self, number: int, *, wait: bool) -> bool:
@@ -113,7 +122,8 @@ class Checks:
     def _walk(self, number: int) -> Verdicts:
         pieces = self._plan.pieces
         models = number == len(pieces) - 1  # it comes to the heads
-        found = walk(self._ground, pieces[number], self._plan.start, models=models)
+        with self._task.during("checking"):
+            found = walk(self._ground, pieces[number], self._plan.start, models=models)
         self._proved |= {
             self._keys[name]
             for name, verdict in found.items()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate._child.catalog import Catalog, Rows, State
-from pytest_pgtemplate._child.migrate import opened
+from pytest_pgtemplate._child.migrate import opened, progress_of, title
+from pytest_pgtemplate._progress import Step, each, tell
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
@@ -57,7 +58,9 @@ class _Walk:
         )
         ahead = set(self._job["revisions"])
         before = None
-        for step in self._script._upgrade_revs(self._job["revision"], heads):
+        progress = progress_of(self._job)
+        steps = self._script._upgrade_revs(self._job["revision"], heads)
+        for step in each(progress, "checking", steps, list(map(title, steps))):
             if step.revision.revision in ahead:
                 ahead.remove(step.revision.revision)
                 before = yield from self._check(step, before, catalog, context)
@@ -70,6 +73,7 @@ class _Walk:
         for name in ahead:
             self._tell(revision=name, absent=True)
         if self._job["models"]:
+            tell(progress, Step("comparing the models"))
             self._tell(models=_compare_models(context))
 
     def _check(

@@ -30,13 +30,11 @@ def run(job: dict[str, Any]) -> str:
     wanted = {revision.revision for revision in script.get_revisions(job["revision"]) if revision}
     seen: list[MigrationContext] = []
     steps: list[Any] = []
-    progress = Path(job["progress"]) if job["progress"] else None
 
     def plan(heads: Any, context: MigrationContext) -> Any:
         seen.append(context)
         steps[:] = script._upgrade_revs(job["revision"], heads)
-        names = [f"{step.revision.revision} {step.revision.doc or ''}".rstrip() for step in steps]
-        return _progress.each(progress, "migrating", steps, names)
+        return _progress.each(progress_of(job), "migrating", steps, list(map(title, steps)))
 
     run_env(plan)
     held = asyncio.run(_held(job["dsn"], seen[-1] if seen else None))
@@ -46,6 +44,16 @@ def run(job: dict[str, Any]) -> str:
             hint="env.py must call context.run_migrations() and let its transaction commit",
         )
     return f"{len(steps)} of {len(script._upgrade_revs(job['revision'], 'base'))} revisions"
+
+
+def progress_of(job: dict[str, Any]) -> Path | None:
+    """Where to tell how far the job has come."""
+    return Path(job["progress"]) if job["progress"] else None
+
+
+def title(step: Any) -> str:
+    """What a revision is called, and what it says that it does."""
+    return f"{step.revision.revision} {step.revision.doc or ''}".rstrip()
 
 
 def opened(job: dict[str, Any]) -> tuple[ScriptDirectory, Callable[..., None]]:

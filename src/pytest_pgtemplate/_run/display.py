@@ -9,41 +9,49 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
 from pytest_pgtemplate import _progress
 from pytest_pgtemplate._progress import WAITING, Step
+from pytest_pgtemplate._run.progress import another
+
+if TYPE_CHECKING:
+    from _pytest._io import TerminalWriter
 
 LOOK = 0.1  # seconds between two looks, and two frames
 PATIENCE = 0.5  # seconds that nobody has to be told about
-LOG_PATIENCE = 1.0  # the same where what is written stays
-LOG_EVERY = 5.0  # seconds between two lines in a log
+LOG_EVERY = 5.0  # seconds before the first line in a log, and between two
 
 
 class Display:
     """A thread that reads what is told and draws it, while somebody may tell something.
 
-    A plugin of pytest's, for it has to make way when pytest writes.
+    A plugin of pytest's, for it has to make way when pytest writes. ``writer`` tells where in a
+    line that is; ``opened`` gives what to draw on, until the stack ends.
     """
 
-    def __init__(self, directory: Path, config: pytest.Config) -> None:
+    def __init__(
+        self, directory: Path, writer: TerminalWriter, opened: Callable[[ExitStack], TextIO]
+    ) -> None:
         self._directory = directory
-        self._config = config
-        self._writer = config.get_terminal_writer()
+        self._writer = writer
+        self._opened = opened
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._shown = False  # whether there is a line to be erased
         self._logged: tuple[float, int] | None = None  # when, and how far pytest's line was then
+        self._going_on = False  # whether what is told has been logged before
 
     def start(self) -> None:
         if self._thread is None:
             self._open = ExitStack()
-            self._out = _terminal(self._config, self._open)
+            self._out = self._opened(self._open)
             self._live = self._out.isatty() and os.environ.get("TERM") != "dumb"
             self._ended.clear()
             self._thread = threading.Thread(
@@ -88,12 +96,14 @@ class Display:
             steps = _progress.look(self._directory)
             waited = time.time() - min((step.since for step in steps.values()), default=time.time())
             if not steps:
+                self._going_on = False
                 self._erase()
             elif self._live and (waited > PATIENCE or self._shown):
                 with self._lock:
                     self._shown = True
                     self._write_below(line(steps, self._writer.fullwidth - 1))
-            elif not self._live and (waited > LOG_PATIENCE or self._logged):
+            elif not self._live and (waited > LOG_EVERY or self._going_on):
+                self._going_on = True
                 self._log(line(steps, 0))
 
     def _write_below(self, text: str) -> None:
@@ -117,13 +127,9 @@ class Display:
 
 def line(steps: dict[str, Step], width: int) -> str:
     """What is done by whom, for how long, and how many wait; cut at ``width``, unless that is 0."""
-    at_work = {worker: step for worker, step in steps.items() if step.doing != WAITING}
-    if at_work:
-        worker, step = min(at_work.items(), key=lambda entry: entry[1].since)
-        text, whose = str(step), [worker] if worker != "main" else []
-    else:
-        step = min(steps.values(), key=lambda step: step.since)
-        text, whose = WAITING, []
+    at_work = {worker: step for worker, step in steps.items() if step.doing not in WAITING}
+    worker, step = min((at_work or steps).items(), key=lambda entry: entry[1].since)
+    text, whose = str(step), [worker] if at_work and worker != "main" else []
     if waiting := len(steps) - len(at_work):
         whose.append(f"{waiting} wait{'s' * (waiting == 1)}")
     end = f"  {time.time() - step.since:.0f} s"
@@ -135,12 +141,14 @@ def line(steps: dict[str, Step], width: int) -> str:
     return text + end
 
 
-def _terminal(config: pytest.Config, stack: ExitStack) -> TextIO:
-    """Where pytest writes to, also while it captures what tests write; until ``stack`` ends."""
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    with capture.global_and_fixture_disabled() if capture else nullcontext():
-        try:
-            file = os.dup(sys.stdout.fileno())
-        except (OSError, ValueError):
-            return sys.stdout
-        return stack.enter_context(os.fdopen(file, "w", encoding="utf-8", errors="replace"))
+def in_pytest(config: pytest.Config, directory: Path) -> Display:
+    """Where pytest writes to, also while it captures what tests write."""
+
+    def opened(stack: ExitStack) -> TextIO:
+        capture = config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            return another(sys.stdout, stack)
+
+    display = Display(directory, config.get_terminal_writer(), opened)
+    config.pluginmanager.register(display, "pgtemplate-display")
+    return display

@@ -237,7 +237,8 @@ class Isolated:
         self.lost = True
         for pools in self._pools:
             pools.close()
-        complete = by(going)
+        with self.run.progress.showing("cloning the template afresh"):
+            complete = by(going)
         self.lost = False
         seconds = time.perf_counter() - began
         _log.info("cloned afresh after %s (%s): %.3f s", whose, why, seconds)

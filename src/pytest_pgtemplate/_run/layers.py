@@ -55,7 +55,7 @@ class Layers:
     @contextmanager
     def setting_up(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
         """Around the setup of a fixture wider than ``function``."""
-        layer = self._new(_name(fixture), _WIDTH[fixture.scope])
+        layer = self._new(name_of(fixture), _WIDTH[fixture.scope])
         fixture.addfinalizer(lambda: self._go_with(fixture))  # added first, it runs last
         untold = self._tell_apart()
         began = time.perf_counter()
@@ -189,7 +189,7 @@ def may_write(fixture: pytest.FixtureDef[Any]) -> bool:
     return module.partition(".")[0] not in _WRITE_NOTHING
 
 
-def _name(fixture: pytest.FixtureDef[Any]) -> str:
+def name_of(fixture: pytest.FixtureDef[Any]) -> str:
     """What its user calls it: pytest makes fixtures of ``setup_module`` and the like."""
     for hidden in ("setup_module", "setup_class", "setUpModule", "setUpClass"):
         if hidden in fixture.argname:

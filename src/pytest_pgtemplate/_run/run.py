@@ -11,13 +11,15 @@ import pytest
 from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.isolated import FAILED, Ending, Isolated
 from pytest_pgtemplate._run.isolation import isolation_of
-from pytest_pgtemplate._run.layers import may_write
+from pytest_pgtemplate._run.layers import may_write, name_of
 from pytest_pgtemplate._run.progress import Progress
 from pytest_pgtemplate._run.reports import Reports, fail
 from pytest_pgtemplate._run.stats import Stats
 from pytest_pgtemplate._run.timeline import Timeline
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
+
+OURS = ("pg_", "_pg")  # how fixtures of the plugin begin, but for ``pg``, which is a test's
 
 
 class Run:
@@ -33,6 +35,7 @@ class Run:
         self.current: pytest.Item | None = None  # the test that runs
         self.timeline: Timeline | None = None  # while the run is recorded
         self.crashed = False  # in the controller: a worker of this run has
+        self._writers: set[str] = set()  # wide fixtures that use a database
         self.urls = [*settings.all_urls, *environment.urls]  # their passwords are never shown
         self.databases = {name: Isolated(self, name) for name in ("", *settings.databases)}
 
@@ -63,9 +66,24 @@ class Run:
     def setting_up(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
         """Around the setup of a fixture wider than ``function``: it may write to any database."""
         with ExitStack() as stack:
+            if self._takes_ours(fixture):
+                stack.enter_context(self.progress.showing(f"setting up {name_of(fixture)}"))
             for database in self.databases.values() if may_write(fixture) else ():
                 stack.enter_context(database.layers.setting_up(fixture, request))
             yield
+
+    def _takes_ours(self, fixture: pytest.FixtureDef[Any]) -> bool:
+        """Whether a fixture of the user's takes one of ours, straight or through others.
+
+        pytest has set up what it takes before.
+        """
+        if fixture.argname.startswith(OURS):
+            return False
+        takes = fixture.argnames
+        if any(each.startswith(OURS) or each in self._writers for each in takes):
+            self._writers.add(fixture.argname)
+            return True
+        return False
 
     def end(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """The teardown of a test begins."""

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 
-from pytest_pgtemplate import _names
+from pytest_pgtemplate import _names, _progress
 from pytest_pgtemplate._server import Database, Server
 from pytest_pgtemplate._worker import spares
 from pytest_pgtemplate.errors import PgTemplateError
@@ -52,9 +53,10 @@ def sweep(server: Server, prefix: str) -> list[str]:
     return _drop_all(server, lambda each: each.name in old or _has_ended(each, prefix, now))
 
 
-def prune(server: Server, *, kept: bool, templates: bool) -> list[str]:
+def prune(
+    server: Server, *, kept: bool, templates: bool, progress: Path | None = None
+) -> list[str]:
     """Drop everything of ours that no process owns, whatever its age; return the names."""
-
     used = {each.mark.fingerprint for each in server.databases() if each.leased and each.mark}
 
     def goes(database: Database) -> bool:
@@ -67,7 +69,7 @@ def prune(server: Server, *, kept: bool, templates: bool) -> list[str]:
             return templates and (mark is None or mark.fingerprint not in used)
         return True
 
-    return _drop_all(server, goes)
+    return _drop_all(server, goes, progress)
 
 
 def after_crash(server: Server, run: str) -> None:
@@ -151,14 +153,16 @@ def _is_of_run(database: Database, run: str) -> bool:
     return f"_{run}" in database.name and not kept
 
 
-def _drop_all(server: Server, goes: Callable[[Database], bool]) -> list[str]:
+def _drop_all(
+    server: Server, goes: Callable[[Database], bool], progress: Path | None = None
+) -> list[str]:
     """Drop what ``goes`` at two looks: a lease is gone for a moment while its owner reconnects."""
     first = {each.name for each in server.databases() if goes(each)}
     if not first:
         return []
     time.sleep(SETTLE)
     names = [each.name for each in server.databases() if each.name in first and goes(each)]
-    return [name for name in names if _drop(server, name)]
+    return [n for n in _progress.each(progress, "dropping", names, names) if _drop(server, n)]
 
 
 def _drop(server: Server, name: str) -> bool:
