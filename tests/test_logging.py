@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from projects import ITEM, Project
@@ -29,7 +31,52 @@ def test_a_captured_log_is_the_applications_own(shop: Project) -> None:
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines("*a line of the application's")
-    result.stdout.no_fnmatch_line("*HomePool*")
+    shown = re.findall(r"^(?:DEBUG|INFO) +([\w.]+):", result.stdout.str(), re.MULTILINE)
+    assert set(shown) <= {"shop", "pytest_pgtemplate", "asyncio"}
+
+
+def test_file_locks_of_the_application_are_logged_as_ever(shop: Project) -> None:
+    shop.write(
+        "test_it.py",
+        """
+        from filelock import FileLock
+
+        def test_it(pg, tmp_path):
+            with FileLock(tmp_path / "mine.lock"):
+                assert False
+        """,
+    )
+    result = shop.run("--log-level=DEBUG")
+
+    result.stdout.fnmatch_lines("DEBUG*filelock*acquired*mine.lock")
+    result.stdout.no_fnmatch_line("*_tpl_*.lock")
+
+
+def test_what_takes_long_is_logged_with_how_long_it_took(shop: Project) -> None:
+    shop.write(
+        "test_it.py",
+        """
+        from sqlalchemy import text
+
+        def test_schema(pg_sync_session):
+            pg_sync_session.execute(text("CREATE TABLE more ()"))
+            pg_sync_session.commit()
+        """,
+    )
+    shop.run("--log-file=run.log", "--log-file-level=INFO").assert_outcomes(passed=1)
+
+    line = r"INFO +pytest_pgtemplate:\S+ "
+    for said in (
+        r"waiting for the template: \d+\.\d{3} s",
+        r"cloning the template: \d+\.\d{3} s",
+        r"cloned afresh after test_it.py::test_schema \(its schema was changed\): \d+\.\d{3} s",
+    ):
+        log = (shop.root / "run.log").read_text()
+        assert len(re.findall(f"^{line}{said}$", log, re.MULTILINE)) == 1
+
+
+def test_a_log_at_its_usual_level_has_nothing_of_ours(shop: Project) -> None:
+    shop.run().stdout.no_fnmatch_line("*pytest_pgtemplate:*")
 
 
 def test_connections_are_logged_to_whoever_asks_sqlalchemy(shop: Project) -> None:

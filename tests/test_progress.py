@@ -54,8 +54,10 @@ def pgtemplate(*arguments: object) -> list[str]:
 
 
 @contextmanager
-def started(shop: Project, command: list[str], **streams: int) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(command, cwd=shop.root, **streams) as run:
+def started(
+    shop: Project, command: list[str], *, stdout: int, stderr: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, cwd=shop.root, stdout=stdout, stderr=stderr) as run:
         try:
             yield run
             assert run.wait(60) == 0
@@ -69,7 +71,7 @@ def on_terminal(
     """What is shown in a terminal: ``end`` is called when that is ``pattern``; and the stdout."""
     terminal, other_end = pty.openpty()
     streams = {"stdout": subprocess.PIPE, stream: other_end}
-    with started(shop, command, **streams) as run:
+    with started(shop, command, stdout=streams["stdout"], stderr=streams.get("stderr")) as run:
         os.close(other_end)
         shown = read_until(lambda: os.read(terminal, 4096), pattern)
         end()

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from pytest_pgtemplate._locks import Timeout, file_lock
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
 LOOK = 0.05  # seconds between looks at what another worker is at
@@ -42,7 +41,7 @@ class Board:
         file = self._file(name)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(file.with_suffix(".lock"), timeout=-1 if wait else 0)
+            lock = file_lock(file.with_suffix(".lock"), -1 if wait else 0)
             with lock.acquire(poll_interval=LOOK):
                 if not file.exists():
                     self._write(file, make)

@@ -204,9 +204,10 @@ def _clear(scratch: str, server: Server) -> None:
 @contextmanager
 def _file_lock(path: Path, timeout: float) -> Iterator[None]:
     """Queue the processes of this machine here, so that they hold no connection while they wait."""
-    from filelock import FileLock, Timeout  # which a run that builds nothing need not wait for
+    # Which imports filelock: a run that builds nothing need not wait for that.
+    from pytest_pgtemplate._locks import Timeout, file_lock
 
-    lock = FileLock(path, timeout=timeout)
+    lock = file_lock(path, timeout)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(poll_interval=0.01)  # it may be passed on to many, one after another
