@@ -7,7 +7,7 @@ Every ``pg*`` name can be overridden in a conftest.py; what depends on it follow
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -67,6 +67,7 @@ def pg_server(_pg: Isolated) -> Iterator[Server]:
             _pg.run.urls.append(given)
         server = Server(_urls.parse(given), timeout=settings.timeout)
     _pg.stats.server, _pg.stats.room = str(server), server.facts.workers
+    _pg.stats.allowed = server.facts.max_connections
     yield server
     server.close()
     if hold:
@@ -144,7 +145,10 @@ def _build(
     failures.raise_if_build_failed(order.name)
     held = scratch.origin.held if scratch.origin else frozenset()
     target = target_of(isolated, server, scratch.name, held)
-    url = target.url
+    url, known = target.url, settings.cache / "templates"
+    parts = _made_of(settings, server, migrations, seed if order.unseeded else None)
+    reason = "--pg-rebuild" if order.rebuild else _template.why(known, order.name, parts)
+    stats.why = stats.why or reason
     try:
         if scratch.origin is not None:
             uninstall(url, settings.tracking, timeout=settings.timeout)
@@ -158,9 +162,29 @@ def _build(
             stats.built = stats.built or "seeded"
         progress.tell("making the template resettable")
         install(url, settings.tracking, timeout=settings.timeout)
+        _template.remember(known, order.name, parts)
     except PgTemplateError as error:
         failures.remember_build(order.name, error)
         raise
+
+
+def _made_of(
+    settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
+) -> dict[str, str]:
+    """By the names that people know, what ``order_of`` makes a fingerprint of."""
+    from pytest_pgtemplate import _template
+    from pytest_pgtemplate._reset import layout
+
+    facts = server.facts
+    others: dict[str, Iterable[bytes]] = {
+        "the server": [f"{facts.major} {facts.locale} {facts.role} {facts.superuser}".encode()],
+        "pytest-pgtemplate": [settings.tracking.encode(), layout()],
+        "pg_revision": [settings.revision.encode()],
+    }
+    if seed is not None:
+        others["pg_seed"] = _template.seed.fingerprint(seed)
+    home = settings.alembic_config.parent
+    return _template.made_of(migrations, settings.fingerprint_files, home, others)
 
 
 @fixture(scope="session")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,10 +19,14 @@ from pytest_pgtemplate import _secrets
 from pytest_pgtemplate._report import Event, Recording, Test, figures, write_page, write_trace
 from pytest_pgtemplate._run import Run, Timeline
 
+if TYPE_CHECKING:
+    from pytest_pgtemplate._engines import Connections
+
 WRITERS: dict[str, Callable[[Recording, Path], None]] = {
     "pg_report": write_page,
     "pg_trace": write_trace,
 }
+OURS = 2  # connections of the plugin's own to a database, and to its server
 Sent = tuple[str, str, float, float, dict[str, Any]]  # by a timeline
 
 
@@ -38,6 +42,7 @@ class Recorder:
         self._uses_database: dict[str, bool] = {}  # by the fixture's name
         self._running: dict[tuple[str, str], Test] = {}  # by worker and test
         self._spawned: dict[str, float] = {}
+        self._connections: Connections | None = None  # where tests run
         self.recording = Recording(time.time(), processors=_processors())
 
     # In a worker, and without xdist
@@ -46,6 +51,18 @@ class Recorder:
     def pytest_collection(self) -> Generator[None, object, object]:
         with self._timeline.during("collect"):
             return (yield)
+
+    def pytest_collection_finish(self) -> None:
+        from pytest_pgtemplate._engines import Connections
+
+        self._connections = Connections()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        if self._connections is not None:
+            self._connections.close()
+            for stats in self._run.stats[:1]:
+                stats.connections = self._connections.peak + OURS * len(self._run.stats)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(

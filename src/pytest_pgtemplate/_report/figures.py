@@ -20,9 +20,9 @@ def figures(recording: Recording) -> Iterator[str]:
     yield f"  resets: median {1000 * resets.median:.2f} ms, worst {1000 * resets.worst:.2f} ms"
     yield f"  one more worker? {findings.one_more_worker(recording)}"
     yield "  dearest tests:"
-    for test in findings.dearest(recording, MOST):
+    for test, seconds in findings.dearest(recording, MOST):
         wrote = f"  wrote {', '.join(test.tables)}" if test.tables else ""
-        yield f"    {test.seconds:8.3f} s  {test.nodeid}{wrote}"
+        yield f"    {seconds:8.3f} s  {test.nodeid}{wrote}"
     for title, lines in (
         ("built again and again:", list(_sharing(recording))),
         ("tables written:", list(_written(recording))),

@@ -63,17 +63,18 @@ def resets(recording: Recording) -> Resets:
     return Resets(len(times), median(times or [0.0]), max(times, default=0.0), sum(times))
 
 
-def dearest(recording: Recording, count: int) -> list[Test]:
-    """The tests that took longest, without what a worker does once."""
+def dearest(recording: Recording, count: int) -> list[tuple[Test, float]]:
+    """The tests that took longest, and how long (s), without what a worker does once."""
     first: dict[tuple[str, str], float] = {}
     for event in recording.of_kind(*ONCE):
         key = event.worker, event.details["test"]
         first[key] = first.get(key, 0.0) + event.seconds
 
-    def cost(test: Test) -> float:
-        return test.seconds - first.get((test.worker, test.nodeid), 0.0)
-
-    return sorted(recording.tests, key=cost, reverse=True)[:count]
+    costs = (
+        (test, test.seconds - first.get((test.worker, test.nodeid), 0.0))
+        for test in recording.tests
+    )
+    return sorted(costs, key=lambda entry: -entry[1])[:count]
 
 
 def worth_sharing(recording: Recording) -> list[Shared]:

@@ -60,7 +60,7 @@ function figures() {
     ["Tests", tests.length.toLocaleString("en"),
       Object.entries(outcomes).map(([name, count]) => `${count.toLocaleString("en")} ${name}`).join(", ")],
     ["Time", time(data.seconds), `on ${plural(data.workers.length, "worker")}`],
-    ["Template", facts.template || "none", facts.template_name || ""],
+    ["Template", facts.template || "none", [facts.template_name, facts.why && `because of ${facts.why}`].filter(Boolean).join(", ")],
     ["Resets", data.resets.times.toLocaleString("en"),
       data.resets.times ? `median ${time(data.resets.median)}, worst ${time(data.resets.worst)}` : ""],
     ["Cloned afresh", data.changed.length.toLocaleString("en"), "schema changed, or asked for"],

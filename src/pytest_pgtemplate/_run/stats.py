@@ -13,8 +13,11 @@ class Stats:
     database: str = ""  # its name in pg_databases; the main one has none
     server: str = ""
     room: int = 0  # how many workers the server has connections for
+    allowed: int = 0  # connections to the server
+    connections: int = 0  # the most that the worker had, to all its databases, if that was counted
     template: str = ""
     built: str = ""  # how it built the template, if it did
+    why: str = ""  # what has changed since another one was built
     tracking: str = ""
     event_triggers: bool = False
     stand_ins: list[str] = field(default_factory=list)  # extensions

@@ -29,6 +29,8 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
         if with_it := [stats for stats in workers if stats.database == name]:
             yield from _of_database(with_it, settings)
     yield from _silent_servers(settings.silent)
+    if counted := [stats for stats in workers if stats.connections and settings.stats]:
+        yield _connections(counted)
     yield from _where_there_is_no_room(workers)
 
 
@@ -53,6 +55,8 @@ def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
         f"pgtemplate: {name and f'{name}: '}template {workers[0].template} {template};"
         f" {len(workers)} database{'s' * (len(workers) != 1)}{of_them}, {resets} resets{average}"
     )
+    if built and built.why and every_worker:
+        yield f"  built because of {built.why}"
     yield from _what_the_role_may_not(workers[0], settings.tracking)
     if workers[0].stand_ins:
         extensions = " and ".join(workers[0].stand_ins)
@@ -83,6 +87,7 @@ def facts(workers: list[Stats]) -> dict[str, str]:
         "server": workers[0].server,
         "template": built.built if built else "reused",
         "template_name": workers[0].template,
+        "why": built.why if built else "",
     }
 
 
@@ -103,6 +108,16 @@ def _layers(workers: list[Stats], *, every: bool) -> Iterator[str]:
                 f"{line} for {places} scope{'s' * (places != 1)}: --dist loadscope keeps the tests"
                 " of a module on one worker, and pg_seed builds what all tests share once"
             )
+
+
+def _connections(workers: list[Stats]) -> str:
+    """Those of the plugin included; the sum is more than were open, if not all at once."""
+    each = [stats.connections for stats in workers]
+    allowed = ", ".join(f"{stats.allowed}" for stats in workers[:1])
+    return (
+        f"  peak connections: {max(each)} of a worker, {sum(each)} of all at most;"
+        f" the server allows {allowed}"
+    )
 
 
 def _what_the_role_may_not(worker: Stats, asked: str) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 ``migrations`` and ``alembic`` are the kinds of migrations, ``revisions`` reads the latter's files,
 ``seed`` adds rows for tests, and ``template`` keeps the result under the fingerprint of all that
-decided it; ``lineage`` tells which older one is a good start.
+decided it; ``lineage`` tells which older one is a good start, ``reasons`` why none was there.
 """
 
 from pytest_pgtemplate._template import seed
@@ -16,6 +16,7 @@ from pytest_pgtemplate._template.migrations import (
     judge,
     migrate,
 )
+from pytest_pgtemplate._template.reasons import made_of, remember, why
 from pytest_pgtemplate._template.revisions import Script, ancestors, heads
 from pytest_pgtemplate._template.seed import Seed
 from pytest_pgtemplate._template.template import (
@@ -49,8 +50,11 @@ __all__ = [
     "heads",
     "judge",
     "lineage_of",
+    "made_of",
     "migrate",
     "nearest",
     "origins",
+    "remember",
     "seed",
+    "why",
 ]

@@ -55,6 +55,14 @@ class Alembic:
             yield name
             yield content
 
+    def contents(self) -> Iterator[tuple[Path, bytes]]:
+        """Every file that decides the schema, and what of it does."""
+        if self._ini:
+            yield self._ini, self._ini.read_bytes()
+        if self._toml:
+            yield self._toml, repr(_table(self._toml)).encode()
+        yield from ((path, content) for path, _, content in self._files())
+
     def lineage(self) -> Lineage | None:
         """The revisions, as their files declare them; None when that cannot be read."""
         if self.revision not in _ALL:

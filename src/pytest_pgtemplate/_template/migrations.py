@@ -95,6 +95,10 @@ class SqlFiles:
         yield b"sql"
         yield from map(_read, self.paths)
 
+    def contents(self) -> Iterator[tuple[Path, bytes]]:
+        """Every file that decides the schema."""
+        yield from ((path, _read(path)) for path in self.paths)
+
     def lineage(self) -> Lineage:
         """Each file follows the one before it; they have numbers for names."""
         revisions = {}
@@ -131,6 +135,10 @@ class Command:
         for path in self.files:
             yield os.path.relpath(path, self.cwd).encode()  # the same in every checkout
             yield _read(path)
+
+    def contents(self) -> Iterator[tuple[Path, bytes]]:
+        """Every file that decides the schema."""
+        yield from ((path, _read(path)) for path in self.files)
 
     def migrate(self, target: Target) -> None:
         env = {**target.env, self.env: str(_urls.dsn(target.url))}

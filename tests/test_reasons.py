@@ -1,0 +1,80 @@
+"""``--pg-stats`` says why a template was built: what has changed since the nearest one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from projects import ITEM, TESTS, Project
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    project.alembic()
+    project.revision("one", ITEM)
+    project.revision("two")
+    project.write("test_it.py", TESTS)
+    built(project)
+    return project
+
+
+def built(shop: Project, *arguments: str) -> str:
+    """Why, and since which template, with the name of that taken out."""
+    result = shop.run("--pg-stats", *arguments)
+    result.assert_outcomes(passed=4)
+    found = re.search("^  built because of (.*)$", result.stdout.str(), re.MULTILINE)
+    return re.sub(rf" since {shop.prefix}_tpl_\w{{12}}$", "", found[1]) if found else ""
+
+
+def append(file: Path, text: str) -> None:
+    file.write_text(file.read_text() + text)
+
+
+def test_the_file_that_was_changed_is_named_and_the_one_that_came(shop: Project) -> None:
+    append(shop.root / "migrations/versions/one.py", "# changed")
+    assert built(shop) == "changed: migrations/versions/one.py"
+    shop.revision("three", down="two")
+    assert built(shop) == "new: migrations/versions/three.py"
+    append(shop.root / "alembic.ini", "# changed")
+    (shop.root / "migrations/versions/three.py").unlink()
+    append(shop.root / "migrations/env.py", "# changed")
+    told = "changed: alembic.ini, migrations/env.py"
+    assert built(shop) == told  # the nearest never had a third revision
+    assert built(shop) == ""
+
+
+def test_a_template_that_was_there_before_is_told_as_such(shop: Project) -> None:
+    for name in shop.databases() + shop.spares():
+        shop.server.drop(name)
+    assert built(shop) == "its like having gone from this server"
+    assert built(shop, "--pg-rebuild") == "--pg-rebuild"
+
+
+def test_seeds_and_other_files_are_named(shop: Project) -> None:
+    seed = """
+        import pytest
+
+        def fill(url):
+            pass
+
+        @pytest.fixture(scope="session")
+        def pg_seed():
+            return fill
+        """
+    shop.write("conftest.py", seed)
+    assert built(shop) == "new: pg_seed"
+    shop.write("conftest.py", seed.replace("pass", "return"))
+    assert built(shop) == "changed: pg_seed"
+    shop.write("rates.csv", "1")
+    shop.ini(pg_fingerprint_files="rates.csv")
+    assert built(shop) == "new: rates.csv"
+
+
+def test_a_page_says_it_too(shop: Project) -> None:
+    append(shop.root / "migrations/versions/two.py", "# changed")
+    shop.run("--pg-report=page.html").assert_outcomes(passed=4)
+    assert (
+        '"why":"changed: migrations/versions/two.py since' in (shop.root / "page.html").read_text()
+    )
