@@ -1,0 +1,237 @@
+"""A run's figures are those of others: of the server's log, of the migrations, of clocks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import URL
+
+from projects import COUNTED, ITEM, Project, make_project
+from pytest_pgtemplate._server import Server
+from servers import private_server
+
+TESTS = """
+import pytest
+from sqlalchemy import text
+
+@pytest.fixture(scope="module")
+def shared(pg_shared):
+    with pg_shared.sync_sessionmaker.begin() as session:
+        session.execute(text("INSERT INTO item (name) VALUES ('shared')"))
+
+@pytest.mark.parametrize("n", range(6))
+def test_writes(n, shared, pg_sync_session):
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+    pg_sync_session.commit()
+
+@pytest.mark.parametrize("n", range(2))
+def test_ddl(n, pg_sync_session):
+    pg_sync_session.execute(text("CREATE TABLE more ()"))
+    pg_sync_session.commit()
+
+@pytest.mark.pg(isolation="clone")
+def test_clone(pg):
+    pass
+
+def test_plain():
+    pass
+"""
+# How long each phase of each test took, with all that belongs to it, by a clock of the tests' own.
+CLOCK = """
+import json, os, time
+import pytest
+
+def phase(name):
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def measured(item):
+        began = time.perf_counter()
+        try:
+            return (yield)
+        finally:
+            with open(f"clock-{os.getpid()}.log", "a") as log:
+                log.write(json.dumps([item.name, name, time.perf_counter() - began]) + "\\n")
+    return measured
+
+pytest_runtest_setup = phase("setup")
+pytest_runtest_call = phase("call")
+pytest_runtest_teardown = phase("teardown")
+"""
+
+
+class Logged:
+    """A project on a server that logs every statement, and what that log tells."""
+
+    def __init__(self, project: Project, log: Path) -> None:
+        self.project = project
+        self._log = log
+        self._read = len(log.read_text())
+
+    def count(self, pattern: str) -> int:
+        """How many statements there were that begin like this."""
+        log = self._log.read_text()[self._read :]
+        return len(re.findall(rf"LOG:  (?:statement|execute \S+): {pattern}", log))
+
+    @property
+    def resets(self) -> int:
+        """Without the last one of each database that was put back as a spare."""
+        put_back = self.count(rf'.*RENAME TO "{self.project.prefix}_sp_')
+        made_ahead = self.count(rf'CREATE DATABASE "{self.project.prefix}_sp_')
+        every = self.count(r"SELECT tables, pgtemplate\.reset\(")
+        return every - (put_back - made_ahead)
+
+    @property
+    def clones(self) -> int:
+        return self.count(rf'CREATE DATABASE "{self.project.prefix}_[0-9a-f]{{8}}_(gw\d|main)"')
+
+    @property
+    def spares(self) -> int:
+        """How many were taken."""
+        return self.count(rf'.*RENAME TO "{self.project.prefix}_[0-9a-f]{{8}}_(gw\d|main)"')
+
+    def clock(self, *phases: str) -> float:
+        lines = (
+            json.loads(line)
+            for file in self.project.root.glob("clock-*.log")
+            for line in file.read_text().splitlines()
+        )
+        return float(sum(seconds for _, phase, seconds in lines if phase in phases))
+
+
+@pytest.fixture(scope="module")
+def logging_url() -> Iterator[URL]:
+    with private_server(
+        log_statement="all",
+        logging_collector="on",
+        log_filename="server.log",
+        log_file_mode="0644",
+    ) as url:
+        yield url
+
+
+@pytest.fixture
+def logged(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, logging_url: URL
+) -> Iterator[Logged]:
+    server = Server(logging_url, timeout=60)
+    for project in make_project(pytester, monkeypatch, server, logging_url):
+        project.alembic()
+        project.revision("one", ITEM)
+        project.revision("two", COUNTED)
+        project.write("test_it.py", TESTS)
+        project.write("conftest.py", CLOCK)
+        log = Path(str(logging_url.query["host"]), "data", "log", "server.log")
+        yield Logged(project, log)
+    server.close()
+
+
+def data_in(page: Path) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text())
+    assert found
+    return json.loads(found[1])
+
+
+def number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    assert found, f"{pattern} is not in\n{text}"
+    return float(found[1])
+
+
+def test_resets_and_clones_are_those_of_the_servers_log(logged: Logged) -> None:
+    result = logged.project.run("--pg-stats", "--pg-report=page.html")
+    result.assert_outcomes(passed=10)
+    said, data = result.stdout.str(), data_in(logged.project.root / "page.html")
+
+    assert number(r"1 database, (\d+) resets", said) == logged.resets == data["resets"]["times"]
+    assert number(r"  main: .* (\d+) resets", said) == logged.resets
+    again = len(re.findall(r"^  cloned afresh after", said, re.MULTILINE))
+    assert again == 2  # after the schema was changed; what a test asks for is nothing to act on
+    assert len(data["changed"]) == 3
+    assert logged.clones + logged.spares == 1 + len(data["changed"])
+
+
+def test_spares_and_workers_are_those_of_the_servers_log(logged: Logged) -> None:
+    logged.project.run("-k", "writes").assert_outcomes(passed=6)
+    assert (logged.clones, logged.spares) == (1, 0)
+
+    result = logged.project.run_workers("-k", "writes", "--pg-stats", "--pg-report=page.html")
+    result.assert_outcomes(passed=6)
+    said = result.stdout.str()
+    assert number(r"2 databases \((\d+) spare", said) == logged.spares
+    assert number(r"; (\d+) databases", said) == logged.spares + logged.clones - 1
+    workers = sum(map(int, re.findall(r"gw\d: .* (\d+) resets", said)))
+    data = data_in(logged.project.root / "page.html")
+    assert workers == data["resets"]["times"]
+    assert [kind for _, kind, *_ in data["events"]].count("clone") == 2
+
+
+def test_migrations_are_those_that_ran(logged: Logged) -> None:
+    result = logged.project.run("--pg-report=page.html")
+    assert logged.project.migrations() == 1
+    result.stdout.fnmatch_lines("* migrated 2 of 2 revisions in *")
+    logged.project.revision("three", COUNTED)
+    result = logged.project.run("--pg-report=page.html")
+    assert logged.project.migrations() == 2
+    result.stdout.fnmatch_lines("* migrated 1 of 3 revisions in *")
+    page = logged.project.root / "page.html"
+    assert data_in(page)["facts"]["template"] == "migrated 1 of 3 revisions"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_times_are_within_those_of_the_tests_own_clock(logged: Logged, workers: int) -> None:
+    arguments = ("--pg-stats", "--pg-report=page.html")
+    run = logged.project.run_workers if workers else logged.project.run
+    result = run(*arguments)
+    result.assert_outcomes(passed=10)
+    said, data = result.stdout.str(), data_in(logged.project.root / "page.html")
+
+    inner = logged.clock("call")
+    phases = logged.clock("setup", "call", "teardown")
+    spent, slack = data["spent"], len(data["tests"]) / data["scale"]
+    assert inner <= spent["tests"] + slack
+    # What pytest does around its hooks is in its own times, and in no clock within them.
+    around = sum(row[4] + row[5] + row[6] for row in data["tests"]) / data["scale"]
+    assert phases <= around + slack
+    assert spent["tests"] + spent["set-up"] + spent["database"] == pytest.approx(around, abs=slack)
+    assert data["resets"]["total"] <= logged.clock("teardown")
+    waited = sum(float(each) for each in re.findall(r": template ([\d.]+) s", said))
+    cloned = sum(float(each) for each in re.findall(r"(?:spare|clone) ([\d.]+) s", said))
+    assert waited + cloned <= logged.clock("setup") + 0.001 * 2 * max(1, workers)
+    told = re.search(r"  time: (.*)", said)
+    assert told
+    parts = [float(each) for each in re.findall(r"([\d.]+) s \(", told[1])]
+    assert sum(parts) == pytest.approx(data["seconds"] * len(data["workers"]), abs=0.05 * 5 + 0.01)
+
+
+def test_peak_connections_are_those_that_the_server_had(logged: Logged) -> None:
+    logged.project.write(
+        "test_it.py",
+        """
+        from sqlalchemy import create_engine, text
+        from sqlalchemy.pool import NullPool
+
+        def test_it(pg_sync_engine, pg_database):
+            url = pg_database.url.set(drivername="postgresql+psycopg")
+            own = create_engine(url, poolclass=NullPool)
+            with pg_sync_engine.connect(), pg_sync_engine.connect() as one, own.connect():
+                query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                with open("connections", "w") as file:
+                    file.write(str(one.scalar(text(query))))
+
+        def test_fewer(pg_sync_engine):
+            with pg_sync_engine.connect():
+                pass
+        """,
+    )
+    result = logged.project.run("--pg-stats")
+    result.assert_outcomes(passed=2)
+    on_the_server = int((logged.project.root / "connections").read_text())
+    assert on_the_server == 4
+    peak = on_the_server + 1  # and one to the server itself, which is in no database of the run
+    allowed = logged.project.server.facts.max_connections
+    told = f"{peak} of a worker, {peak} of all at most; the server allows {allowed}"
+    assert f"  peak connections: {told}\n" in result.stdout.str()
