@@ -101,6 +101,51 @@ def test_it_shows_no_more_statements_than_a_person_reads(shop: Project) -> None:
     result.stdout.fnmatch_lines(f"({104 - 100} earlier ones are not shown)")
 
 
+def test_it_shows_no_password_in_a_statement(
+    shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORD", "hunter2-7")
+    shop.write(
+        "test_it.py",
+        r"""
+        import os
+        from sqlalchemy import text
+
+        def test_it(pg_sync_session):
+            word = os.environ["WORD"]
+            for sql in (
+                f"CREATE ROLE pgtemplate_nobody LOGIN PASSWORD '{word}' VALID UNTIL 'infinity'",
+                f"ALTER ROLE pgtemplate_nobody ENCRYPTED PASSWORD E'it\\'s {word}'",
+                f"ALTER ROLE pgtemplate_nobody PASSWORD $it${word}$it$ NOLOGIN",
+                f"SELECT 'postgresql://joe:{word}@there/' AS url",
+                f"SELECT 'host=there password={word} user=joe' AS dsn",
+                f"SELECT '{'x' * 280} postgresql://joe:{word}@there/' AS cut",
+            ):
+                pg_sync_session.connection().exec_driver_sql(sql)
+            url = {"url": f"postgresql://joe:{word}@there/"}
+            pg_sync_session.execute(text("SELECT CAST(:url AS text) AS parameter"), url)
+            query = text("SELECT password FROM member WHERE password = :it")
+            pg_sync_session.execute(query, {"it": 1})
+        """,
+    )
+    result = shop.run("--pg-log-sql=failed", "--tb=line", "-vv")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*CREATE ROLE pgtemplate_nobody LOGIN PASSWORD [*][*][*] VALID UNTIL 'infinity'*",
+            "*ALTER ROLE pgtemplate_nobody ENCRYPTED PASSWORD [*][*][*]  took*",
+            "*ALTER ROLE pgtemplate_nobody PASSWORD [*][*][*] NOLOGIN*",
+            "*SELECT 'postgresql://joe:[*][*][*]@there/' AS url*",
+            "*SELECT 'host=there password=[*][*][*] user=joe' AS dsn*",
+            "*xxx postgresql:*.. *",
+            "* AS parameter  {'url': 'postgresql://joe:[*][*][*]@there/'}*",
+            "*WHERE password = %(it)s*",
+        ]
+    )
+    assert "hunter" not in result.stdout.str()
+
+
 def test_the_header_tells_what_was_set_where(shop: Project) -> None:
     result = shop.run("--pg-isolation=rollback", "-k", "plain")
 

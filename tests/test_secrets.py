@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy.engine import URL
 
+from clients import Clients
 from projects import ITEM, TESTS, Project, execute, interruptible, make_project, unique
 from pytest_pgtemplate import _names, _urls
 from pytest_pgtemplate._server import Server
@@ -60,6 +61,7 @@ class Secret:
         return output
 
 
+PGTEMPLATE = [sys.executable, "-m", "pytest_pgtemplate.cli"]
 SHOWN = ["--showlocals", "--tb=long", "-vv", "-rA", "--junitxml=report.xml", "--pg-stats"]
 
 
@@ -156,7 +158,9 @@ def test_connecting(pg_database):
     with create_engine(url, poolclass=NullPool).connect():
         pass
 
-def test_statement(pg_sync_session):
+def test_statement(pg_sync_session, pg_url):
+    pg_sync_session.execute(text("SELECT CAST(:url AS text)"), {"url": pg_url})
+    pg_sync_session.connection().exec_driver_sql("SELECT '" + pg_url.replace("%", "%%") + "'")
     pg_sync_session.execute(text("SELECT * FROM no_such_table"))
 
 def test_leak(pg_sync_sessionmaker, pg_url):
@@ -177,8 +181,9 @@ def test_last(pg):
 def test_tests_that_fail(secret: Secret) -> None:
     secret.project.ini(pg_on_ddl="error")
     secret.project.write("test_it.py", FAILING)
-    output = secret.run("-s", "--pg-keep-failed")
+    output = secret.run("-s", "--pg-keep-failed", "--pg-log-sql=failed")
     for said in (
+        "SELECT CAST(%(url)s AS text)",
         "in a test",
         "in a fixture",
         "left open",
@@ -261,8 +266,32 @@ def test_an_interrupt_in_a_migration(secret: Secret) -> None:
 
 
 def test_the_command(secret: Secret) -> None:
-    pgtemplate = [sys.executable, "-m", "pytest_pgtemplate.cli"]
     for command in (["list"], ["doctor"], ["prune"]):
-        secret.watch([*pgtemplate, *command])
+        secret.watch([*PGTEMPLATE, *command])
     os.environ["PGTEMPLATE_URL"] = str(_urls.render(secret.url.set(port=free_port())))
-    assert "cannot connect" in secret.watch([*pgtemplate, "list"])
+    assert "cannot connect" in secret.watch([*PGTEMPLATE, "list"])
+
+
+@pytest.mark.parametrize(
+    ("programs", "commands"),
+    [
+        (["psql"], [["psql", "postgres"]]),
+        (["pg_dump", "pg_restore"], [["save", "it"], ["load", "it"]]),
+    ],
+    ids=["psql", "archive"],
+)
+def test_programs_of_postgresql_get_it_in_their_environment(
+    secret: Secret, clients: Clients, programs: list[str], commands: list[list[str]]
+) -> None:
+    for command in commands:
+        secret.watch([*PGTEMPLATE, "--bindir", str(clients.bindir), *command])
+        for name in secret.project.databases():
+            secret.project.server.drop(name)
+
+    told = clients.told()
+    assert [Path(line.split()[0]).name for line in told] == programs
+    for line in told:
+        arguments, _, given = line.partition(" PGPASSWORD=")
+        assert given == PASSWORD
+        assert "127.0.0.1" in arguments
+        assert not [spelling for spelling in SPELLINGS if spelling in arguments]

@@ -10,6 +10,12 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 _IN_URL = re.compile(r"://[^:/@]*:([^@]*)@|[?&]sslpassword=([^&]*)")
+_IN_SQL = re.compile(
+    r"""(?ix) (?<= :// ) ( [^\s:/@']* : ) [^\s@]* (?= @ )
+      | \b ( password \s+ ) (?: E' (?: [^'\\] | '' | \\. )* ' | ' (?: [^'] | '' )* '
+                               | (?P<tag> \$\w*\$ ) .*? (?P=tag) )
+      | \b ( password = ) [^\s'"$%:]+"""
+)
 _EXPECTED = r"""(?i:(://[^\s:/@]*:|passw(?:or)?d['"]?\s*[:=,]\s*['"]?))"""
 
 
@@ -40,6 +46,11 @@ def hide_where_expected(text: str, password: str) -> str:
     if not password.isalpha():
         return hide(text, password)
     return re.sub(_EXPECTED + re.escape(password) + r"\b(?!:)", r"\1***", text)
+
+
+def hide_in_sql(text: str) -> str:
+    """Replace passwords of roles, of URLs and of connection strings, whosever they are."""
+    return _IN_SQL.sub(lambda found: f"{found[1] or found[2] or found[4]}***", text)
 
 
 def clean(thing: Any, hidden: Callable[[str], str]) -> Any:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine, ExceptionContext
+
+from pytest_pgtemplate._secrets import hide_in_sql
 
 MOST = 100  # statements of a test, the last ones
 LONGEST = 300  # characters of a statement, or of its parameters
@@ -17,11 +19,22 @@ LONGEST = 300  # characters of a statement, or of its parameters
 _STARTED = "pgtemplate_started"
 
 
+class _Statement(NamedTuple):
+    """What was sent, ``moment`` seconds after the test had begun, and what came of it."""
+
+    moment: float
+    sql: str
+    parameters: object
+    error: str
+    took: str
+
+
 class SqlLog:
     """A plugin: it listens to all of SQLAlchemy's engines, and shows what a failing test sent."""
 
-    def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=MOST)
+    def __init__(self, hidden: Callable[[str], str]) -> None:
+        self._hidden = hidden  # what takes the run's own passwords out of a text
+        self._statements: deque[_Statement] = deque(maxlen=MOST)
         self._sent = 0
         self._began = time.perf_counter()
         self._listeners: dict[str, Callable[..., Any]] = {
@@ -41,7 +54,7 @@ class SqlLog:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        self._lines.clear()
+        self._statements.clear()
         self._sent = 0
         self._began = time.perf_counter()
 
@@ -50,10 +63,11 @@ class SqlLog:
         self,
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        if report.failed and self._lines:
-            earlier = self._sent - len(self._lines)
+        if report.failed and self._statements:
+            earlier = self._sent - len(self._statements)
             more = [f"({earlier} earlier ones are not shown)"] if earlier else []
-            report.sections.append(("SQL", "\n".join([*more, *self._lines])))
+            lines = map(self._line, self._statements)
+            report.sections.append(("SQL", "\n".join([*more, *lines])))
         return report
 
     def _before(self, connection: Connection, *_: object) -> None:
@@ -63,22 +77,33 @@ class SqlLog:
         self, connection: Connection, cursor: Any, sql: str, parameters: Any, *_: object
     ) -> None:
         rows = f", {cursor.rowcount} rows" if cursor.rowcount >= 0 else ""
-        self._note(_with(sql, parameters), connection.info.pop(_STARTED, None), rows)
+        self._note(sql, parameters, connection.info.pop(_STARTED, None), rows=rows)
 
     def _failed(self, context: ExceptionContext) -> None:
-        error = str(context.original_exception).partition("\n")[0]
+        error = f"-- {context.original_exception}".partition("\n")[0]
         started = context.connection.info.pop(_STARTED, None) if context.connection else None
-        self._note(f"{_with(context.statement or '', context.parameters)}  -- {error}", started)
+        self._note(context.statement or "", context.parameters, started, error=error)
 
-    def _note(self, sql: str, started: float | None = None, rows: str = "") -> None:
+    def _note(
+        self,
+        sql: str,
+        parameters: object = None,
+        started: float | None = None,
+        *,
+        rows: str = "",
+        error: str = "",
+    ) -> None:
         now = time.perf_counter()
         took = f"took {1000 * (now - started):.1f} ms{rows}" if started is not None else ""
-        self._lines.append(f"{1000 * (now - self._began):9.1f} ms  {sql}  {took}".rstrip())
+        statement = _Statement(now - self._began, sql, parameters, error, took)
+        self._statements.append(statement)
         self._sent += 1
 
-
-def _with(sql: str, parameters: object) -> str:
-    return f"{_cut(' '.join(sql.split()))}{'  ' + _cut(repr(parameters)) if parameters else ''}"
+    def _line(self, statement: _Statement) -> str:
+        parameters = repr(statement.parameters) if statement.parameters else ""
+        texts = (" ".join(statement.sql.split()), parameters, statement.error, statement.took)
+        shown = (_cut(self._hidden(hide_in_sql(text))) for text in texts if text)
+        return f"{1000 * statement.moment:9.1f} ms  {'  '.join(shown)}"
 
 
 def _cut(text: str) -> str:

@@ -244,7 +244,8 @@ def _register_what_is_asked_for(config: pytest.Config) -> None:
     if settings.log_sql:
         from pytest_pgtemplate import _sql_log
 
-        config.pluginmanager.register(_sql_log.SqlLog(), "pgtemplate-sql-log")
+        hidden = partial(_without_passwords, config=config)
+        config.pluginmanager.register(_sql_log.SqlLog(hidden), "pgtemplate-sql-log")
 
 
 def _hide_passwords(report: Report, config: pytest.Config) -> Report:
