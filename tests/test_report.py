@@ -149,6 +149,46 @@ def test_a_page_holds_what_has_happened(shop: Project, monkeypatch: pytest.Monke
     assert all(0 <= event["ts"] <= event["ts"] + event["dur"] <= 1e6 * lasted for event in tests)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_trace_is_what_perfetto_reads(shop: Project, workers: int) -> None:
+    """Complete events, which it stacks: so one of a lane is within another, or beside it."""
+    run = shop.run_workers if workers else shop.run
+    run("--pg-trace=trace.json").assert_outcomes(passed=7, failed=1, errors=1)
+    trace = json.loads((shop.root / "trace.json").read_text())
+
+    assert isinstance(trace["otherData"], dict)
+    names = {each["tid"]: each["args"]["name"] for each in trace["traceEvents"] if is_name(each)}
+    assert list(names.values()) == (["gw0", "gw1"] if workers else ["main"])
+    lanes: dict[int, list[tuple[int, int, str]]] = {lane: [] for lane in names}
+    for event in trace["traceEvents"]:
+        if not is_name(event):
+            assert event["ph"] == "X"
+            assert event["pid"] == 1
+            assert event["name"]
+            assert event["cat"]
+            assert isinstance(event["args"], dict)
+            start, long = event["ts"], event["dur"]
+            assert isinstance(start, int)
+            assert isinstance(long, int)
+            assert start >= 0
+            assert long >= 0
+            lanes[event["tid"]].append((start, start + long, event["name"]))
+    resets = [event for event in trace["traceEvents"] if event["name"] == "reset"]
+    assert {each["args"]["test"] for each in resets} >= {"test_it.py::test_ddl"}
+    for spans in lanes.values():
+        assert len(spans) > 10
+        around: list[tuple[int, int, str]] = []
+        for span in sorted(spans, key=lambda each: (each[0], -each[1])):
+            while around and around[-1][1] <= span[0]:
+                around.pop()
+            assert not around or span[1] <= around[-1][1], f"{span} ends after {around[-1]}"
+            around.append(span)
+
+
+def is_name(event: dict[str, Any]) -> bool:
+    return bool(event["ph"] == "M" and event["name"] == "thread_name")
+
+
 def test_each_worker_has_a_lane(shop: Project) -> None:
     shop.run_workers("--pg-report=page.html").assert_outcomes(passed=7, failed=1, errors=1)
     data = data_in(shop.root / "page.html")

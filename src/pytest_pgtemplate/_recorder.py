@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_pgtemplate import _secrets
-from pytest_pgtemplate._report import Event, Recording, Test, figures, write_page, write_trace
+from pytest_pgtemplate._report import (
+    COLLECT,
+    START,
+    Event,
+    Recording,
+    Test,
+    figures,
+    write_page,
+    write_trace,
+)
 from pytest_pgtemplate._run import Run, Timeline
 
 if TYPE_CHECKING:
@@ -108,7 +117,7 @@ class Recorder:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: Any) -> None:
         worker = node.gateway.id
-        event = Event(worker, "start", "starting", self._spawned[worker], time.time(), {})
+        event = Event(worker, START, "starting", self._spawned[worker], time.time(), {})
         self.recording.events.append(event)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -120,6 +129,7 @@ class Recorder:
         test = self._running.setdefault(key, Test(worker, report.nodeid, report.start))
         if report.when in {"setup", "call", "teardown"}:
             setattr(test, report.when, report.duration)
+            test.starts[report.when] = report.start
             if report.outcome != "passed":
                 test.outcome = _outcome(report)
         else:  # xdist reports so on a test during which its worker crashed
@@ -134,6 +144,8 @@ class Recorder:
         tables: set[str] = set()
         for each in events:
             event = Event(test.worker, *each)
+            if event.kind == COLLECT:
+                self._has_started(test.worker, event.start)
             event.details.setdefault("test", test.nodeid)
             self.recording.events.append(event)
             if event.kind == "reset" and event.name == test.nodeid:
@@ -142,6 +154,13 @@ class Recorder:
         test.tables = tuple(sorted(tables))
         for fixture, seconds in built:
             self.recording.built(test.module, fixture, test.worker, seconds)
+
+    def _has_started(self, worker: str, moment: float) -> None:
+        """The controller hears of it later than the worker goes on."""
+        events = self.recording.events
+        for number, each in enumerate(events):
+            if (each.worker, each.kind) == (worker, START) and each.end > moment:
+                events[number] = each._replace(end=max(each.start, moment))
 
     def finish(self, facts: dict[str, str]) -> list[str]:
         """Write the files that were asked for; a line about each, and those of ``--pg-stats``."""

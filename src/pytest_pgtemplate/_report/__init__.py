@@ -6,7 +6,7 @@
 
 from pytest_pgtemplate._report.figures import figures
 from pytest_pgtemplate._report.page import write_page
-from pytest_pgtemplate._report.recording import Event, Recording, Test
+from pytest_pgtemplate._report.recording import COLLECT, START, Event, Recording, Test
 from pytest_pgtemplate._report.trace import write_trace
 
-__all__ = ["Event", "Recording", "Test", "figures", "write_page", "write_trace"]
+__all__ = ["COLLECT", "START", "Event", "Recording", "Test", "figures", "write_page", "write_trace"]

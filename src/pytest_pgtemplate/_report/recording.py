@@ -44,6 +44,7 @@ class Test:
     reset: float = 0.0
     outcome: str = "passed"
     tables: tuple[str, ...] = ()  # those that it wrote to, as the reset found
+    starts: dict[str, float] = field(default_factory=dict)  # of its phases, as far as it came
 
     @property
     def module(self) -> str:
@@ -52,6 +53,11 @@ class Test:
     @property
     def seconds(self) -> float:
         return self.setup + self.call + self.teardown
+
+    def phases(self) -> Iterator[tuple[str, float, float]]:
+        """Each with its start, and how long it took."""
+        for phase, start in self.starts.items():
+            yield phase, start, getattr(self, phase)
 
 
 @dataclass

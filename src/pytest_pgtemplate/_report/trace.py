@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pytest_pgtemplate._report.recording import Recording, Test
+from pytest_pgtemplate._report.recording import LEAK, RECLONE, RESET, Recording
+
+_OF_TESTS = (RECLONE, RESET, LEAK)  # events that bear the name of a test
+
+
+class _Span(NamedTuple):
+    worker: str
+    category: str
+    name: str
+    start: float
+    end: float
+    details: dict[str, Any]
 
 
 def write_trace(recording: Recording, file: Path) -> None:
@@ -17,34 +28,35 @@ def write_trace(recording: Recording, file: Path) -> None:
 
 
 def _events(recording: Recording) -> Iterator[dict[str, Any]]:
-    lanes = {worker: number for number, worker in enumerate(recording.workers, 1)}
-    for worker, lane in lanes.items():
-        named = {"name": worker}
-        yield {"ph": "M", "name": "thread_name", "pid": 1, "tid": lane, "args": named}
+    spans = list(_spans(recording))
+    for lane, worker in enumerate(recording.workers, 1):
+        where = {"pid": 1, "tid": lane}
+        yield {"ph": "M", "name": "thread_name", **where, "args": {"name": worker}}
+        for span in _nested(each for each in spans if each.worker == worker):
+            start, end = (round(1e6 * (each - recording.began)) for each in (span.start, span.end))
+            when = {"ts": start, "dur": end - start}
+            what = {"cat": span.category, "name": span.name, "args": span.details}
+            yield {"ph": "X", **what, **when, **where}
 
-    def span(
-        worker: str, category: str, name: str, start: float, seconds: float, **args: object
-    ) -> dict[str, Any]:
-        when = {"ts": round(1e6 * (start - recording.began)), "dur": round(1e6 * seconds)}
-        where = {"pid": 1, "tid": lanes[worker]}
-        return {"ph": "X", "cat": category, "name": name, **when, **where, "args": args}
 
+def _nested(spans: Iterable[_Span]) -> Iterator[_Span]:
+    """What is within another, by two clocks, ends no later: viewers stack what they are given."""
+    around: list[_Span] = []
+    for span in sorted(spans, key=lambda each: (each.start, -each.end)):
+        while around and around[-1].end <= span.start:
+            around.pop()
+        around.append(span._replace(end=min([span.end, *(each.end for each in around[-1:])])))
+        yield around[-1]
+
+
+def _spans(recording: Recording) -> Iterator[_Span]:
     for event in recording.events:
-        name = event.name or event.kind
-        yield span(event.worker, event.kind, name, event.start, event.seconds, **event.details)
+        name = event.kind if event.kind in _OF_TESTS else event.name or event.kind
+        yield _Span(event.worker, event.kind, name, event.start, event.end, event.details)
     for test in recording.tests:
-        yield span(
-            *(test.worker, "test", test.nodeid, test.start, test.seconds),
-            outcome=test.outcome,
-            tables=test.tables,
-        )
-        for phase, start, seconds in _phases(test):
-            yield span(test.worker, phase, phase, start, seconds)
-
-
-def _phases(test: Test) -> Iterator[tuple[str, float, float]]:
-    start = test.start
-    for phase in ("setup", "call", "teardown"):
-        seconds = getattr(test, phase)
-        yield phase, start, seconds
-        start += seconds
+        phases = list(test.phases())
+        end = max((start + seconds for _, start, seconds in phases), default=test.start)
+        details = {"outcome": test.outcome, "tables": test.tables}
+        yield _Span(test.worker, "test", test.nodeid, test.start, end, details)
+        for phase, start, seconds in phases:
+            yield _Span(test.worker, phase, phase, start, start + seconds, {})
