@@ -363,11 +363,9 @@ ELSEWHERE = {
 TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
 
 
-@pytest.mark.parametrize("kind", ELSEWHERE)
-def test_env_py_that_ignores_the_url(shop: Project, kind: str) -> None:
-    """Somebody's database is not migrated by running tests: it stays as it is."""
-    other = f"{shop.prefix}_of_somebody"
-    url = shop.server.url.set(database=other)
+def goes_to(shop: Project, database: str, kind: str) -> URL:
+    """Write an env.py that goes there, whatever it is told."""
+    url = shop.server.url.set(database=database)
     driver = "asyncpg" if kind == "async" else "psycopg"
     spelled = str(_urls.render(_urls.for_driver(url, driver))).replace("%", "%%")
     env = ELSEWHERE[kind].replace(
@@ -375,6 +373,14 @@ def test_env_py_that_ignores_the_url(shop: Project, kind: str) -> None:
         f"config = context.config\nconfig.set_main_option('sqlalchemy.url', {spelled!r})",
     )
     shop.alembic(env)
+    return url
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_env_py_that_ignores_the_url(shop: Project, kind: str) -> None:
+    """Somebody's database is not migrated by running tests: it stays as it is."""
+    other = f"{shop.prefix}_of_somebody"
+    url = goes_to(shop, other, kind)
     execute(shop.server.url, f"CREATE DATABASE {other}")
     try:
         told_once(shop.run(), f'"{other}"', "pg_env", "config.get_main_option")
@@ -382,6 +388,15 @@ def test_env_py_that_ignores_the_url(shop: Project, kind: str) -> None:
         assert shop.databases() == [other]
     finally:
         execute(shop.server.url, f"DROP DATABASE {other}")
+
+
+@pytest.mark.parametrize("kind", ["as usual", "async"])
+def test_env_py_that_ignores_the_url_and_finds_nothing(shop: Project, kind: str) -> None:
+    """As with a server that nobody has started any more."""
+    other = f"{shop.prefix}_of_nobody"
+    goes_to(shop, other, kind)
+    told_once(shop.run(), "before it began to migrate", f'"{other}" does not exist', "pg_env")
+    assert shop.databases() == []
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
     Plan = Callable[[Any, MigrationContext], Iterable[Any]]
 
+HINT = (
+    'read the URL with config.get_main_option("sqlalchemy.url"), or name in pg_env the environment'
+    " variable that env.py reads"
+)
+
 
 def run(job: dict[str, Any]) -> str:
     """Migrate, and see that the database then holds what was asked for; return what has run.
@@ -111,8 +116,12 @@ def _run_env(
     job: dict[str, Any], config: Config, script: ScriptDirectory, plan: Plan, **options: Any
 ) -> None:
     from alembic.runtime.environment import EnvironmentContext
+    from sqlalchemy.exc import DBAPIError
+
+    configured = []
 
     def configure(*arguments: Any, **given: Any) -> None:
+        configured.append(given)
         EnvironmentContext.configure(environment, *arguments, **{**given, **options})
         # Before anything is written: the last moment to keep another database whole.
         _check_database(environment.get_context(), job["database"])
@@ -124,6 +133,13 @@ def _run_env(
             config.attributes["connection"] = connection
         try:
             script.run_env()
+        except (DBAPIError, OSError) as error:
+            if not configured:
+                error.add_note(
+                    "env.py failed before it began to migrate; maybe it ignores the URL it is"
+                    f" given: {HINT}"
+                )
+            raise
         except SystemExit as error:
             raise MigrationError(
                 f"env.py ended its process: sys.exit({error.code!r})",
@@ -146,8 +162,7 @@ def _check_database(context: MigrationContext, wanted: str) -> None:
         raise MigrationError(
             f'env.py ignores the URL it is given: it was about to migrate database "{actual}"'
             f' instead of "{wanted}"',
-            hint='read the URL with config.get_main_option("sqlalchemy.url"), or name in pg_env the'
-            " environment variable that env.py reads",
+            hint=HINT,
         )
 
 
