@@ -174,7 +174,7 @@ def test_a_run_over_tcp_shows_its_password_to_nobody(
     monkeypatch.delenv("PGTEMPLATE_URL")
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("APP_DSN", "")
-    project.ini(pg_listen="true", pg_env="APP_DSN")
+    project.ini(pg_env="APP_DSN")  # what it is may be parsed by who knows no sockets
     project.alembic()
     project.revision("one")
     project.write("test_it.py", TESTS)

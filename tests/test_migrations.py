@@ -185,11 +185,9 @@ def tool(tmp_path: Path) -> Callable[..., Command]:
     script = tmp_path / "tool.py"
     script.write_text(TOOL)
 
-    def tool(*arguments: str, **options: Path) -> Command:
-        return Command(
-            sys.executable, "tool.py", *arguments, env="TOOL_URL",
-            files=tmp_path.rglob("*.py"), cwd=tmp_path, **options,
-        )  # fmt: skip
+    def tool(*arguments: str, env: str | None = "TOOL_URL") -> Command:
+        files = tmp_path.rglob("*.py")
+        return Command(sys.executable, "tool.py", *arguments, env=env, files=files, cwd=tmp_path)
 
     return tool
 
@@ -202,6 +200,15 @@ def test_command(migrate: Migrate, tool: Callable[..., Command], tmp_path: Path)
     assert fingerprint(tool("items")) != before
     (tmp_path / "tool.py").write_text(TOOL + "#")
     assert fingerprint(tool("item")) != before
+
+
+def test_a_command_that_reads_what_pg_env_sets(
+    migrate: Migrate, tool: Callable[..., Command], server: Server, prefix: str
+) -> None:
+    reads_pg_env = tool("item", env=None)
+    first = server.url.set(database=_names.scratch(prefix, f"{0:08x}"))
+    url = migrate(reads_pg_env, TOOL_URL=str(_urls.dsn(first)))
+    assert query(url, "SELECT count(*) FROM item")[0][0] == 0
 
 
 def test_a_command_is_fingerprinted_alike_in_every_checkout(tmp_path: Path) -> None:

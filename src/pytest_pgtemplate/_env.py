@@ -22,6 +22,7 @@ HELP = (
     "write NAME, or NAME=template with one of {url}, {url:driver}, {url:} (no driver),"
     " {host}, {port}, {name}, {user}, {password}; of a database in pg_databases: {orders.url}"
 )
+CONSTANT = "names no field, and what says nothing of the database is set in conftest.py"
 _NAME = r"[^\s={}\0]+"
 _PIECE = r"(?P<text>\{\{|\}\}|[^{}\0]+)|\{((?P<database>\w+)\.)?(?P<field>\w+)(?P<driver>:\w*)?\}"
 
@@ -45,7 +46,7 @@ def check(template: str, databases: Collection[str] = (), *, constant: bool = Fa
     fields = [piece for piece in _pieces(template) if piece["field"]]
     wrong = [piece[0] for piece in fields if not _is_known(piece, databases)]
     if wrong or not (fields or constant):
-        what = f"has no field {wrong[0]}" if wrong else f"{template!r} names no field"
+        what = f"has no field {wrong[0]}" if wrong else f"{template!r} {CONSTANT}"
         raise ValueError(f"{what}: {HELP}")
 
 
@@ -76,8 +77,8 @@ def fill(template: str, addresses: Mapping[str, Address]) -> str:
 
 
 def asks_for_port(template: str) -> bool:
-    """Whether whoever reads this connects by TCP: a socket has neither."""
-    return any(piece["field"] in {"host", "port"} for piece in _pieces(template))
+    """Whether whoever reads this may connect by TCP only: few who parse a URL know sockets."""
+    return any(piece["field"] in {"url", "host", "port"} for piece in _pieces(template))
 
 
 def _pieces(template: str) -> list[re.Match[str]]:

@@ -208,7 +208,7 @@ def _templates(config: pytest.Config, databases: list[str]) -> dict[str, str]:
 
 
 def _listen(config: pytest.Config, templates: dict[str, str]) -> bool:
-    """Whoever asks for host or port cannot mean a socket."""
+    """Whoever asks for a URL, host or port may know no sockets."""
     listen: bool | None = _options.ini(config, "pg_listen")
     if listen is not None or not templates:
         return bool(listen)

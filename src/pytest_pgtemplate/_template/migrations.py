@@ -119,10 +119,16 @@ class Command:
     """Any other tool: ``env`` names the variable that gets the URL; ``files`` make the schema.
 
     ``Command("dbmate", "up", env="DATABASE_URL", files=Path("db").rglob("*.sql"))``
+
+    A tool that reads what ``pg_env`` sets needs no ``env``.
     """
 
     def __init__(
-        self, *argv: str, env: str, files: Iterable[Path], cwd: Path | None = None
+        self,
+        *argv: str,
+        env: str | None = None,
+        files: Iterable[Path],
+        cwd: Path | None = None,
     ) -> None:
         self.argv = argv
         self.env = env
@@ -141,9 +147,11 @@ class Command:
         yield from ((path, _read(path)) for path in self.files)
 
     def migrate(self, target: Target) -> None:
-        env = {**target.env, self.env: str(_urls.dsn(target.url))}
+        url = {self.env: str(_urls.dsn(target.url))} if self.env else {}
         try:
-            ended = _child.run(self.argv, env=env, cwd=self.cwd, timeout=target.timeout)
+            ended = _child.run(
+                self.argv, env={**target.env, **url}, cwd=self.cwd, timeout=target.timeout
+            )
         except OSError as error:
             raise MigrationError(
                 f"{self.argv[0]} cannot be started: {error}", hint="correct pg_migrations"
