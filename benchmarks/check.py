@@ -10,8 +10,9 @@ is measured in one go and in turn, on the embedded server or on PGTEMPLATE_URL:
     others         the four tests of pytest-alembic, if it is installed, over the first check and
                    over the second (at least 10)
 
-CPU is that of the clients, in seconds: it tells more than time does on a machine that others use.
-Each side loads the plugins that it needs, and no others; Python's byte code is there.
+CPU is in seconds, of the clients and, on Linux, of the embedded server: it tells more than time
+does on a machine that others use. Each side loads the plugins that it needs, and no others;
+Python's byte code is there.
 """
 
 from __future__ import annotations
@@ -125,6 +126,7 @@ def _round(server: Server, revisions: int, workers: int, *, others: bool) -> dic
                 "first check, s": first.seconds,
                 "first check, CPU": first.cpu,
                 "first check over alembic upgrade heads": first.seconds / plain.seconds,
+                "first check over alembic upgrade heads, CPU": first.cpu / plain.cpu,
                 "second check, s": second.seconds,
                 "second check, s more than without": second.seconds - without.seconds,
                 "second check, CPU more than without": second.cpu - without.cpu,
@@ -137,6 +139,7 @@ def _round(server: Server, revisions: int, workers: int, *, others: bool) -> dic
                     "pytest-alembic, s": taken.seconds,
                     "pytest-alembic, CPU": taken.cpu,
                     "pytest-alembic over first check": taken.seconds / first.seconds,
+                    "pytest-alembic over first check, CPU": taken.cpu / first.cpu,
                     "pytest-alembic over second check": taken.seconds / second.seconds,
                 }
             return result
@@ -145,7 +148,7 @@ def _round(server: Server, revisions: int, workers: int, *, others: bool) -> dic
 
 
 class Cost(NamedTuple):
-    """What a command took: seconds, and CPU seconds of it and its children."""
+    """What a command took: seconds, and CPU seconds of it, its children and the server."""
 
     seconds: float
     cpu: float
@@ -227,7 +230,26 @@ class _Project:
 
 def _cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return used.ru_utime + used.ru_stime + _server_cpu()
+
+
+def _server_cpu() -> float:
+    """Of the embedded server's processes, and of those that have ended."""
+    status = None if os.environ.get("PGTEMPLATE_URL") else _embedded.status(None)
+    if status is None or sys.platform != "linux":
+        return 0.0
+    children = Path(f"/proc/{status.pid}/task/{status.pid}/children").read_text().split()
+    ticks = sum(sum(_ticks(pid)[:2]) for pid in children) + sum(_ticks(status.pid))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: object) -> list[int]:
+    """User and system time of a process, and of its children that have ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # it has ended just now
+        return []
+    return [int(ticks) for ticks in stat.rpartition(")")[2].split()[11:15]]
 
 
 @contextmanager

@@ -318,6 +318,27 @@ def test_a_clean_lineage_passes(
     result.assert_outcomes(passed=len(revisions) + 6, skipped=1)  # there are no models
 
 
+def test_an_env_py_that_reads_x_arguments_gets_none(lineage: Project) -> None:
+    """As without ``alembic -x``: what it takes then is what is checked."""
+    env = SYNC_ENV.replace(
+        "    context.configure(connection=connection)",
+        """\
+    [] = context.get_x_argument()
+    schema = context.get_x_argument(as_dictionary=True).get("schema", "usual")
+    connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    connection.commit()
+    context.configure(connection=connection, version_table_schema=schema)""",
+    )
+    assert env != SYNC_ENV
+    lineage.alembic(env)
+    plant(lineage, "index")
+
+    result = lineage.run("--pg-check", "-rA")
+
+    assert checks(result, "passed") == {"heads", "build", "first"}
+    assert checks(result) == {"index"}
+
+
 # Ways out
 
 
@@ -497,6 +518,21 @@ def test_workers_share_the_walk(counted: Project) -> None:
     [failure] = ElementTree.parse(counted.root / "report.xml").iter("failure")
     assert "left behind: index public.item_name" in str(failure.text)
     assert all("_tpl_" in name for name in counted.databases())
+
+
+def test_what_failed_last_is_checked_again_alone(lineage: Project) -> None:
+    plant(lineage, "index")
+    lineage.revision("clean", "pass", "pass")
+    lineage.run("-pcacheprovider", "--pg-check").assert_outcomes(passed=4, failed=1, skipped=1)
+
+    result = lineage.run("-pcacheprovider", "--pg-check", "--lf", "-rA")
+    assert checks(result) == {"index"}
+    result.assert_outcomes(failed=1, deselected=0)
+
+    lineage.revision("index", "pass", "pass", down="first")
+    result = lineage.run("-pcacheprovider", "--pg-check", "--lf", "-rA")
+    assert checks(result, "passed") == {"index"}
+    result.assert_outcomes(passed=1, deselected=0)
 
 
 def test_nothing_is_left_when_a_check_is_killed(lineage: Project) -> None:

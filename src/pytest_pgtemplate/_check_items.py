@@ -83,6 +83,8 @@ class Check(pytest.Function):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
+        if parts := getattr(self, "id", None):  # since pytest 9.2; --lf looks for what it reads
+            self._id = parts.parse(self.nodeid)
         self.add_marker(pytest.mark.pg(isolation="none"))  # it never writes to a worker's database
         self.where: tuple[Path, int] = (self.path, 0)  # lines count from 0
 
