@@ -164,14 +164,7 @@ class Server:
 
     def others(self, name: str, pid: int) -> int:
         """How many sessions a database has beside ``pid``, and end those that are idle."""
-        count: int = self._fetch(
-            "SELECT count(CASE WHEN state = 'idle' AND pg_has_role(usesysid, 'USAGE')"
-            " THEN pg_terminate_backend(pid) ELSE true END)"
-            " FROM pg_stat_get_activity(NULL) JOIN pg_database d ON d.oid = datid"
-            " WHERE datname = $1 AND usesysid IS NOT NULL AND pid <> $2",  # no autovacuum
-            name,
-            pid,
-        )[0][0]
+        count: int = self._fetch(_sql("others"), name, pid)[0][0]
         return count
 
     def touch(self, name: str) -> None:
