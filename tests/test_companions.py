@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from projects import PLAIN, SYNC_ENV, Project
+from projects import COUNTED, ITEM, PLAIN, SYNC_ENV, Project
 
 ASYNC = [option for option in PLAIN if "asyncio" not in option]
 CACHED = [option for option in PLAIN if "cacheprovider" not in option]
@@ -402,6 +404,47 @@ def test_the_tests_of_pytest_alembic(beside: Beside) -> None:
 )
 def test_more_ways_to_distribute_tests(suite: Project, how: str, copies: int) -> None:
     suite.run_workers(how).assert_outcomes(passed=copies * TESTS)
+
+
+# Each waits in its only test until the other one is there, too.
+MEETS = """
+import os, signal
+from pathlib import Path
+
+def test_meets(pg_database, pg_sync_session):
+    name = os.environ["TOX_ENV_NAME"]
+    Path(f"{name}.database").write_text(pg_database.name)
+    signal.alarm(60)  # if it does not come
+    open("meeting", "r" if name == "one" else "w").close()
+    signal.alarm(0)
+"""
+TOX = """
+[tox]
+env_list = one, two
+no_package = true
+
+[testenv]
+pass_env = *
+allowlist_externals = *
+commands = """
+
+
+def test_environments_of_tox_run_side_by_side(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed("tox")
+    project.alembic()
+    project.revision("one", ITEM + COUNTED)
+    project.write("test_it.py", MEETS)
+    project.write("tox.ini", TOX + " ".join(project.command()))
+    os.mkfifo("meeting")
+    monkeypatch.setenv("VIRTUALENV_NO_SEED", "true")
+
+    result = project.pytester.run(sys.executable, "-m", "tox", "-p", timeout=120)
+
+    assert result.ret == 0
+    assert project.migrations() == 1
+    assert len({Path(f"{name}.database").read_text() for name in ("one", "two")}) == 2
 
 
 BROKEN = """
