@@ -22,7 +22,6 @@ HELP = (
     "write NAME, or NAME=template with one of {url}, {url:driver}, {url:} (no driver),"
     " {host}, {port}, {name}, {user}, {password}; of a database in pg_databases: {orders.url}"
 )
-CONSTANT = "names no field, and what says nothing of the database is set in conftest.py"
 _NAME = r"[^\s={}\0]+"
 _PIECE = r"(?P<text>\{\{|\}\}|[^{}\0]+)|\{((?P<database>\w+)\.)?(?P<field>\w+)(?P<driver>:\w*)?\}"
 
@@ -45,9 +44,10 @@ def check(template: str, databases: Collection[str] = (), *, constant: bool = Fa
     """Raise ValueError unless ``template`` can be filled, and has a field or may be constant."""
     fields = [piece for piece in _pieces(template) if piece["field"]]
     wrong = [piece[0] for piece in fields if not _is_known(piece, databases)]
-    if wrong or not (fields or constant):
-        what = f"has no field {wrong[0]}" if wrong else f"{template!r} {CONSTANT}"
-        raise ValueError(f"{what}: {HELP}")
+    if wrong:
+        raise ValueError(f"has no field {wrong[0]}: {HELP}")
+    if not (fields or constant):
+        raise ValueError(f"{template!r} names no field; conftest.py can set a constant: {HELP}")
 
 
 def further(templates: Mapping[str, str]) -> list[str]:
