@@ -32,11 +32,27 @@ class Browser:
         size = f"window-size={width},900"
         arguments = [f"--{each}" for each in (*QUIET, size, f"user-data-dir={profile}")]
         chrome = {"args": arguments, "binary": PROGRAM}
-        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": chrome}}}
+        logged = {"browser": "ALL"}
+        options = {"goog:chromeOptions": chrome, "goog:loggingPrefs": logged}
+        wanted = {"capabilities": {"alwaysMatch": options}}
         self._at += f"/{self._post('', wanted)['sessionId']}"
 
     def open(self, page: Path) -> None:
         self._post("/url", {"url": page.as_uri()})
+
+    def look_like(self, *, width: int, scheme: str) -> None:
+        """Be a screen of this width, of somebody who prefers "light" or "dark"."""
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        for command, told in (
+            ("Emulation.setDeviceMetricsOverride", screen),
+            ("Emulation.setEmulatedMedia", media),
+        ):
+            self._post("/goog/cdp/execute", {"cmd": command, "params": told})
+
+    def console(self) -> list[str]:
+        """What pages have complained of since this was asked last."""
+        return [each["message"] for each in self._post("/se/log", {"type": "browser"})]
 
     def run(self, script: str) -> Any:
         return self._post("/execute/sync", {"script": f"return {script}", "args": []})

@@ -292,6 +292,29 @@ def test_a_person_finds_a_test_and_moves_along_the_timeline(
     assert browser.run(paper) != before
 
 
+def test_a_page_fits_every_screen_and_has_no_errors(browser: Browser, tmp_path: Path) -> None:
+    run = recording(1000, workers=8)
+    run.tests[0].nodeid = f"a/{'long_' * 30}module.py::test_{'x' * 90}"
+    for test in run.tests:
+        test.tables = (f"table_{test.nodeid[-1]}",)
+    write_page(run, tmp_path / "page.html")
+    colours = set()
+    for width, scheme in ((400, "light"), (400, "dark"), (1600, "light"), (1600, "dark")):
+        browser.look_like(width=width, scheme=scheme)
+        browser.open(tmp_path / "page.html")
+        assert browser.run("document.documentElement.dataset.ready") == "1000"
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        colours.add(browser.run("getComputedStyle(document.body).backgroundColor"))
+    assert len(colours) == 2
+
+    written = "document.querySelectorAll('#findings section')[0]"
+    rows = f"{written}.querySelectorAll('tbody tr').length"
+    before = browser.run(rows)
+    browser.run(f"{written}.querySelector('button').click()")
+    assert before < browser.run(rows) == len({each.tables for each in run.tests})
+    assert browser.console() == []
+
+
 def test_one_more_worker_is_worth_it_only_where_there_is_work_and_a_processor() -> None:
     run = recording(1000)
     assert one_more_worker(run).startswith("Yes: about 0.5 of 2.5 s")

@@ -16,6 +16,9 @@ function time(seconds) {
   return `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
 }
 
+// A long name may be broken where a reader would break it.
+const name = (text) => text.split(/(?<=\/|::)/).flatMap((part) => [part, make("wbr")]);
+
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 
 const tests = data.tests.map(([lane, module, name, start, setup, call, teardown, reset, outcome, tables]) => ({
@@ -60,7 +63,7 @@ function figures() {
     ["Tests", tests.length.toLocaleString("en"),
       Object.entries(outcomes).map(([name, count]) => `${count.toLocaleString("en")} ${name}`).join(", ")],
     ["Time", time(data.seconds), `on ${plural(data.workers.length, "worker")}`],
-    ["Template", facts.template || "none", [facts.template_name, facts.why && `because of ${facts.why}`].filter(Boolean).join(", ")],
+    ["Template", facts.template || "none", facts.template_name || ""],
     ["Resets", data.resets.times.toLocaleString("en"),
       data.resets.times ? `median ${time(data.resets.median)}, worst ${time(data.resets.worst)}` : ""],
     ["Cloned afresh", data.changed.length.toLocaleString("en"), "schema changed, or asked for"],
@@ -69,6 +72,7 @@ function figures() {
     get("figures").append(make("div", {}, make("dt", {}, term), make("dd", {}, value, make("small", {}, more))));
   get("when").textContent = [new Date(data.began * 1000).toLocaleString(), facts.server].filter(Boolean).join(" · ");
   get("more").textContent = data.more;
+  get("why").textContent = facts.why ? `The template was built because of ${facts.why}.` : "";
 }
 
 function spent() {
@@ -253,25 +257,34 @@ function listen() {
 
 // Findings
 
+const FEW = 8;
+
 function finding(title, note, headings, rows) {
   if (!rows.length) return;
-  const cell = (value, tag) => {
+  const cell = (value) => {
     const number = typeof value === "number" || /^[\d.,]+ (s|ms)$/.test(value);
-    return value instanceof Node ? value : make(tag, number ? { class: "number" } : {}, String(value));
+    return value instanceof Node ? value : make("td", number ? { class: "number" } : {}, ...name(String(value)));
   };
+  const rowOf = (row) => make("tr", {}, ...row.map(cell));
   const head = make("tr", {}, ...headings.map(([text, number]) => make("th", number ? { class: "number" } : {}, text)));
-  const body = rows.slice(0, 20).map((row) => make("tr", {}, ...row.map((value) => cell(value, "td"))));
-  const more = rows.length > 20 ? [make("p", { class: "note" }, `and ${rows.length - 20} more`)] : [];
-  get("findings").append(make("section", {},
+  const body = make("tbody", {}, ...rows.slice(0, FEW).map(rowOf));
+  const section = make("section", {},
     make("h2", {}, title), ...(note ? [make("p", { class: "note" }, note)] : []),
-    make("div", { class: "wide" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...body))), ...more));
+    make("div", { class: "wide" }, make("table", {}, make("thead", {}, head), body)));
+  if (rows.length > FEW) {
+    const more = make("button", { type: "button", class: "rest" }, `Show ${(rows.length - FEW).toLocaleString("en")} more`);
+    more.addEventListener("click", () => { body.append(...rows.slice(FEW).map(rowOf)); more.remove(); });
+    section.append(more);
+  }
+  get("findings").append(section);
 }
 
 function findings() {
   finding("Built again and again",
     "Data that each test builds for itself. With pg_shared and scope=\"module\" it would be built once for each module.",
-    [["module"], ["fixture"], ["times", 1], ["took", 1], ["would save up to", 1]],
-    data.sharing.map((each) => [each.module, each.fixture, each.times, time(each.seconds), time(each.saves)]));
+    [["fixture"], ["times", 1], ["took", 1], ["may save", 1]],
+    data.sharing.map((each) => [
+      make("td", {}, each.fixture, make("small", {}, ...name(each.module))), each.times, time(each.seconds), time(each.saves)]));
   const most = Math.max(1, ...data.written.map(([, count]) => count));
   finding("Tables written", "", [["table"], ["tests", 1], [""]],
     data.written.map(([table, count]) => [table, count,
@@ -308,10 +321,10 @@ function listTests() {
 }
 
 function row(test) {
-  const name = make("td", {}, make("span", {}, `${test.module}::`), test.name);
+  const title = make("td", {}, make("span", {}, ...name(`${test.module}::`)), ...name(test.name));
   const outcome = make("td", test.outcome === "failed" || test.outcome === "error" || test.outcome === "crashed" ? { class: "bad" } : {}, test.outcome);
   const times = COLUMNS.slice(2, 7).map(([, value]) => make("td", { class: "number" }, value(test) ? time(value(test)) : ""));
-  return make("tr", {}, name, outcome, ...times, make("td", {}, test.tables.join(", ")));
+  return make("tr", {}, title, outcome, ...times, make("td", {}, test.tables.join(", ")));
 }
 
 function testTable() {
