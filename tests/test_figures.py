@@ -233,5 +233,5 @@ def test_peak_connections_are_those_that_the_server_had(logged: Logged) -> None:
     assert on_the_server == 4
     peak = on_the_server + 1  # and one to the server itself, which is in no database of the run
     allowed = logged.project.server.facts.max_connections
-    told = f"{peak} of a worker, {peak} of all at most; the server allows {allowed}"
-    assert f"  peak connections: {told}\n" in result.stdout.str()
+    told = f"{peak} of a worker, {peak} of all at most, {allowed} allowed"
+    assert f"; peak connections: {told}\n" in result.stdout.str()

@@ -164,7 +164,8 @@ function draw() {
   });
 }
 
-// Where spans are narrower than a pixel: how each pixel's time is shared among them.
+// Where spans are narrower than a pixel: how each pixel's time is shared among them. What comes later lies within
+// what came before, and takes its time from there.
 function drawShares(pen, seen, top, width, scale, colours) {
   const names = ["tests", "setup", "database", "starting"];
   const shares = Array.from({ length: Math.ceil(width - LEFT) }, () => ({}));
@@ -172,7 +173,11 @@ function drawShares(pen, seen, top, width, scale, colours) {
     const from = Math.max(0, (start - view.start) * scale), to = Math.min(shares.length, from + seconds * scale);
     for (let pixel = Math.floor(from); pixel < to; pixel++) {
       const part = Math.min(to, pixel + 1) - Math.max(from, pixel);
-      shares[pixel][colour] = (shares[pixel][colour] || 0) + part;
+      const share = shares[pixel];
+      const whole = Object.values(share).reduce((sum, each) => sum + each, 0);
+      const left = whole + part > 1 ? (1 - part) / whole : 1;
+      for (const other in share) share[other] *= left;
+      share[colour] = (share[colour] || 0) + part;
     }
   }
   shares.forEach((share, pixel) => {

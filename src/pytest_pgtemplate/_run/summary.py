@@ -29,8 +29,6 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
         if with_it := [stats for stats in workers if stats.database == name]:
             yield from _of_database(with_it, settings)
     yield from _silent_servers(settings.silent)
-    if counted := [stats for stats in workers if stats.connections and settings.stats]:
-        yield _connections(counted)
     yield from _where_there_is_no_room(workers)
 
 
@@ -61,13 +59,14 @@ def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
     if workers[0].stand_ins:
         extensions = " and ".join(workers[0].stand_ins)
         yield f"  stand-ins for {extensions}, which the server lacks: docs/embedded.md#extensions"
-    for stats in workers:
+    if every_worker:
+        yield from _servers(workers)
+    for stats in sorted(workers, key=lambda each: (len(each.worker), each.worker)):
         if every_worker:
             source = "spare" if stats.from_spare else "clone"
             yield (
                 f"  {stats.worker}: template {stats.template_time:.3f} s, {source}"
-                f" {stats.clone_time:.3f} s, {stats.resets} resets {stats.reset_time:.3f} s,"
-                f" {stats.server}"
+                f" {stats.clone_time:.3f} s, {stats.resets} resets {stats.reset_time:.3f} s"
             )
         yield from (f"  kept {line}" for line in stats.kept)
     yield from _layers(workers, every=every_worker)
@@ -101,23 +100,24 @@ def _layers(workers: list[Stats], *, every: bool) -> Iterator[str]:
         seconds = sum(each for *_, each in layers)
         places = len({node for node, *_ in layers})
         line = f"  {owner}: set up {len(layers)} times, {seconds:.2f} s"
-        if every:
-            yield f"{line}, {sum(changes for _, changes, _ in layers)} rows"
+        rows = f", {sum(changes for _, changes, _ in layers)} rows" if every else ""
         if seconds * (1 - places / len(layers)) >= WORTH_A_HINT:
             yield (
-                f"{line} for {places} scope{'s' * (places != 1)}: --dist loadscope keeps the tests"
-                " of a module on one worker, and pg_seed builds what all tests share once"
+                f"{line}{rows}, for {places} scope{'s' * (places != 1)}: --dist loadscope keeps the"
+                " tests of a module on one worker, and pg_seed builds what all tests share once"
             )
+        elif every:
+            yield f"{line}{rows}"
 
 
-def _connections(workers: list[Stats]) -> str:
-    """Those of the plugin included; the sum is more than were open, if not all at once."""
-    each = [stats.connections for stats in workers]
-    allowed = ", ".join(f"{stats.allowed}" for stats in workers[:1])
-    return (
-        f"  peak connections: {max(each)} of a worker, {sum(each)} of all at most;"
-        f" the server allows {allowed}"
-    )
+def _servers(workers: list[Stats]) -> Iterator[str]:
+    """Each, and how many connections it had: those of a worker, and what they add up to."""
+    for server in dict.fromkeys(stats.server for stats in workers):
+        there = [stats for stats in workers if stats.server == server]
+        peaks = [stats.connections for stats in there if stats.connections]
+        told = f"{max(peaks, default=0)} of a worker, {sum(peaks)} of all at most"
+        counted = f"; peak connections: {told}, {there[0].allowed} allowed"
+        yield f"  {server}{counted if peaks else ''}"
 
 
 def _what_the_role_may_not(worker: Stats, asked: str) -> Iterator[str]:
