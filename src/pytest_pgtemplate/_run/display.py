@@ -46,7 +46,6 @@ class Display:
         self._thread: threading.Thread | None = None
         self._shown = False  # whether there is a line to be erased
         self._logged: tuple[float, int] | None = None  # when, and how far pytest's line was then
-        self._going_on = False  # whether what is told has been logged before
 
     def start(self) -> None:
         if self._thread is None:
@@ -96,14 +95,12 @@ class Display:
             steps = _progress.look(self._directory)
             waited = time.time() - min((step.since for step in steps.values()), default=time.time())
             if not steps:
-                self._going_on = False
                 self._erase()
             elif self._live and (waited > PATIENCE or self._shown):
                 with self._lock:
                     self._shown = True
                     self._write_below(line(steps, self._writer.fullwidth - 1))
-            elif not self._live and (waited > LOG_EVERY or self._going_on):
-                self._going_on = True
+            elif not self._live and waited > LOG_EVERY:
                 self._log(line(steps, 0))
 
     def _write_below(self, text: str) -> None:
