@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import pytest
 from _pytest.runner import runtestprotocol
 
-from pytest_pgtemplate._run import RUN, another, on
+from pytest_pgtemplate._run import RUN, draw_on, duplicate
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
@@ -38,7 +38,7 @@ def build(arguments: Sequence[str]) -> Built:
     """
     alone = ["-n0"] if find_spec("xdist") else []
     with ExitStack() as stack:
-        first = _FirstTest(another(sys.stderr, stack))
+        first = _FirstTest(duplicate(sys.stderr, stack))
         output = stack.enter_context(redirect_stdout(io.StringIO()))
         stack.enter_context(redirect_stderr(output))
         pytest.main([*arguments, *alone, "--continue-on-collection-errors"], plugins=[first])
@@ -64,7 +64,7 @@ class _FirstTest:
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        config.stash[RUN].progress.draw = partial(on, self._terminal)
+        config.stash[RUN].progress.draw = partial(draw_on, self._terminal)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(

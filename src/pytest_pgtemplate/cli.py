@@ -19,7 +19,7 @@ from pytest_pgtemplate import _archive, _embedded, _urls
 from pytest_pgtemplate._build import Built, build
 from pytest_pgtemplate._databases import ENV_URL
 from pytest_pgtemplate._doctor import examine
-from pytest_pgtemplate._run import Progress, on
+from pytest_pgtemplate._run import Progress, draw_on
 from pytest_pgtemplate._server import Database, Server
 from pytest_pgtemplate._settings import cache
 from pytest_pgtemplate._tables import table
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = _parse(argv)
     directory = cache() / "runs" / f"command_{os.getpid()}"
-    arguments.progress = Progress(lambda: directory, "main", partial(on, sys.stderr))
+    arguments.progress = Progress(lambda: directory, "main", partial(draw_on, sys.stderr))
     try:
         for line in arguments.command(arguments):
             print(line)  # noqa: T201

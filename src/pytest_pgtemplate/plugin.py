@@ -44,7 +44,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
     progress = Progress(
-        lambda: settings.directory, settings.worker, partial(_run.in_pytest, config)
+        lambda: settings.directory, settings.worker, partial(_run.draw_in_pytest, config)
     )
     config.pluginmanager.register(progress, "pgtemplate-progress")
     failures = Failures(lambda: settings.directory)

@@ -10,7 +10,7 @@ from pytest_pgtemplate._run.failures import Failures
 from pytest_pgtemplate._run.isolated import FAILED, Isolated
 from pytest_pgtemplate._run.isolation import MARKER
 from pytest_pgtemplate._run.overrides import disagreement
-from pytest_pgtemplate._run.progress import Progress, another, in_pytest, on
+from pytest_pgtemplate._run.progress import Progress, draw_in_pytest, draw_on, duplicate
 from pytest_pgtemplate._run.reports import Reports, fail, fails
 from pytest_pgtemplate._run.run import RUN, Run
 from pytest_pgtemplate._run.stats import Stats
@@ -29,14 +29,14 @@ __all__ = [
     "Run",
     "Stats",
     "Timeline",
-    "another",
     "disagreement",
+    "draw_in_pytest",
+    "draw_on",
+    "duplicate",
     "facts",
     "fail",
     "fails",
     "header_line",
-    "in_pytest",
-    "on",
     "section",
     "summary_lines",
 ]

@@ -18,7 +18,7 @@ import pytest
 
 from pytest_pgtemplate import _progress
 from pytest_pgtemplate._progress import WAITING, Step
-from pytest_pgtemplate._run.progress import another
+from pytest_pgtemplate._run.progress import duplicate
 
 if TYPE_CHECKING:
     from _pytest._io import TerminalWriter
@@ -144,7 +144,7 @@ def in_pytest(config: pytest.Config, directory: Path) -> Display:
     def opened(stack: ExitStack) -> TextIO:
         capture = config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
-            return another(sys.stdout, stack)
+            return duplicate(sys.stdout, stack)
 
     display = Display(directory, config.get_terminal_writer(), opened)
     config.pluginmanager.register(display, "pgtemplate-display")

@@ -107,7 +107,7 @@ class Progress:
             self._display.stop()
 
 
-def in_pytest(config: pytest.Config, directory: Path) -> Display | None:
+def draw_in_pytest(config: pytest.Config, directory: Path) -> Display | None:
     """Below what pytest writes, in the process that has its terminal."""
     if hasattr(config, "workerinput") or not config.pluginmanager.has_plugin("terminalreporter"):
         return None
@@ -116,7 +116,7 @@ def in_pytest(config: pytest.Config, directory: Path) -> Display | None:
     return display.in_pytest(config, directory)
 
 
-def another(stream: TextIO, stack: ExitStack) -> TextIO:
+def duplicate(stream: TextIO, stack: ExitStack) -> TextIO:
     """Another way to where ``stream`` leads now, until ``stack`` ends; or itself."""
     try:
         file = os.dup(stream.fileno())
@@ -125,7 +125,7 @@ def another(stream: TextIO, stack: ExitStack) -> TextIO:
     return stack.enter_context(os.fdopen(file, "w", encoding="utf-8", errors="replace"))
 
 
-def on(stream: TextIO, directory: Path) -> Display:
+def draw_on(stream: TextIO, directory: Path) -> Display:
     """On a stream that nobody else writes to meanwhile: of a command."""
     from _pytest._io import TerminalWriter
 

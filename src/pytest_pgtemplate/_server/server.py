@@ -80,10 +80,7 @@ class Server:
         self._create(name, mark, f"TEMPLATE {_names.quote(template)} {how}")
 
     def unhurried(self, settings: Settings) -> Settings:
-        """``settings`` for a database of tests: none of them waits for a disk.
-
-        A setting of the user's own wins.
-        """
+        """``settings`` for tests, which wait for no disk; a setting of the user's own wins."""
         if not self.facts.fsync or any(name == "synchronous_commit" for name, _ in settings):
             return settings
         return tuple(sorted([*settings, ("synchronous_commit", "off")], key="=".join))
