@@ -555,6 +555,69 @@ def test_nothing_is_left_when_a_check_is_killed(lineage: Project) -> None:
     assert scratch not in lineage.databases()
 
 
+@pytest.fixture
+def two(lineage: Project) -> Project:
+    """The lineage, and that of a further database, each with a fault."""
+    plant(lineage, "index")
+    lineage.write("orders/alembic.ini", INI)
+    lineage.write("orders/migrations/env.py", SYNC_ENV)
+    folder = "orders/migrations/versions"
+    lineage.revision(
+        "bill", sql("CREATE TABLE bill ()"), sql("DROP TABLE bill"), down=None, folder=folder
+    )
+    lineage.revision("left", sql("CREATE TABLE IF NOT EXISTS left_over ()"), "pass", folder=folder)
+    lineage.revision("last", "pass", "pass", folder=folder)
+    lineage.ini(pg_databases="orders", pg_alembic_ini_orders="orders/alembic.ini")
+    return lineage
+
+
+def test_each_database_has_its_checks(two: Project) -> None:
+    """On databases of its own, remembered with its template; and without a word in conftest.py."""
+    for templates in ("migrated", "reused"):
+        result = two.run_workers("--pg-check", "-v")
+
+        result.assert_outcomes(passed=7, failed=2, skipped=2)
+        result.stdout.fnmatch_lines_random(
+            [
+                "*FAILED*alembic.ini::revision[[]migrations/versions/index.py[]]*",
+                "*FAILED*orders/alembic.ini::revision[[]migrations/versions/left.py[]]*",
+                "*PASSED*orders/alembic.ini::revision[[]migrations/versions/last.py[]]*",
+                "  left behind: index public.item_name: *",
+                "  left behind: table public.left_over: *",
+                f"pgtemplate: orders: template {two.prefix}_orders_tpl_*",
+            ]
+        )
+        assert len(re.findall(rf"_tpl_\w+ {templates}", str(result.stdout))) == 2
+    marks = [found.mark for name in two.databases() if (found := two.server.find(name))]
+    # The build, and bill and last of the one, first of the other.
+    assert [len(mark.proved) for mark in marks if mark] == [3, 2]
+
+
+def test_options_of_a_check_are_those_of_a_database(two: Project) -> None:
+    two.ini(
+        pg_databases="orders",
+        pg_alembic_ini_orders="orders/alembic.ini",
+        pg_check_since="index",
+        pg_check_since_orders="left",
+        pg_check_heads_orders="2",
+        pg_revision_orders="left",
+    )
+    result = two.run("--pg-check", "-rfs")
+
+    result.assert_outcomes(passed=3, failed=3, skipped=3)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*; or let pg_check_heads_orders say how many there are",
+            "*last is no part of pg_revision",
+        ]
+    )
+
+
+def test_one_of_two_that_has_no_alembic_environment_is_not_checked(two: Project) -> None:
+    (two.root / "alembic.ini").unlink()
+    two.run("--pg-check").assert_outcomes(passed=4, failed=1, skipped=1)
+
+
 def test_the_command_checks_and_runs_no_test(
     lineage: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -277,7 +277,9 @@ def test_without_migrations_it_is_told_what_to_write(shop: Project) -> None:
     result = shop.run()
 
     result.assert_outcomes(errors=1, skipped=1, passed=1)
-    result.stdout.fnmatch_lines(["*HINT: override the fixture pg_orders_migrations *"])
+    result.stdout.fnmatch_lines(
+        ["*HINT: let pg_alembic_ini_orders name * fixture pg_orders_migrations *"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -307,6 +309,24 @@ def test_the_environment_names_the_server_of_one(
 
     result.assert_outcomes(errors=1, passed=1)
     result.stdout.fnmatch_lines(["pgtemplate: *pg_url_orders from PGTEMPLATE_URL_ORDERS*"])
+
+
+def test_an_environment_that_is_empty_names_no_server(
+    shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As CI sets what it has not got: where the main database is, orders are."""
+    monkeypatch.setenv("PGTEMPLATE_URL_ORDERS", " ")
+    shop.write(
+        "test_it.py",
+        """
+        def test_same(pg_server, pg_orders_server):
+            assert str(pg_server) == str(pg_orders_server)
+        """,
+    )
+    result = shop.run()
+
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*PGTEMPLATE_URL_ORDERS*")
 
 
 def test_the_longest_names_fit() -> None:

@@ -119,6 +119,21 @@ def test_a_worker_on_another_host_never_takes_a_server_of_its_own(
     result.stdout.fnmatch_lines(["*worker gw0 runs on *", "*HINT: *PGTEMPLATE_URL*"])
 
 
+def test_a_worker_on_another_host_is_told_where_each_database_is(
+    shop: Project, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is nowhere, for the main one."""
+    monkeypatch.setenv("PGTEMPLATE_URL_ORDERS", os.environ["PGTEMPLATE_URL"])
+    monkeypatch.setenv("PGTEMPLATE_URL", "")
+    shop.ini(pg_databases="orders", pg_env="APP_URL", pythonpath=".")
+    shop.write("test_app.py", "def test_main(pg): pass\ndef test_orders(pg_orders_server): pass\n")
+    shop.write("test_it.py", "")
+    result = run(shop, host)
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*worker gw0 runs on *", "*HINT: *PGTEMPLATE_URL*"])
+
+
 def test_a_worker_in_another_directory(shop: Project) -> None:
     result = run(shop, f"popen//chdir={shop.root.parent / 'elsewhere'}", "popen//id=name")
 

@@ -76,8 +76,8 @@ def test_an_empty_value_switches_off_what_comes_after_it(
     assert found.prefix == _names.prefix_of(pytester.path.name) != "named"
     assert found.alembic_config == pytester.path / "alembic.ini"
 
-    monkeypatch.setenv("PGTEMPLATE_URL", "")
-    assert settings(pytester, "--pg-alembic-ini=").urls == ()
+    monkeypatch.setenv("PGTEMPLATE_URL", " ")  # CI sets what it has not got
+    assert user(settings(pytester, "--pg-alembic-ini=")) == "ini"
 
 
 VALUES = {

@@ -60,13 +60,14 @@ def _chain(database: str, fixtures: Iterable[Fixture]) -> ModuleType:
     setattr(plugin, _names.fixture("_pg", database), isolated)
     for function, scope in fixtures:
         name = _names.fixture(function.__name__, database)
-        own = _renamed(function, database) if database else function
-        setattr(plugin, name, pytest.fixture(scope=scope)(own))
+        setattr(plugin, name, pytest.fixture(scope=scope)(of(database, function)))
     return plugin
 
 
-def _renamed(function: Callable[..., Any], database: str) -> Callable[..., Any]:
+def of(database: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function; it takes the fixtures of ``database``."""
+    if not database:
+        return function
     signature = inspect.signature(function)
     own = {_names.fixture(name, database): name for name in signature.parameters}
 

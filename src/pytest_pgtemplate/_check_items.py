@@ -1,7 +1,7 @@
 """Tests of the migrations, as items of the run: they are selected and reported like any other.
 
 A plugin of its own, which ``pytest --pg-check`` adds. The items belong to the file that configures
-Alembic, and those of a revision bear the name of its file.
+Alembic, and those of a revision bear the name of its file. Each database may have such a file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pytest_pgtemplate import _names
+from pytest_pgtemplate import _chain, _names, _options
 from pytest_pgtemplate._check import MODELS, Checks, Ground, Task, Verdict, checked
 from pytest_pgtemplate._fixtures import order_of, target_of
 from pytest_pgtemplate._run import RUN, Isolated, Run, fail
@@ -25,19 +25,28 @@ from pytest_pgtemplate.errors import MigrationError, PgTemplateError
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the run collect our file, too, or nothing else."""
-    settings = config.stash[RUN].settings
-    file = settings.alembic_config
-    if settings.check_only:
-        config.args[:] = [str(file)]
-    elif file not in (_path_of(config, each) for each in config.args):
-        config.args.append(str(file))
+    """Have the run collect our files, too, or nothing else."""
+    if config.stash[RUN].settings.check_only:
+        config.args.clear()
+    given = {_path_of(config, each) for each in config.args}
+    config.args += [str(file) for file in _files(config) if file not in given]
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path == parent.config.stash[RUN].settings.alembic_config:
-        return Lineage.from_parent(parent, path=file_path)
-    return None
+    database = _files(parent.config).get(file_path)
+    if database is None:
+        return None
+    return Lineage.from_parent(parent, path=file_path, database=database)
+
+
+def _files(config: pytest.Config) -> dict[Path, Isolated]:
+    """What configures Alembic, for which database; that of two is checked for the first one."""
+    found: dict[Path, Isolated] = {}
+    for database in config.stash[RUN].databases.values():
+        file = database.settings.alembic_config
+        if file is not None and file.is_file():
+            found.setdefault(file, database)
+    return found
 
 
 @pytest.hookimpl(trylast=True)
@@ -50,8 +59,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 class Lineage(pytest.File):
     """The revisions of an Alembic environment."""
 
+    def __init__(self, *, database: Isolated, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._database = database
+
     def collect(self) -> Iterable[pytest.Item]:
-        settings = self.config.stash[RUN].settings
+        settings = self._database.settings
         try:
             scripts = Alembic(self.path).scripts()
         except PgTemplateError as broken:
@@ -59,23 +72,29 @@ class Lineage(pytest.File):
             return
         since = settings.check_since
         if since is not None and since not in (each.name for each in scripts):
-            raise self.CollectError(f"pg_check_since: there is no revision {since!r}")
-        yield self._item("heads", partial(_check_heads, scripts, settings.check_heads))
+            option = self._option("pg_check_since")
+            raise self.CollectError(f"{option}: there is no revision {since!r}")
+        option = self._option("pg_check_heads")
+        yield self._item("heads", partial(_check_heads, scripts, settings.check_heads, option))
         yield self._item("build", _check_build)
         for script in checked(scripts, since):
             yield self._of(script)
-        yield self._item("models", partial(_check, MODELS))
+        yield self._item("models", _check, name=MODELS)
+
+    def _option(self, name: str) -> str:
+        return _options.of(name, self._database.name)
 
     def _of(self, script: Script) -> Check:
         file = os.path.relpath(script.file, self.path.parent)
-        item = self._item(f"revision[{file}]", partial(_check, script.name))
+        item = self._item(f"revision[{file}]", _check, name=script.name)
         item.where = (script.file, (script.says.downgrade or 1) - 1)
         if script.says.irreversible:
             item.add_marker(pytest.mark.skip(reason=f"revision {script.name} is irreversible"))
         return item
 
-    def _item(self, name: str, check: Callable[..., object]) -> Check:
-        return Check.from_parent(self, name=name, callobj=check)
+    def _item(self, title: str, check: Callable[..., object], **given: object) -> Check:
+        theirs = _chain.of(self._database.name, check)
+        return Check.from_parent(self, name=title, callobj=partial(theirs, **given))
 
 
 class Check(pytest.Function):
@@ -92,7 +111,7 @@ class Check(pytest.Function):
         return (*self.where, self.name)
 
 
-@pytest.fixture(scope="session")
+@_chain.fixture(scope="session")
 def _pg_checks(
     _pg: Isolated, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
 ) -> Iterator[Checks]:
@@ -117,7 +136,7 @@ def _pg_checks(
             around,
             order_of(settings, pg_server, pg_migrations, pg_seed),
             settings.workers,
-            settings.directory,
+            settings.directory / _pg.name,
             partial(_pg.run.progress.during, "check"),
         )
         checks = Checks(ground, task)
@@ -130,17 +149,18 @@ def _alembic(settings: Settings, migrations: Migrations) -> Alembic:
     """That of the fixture, which may have attributes, or the one that was collected."""
     if isinstance(migrations, Alembic):
         return migrations
+    assert settings.alembic_config is not None
     return Alembic(settings.alembic_config, settings.revision)
 
 
-def _check_heads(scripts: list[Script], wanted: int) -> None:
+def _check_heads(scripts: list[Script], wanted: int, option: str) -> None:
     found = heads(scripts)
     if len(found) != wanted:
         files = ", ".join(f"{each.name} ({each.file.name})" for each in found) or "none"
         fail(
             MigrationError(
                 f"the lineage has {len(found)} heads, not {wanted}: {files}",
-                hint="join them: alembic merge heads; or let pg_check_heads say how many there are",
+                hint=f"join them: alembic merge heads; or let {option} say how many there are",
             )
         )
 

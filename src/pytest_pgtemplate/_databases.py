@@ -23,9 +23,9 @@ def names(config: pytest.Config) -> list[str]:
     return found
 
 
-def add_urls(config: pytest.Config, parser: pytest.Parser) -> None:
+def add_options(config: pytest.Config, parser: pytest.Parser) -> None:
     """Let ``pg_url_orders`` be an option where ``orders`` is in ``pg_databases``."""
-    _options.add_urls(parser, names(config))
+    _options.add_databases(parser, names(config))
 
 
 def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
@@ -37,7 +37,7 @@ def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[st
     urls: dict[str, tuple[str, ...]] = {}
     silent: list[str] = []
     for name in ("", *names(config)):
-        given = tuple(told.get(name, ())) or _urls(config, name)
+        given = tuple(told[name]) if name in told else _urls(config, name)
         down = _silent(config, given)
         urls[name] = tuple(url for url in given if url not in down)
         silent += (url for url in down if url not in silent)
@@ -46,10 +46,10 @@ def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[st
 
 def _urls(config: pytest.Config, database: str) -> tuple[str, ...]:
     """Those of a further database are the main one's, unless it has its own."""
-    option = _options.url_of(database)
-    given: str | None = None if database else _options.on_line(config, option)
+    option = _options.of("pg_url", database)
+    given: str | None = _options.on_line(config, option)
     if given is None:
-        given = os.environ.get(_variable(database))
+        given = in_environment(database)
     if given is None:
         given = _options.ini(config, option)
     if given is None and database:
@@ -90,17 +90,19 @@ _ANSWERS = pytest.StashKey[dict[str, bool]]()
 
 def sources(config: pytest.Config) -> dict[str, str]:
     """Where each option that is set has its value from."""
-    found = _options.sources(config)
-    if ENV_URL in os.environ and _options.on_line(config, "pg_url") is None:
-        found.pop("pg_url", None)
-        found = {"pg_url": ENV_URL, **found}
-    for name in names(config):
-        option, variable = _options.url_of(name), _variable(name)
-        if variable in os.environ:
-            found[option] = variable
-        elif _options.ini(config, option) is not None and config.inipath is not None:
-            found[option] = config.inipath.name
-    return found
+    found = _options.sources(config, names(config))
+    options = {name: _options.of("pg_url", name) for name in ("", *names(config))}
+    variables = {
+        option: _variable(name)
+        for name, option in options.items()
+        if in_environment(name) is not None and _options.on_line(config, option) is None
+    }
+    return variables | {name: found[name] for name in found if name not in variables}
+
+
+def in_environment(database: str) -> str | None:
+    """The URLs that the environment names. An empty value is none: CI sets what it has not."""
+    return os.environ.get(_variable(database), "").strip() or None
 
 
 def _variable(database: str) -> str:

@@ -30,15 +30,16 @@ def pg_migrations(_pg: Isolated) -> Migrations:
     """What builds the schema. Override it to use something else than Alembic."""
     from pytest_pgtemplate._template import Alembic
 
-    if _pg.name:
-        with _pg.once("pg_migrations"):
-            raise ConfigurationError(
-                f'nothing says what builds the database "{_pg.name}"',
-                hint=f'override the fixture {_pg.fixture("pg_migrations")} (scope="session") in a'
-                f' conftest.py: return Alembic("{_pg.name}/alembic.ini"), Metadata(..),'
-                " SqlFiles(..) or Command(..), from pytest_pgtemplate",
-            )
-    return Alembic(_pg.settings.alembic_config, _pg.settings.revision)
+    config = _pg.settings.alembic_config
+    if config is not None:
+        return Alembic(config, _pg.settings.revision)
+    with _pg.once("pg_migrations"):
+        raise ConfigurationError(
+            f'nothing says what builds the database "{_pg.name}"',
+            hint=f"let pg_alembic_ini_{_pg.name} name its alembic.ini, or override the fixture"
+            f' {_pg.fixture("pg_migrations")} (scope="session") in a conftest.py: return'
+            " Metadata(..), SqlFiles(..) or Command(..), from pytest_pgtemplate",
+        )
 
 
 @fixture(scope="session")

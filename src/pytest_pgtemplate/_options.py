@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ _INI = (
     ("pg_check_since", "string", "the revision below which no downgrade is asked for"),
     ("pg_check_heads", "int", "how many heads the migrations are to have (default: 1)"),
 )
+_OF_EACH_DATABASE = ("pg_url", "pg_alembic_ini", "pg_revision", "pg_check_since", "pg_check_heads")
 _ON_COMMAND_LINE = (
     "pg_url",
     "pg_alembic_ini",
@@ -81,25 +83,28 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(flag, metavar="FILE", default=None, help=text)
 
 
-def add_urls(parser: pytest.Parser, databases: Iterable[str]) -> None:
+def add_databases(parser: pytest.Parser, databases: Iterable[str]) -> None:
     """Known once it is known which further databases there are."""
-    for name in databases:
-        parser.addini(url_of(name), f"server URL(s) of the database {name}", default=None)
+    kinds = {name: kind for name, kind, _ in _INI}
+    for database, name in product(databases, _OF_EACH_DATABASE):
+        option, text = of(name, database), f"{name} of the database {database}"
+        parser.addini(option, text, type=kinds[name], default=None)  # type: ignore[arg-type]
 
 
-def url_of(database: str) -> str:
-    """The option that names the server of a database."""
-    return f"pg_url_{database}" if database else "pg_url"
+def of(name: str, database: str) -> str:
+    """What an option is called for a database; the main one has no name."""
+    return f"{name}_{database}" if database else name
 
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def sources(config: pytest.Config) -> dict[str, str]:
+def sources(config: pytest.Config, databases: Iterable[str]) -> dict[str, str]:
     """Where each option that is set has its value from: the command line, or a file."""
     found: dict[str, str] = {}
-    for name, *_ in _INI:
+    theirs = (of(name, each) for each, name in product(databases, _OF_EACH_DATABASE))
+    for name in chain((name for name, *_ in _INI), theirs):
         if name in _ON_COMMAND_LINE and on_line(config, name) is not None:
             found[name] = _flag(name)
         elif ini(config, name) is not None and config.inipath is not None:
@@ -109,12 +114,12 @@ def sources(config: pytest.Config) -> dict[str, str]:
 
 def on_line(config: pytest.Config, name: str) -> Any:
     """What the command line says, which is known before conftests are imported."""
-    return getattr(config.known_args_namespace, name)
+    return getattr(config.known_args_namespace, name, None)
 
 
 def get(config: pytest.Config, name: str) -> str | None:
     """Command line > ini. An empty value on the command line switches an ini value off."""
-    given: str | None = on_line(config, name) if name in _ON_COMMAND_LINE else None
+    given: str | None = on_line(config, name)
     return given if given is not None else ini(config, name)
 
 

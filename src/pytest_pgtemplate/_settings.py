@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -20,10 +21,12 @@ class Settings(NamedTuple):
     """What the user asked for, and where this process stands in the run."""
 
     urls: tuple[str, ...]  # empty: the embedded server
-    silent: tuple[str, ...]  # those of several that do not answer, and are not in urls
-    databases: Mapping[str, tuple[str, ...]]  # the urls of each further one, by its name
-    alembic_config: Path
+    alembic_config: Path | None  # None: a further database that is not said to have one
     revision: str
+    check_since: str | None
+    check_heads: int
+    databases: Mapping[str, Mapping[str, Any]]  # all these of each further one, by its name
+    silent: tuple[str, ...]  # servers of several that do not answer, and are not in urls
     prefix: str
     env: Mapping[str, str]  # templates, by the variable's name
     autouse: bool
@@ -39,8 +42,6 @@ class Settings(NamedTuple):
     tracking: str
     check: bool
     check_only: bool
-    check_since: str | None
-    check_heads: int
     rebuild: bool
     keep: bool
     keep_failed: bool
@@ -61,20 +62,25 @@ class Settings(NamedTuple):
         return self.urls[self._number % len(self.urls)] if self.urls else None
 
     def of(self, database: str) -> Settings:
-        """The same for a further database: on which servers, and under which prefix."""
+        """The same for a further database: where it is, what builds it, and under which prefix."""
         if not database:
             return self
         prefix = _names.prefix_of(f"{self.prefix}_{database}")
-        return self._replace(urls=self.databases[database], prefix=prefix)
+        return self._replace(prefix=prefix, **self.databases[database])
 
     @property
     def all_urls(self) -> tuple[str, ...]:
         """Of every database, each once."""
-        return tuple(dict.fromkeys(chain(self.urls, *self.databases.values())))
+        return tuple(dict.fromkeys(chain.from_iterable(self.servers.values())))
+
+    @property
+    def servers(self) -> dict[str, tuple[str, ...]]:
+        """The URLs of each database, by its name."""
+        return {name: self.of(name).urls for name in ("", *self.databases)}
 
     @property
     def uses_embedded(self) -> bool:
-        return not all((self.urls, *self.databases.values()))
+        return not all(self.servers.values())
 
     @property
     def automatic(self) -> list[str]:
@@ -136,8 +142,7 @@ def cache() -> Path:
 def for_workers(settings: Settings) -> _controller.Told:
     """What the workers of this run have to know."""
     place = _controller.place(settings.cache) if settings.uses_embedded else ""
-    urls = {"": settings.urls, **settings.databases}
-    return _controller.Told(settings.run, "", settings.prefix, urls, place)
+    return _controller.Told(settings.run, "", settings.prefix, settings.servers, place)
 
 
 def wants_environment(config: pytest.Config) -> bool:
@@ -153,16 +158,17 @@ def read(config: pytest.Config) -> Settings:
     """
     told = _controller.told(config)
     servers, silent = _databases.servers(config)
-    further = {name: urls for name, urls in servers.items() if name}
-    templates = _templates(config, list(further))
+    of_each = {name: {"urls": urls, **_lineage(config, name)} for name, urls in servers.items()}
+    main = of_each.pop("")
+    templates = _templates(config, list(of_each))
     only = _options.on_line(config, "pg_check_only")
     check = only or _options.on_line(config, "pg_check") or bool(_options.ini(config, "pg_check"))
+    if check:
+        _has_something_to_check(main, *of_each.values())
     return Settings(
-        urls=servers[""],
+        **main,
+        databases=of_each,
         silent=silent,
-        databases=further,
-        alembic_config=_alembic_config(config, needed=check),
-        revision=_options.get(config, "pg_revision") or "heads",
         prefix=told.prefix or _prefix(config),
         env=templates,
         autouse=bool(_options.ini(config, "pg_autouse")),
@@ -178,8 +184,6 @@ def read(config: pytest.Config) -> Settings:
         tracking=_options.choice(config, "pg_tracking"),
         check=check,
         check_only=only,
-        check_since=_options.ini(config, "pg_check_since") or None,
-        check_heads=_options.ini(config, "pg_check_heads") or 1,
         rebuild=_options.on_line(config, "pg_rebuild"),
         keep=_options.on_line(config, "pg_keep"),
         keep_failed=_options.on_line(config, "pg_keep_failed"),
@@ -221,14 +225,24 @@ def _prefix(config: pytest.Config) -> str:
     return _names.prefix_of(_options.get(config, "pg_name") or config.rootpath.name)
 
 
-def _alembic_config(config: pytest.Config, *, needed: bool) -> Path:
-    given = _options.path(config, "pg_alembic_ini")
-    path = given or _default_alembic_config(config.rootpath)
-    if (given or needed) and not path.is_file():
-        raise pytest.UsageError(
-            f"{'pg_alembic_ini' if given else 'pg_check'}: there is no file {path}"
-        )
-    return path
+def _lineage(config: pytest.Config, database: str) -> dict[str, Any]:
+    """What a database's options say of its migrations."""
+    option = partial(_options.of, database=database)
+    path = _options.path(config, option("pg_alembic_ini"))
+    if path and not path.is_file():
+        raise pytest.UsageError(f"{option('pg_alembic_ini')}: there is no file {path}")
+    return {
+        "alembic_config": path or (None if database else _default_alembic_config(config.rootpath)),
+        "revision": _options.get(config, option("pg_revision")) or "heads",
+        "check_since": _options.ini(config, option("pg_check_since")) or None,
+        "check_heads": _options.ini(config, option("pg_check_heads")) or 1,
+    }
+
+
+def _has_something_to_check(main: dict[str, Any], *further: dict[str, Any]) -> None:
+    path: Path = main["alembic_config"]
+    if not path.is_file() and not any(each["alembic_config"] for each in further):
+        raise pytest.UsageError(f"pg_check: there is no file {path}")
 
 
 def _default_alembic_config(root: Path) -> Path:

@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> None:
     """Before a conftest imports the application; plugins that read .env files have done so."""
-    _databases.add_urls(early_config, parser)
+    _databases.add_options(early_config, parser)
     if _settings.wants_environment(early_config):
         _set_environment(early_config, _settings.read(early_config))
 
@@ -54,11 +54,6 @@ def pytest_configure(config: pytest.Config) -> None:
     _register_fixtures(config)
     _register_what_is_asked_for(config)
     config.addinivalue_line("markers", _run.MARKER)
-    collects = config.getoption("dist", "no") == "no"  # else its workers do
-    if settings.check and collects:
-        from pytest_pgtemplate import _check_items
-
-        config.pluginmanager.register(_check_items, "pgtemplate-check")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -226,8 +221,14 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
 
 
 def _register_fixtures(config: pytest.Config) -> None:
+    modules = [_fixtures, _fixtures_sqlalchemy]
+    collects = config.getoption("dist", "no") == "no"  # else its workers do
+    if config.stash[RUN].settings.check and collects:
+        from pytest_pgtemplate import _check_items
+
+        config.pluginmanager.register(_check_items, "pgtemplate-check")
+        modules.append(_check_items)
     try:
-        modules = [_fixtures, _fixtures_sqlalchemy]
         for each in _chain.chains(config.stash[RUN].databases, modules):
             config.pluginmanager.register(each)
     except PgTemplateError as error:
