@@ -27,7 +27,7 @@ ROOMS = [
     "_engines",
     *("_report", "_run", "_recorder", "_sql_log"),
     *("_chain", "_fixtures", "_fixtures_sqlalchemy", "_check_items"),
-    *("plugin", "_build", "cli", "__init__"),
+    *("plugin", "_build", "_reach", "cli", "__init__"),
 ]
 # Those that face pytest. All others take plain values, and could serve another test runner.
 KNOW_PYTEST = {

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import URL
 
 from databases import EVERYTHING, RUN, TIMEOUT, bindir_of, pg_dump, server_as
 from projects import COUNTED, ITEM, Project, query, unique
@@ -75,10 +76,11 @@ class Templates:
         return _template.ensure(order, build, self.server, self.directory).name
 
     def save(self, *names: str) -> None:
-        _archive.save(self.client, names, "auto", RUN, self.file)
+        sources = [_archive.Source(self.client, name) for name in names]
+        _archive.save(sources, "auto", RUN, self.file)
 
-    def load(self, client: _archive.Client | None = None) -> list[Template]:
-        return list(_archive.load(client or self.client, self.file, RUN, self.directory))
+    def load(self) -> list[Template]:
+        return list(_archive.load(lambda _: self.client, self.file, RUN, self.directory))
 
     def dump(self, name: str, bindir: Path) -> tuple[list[str], Any]:
         """What a clone holds after a reset, and the settings and privileges it has."""
@@ -173,7 +175,7 @@ def test_many_load_at_once(templates: Templates) -> None:
         with closing(Server(templates.server.url, timeout=TIMEOUT)) as server:
             run = secrets.token_hex(4)
             client = _archive.Client(server, None)
-            [loaded] = _archive.load(client, templates.file, run, templates.directory)
+            [loaded] = _archive.load(lambda _: client, templates.file, run, templates.directory)
             return loaded.built
 
     with ThreadPoolExecutor(4) as pool:
@@ -181,13 +183,19 @@ def test_many_load_at_once(templates: Templates) -> None:
     assert templates.names() == [name]
 
 
-def change(**changes: object) -> Callable[[Path], None]:
+def elsewhere(**changes: object) -> Callable[[Path], None]:
+    """Let the template be from a server that is another in this."""
+    return change(lambda manifest: manifest["templates"][0]["server"].update(changes))
+
+
+def change(how: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     def rewrite(file: Path) -> None:
         with tarfile.open(file) as archive:
             files: Any = {each.name: archive.extractfile(each) for each in archive}
             members = {name: file.read() for name, file in files.items()}
         manifest = json.loads(members["manifest.json"])
-        members["manifest.json"] = json.dumps({**manifest, **changes}).encode()
+        how(manifest)
+        members["manifest.json"] = json.dumps(manifest).encode()
         with tarfile.open(file, "w") as archive:
             for name, content in members.items():
                 info = tarfile.TarInfo(name)
@@ -200,12 +208,12 @@ def change(**changes: object) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (change(PostgreSQL=12), "PostgreSQL 12"),
-        (change(locale="LATIN1 C C"), "locale LATIN1 C C"),
-        (change(role="somebody"), "role somebody"),
-        (change(format=99), "newer pytest-pgtemplate"),
-        (change(templates=[{"mark": "none"}]), "pgtemplate save"),
-        (change(templates=None), "pgtemplate save"),
+        (elsewhere(PostgreSQL=12), "PostgreSQL 12"),
+        (elsewhere(locale="LATIN1 C C"), "locale LATIN1 C C"),
+        (elsewhere(role="somebody"), "role somebody"),
+        (change(lambda manifest: manifest.update(format=99)), "newer pytest-pgtemplate"),
+        (change(lambda manifest: manifest["templates"][0].update(mark="none")), "pgtemplate save"),
+        (change(lambda manifest: manifest.update(templates=None)), "pgtemplate save"),
         (lambda file: file.write_bytes(b"PK"), "pgtemplate save"),
         (lambda file: file.write_bytes(file.read_bytes()[:700]), "pgtemplate save"),
         (Path.unlink, "is not there"),
@@ -307,6 +315,48 @@ def test_build_save_and_load(shop: Project) -> None:
     shop.revision("two", COUNTED)
     assert "migrated 1 of 2 revisions" in pgtemplate("build", "tests/test_first.py").stdout
     assert shop.migrations() == 2
+
+
+ORDERS = """
+import pytest
+from pytest_pgtemplate import SqlFiles
+from sqlalchemy import text
+
+@pytest.fixture(scope="session")
+def pg_orders_migrations(pytestconfig):
+    return SqlFiles(pytestconfig.rootpath / "orders.sql")
+
+def test_bill(pg_orders_sync_session):
+    assert pg_orders_sync_session.scalars(text("SELECT euros FROM bill")).all() == [9]
+"""
+
+
+def test_each_database_that_tests_need_goes_to_its_server(
+    shop: Project, system_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the test that is met first knows nothing of the other database."""
+    monkeypatch.setenv("PGTEMPLATE_URL_ORDERS", _urls.render(system_url))
+    shop.ini(testpaths="tests", pg_databases="orders unused")
+    shop.write("orders.sql", "CREATE TABLE bill (euros int); INSERT INTO bill VALUES (9)")
+    shop.write("tests/test_orders.py", ORDERS)
+    with closing(Server(system_url, timeout=TIMEOUT)) as server:
+        orders = Templates(server, shop.root, shop.prefix)
+        try:
+            saved = pgtemplate("save", "cache.pgt")
+            assert (saved.returncode, saved.stderr) == (0, "")
+            [order], main = orders.names(), shop.databases()
+            assert f"{order}: migrated 1 of 1 files in " in saved.stdout
+            assert f" and {order} to cache.pgt" in saved.stdout
+
+            shop.clean()
+            orders.drop()
+            loaded = pgtemplate("load", "cache.pgt")
+            assert sorted(re.findall(r"(\w+): loaded in ", loaded.stdout)) == sorted([order, *main])
+            assert (orders.names(), shop.databases()) == ([order], main)
+            result = shop.run("-k", "bill", "--continue-on-collection-errors")
+            result.stdout.fnmatch_lines([f"pgtemplate: orders: template {order} reused;*"])
+        finally:
+            orders.drop()
 
 
 def test_a_build_that_fails(shop: Project) -> None:

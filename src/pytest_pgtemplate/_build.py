@@ -1,4 +1,4 @@
-"""A run of pytest that makes the template and tests nothing: fixtures of the user's own count."""
+"""A run of pytest that makes templates and tests nothing: fixtures of the user's own count."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any, TextIO
 
 import pytest
 from _pytest.runner import runtestprotocol
 
-from pytest_pgtemplate._run import RUN, draw_on, duplicate
+from pytest_pgtemplate._run import RUN, Isolated, draw_on, duplicate
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
@@ -22,45 +23,50 @@ from pytest_pgtemplate.errors import ConfigurationError, TemplateError
 
 @dataclass(frozen=True)
 class Built:
-    """The template, as pytest has it. ``how``: what was done, if anything was, in ``seconds``."""
+    """A template, as pytest has it. ``how``: what was done, if anything was, in ``seconds``."""
 
+    database: str
     template: Template
     settings: Settings
     how: str
     seconds: float
 
 
-def build(arguments: Sequence[str]) -> Built:
-    """Run pytest with ``arguments`` as far as its first test that needs the template.
+def build(arguments: Sequence[str]) -> list[Built]:
+    """Run pytest with ``arguments`` as far as the first tests that need each database.
 
     How far that is, is shown on stderr; what pytest says is not.
-    Raises TemplateError with what went wrong, and ConfigurationError when no test needs it.
+    Raises TemplateError with what went wrong, and ConfigurationError when no test needs one.
     """
     alone = ["-n0"] if find_spec("xdist") else []
     with ExitStack() as stack:
-        first = _FirstTest(duplicate(sys.stderr, stack))
+        first = _FirstTests(duplicate(sys.stderr, stack))
         output = stack.enter_context(redirect_stdout(io.StringIO()))
         stack.enter_context(redirect_stderr(output))
         pytest.main([*arguments, *alone, "--continue-on-collection-errors"], plugins=[first])
-    if first.built is not None:
-        return first.built
     if first.failure:
         message, _, hint = first.failure.partition("\nHINT: ")
         raise TemplateError(message, hint=hint or "run pytest, which may say more")
+    if first.built:
+        return first.built
     raise ConfigurationError(
         f"pytest found no test that needs the database:\n{output.getvalue().strip()}",
         hint="run it where pytest finds the tests, or name them: pgtemplate build tests/db",
     )
 
 
-class _FirstTest:
-    """A pytest plugin: it ends the collection there, and sets up the template for this test."""
+class _FirstTests:
+    """A pytest plugin: it ends the collection there, and sets up the templates for these tests."""
 
     def __init__(self, terminal: TextIO) -> None:
-        self.built: Built | None = None
+        self.built: list[Built] = []
         self._terminal = terminal  # which pytest shall not have
         self.failure = ""
-        self._item: pytest.Item | None = None
+        self._items: dict[Any, list[Isolated]] = {}  # the databases that it is the first to need
+        self._missing: list[Isolated] = []
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._missing += session.config.stash[RUN].databases.values()
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -71,28 +77,32 @@ class _FirstTest:
         self, collector: pytest.Collector
     ) -> pytest.CollectReport | None:
         """Import no more than it takes."""
-        if self._item is None:
+        if self._missing:
             return None
         return pytest.CollectReport(collector.nodeid, "passed", None, [])
 
     @pytest.hookimpl(trylast=True)
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        if self._item is None and {"pg", "pg_template"} & set(getattr(item, "fixturenames", ())):
-            self._item = item
+        fixtures = {*getattr(item, "fixturenames", ())}
+        for each in [*self._missing]:
+            if fixtures & {each.fixture("pg"), each.fixture("pg_template")}:
+                self._items.setdefault(item, []).append(each)
+                self._missing.remove(each)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> bool:
-        item: Any = self._item
-        if item is not None:
-            item.fixturenames = ["pg_template"]
+        for item, following in pairwise([*self._items, None]):
+            item.fixturenames = [each.fixture("pg_template") for each in self._items[item]]
             item.runtest = partial(self._take, item)
             # Without a log: pytest --last-failed shall not take this for a run of the test.
-            reports = runtestprotocol(item, log=False, nextitem=None)
+            reports = runtestprotocol(item, log=False, nextitem=following)
             self.failure = "\n".join(each.longreprtext for each in reports if each.failed)
+            if self.failure:
+                break
         return True
 
     def _take(self, item: Any) -> None:
-        run = item.config.stash[RUN]
-        template: Template = item.funcargs["pg_template"]
-        stats = run.main.stats
-        self.built = Built(template, run.settings, stats.built, stats.template_time)
+        for each in self._items[item]:
+            template, stats = item.funcargs[each.fixture("pg_template")], each.stats
+            built = Built(each.name, template, each.settings, stats.built, stats.template_time)
+            self.built.append(built)

@@ -183,8 +183,7 @@ def _made_of(
     }
     if seed is not None:
         others["pg_seed"] = _template.seed.fingerprint(seed)
-    home = settings.alembic_config.parent
-    return _template.made_of(migrations, settings.fingerprint_files, home, others)
+    return _template.made_of(migrations, settings.fingerprint_files, settings.root, others)
 
 
 @fixture(scope="session")

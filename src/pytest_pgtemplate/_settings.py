@@ -20,6 +20,7 @@ LONGEST = 2_000_000.0  # seconds: PostgreSQL counts milliseconds in 31 bits
 class Settings(NamedTuple):
     """What the user asked for, and where this process stands in the run."""
 
+    root: Path  # of the project
     urls: tuple[str, ...]  # empty: the embedded server
     alembic_config: Path | None  # None: a further database that is not said to have one
     revision: str
@@ -166,6 +167,7 @@ def read(config: pytest.Config) -> Settings:
     if check:
         _has_something_to_check(main, *of_each.values())
     return Settings(
+        root=config.rootpath,
         **main,
         databases=of_each,
         silent=silent,

@@ -11,24 +11,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 
-from pytest_pgtemplate import _archive, _embedded, _urls
+from pytest_pgtemplate import _archive, _embedded, _reach, _urls
 from pytest_pgtemplate._build import Built, build
-from pytest_pgtemplate._databases import ENV_URL
+from pytest_pgtemplate._databases import ENV_URL, in_environment
 from pytest_pgtemplate._doctor import examine
 from pytest_pgtemplate._run import Progress, draw_on
 from pytest_pgtemplate._server import Database, Server
 from pytest_pgtemplate._settings import cache
 from pytest_pgtemplate._tables import table
 from pytest_pgtemplate._worker import sweep
-from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError, ServerError
+from pytest_pgtemplate.errors import PgTemplateError, ServerError
 
 TIMEOUT = 300.0  # seconds, unless --timeout says otherwise
-
-Which = tuple[Path | None, int | None, bool]  # embedded server: bindir, version, listens
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +61,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("pgtemplate", description=__doc__)
-    parser.add_argument("--url", default=os.environ.get(ENV_URL), help="default: the embedded one")
+    parser.add_argument("--url", default=in_environment(""), help="default: the embedded one")
     parser.add_argument("--bindir", type=Path, help="PostgreSQL binaries of the embedded server")
     parser.add_argument("--pg-version", type=int, help="its major version")
     parser.add_argument("--listen", action="store_true", help="the one that listens on 127.0.0.1")
@@ -117,29 +115,44 @@ def _build(arguments: argparse.Namespace) -> Iterator[str]:
 def _save(arguments: argparse.Namespace) -> Iterator[str]:
     built = _built(arguments)
     yield from _tell(built)
-    settings, name = built.settings, built.template.name
-    progress = arguments.progress
-    with _server_at(settings.url, settings.embedded, settings.timeout, progress) as server:
-        found = server.find(name)
-        mark = found.mark if found else None
-        # The one without the seed: what later revisions, and other seeds, start from.
-        unseeded = [mark.origin] if mark and not mark.lineage and server.find(mark.origin) else []
-        names = [*unseeded, name]
-        beside = _beside(settings.url, settings.embedded)
-        client = _archive.Client(server, beside, progress.file)
+    settings, progress = built[0].settings, arguments.progress
+    with ExitStack() as stack:
+        sources: list[_archive.Source] = []
+        for each in built:
+            where = each.settings.url, settings.embedded, settings.timeout, progress.showing
+            client = stack.enter_context(_reach.client(*where))
+            names = _with_unseeded(client.server, each.template.name)
+            sources += (_archive.Source(client, name, each.database) for name in names)
         with progress.showing("saving"):
-            _archive.save(client, names, settings.tracking, settings.run, arguments.file)
+            run, tracking = settings.run, settings.tracking
+            _archive.save(sources, tracking, run, arguments.file, progress.file)
     size = arguments.file.stat().st_size / 1e6
-    yield f"saved {' and '.join(names)} to {arguments.file}, {size:.1f} MB"
+    saved = " and ".join(each.name for each in sources)
+    yield f"saved {saved} to {arguments.file}, {size:.1f} MB"
+
+
+def _with_unseeded(server: Server, name: str) -> Iterator[str]:
+    """And before it the one without the seed: what later revisions, and other seeds, start from."""
+    found = server.find(name)
+    mark = found.mark if found else None
+    if mark and not mark.lineage and server.find(mark.origin):
+        yield mark.origin
+    yield name
 
 
 def _load(arguments: argparse.Namespace) -> Iterator[str]:
     lines, progress, run = [], arguments.progress, os.urandom(4).hex()
-    with _connected(arguments) as server, progress.showing("loading"):
-        beside = _beside(arguments.url, _which(arguments))
-        client = _archive.Client(server, beside, progress.file)
-        began = time.perf_counter()
-        for template in _archive.load(client, arguments.file, run, cache() / "locks"):
+    with ExitStack() as stack:
+
+        @lru_cache
+        def client_for(database: str) -> _archive.Client:
+            url = (in_environment(database) if database else None) or arguments.url
+            where = url, _which(arguments), arguments.timeout, progress.showing
+            return stack.enter_context(_reach.client(*where))
+
+        stack.enter_context(progress.showing("loading"))
+        locks, began = cache() / "locks", time.perf_counter()
+        for template in _archive.load(client_for, arguments.file, run, locks, progress.file):
             seconds = time.perf_counter() - began
             done = f"loaded in {seconds:.2f} s" if template.built else "is there already"
             lines.append(f"{template.name}: {done}")
@@ -147,7 +160,7 @@ def _load(arguments: argparse.Namespace) -> Iterator[str]:
     yield from lines
 
 
-def _built(arguments: argparse.Namespace) -> Built:
+def _built(arguments: argparse.Namespace) -> list[Built]:
     url = [f"--pg-url={arguments.url}"] if arguments.url else []
     return build([*url, *_for_pytest(arguments)])
 
@@ -159,10 +172,11 @@ def _for_pytest(arguments: argparse.Namespace) -> list[str]:
     return [*bindir, *version, *listen, *arguments.pytest]
 
 
-def _tell(built: Built) -> Iterator[str]:
-    done = f"{built.how} in {built.seconds:.2f} s" if built.how else "is there already"
-    yield f"{built.template.name}: {done}"
-    yield f"fingerprint {built.template.fingerprint}"
+def _tell(built: list[Built]) -> Iterator[str]:
+    for each in built:
+        done = f"{each.how} in {each.seconds:.2f} s" if each.how else "is there already"
+        yield f"{each.template.name}: {done}"
+        yield f"fingerprint {each.template.fingerprint}"
 
 
 def _list(arguments: argparse.Namespace) -> Iterator[str]:
@@ -219,7 +233,7 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _psql(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
-        beside = _beside(arguments.url, _which(arguments))
+        beside = _reach.beside(arguments.url, _which(arguments))
         psql = shutil.which("psql", path=beside) or shutil.which("psql")
         if psql is None:
             raise ServerError("there is no psql on PATH", hint="install PostgreSQL's client")
@@ -228,12 +242,6 @@ def _psql(arguments: argparse.Namespace) -> Iterator[str]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is psql's, to cancel a query
         subprocess.run([psql, url], env={**os.environ, **password}, check=False)  # noqa: S603
     yield from ()
-
-
-def _beside(url: str | None, embedded: Which) -> Path | None:
-    """Where the programs of the server are, if that is known."""
-    bindir, version, _ = embedded
-    return bindir if url else _embedded.find_binaries(bindir, version).bindir
 
 
 def _check(arguments: argparse.Namespace) -> Iterator[str]:
@@ -265,34 +273,15 @@ def _password(status: _embedded.Status | None) -> Iterator[str]:
         yield f"password: in {status.password}"
 
 
-def _which(arguments: argparse.Namespace) -> Which:
+def _which(arguments: argparse.Namespace) -> _reach.Which:
     return arguments.bindir, arguments.pg_version, arguments.listen
 
 
 @contextmanager
 def _connected(arguments: argparse.Namespace) -> Iterator[Server]:
-    if len((arguments.url or "").split()) > 1:
-        raise ConfigurationError("there is more than one URL", hint="name one of them in --url")
-    where = arguments.url, _which(arguments), arguments.timeout, arguments.progress
-    with _server_at(*where) as server:
+    where = arguments.url, _which(arguments), arguments.timeout, arguments.progress.showing
+    with _reach.server(*where) as server:
         yield server
-
-
-@contextmanager
-def _server_at(
-    given: str | None, embedded: Which, timeout: float, progress: Progress
-) -> Iterator[Server]:
-    hold = None
-    if not given:
-        with progress.showing("starting the embedded server"):
-            hold = _embedded.acquire(*embedded, timeout=timeout)
-    server = Server(_urls.parse(hold.url if hold else given or ""), timeout=timeout)
-    try:
-        yield server
-    finally:
-        server.close()
-        if hold:
-            hold.close()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 ``archive`` saves and loads them; a ``Client`` runs the pg_dump and pg_restore that it takes.
 """
 
-from pytest_pgtemplate._archive.archive import load, save
+from pytest_pgtemplate._archive.archive import Source, load, save
 from pytest_pgtemplate._archive.client import Client
 
-__all__ = ["Client", "load", "save"]
+__all__ = ["Client", "Source", "load", "save"]

@@ -10,12 +10,12 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_pgtemplate import _names, _progress
 from pytest_pgtemplate._archive.client import Client
@@ -29,22 +29,27 @@ MANIFEST = "manifest.json"
 JOBS = min(4, os.cpu_count() or 1)  # of pg_restore
 
 
-def save(client: Client, names: Sequence[str], tracking: str, run: str, file: Path) -> None:
+class Source(NamedTuple):
+    """A template by its name. ``place`` is how ``load`` asks for the server that it goes to."""
+
+    client: Client
+    name: str
+    place: str = ""
+
+
+def save(
+    sources: Sequence[Source], tracking: str, run: str, file: Path, progress: Path | None = None
+) -> None:
     """Write these templates to ``file``, whole or not at all."""
     scratch = file.with_name(f"{file.name}.{run}")
     try:
         with TemporaryDirectory() as name, tarfile.open(scratch, "w") as archive:
             directory = Path(name)
-            told = _progress.each(client.progress, "saving", names, names)
-            entries = [_dump(client, each, tracking, run, directory) for each in told]
-            manifest = {
-                "format": FORMAT,
-                **_kind(client.server),
-                "tracking": tracking,
-                "templates": entries,
-            }
+            told = _progress.each(progress, "saving", sources, [each.name for each in sources])
+            entries = [_dump(each, tracking, run, directory) for each in told]
+            manifest = {"format": FORMAT, "tracking": tracking, "templates": entries}
             (directory / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
-            for member in (MANIFEST, *names):
+            for member in (MANIFEST, *(each.name for each in sources)):
                 archive.add(directory / member, member)
         scratch.replace(file)
     except OSError as error:
@@ -55,21 +60,30 @@ def save(client: Client, names: Sequence[str], tracking: str, run: str, file: Pa
         scratch.unlink(missing_ok=True)
 
 
-def load(client: Client, file: Path, run: str, lock_directory: Path) -> Iterator[Template]:
+def load(
+    client_for: Callable[[str], Client],
+    file: Path,
+    run: str,
+    lock_directory: Path,
+    progress: Path | None = None,
+) -> Iterator[Template]:
     """Make the templates in ``file`` that are not there yet; any number of processes may at once.
 
-    Raises ConfigurationError when it does not fit the server, or was not written by ``save``.
+    Raises ConfigurationError when one does not fit its server, or it was not written by ``save``.
     """
     with _extracted(file) as directory:
         try:
             manifest = json.loads((directory / MANIFEST).read_text("utf-8"))
-            _check(manifest, client.server, file)
+            _check_format(manifest["format"], file)
             tracking = str(manifest["tracking"])
-            entries = [(_order(each, run), bool(each["public"])) for each in manifest["templates"]]
+            entries = [
+                _read(each, client_for(str(each["place"])), run, file)
+                for each in manifest["templates"]
+            ]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise _not_ours(file) from error
-        names = [order.name for order, _ in entries]
-        for order, public in _progress.each(client.progress, "loading", entries, names):
+        names = [order.name for _, order, _ in entries]
+        for client, order, public in _progress.each(progress, "loading", entries, names):
             restore = partial(_restore, client, directory, tracking, public)
             yield ensure(order, restore, client.server, lock_directory)
 
@@ -80,8 +94,9 @@ def _kind(server: Server) -> dict[str, object]:
     return {"PostgreSQL": facts.major, "locale": facts.locale, "role": facts.role}
 
 
-def _dump(client: Client, name: str, tracking: str, run: str, directory: Path) -> dict[str, Any]:
+def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str, Any]:
     """Dump a clone: nobody can connect to the template itself."""
+    client, name, place = source
     server = client.server
     found = server.find(name)
     if found is None or found.mark is None:
@@ -100,7 +115,13 @@ def _dump(client: Client, name: str, tracking: str, run: str, directory: Path) -
     finally:
         server.drop(scratch)
         server.release(scratch)
-    return {"prefix": prefix, "mark": found.mark.dumps(), "public": public}
+    return {
+        "place": place,
+        "server": _kind(server),
+        "prefix": prefix,
+        "mark": found.mark.dumps(),
+        "public": public,
+    }
 
 
 def _restore(
@@ -129,23 +150,31 @@ def _extracted(file: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _order(entry: dict[str, Any], run: str) -> Order:
+def _read(
+    entry: dict[str, Any], client: Client, run: str, file: Path
+) -> tuple[Client, Order, bool]:
+    """Where a template goes, and what is to be made there; whether with a schema public."""
+    _check_kind(entry["server"], client.server, file)
     mark = mark_of(entry["mark"])
     if mark is None:
         raise ValueError("no mark of ours")
-    return Order(entry["prefix"], run, mark.fingerprint, rebuild=False, saved=mark)
+    order = Order(entry["prefix"], run, mark.fingerprint, rebuild=False, saved=mark)
+    return client, order, bool(entry["public"])
 
 
-def _check(manifest: dict[str, Any], server: Server, file: Path) -> None:
-    if manifest["format"] > FORMAT:
+def _check_format(written: int, file: Path) -> None:
+    if written > FORMAT:
         raise ConfigurationError(
             f"{file} was written by a newer pytest-pgtemplate",
             hint="install that one here, too, or save the templates again",
         )
+
+
+def _check_kind(kind: dict[str, Any], server: Server, file: Path) -> None:
     for what, here in _kind(server).items():
-        if manifest[what] != here:
+        if kind[what] != here:
             raise ConfigurationError(
-                f"{file} is for another server: {what} {manifest[what]}, and here it is {here}",
+                f"{file} is for another server: {what} {kind[what]}, and here it is {here}",
                 hint="save the templates again, from a server like this one",
             )
 

@@ -17,11 +17,10 @@ OPTIONS = "-c default_transaction_read_only=off -c synchronous_commit=off"
 
 @dataclass(frozen=True)
 class Client:
-    """A server, and where its programs are looked for first; where to tell how far they are."""
+    """A server, and where its programs are looked for first."""
 
     server: Server
     bindir: Path | None
-    progress: Path | None = None
 
     def run(self, program: str, *arguments: str, database: str) -> None:
         """Run a program, of the server's own version. Raises TemplateError with what it said."""
