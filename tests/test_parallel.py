@@ -73,12 +73,12 @@ def start(project: Project, environment: dict[str, str], *arguments: str) -> sub
     )
 
 
-def all_green(runs: list[subprocess.Popen[str]]) -> None:
+def all_green(runs: list[subprocess.Popen[str]], passed: int = 4) -> None:
     try:
         for run in runs:
             output, _ = run.communicate(timeout=ENDS)
             assert run.returncode == 0, output
-            assert "4 passed" in output
+            assert f"{passed} passed" in output
     finally:
         for run in runs:
             run.kill()
@@ -103,6 +103,22 @@ def test_many_runs_on_two_hosts_at_once(shop: Project) -> None:
         all_green([start(shop, hosts[n % 2], *strictly) for n in range(3)])
     assert shop.migrations() == 1
     assert shop.databases() == templates
+
+
+def test_shards_of_a_suite_share_a_server(shop: Project) -> None:
+    """Two jobs of a CI, at once and with the half of the tests each: they migrate once."""
+    pytest.importorskip("pytest_split")
+    jobs = [host(shop, name) for name in ("first", "second")]
+    for job in jobs:
+        job["PYTEST_ADDOPTS"] = job["PYTEST_ADDOPTS"].replace("-pno:pytest-split", "")
+    all_green(
+        [start(shop, job, "--splits=2", f"--group={n}") for n, job in enumerate(jobs, start=1)],
+        passed=2,
+    )
+
+    assert shop.migrations() == 1
+    [template] = shop.databases()
+    assert "_tpl_" in template
 
 
 ALONE = """

@@ -103,8 +103,12 @@ def test_a_template_that_is_built_anew_has_no_spares_yet(shop: Project) -> None:
     assert "1 database (1 spare)" in str(result.stdout)
 
 
-@pytest.mark.parametrize("how", ["--pg-keep", "--pg-keep-failed", "clone", "DDL"])
+CHANGES = {"DDL": "DROP TABLE item CASCADE", "refresh": "REFRESH MATERIALIZED VIEW names"}
+
+
+@pytest.mark.parametrize("how", ["--pg-keep", "--pg-keep-failed", "clone", *CHANGES])
 def test_whoever_wants_a_clone_takes_a_spare(shop: Project, how: str) -> None:
+    shop.revision("two", 'op.execute("CREATE MATERIALIZED VIEW names AS SELECT name FROM item")')
     shop.run_workers().assert_outcomes(passed=4)
     assert len(shop.spares()) == 2
     made = {identity(shop.server, name) for name in shop.spares()}
@@ -116,15 +120,17 @@ def test_whoever_wants_a_clone_takes_a_spare(shop: Project, how: str) -> None:
 
         @pytest.mark.pg(isolation="{"clone" if how == "clone" else "truncate"}")
         def test_first(pg_sync_session):
-            if {how!r} == "DDL":
-                pg_sync_session.execute(text("DROP TABLE item"))
-                pg_sync_session.commit()
+            pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
+            pg_sync_session.execute(text({CHANGES.get(how, "SELECT 1")!r}))
+            pg_sync_session.commit()
             assert {how!r} != "--pg-keep-failed"
 
         def test_second(pg_sync_session):
             query = "SELECT oid FROM pg_database WHERE datname = current_database()"
             print("oid", pg_sync_session.scalar(text(query)))
-            assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
+            for each in ("item", "names"):
+                names = pg_sync_session.scalars(text(f"SELECT name FROM {{each}}")).all()
+                assert names == ["reference"]
         """,
     )
     result = shop.run("-rP", *[how] * how.startswith("--"))
