@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
+
+import psycopg
 import pytest
 from sqlalchemy.engine import URL
 
 from poolers import pgbouncer
 from projects import TESTS, Project
-from pytest_pgtemplate import _urls
+from pytest_pgtemplate import _urls, cli
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import ServerError
 from relatives import relative
@@ -23,6 +29,33 @@ def test_a_pooler_that_shares_sessions_is_refused_before_anything_is_made(
     result.assert_outcomes(passed=1, errors=1, skipped=2)
     result.stdout.fnmatch_lines([f"*pooler at 127.0.0.1:{url.port} *", "*HINT: *pool_mode*"])
     assert system_project.databases() == []
+
+
+def test_it_is_refused_as_surely_where_others_use_it(system_url: URL) -> None:
+    """They may take away the session that it would lend to both of ours."""
+    with pgbouncer(system_url, "transaction") as url, busy(url):
+        for _ in range(30):
+            with pytest.raises(ServerError, match="pooler"):
+                Server(url, timeout=10)
+
+
+@contextmanager
+def busy(url: URL) -> Iterator[None]:
+    """Somebody else sends one statement after the other meanwhile."""
+    begun, ended = Event(), Event()
+
+    def work() -> None:
+        with psycopg.connect(_urls.dsn(url), autocommit=True, prepare_threshold=None) as connection:
+            while not ended.is_set():
+                connection.execute("SELECT 1")
+                begun.set()
+
+    with ThreadPoolExecutor() as pool:
+        working = pool.submit(work)
+        assert begun.wait(10)
+        yield
+        ended.set()
+        working.result(10)
 
 
 LIFE = """
@@ -61,6 +94,15 @@ def test_a_pooler_in_session_mode_works_from_the_build_to_the_leak(
     result.assert_outcomes(passed=5, errors=1)
     result.stdout.fnmatch_lines(["*test_leaks left open *", "*migrated *"])
     assert [name.split("_")[2] for name in system_project.databases()] == ["tpl"]
+
+
+def test_templates_are_saved_through_a_pooler_in_session_mode(
+    system_project: Project, system_url: URL
+) -> None:
+    system_project.write("test_it.py", TESTS)
+    with pgbouncer(system_url, "session") as url:
+        assert cli.main(["--url", str(_urls.render(url)), "save", "templates.pgt"]) == 0
+    assert (system_project.root / "templates.pgt").exists()
 
 
 def test_what_a_pooler_refuses_to_pass_on_is_told_with_the_setting(system_url: URL) -> None:

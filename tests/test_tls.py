@@ -168,6 +168,22 @@ def test_our_own_connection_does_the_same_and_says_what_is_wrong(url: URL, files
         assert "sslrootcert" in error.value.hint
 
 
+def test_a_file_that_is_not_there_is_named(
+    url: URL, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(files))
+    default = url.difference_update_query(["sslrootcert"])
+    for wrong, name in (
+        (changed(url, files, sslrootcert="none.crt"), "none.crt"),
+        (changed(url, files, sslkey="none.key"), "none.key"),
+        (default, ".postgresql/root.crt"),
+        (default.set(drivername="postgresql+asyncpg"), ".postgresql/root.crt"),
+    ):
+        with pytest.raises(ServerError) as error:
+            Server(wrong, timeout=10)
+        assert error.value.message.startswith(f"{files / name} cannot be read")
+
+
 LIFE = """
 import asyncio
 import asyncpg

@@ -27,6 +27,8 @@ from pytest_pgtemplate.errors import ConfigurationError, TemplateError
 FORMAT = 1
 MANIFEST = "manifest.json"
 JOBS = min(4, os.cpu_count() or 1)  # of pg_restore
+# Whatever ALTER DATABASE .. SET has given the template.
+WRITABLE = "-c default_transaction_read_only=off -c synchronous_commit=off"
 
 
 class Source(NamedTuple):
@@ -131,7 +133,7 @@ def _restore(
         client.fetch("DROP SCHEMA public", database=scratch.name)
     dump = str(directory / scratch.order.name)
     options = ("--exit-on-error", f"--jobs={JOBS}")
-    client.run("pg_restore", *options, dump, database=scratch.name)
+    client.run("pg_restore", *options, dump, database=scratch.name, options=WRITABLE)
     server = client.server
     install(server.url.set(database=scratch.name), tracking, timeout=server.timeout)
 

@@ -11,8 +11,6 @@ from pytest_pgtemplate._server import Server, connect, explain, portal
 from pytest_pgtemplate.errors import TemplateError
 
 APPLICATION = "pytest-pgtemplate archive"
-# Whatever ALTER DATABASE .. SET has given the template.
-OPTIONS = "-c default_transaction_read_only=off -c synchronous_commit=off"
 
 
 @dataclass(frozen=True)
@@ -22,13 +20,13 @@ class Client:
     server: Server
     bindir: Path | None
 
-    def run(self, program: str, *arguments: str, database: str) -> None:
+    def run(self, program: str, *arguments: str, database: str, options: str = "") -> None:
         """Run a program, of the server's own version. Raises TemplateError with what it said."""
         server = self.server
         path = _embedded.find_program(program, server.facts.major, self.bindir)
         password = str(server.url.password or "")
         dsn = _urls.dsn(_urls.without_password(server.url.set(database=database)))
-        env = {"PGOPTIONS": OPTIONS, "PGAPPNAME": APPLICATION, "PGPASSWORD": password}
+        env = {"PGOPTIONS": options, "PGAPPNAME": APPLICATION, "PGPASSWORD": password}
         command = [str(path), *arguments, "--no-password", "--dbname", str(dsn)]
         ended = _child.run(
             command,
@@ -44,7 +42,8 @@ class Client:
         if ended.code != 0:
             raise TemplateError(
                 f"{program} failed:\n{_secrets.hide(ended.output, password).rstrip()}",
-                hint="the roles and extensions that the schema names have to be on the server",
+                hint="the roles and extensions that the schema names have to be on the server;"
+                " through a pooler, pgtemplate load needs its ignore_startup_parameters = options",
             )
 
     def fetch(self, query: str, *, database: str) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -14,6 +16,7 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate.errors import ServerError
 
 ATTEMPT = 10.0  # seconds for one connection attempt
+LOOKS = 10  # at a pooler that others use, too: by chance it may lend each of us its own
 STARTING = 0.1  # seconds between attempts while the server says that it is starting up
 
 _HINTS = {
@@ -70,13 +73,23 @@ async def _refuse_shared_session(connection: Connection, url: URL, timeout: floa
     pid = await _pid_of(connection)
     other = await _open(url, timeout, "pytest-pgtemplate")
     try:
-        if await _pid_of(other) == pid:
-            raise _pooled(url)
-        async with other.transaction():  # keeps what it was lent
-            if await _pid_of(connection) != pid:
+        for _ in range(LOOKS):
+            if await _pid_of(other) == pid:
                 raise _pooled(url)
+            async with other.transaction():  # keeps what it was lent
+                if await _pid_of(connection) != pid:
+                    raise _pooled(url)
     finally:
         other.terminate()
+
+
+def _unreadable(url: URL) -> str:
+    """A file that a connection with TLS takes, and that is not there."""
+    query = _urls.for_driver(url, None).query
+    files = [str(query[name]) for name in ("sslrootcert", "sslcert", "sslkey") if name in query]
+    if query.get("sslmode") in ("verify-ca", "verify-full") and "sslrootcert" not in query:
+        files.append(str(Path.home() / ".postgresql/root.crt"))  # libpq's default
+    return next((file for file in files if not os.access(file, os.R_OK)), "")
 
 
 async def _pid_of(connection: Connection) -> int:
@@ -157,6 +170,11 @@ def explain(error: BaseException, url: URL) -> ServerError:  # noqa: C901, PLR09
             return ServerError(
                 f"no TLS with the server at {place}: {error}",
                 hint="check sslmode, sslrootcert, sslcert, sslkey and the host's name in pg_url",
+            )
+        case ValueError() | OSError() if file := _unreadable(url):
+            return ServerError(
+                f"{file} cannot be read, which TLS with the server at {place} takes",
+                hint="let sslrootcert (and sslcert, sslkey) in pg_url name files on this machine",
             )
         case ValueError():  # a URL that SQLAlchemy can read; its text may hold the password
             return ServerError(
