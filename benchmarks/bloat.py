@@ -4,7 +4,7 @@
 
 Before each reset a test inserts rows into three of fifty tables, or changes rows of the template's:
 both leave dead rows behind. Medians of the first and the last twentieth are printed, in ms, and
-their ratio. Without a URL the embedded server is used.
+their ratio. Without a URL it is PGTEMPLATE_URL's, else the embedded server.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from reset import DIRTY, TIMEOUT, connect, databases, run, schema, server_at, timed
+from reset import DIRTY, TIMEOUT, connect, databases, run, schema, timed
+from server import server_at
 
 from pytest_pgtemplate._reset import Resetter
 from pytest_pgtemplate._server import Server

@@ -32,7 +32,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from pytest_pgtemplate import _embedded, _urls
+from server import server_at
+
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 
@@ -91,7 +93,7 @@ def main() -> None:
     parser.add_argument("--without-others", action="store_true")
     arguments = parser.parse_args()
     others = not arguments.without_others and find_spec("pytest_alembic") is not None
-    with _server() as server:
+    with server_at() as server:
         print(f"{server}, {os.cpu_count()} CPUs, {arguments.revisions} revisions")
         rounds = [
             _round(server, arguments.revisions, arguments.workers, others=others)
@@ -259,19 +261,6 @@ def _database(server: Server) -> Iterator[str]:
     server.create(name, Mark("scratch", name[-8:]))
     yield name
     server.drop(name)
-
-
-@contextmanager
-def _server() -> Iterator[Server]:
-    given, hold = os.environ.get("PGTEMPLATE_URL"), None
-    if not given:
-        hold = _embedded.acquire(None, timeout=60)
-        given = hold.url
-    server = Server(_urls.parse(given), timeout=60)
-    yield server
-    server.close()
-    if hold:
-        hold.close()
 
 
 if __name__ == "__main__":

@@ -20,15 +20,17 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Barrier
 
-from pytest_pgtemplate import Alembic, _embedded, _names, _template, _urls
+from server import server_at
+
+from pytest_pgtemplate import Alembic, _names, _template, _urls
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
@@ -50,22 +52,20 @@ def main() -> None:
         url, prefix, run, name = arguments.worker
         _work(url, prefix, run, name)
         return
-    with _server() as url, TemporaryDirectory() as locks:
+    with server_at() as server, TemporaryDirectory() as locks:
         os.environ["BENCHMARK_LOCKS"] = locks
-        server = Server(_urls.parse(url), timeout=TIMEOUT)
         print(f"{server}, {os.cpu_count()} CPUs")
         try:
-            rounds = [_round(server, url, arguments.workers) for _ in range(arguments.rounds)]
+            rounds = [_round(server, arguments.workers) for _ in range(arguments.rounds)]
         finally:  # not before: ext4 makes files slowly for some time after many were removed
             _drop_all(server)
-            server.close()
     for name, limit in (("clones at once", 1.0), ("last ready", 1.25)):
         ratios = [each[name] for each in rounds]
         shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
         print(f"{name}: {statistics.median(ratios):.2f} (of {shown}; at most {limit})")
 
 
-def _round(server: Server, url: str, workers: int) -> dict[str, float]:
+def _round(server: Server, workers: int) -> dict[str, float]:
     """Measure everything once, on templates that are new to the server."""
     prefix = f"{PREFIX}_{uuid.uuid4().hex[:8]}"
     began = time.perf_counter()
@@ -74,7 +74,7 @@ def _round(server: Server, url: str, workers: int) -> dict[str, float]:
     # In this order: the first to clone waits until what was migrated is on disk.
     together = _clones(server, template, [f"all{n}" for n in range(workers)])
     single = statistics.median(_clones(server, template, [f"one{n}"]) for n in range(3))
-    ready = _ready(url, f"{prefix}_ready", workers)
+    ready = _ready(str(_urls.render(server.url)), f"{prefix}_ready", workers)
     print(
         f"migration {migration:.2f} s, one clone {single * 1000:.0f} ms, {workers} clones at once"
         f" {together * 1000:.0f} ms, last of {workers} ready after {ready:.2f} s"
@@ -179,17 +179,6 @@ def _drop_all(server: Server) -> None:
     for database in server.databases():
         if database.name.startswith(f"{PREFIX}_"):
             server.drop(database.name)
-
-
-@contextmanager
-def _server() -> Iterator[str]:
-    given = os.environ.get("PGTEMPLATE_URL")
-    if given:
-        yield given
-        return
-    hold = _embedded.acquire(None, timeout=60)
-    yield hold.url
-    hold.close()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 For 10, 100 and 500 tables, three of them written to. The sides take turns on the same server, ten
 rounds each, so that a noisy machine is noisy for both; medians and their ratio are printed. (Not
 round by round: a TRUNCATE of 500 tables empties the catalog caches of every session on the server.)
-Without a URL the embedded server is used.
+Without a URL it is PGTEMPLATE_URL's, else the embedded server.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
+from server import server_at
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import _embedded, _urls
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._reset import Resetter, install
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server import portal as _portal
@@ -178,14 +179,6 @@ def databases(server: Server, sql: str) -> Iterator[tuple[URL, URL]]:
     finally:
         for name in names:
             server.drop(name)
-
-
-@contextmanager
-def server_at(url: str | None) -> Iterator[Server]:
-    hold = None if url else _embedded.acquire(None, timeout=TIMEOUT)
-    server = Server(_urls.parse(url or hold.url), timeout=TIMEOUT)  # type: ignore[union-attr]
-    yield server
-    server.close()
 
 
 async def execute(url: URL, sql: str) -> None:

@@ -18,12 +18,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from pytest_pgtemplate import _embedded, _urls
-from pytest_pgtemplate._server import Server
+from server import server_at
+
+from pytest_pgtemplate import _embedded
 
 PREFIX = f"benchmark_{os.getpid()}"
 INI = "[alembic]\nscript_location = %(here)s/migrations\npath_separator = os\n"
@@ -68,7 +67,8 @@ def main() -> None:
     parser.add_argument("--revisions", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    with _server() as server, tempfile.TemporaryDirectory() as name:
+    with server_at() as server, tempfile.TemporaryDirectory() as name:
+        print(f"{server}, {os.cpu_count()} CPUs")
         root = Path(name)
         _write_project(root, arguments.revisions)
         _run(root, "first")
@@ -89,19 +89,6 @@ def main() -> None:
         f"medians: from the nearest {statistics.median(added):.3f} s, from nothing"
         f" {statistics.median(rebuilt):.3f} s; ratio {ratio:.3f} (at most 0.1); dumps are equal"
     )
-
-
-@contextmanager
-def _server() -> Iterator[Server]:
-    """It has to live for longer than one run: its start is not what is measured."""
-    given = os.environ.get("PGTEMPLATE_URL")
-    hold = None if given else _embedded.acquire(None, timeout=60)
-    server = Server(_urls.parse(given or (hold.url if hold else "")), timeout=60)
-    print(f"{server}, {os.cpu_count()} CPUs")
-    yield server
-    server.close()
-    if hold:
-        hold.close()
 
 
 def _write_project(root: Path, revisions: int) -> None:

@@ -19,7 +19,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pytest_pgtemplate import _embedded, _names, _urls
+from server import server_at
+
+from pytest_pgtemplate import _names
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Connection, Mark, Server, connect, portal
 from pytest_pgtemplate._template import Template
@@ -42,7 +44,7 @@ def main() -> None:
     parser.add_argument("--tables", type=int, default=100)
     parser.add_argument("--generations", type=int, default=300)
     arguments = parser.parse_args()
-    with _server() as server:
+    with server_at() as server:
         print(f"{server}, {os.cpu_count()} CPUs")
         try:
             for tracking in ("triggers", "scan"):
@@ -140,17 +142,6 @@ def _session(worker: Worker) -> Iterator[Callable[[str], None]]:
     connection: Connection = portal.run(opening, timeout=TIMEOUT)
     yield lambda statement: portal.run(connection.execute(statement), timeout=TIMEOUT)
     portal.run(connection.close(), timeout=TIMEOUT)
-
-
-@contextmanager
-def _server() -> Iterator[Server]:
-    given = os.environ.get("PGTEMPLATE_URL")
-    hold = None if given else _embedded.acquire(None, timeout=TIMEOUT)
-    server = Server(_urls.parse(given or (hold.url if hold else "")), timeout=TIMEOUT)
-    yield server
-    server.close()
-    if hold:
-        hold.close()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from reset import execute, run, server_at
+from reset import execute, run
+from server import server_at
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
@@ -152,7 +153,7 @@ def main() -> None:
     parser.add_argument("--tests", type=int, default=1000)
     arguments = parser.parse_args()
     found: dict[str, list[float]] = {way: [] for way in WAYS}
-    with tempfile.TemporaryDirectory() as directory, server_at(None) as server:
+    with tempfile.TemporaryDirectory() as directory, server_at() as server:
         name = f"benchmark_suite_{os.getpid()}"
         url = server.url.set(database=name)
         for way in WAYS:

@@ -23,12 +23,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 
 import asyncpg
+from server import server_at
 
 from pytest_pgtemplate import _embedded, _urls
 
@@ -97,8 +96,8 @@ def main() -> None:
         plugin = _project(work / "plugin", WITH_PLUGIN, tests=1)
         control = _project(work / "control", BY_HAND, tests=1)
         try:
-            with _server() as url:
-                _make_by_hand(url, schema)
+            with server_at() as server:
+                _make_by_hand(str(_urls.render(server.url)), schema)
                 _run(plugin)
             _one_test(plugin, control, arguments.rounds)
             workers = _project(work / "workers", WITH_PLUGIN, tests=3 * arguments.workers)
@@ -111,11 +110,11 @@ def _one_test(plugin: Path, control: Path, rounds: int) -> None:
     def by_hand() -> float:
         return _run(control, "-p", "no:pgtemplate")
 
-    with _server():
+    with server_at():
         running = [(by_hand(), _run(plugin)) for _ in range(rounds)]
     started = []
     for _ in range(rounds):
-        with _server():
+        with server_at():
             before = by_hand()
         _embedded.stop(None)
         started.append((before, _run(plugin)))
@@ -126,8 +125,8 @@ def _one_test(plugin: Path, control: Path, rounds: int) -> None:
 
 
 def _workers(project: Path, workers: int, rounds: int) -> None:
-    with _server() as url:
-        _sql(url, "ALTER ROLE CURRENT_USER SET log_statement = 'ddl'")
+    with server_at() as server:
+        _sql(str(_urls.render(server.url)), "ALTER ROLE CURRENT_USER SET log_statement = 'ddl'")
         _run(project, "-n", str(workers))
         before = _created()
         last = []
@@ -147,13 +146,6 @@ def _created() -> int:
     status = _embedded.status(None)
     assert status is not None
     return status.log.read_text().count("CREATE DATABASE")
-
-
-@contextmanager
-def _server() -> Iterator[str]:
-    hold = _embedded.acquire(None, timeout=60)
-    yield hold.url
-    hold.close()
 
 
 def _project(root: Path, conftest: str, *, tests: int) -> Path:

@@ -1,7 +1,7 @@
 """A private PostgreSQL server for what no other server may be used for: it asks for passwords over
 TCP, and it has few connections.
 
-A pytest plugin, for the fixture at the end. Nothing here is a test.
+A pytest plugin, for the fixtures at the end. Nothing here is a test.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import ITEM, Project, make_project, query
+from pytest_pgtemplate import _embedded
 from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
 from pytest_pgtemplate._server import Server
@@ -34,6 +35,8 @@ local all all trust
 host all all 127.0.0.1/32 scram-sha-256
 """
 STARTING = 30.0  # seconds
+# The newest PostgreSQL that is installed on this system.
+SYSTEM = max(Path("/usr/lib/postgresql").glob("*/bin"), key=_binaries._numbers, default=None)
 
 
 class PrivateServer:
@@ -111,6 +114,21 @@ def home() -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
+def need_binaries() -> None:
+    """Skip the test where no server can be started."""
+    try:
+        _binaries.find_binaries(None)
+    except EmbeddedServerError:
+        pytest.skip("no PostgreSQL binaries to start a server with")
+
+
+def system_bindir() -> Path:
+    """Where the system's PostgreSQL is; skip the test where it has none."""
+    if SYSTEM is None:
+        pytest.skip("no PostgreSQL in /usr/lib/postgresql")
+    return SYSTEM
+
+
 def tcp(url: URL, **changes: Any) -> URL:
     """The same server by TCP, where it wants a password."""
     port = int(str(url.query["port"]))
@@ -147,24 +165,31 @@ def _wait_until_ready(pid_file: Path, process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="session")
 def private_url() -> Iterator[URL]:
     """A private server, through its socket, as superuser."""
-    try:
-        _binaries.find_binaries(None)
-    except EmbeddedServerError:
-        pytest.skip("no PostgreSQL binaries to start a server with")
+    need_binaries()
     with private_server() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def system_url() -> Iterator[URL]:
-    """A private server with the newest PostgreSQL that is installed on this system."""
-    bindir = max(Path("/usr/lib/postgresql").glob("*/bin"), key=_binaries._numbers, default=None)
-    if bindir is None:
-        pytest.skip("no PostgreSQL in /usr/lib/postgresql")
+    """A private server with the system's PostgreSQL."""
     # Autovacuum comes by as often as it can: nobody may notice.
     options = {"max_prepared_transactions": 20, "autovacuum_naptime": "1s"}
-    with private_server(bindir, **options) as url:
+    with private_server(system_bindir(), **options) as url:
         yield url
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine on which there has never been an embedded server: the user's home."""
+    need_binaries()
+    with home() as directory:
+        directory.chmod(0o755)
+        monkeypatch.setenv("HOME", str(directory))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(directory / ".cache"))
+        monkeypatch.delenv("PGTEMPLATE_URL", raising=False)
+        yield directory
+        _embedded.stop(None)
 
 
 @pytest.fixture

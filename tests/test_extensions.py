@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import URL
 
 from projects import Project, make_project, query
-from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._server import Server
-from servers import private_server
+from servers import private_server, system_bindir
 
 PRELOADED = ("pg_cron", "pgaudit")
 
@@ -19,9 +17,7 @@ PRELOADED = ("pg_cron", "pgaudit")
 @pytest.fixture(scope="module")
 def url() -> Iterator[URL]:
     """A server with what has to be loaded when it starts, as far as it is there."""
-    bindir = max(Path("/usr/lib/postgresql").glob("*/bin"), key=_binaries._numbers, default=None)
-    if bindir is None:
-        pytest.skip("no PostgreSQL in /usr/lib/postgresql")
+    bindir = system_bindir()
     there = [name for name in PRELOADED if (bindir.parent / "lib" / f"{name}.so").exists()]
     options = {"shared_preload_libraries": ",".join(there), "max_prepared_transactions": 20}
     with private_server(bindir, **options) as url:

@@ -25,7 +25,7 @@ from pytest_pgtemplate._engines import Pools
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import Alembic
 from pytest_pgtemplate.errors import ConfigurationError, ServerError
-from servers import home, private_server
+from servers import home, private_server, system_bindir
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a CA with")
 
@@ -74,11 +74,8 @@ def files() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def url(files: Path) -> Iterator[URL]:
     """A server that wants TLS and a certificate, as its URL says it."""
-    bindir = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
-    if bindir is None:
-        pytest.skip("no PostgreSQL in /usr/lib/postgresql")
     with private_server(
-        bindir,
+        system_bindir(),
         ssl="on",
         ssl_ca_file=files / "ca.crt",
         ssl_cert_file=files / "localhost.crt",

@@ -1,0 +1,20 @@
+"""The server that a benchmark runs on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pytest_pgtemplate import _reach
+from pytest_pgtemplate._server import Server
+
+TIMEOUT = 600.0  # seconds for any one step
+
+
+@contextmanager
+def server_at(url: str | None = None) -> Iterator[Server]:
+    """That of ``url``, or of PGTEMPLATE_URL, else the embedded one, which runs meanwhile."""
+    url = url or os.environ.get("PGTEMPLATE_URL")
+    with _reach.server(url, (None, None, False), TIMEOUT) as server:
+        yield server
