@@ -583,6 +583,7 @@ def test_each_database_has_its_checks(two: Project) -> None:
                 "*FAILED*orders/alembic.ini::revision[[]migrations/versions/left.py[]]*",
                 "*PASSED*orders/alembic.ini::revision[[]migrations/versions/last.py[]]*",
                 "  left behind: index public.item_name: *",
+                "orders/migrations/versions/left.py:*: the downgrade of revision left *",
                 "  left behind: table public.left_over: *",
                 f"pgtemplate: orders: template {two.prefix}_orders_tpl_*",
             ]

@@ -32,6 +32,7 @@ class Ground:
     scratch: str
     run: str
     tracking: str
+    home: Path  # files are shown as seen from there
     target: Callable[[str], Target] = field(repr=False)
 
 
@@ -57,8 +58,7 @@ def _walk(ground: Ground, wanted: Sequence[str], start: str) -> Verdicts:
                 found[MODELS] = verdicts.of_models(told[MODELS])
                 continue
             script = ground.scripts[told["revision"]]
-            home = ground.alembic.config.parent
-            found.setdefault(script.name, verdicts.of_revision(script, told, home))
+            found.setdefault(script.name, verdicts.of_revision(script, told, ground.home))
             if told.get("failed") == "upgrade":
                 reason = f"revision {script.name} cannot be reached: its upgrade fails"
                 return {name: Verdict("skipped", reason) for name in wanted} | found
