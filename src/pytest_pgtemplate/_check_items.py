@@ -113,11 +113,7 @@ class Check(pytest.Function):
 
 @_chain.fixture(scope="session")
 def _pg_checks(
-    _pg: Isolated,
-    pg_server: Server,
-    pg_migrations: Migrations,
-    pg_seed: Seed | None,
-    pytestconfig: pytest.Config,
+    _pg: Isolated, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
 ) -> Iterator[Checks]:
     settings = _pg.settings
     with _pg.once("_pg_checks"):
@@ -132,7 +128,7 @@ def _pg_checks(
             _names.check(settings.prefix, settings.run, settings.worker),
             settings.run,
             settings.tracking,
-            pytestconfig.rootpath,
+            settings.root,
             partial(target_of, _pg, pg_server),
         )
         above = checked(scripts, settings.check_since)

@@ -83,15 +83,6 @@ async def _refuse_shared_session(connection: Connection, url: URL, timeout: floa
         other.terminate()
 
 
-def _unreadable(url: URL) -> str:
-    """A file that a connection with TLS takes, and that is not there."""
-    query = _urls.for_driver(url, None).query
-    files = [str(query[name]) for name in ("sslrootcert", "sslcert", "sslkey") if name in query]
-    if query.get("sslmode") in ("verify-ca", "verify-full") and "sslrootcert" not in query:
-        files.append(str(Path.home() / ".postgresql/root.crt"))  # libpq's default
-    return next((file for file in files if not os.access(file, os.R_OK)), "")
-
-
 async def _pid_of(connection: Connection) -> int:
     pid: int = await connection.fetchval("SELECT pg_backend_pid()")
     return pid
@@ -111,6 +102,15 @@ def where(url: URL) -> str:
     host = url.host or url.query.get("host") or "the default socket"
     port = url.port or url.query.get("port") or 5432
     return f"{host}:{port}"
+
+
+def _unreadable(url: URL) -> str:
+    """A file that a connection with TLS takes, and that is not there."""
+    query = _urls.for_driver(url, None).query
+    files = [str(query[name]) for name in ("sslrootcert", "sslcert", "sslkey") if name in query]
+    if query.get("sslmode") in ("verify-ca", "verify-full") and "sslrootcert" not in query:
+        files.append(str(Path.home() / ".postgresql/root.crt"))  # libpq's default
+    return next((file for file in files if not os.access(file, os.R_OK)), "")
 
 
 def explain(error: BaseException, url: URL) -> ServerError:  # noqa: C901, PLR0912 - one table
