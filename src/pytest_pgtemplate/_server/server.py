@@ -218,10 +218,9 @@ class Server:
         return self._session.fetch(query, *arguments)
 
     def _list(self, name: str | None) -> list[Database]:
-        rows = self._fetch(_sql("databases"), name, LOCK_SEED)
         return [
             Database(row["name"], row["sealed"], row["limit"], loads(row["comment"]), row["leased"])
-            for row in rows
+            for row in self._fetch(_sql("databases"), name, LOCK_SEED)
         ]
 
     def _ours(self, name: str) -> Database:
