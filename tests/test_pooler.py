@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from poolers import pgbouncer
-from projects import TESTS, Project
+from projects import PLAIN, TESTS, Project
 from pytest_pgtemplate import _urls, cli
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import ServerError
@@ -101,7 +101,8 @@ def test_templates_are_saved_through_a_pooler_in_session_mode(
 ) -> None:
     system_project.write("test_it.py", TESTS)
     with pgbouncer(system_url, "session") as url:
-        assert cli.main(["--url", str(_urls.render(url)), "save", "templates.pgt"]) == 0
+        save = ["--url", str(_urls.render(url)), "save", "templates.pgt", *PLAIN]
+        assert cli.main(save) == 0
     assert (system_project.root / "templates.pgt").exists()
 
 
