@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 from server import server_at
 
-from pytest_pgtemplate import _urls
+from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 
