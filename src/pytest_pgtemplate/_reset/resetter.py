@@ -161,7 +161,8 @@ class Resetter:
     async def _end_prepared(self) -> None:
         """A database cannot be dropped while a transaction is prepared in it."""
         for (gid,) in await self._connection.fetch(
-            "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+            "SELECT gid FROM pg_prepared_xact() JOIN pg_database d ON d.oid = dbid"
+            " WHERE d.datname = current_database()"
         ):
             await self._connection.execute(f"ROLLBACK PREPARED {literal(gid)}")
 

@@ -128,6 +128,7 @@ def _script(names: list[str], schema: str) -> str:
 
 
 @cache
+@cache
 def sql(name: str) -> str:
     text = files("pytest_pgtemplate._reset").joinpath(f"{name}.sql").read_text("utf-8")
     return text.replace(":large", str(LARGE)).replace(":many", str(MANY))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -286,5 +287,6 @@ def _comment(quoted: str, mark: Mark) -> str:
     return f"COMMENT ON DATABASE {quoted} IS {_names.literal(mark.dumps())}"
 
 
+@cache
 def _sql(name: str) -> str:
     return files("pytest_pgtemplate._server").joinpath(f"{name}.sql").read_text("utf-8")
