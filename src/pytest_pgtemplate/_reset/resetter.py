@@ -12,9 +12,10 @@ import asyncpg
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._names import literal
+from pytest_pgtemplate._reset.loop import Loop
 from pytest_pgtemplate._reset.scripts import install_for_session, prepare_session, sql
 from pytest_pgtemplate._reset.watch import GRACE, Leak, Watch
-from pytest_pgtemplate._server import Connection, connect, explain, portal
+from pytest_pgtemplate._server import Connection, connect, explain
 
 # How asyncpg says that a connection is gone, next to its PostgresConnectionError.
 _LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -53,7 +54,12 @@ class Resetter:
         self._vacuum: asyncio.Task[None] | None = None
         self._layers: set[int] = set()
         self._names: dict[int, str] = {}
-        self._run(self._open())
+        self._loop = Loop()
+        try:
+            self._run(self._open())
+        except BaseException:
+            self._loop.close()
+            raise
 
     def reset(
         self, going: Collection[int] = (), meanwhile: Callable[[], None] | None = None
@@ -120,16 +126,25 @@ class Resetter:
 
     def close(self) -> None:
         """Disconnect, and see the session gone; fine when the connection is lost already."""
-        self._run(self._close())
+        if not self._loop.closed:
+            self._run(self._close())
+            self._loop.close()
 
     def _run(self, coroutine: Any, meanwhile: Callable[[], None] | None = None) -> Any:
         try:
-            return portal.run(coroutine, timeout=self._timeout, meanwhile=meanwhile)
+            return self._loop.run(coroutine, timeout=self._timeout, meanwhile=meanwhile)
         except Exception as error:
             raise explain(error, self._url) from error
 
     async def _open(self) -> None:
         self._connection = await self._connect()
+        try:
+            await self._make_ready()
+        except BaseException:
+            self._connection.terminate()
+            raise
+
+    async def _make_ready(self) -> None:
         replica = await prepare_session(self._connection)
         row = await self._connection.fetchrow(sql("installed"))
         triggers, self.event_triggers = bool(row["triggers"]), bool(row["event_triggers"])

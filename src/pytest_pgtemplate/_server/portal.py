@@ -7,28 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def run(
-    coroutine: Coroutine[Any, Any, T],
-    *,
-    timeout: float,
-    meanwhile: Callable[[], None] | None = None,
-) -> T:
-    """Run ``coroutine`` in the private loop and return its result; ``meanwhile`` runs here.
+def run(coroutine: Coroutine[Any, Any, T], *, timeout: float) -> T:
+    """Run ``coroutine`` in the private loop and return its result.
 
     Raises TimeoutError after ``timeout`` seconds; the coroutine is cancelled then, as it is when
     the waiting thread is interrupted.
     """
     future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
     try:
-        if meanwhile is not None:
-            meanwhile()
         return future.result(timeout)
     except BaseException:
         future.cancel()
