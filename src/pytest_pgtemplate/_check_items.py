@@ -137,7 +137,7 @@ def _pg_checks(
             around,
             order_of(settings, pg_server, pg_migrations, pg_seed),
             settings.workers,
-            settings.directory / _pg.name,
+            _pg.run.directory() / _pg.name,
             partial(_pg.run.progress.during, "check"),
         )
         checks = Checks(ground, task)

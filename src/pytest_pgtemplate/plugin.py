@@ -20,7 +20,17 @@ from pytest_pgtemplate import (
     _run,
     _settings,
 )
-from pytest_pgtemplate._run import FAILED, RUN, Environment, Failures, Progress, Reports, Run, Stats
+from pytest_pgtemplate._run import (
+    FAILED,
+    RUN,
+    Directory,
+    Environment,
+    Failures,
+    Progress,
+    Reports,
+    Run,
+    Stats,
+)
 from pytest_pgtemplate.errors import PgTemplateError
 
 ENVIRONMENT = pytest.StashKey[Environment]()
@@ -43,13 +53,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
-    progress = Progress(
-        lambda: settings.directory, settings.worker, partial(_run.draw_in_pytest, config)
-    )
+    directory = Directory(settings, shared=config.getoption("dist", "no") != "no")
+    progress = Progress(directory, settings.worker, partial(_run.draw_in_pytest, config))
     config.pluginmanager.register(progress, "pgtemplate-progress")
-    failures = Failures(lambda: settings.directory)
+    reports = Reports(Failures(directory))
     environment = _set_environment(config, settings)
-    config.stash[RUN] = Run(settings, Reports(failures), environment, progress)
+    config.stash[RUN] = Run(settings, directory, reports, environment, progress)
     config.stash[WORKERS] = []
     _register_fixtures(config)
     _register_what_is_asked_for(config)
@@ -195,7 +204,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     run = config.stash.get(RUN, None)
     if run is None or hasattr(config, "workerinput"):
         return
-    run.reports.failures.forget()
+    run.directory.remove()
     if run.crashed:
         _drop_what_crashed_workers_left(run.settings)
 

@@ -4,6 +4,7 @@ How each test is isolated, which failure was reported already, what the environm
 summary at the end. It is imported in every run of pytest, so it is light.
 """
 
+from pytest_pgtemplate._run.directory import Directory
 from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.failed import section
 from pytest_pgtemplate._run.failures import Failures
@@ -21,6 +22,7 @@ __all__ = [
     "FAILED",
     "MARKER",
     "RUN",
+    "Directory",
     "Environment",
     "Failures",
     "Isolated",

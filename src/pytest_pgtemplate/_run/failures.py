@@ -5,7 +5,6 @@ Workers share nothing but the file system: what was reported is a file in a dire
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,9 +36,6 @@ class Failures:
         except OSError:
             return
         raise TemplateError(message, hint=hint)
-
-    def forget(self) -> None:
-        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _claim(self, name: str, text: str) -> bool:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_pgtemplate._run.directory import Directory
 from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.isolated import FAILED, Ending, Isolated
 from pytest_pgtemplate._run.isolation import isolation_of
@@ -26,9 +27,15 @@ class Run:
     """This process's part in the run."""
 
     def __init__(
-        self, settings: Settings, reports: Reports, environment: Environment, progress: Progress
+        self,
+        settings: Settings,
+        directory: Directory,
+        reports: Reports,
+        environment: Environment,
+        progress: Progress,
     ) -> None:
         self.settings = settings
+        self.directory = directory
         self.reports = reports
         self.environment = environment
         self.progress = progress

@@ -1,0 +1,27 @@
+"""The directory of a run, in which its processes meet while it lasts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pytest_pgtemplate._settings import Settings
+
+
+class Directory:
+    """Call it to have it; to find it takes ms, and most runs have no need of it.
+
+    ``shared``: there are other processes, which may have asked.
+    """
+
+    def __init__(self, settings: Settings, *, shared: bool) -> None:
+        self._settings = settings
+        self._asked = shared
+
+    def __call__(self) -> Path:
+        self._asked = True
+        return self._settings.directory
+
+    def remove(self) -> None:
+        if self._asked:
+            shutil.rmtree(self(), ignore_errors=True)
