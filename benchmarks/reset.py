@@ -63,7 +63,7 @@ def compare(server: Server, tables: int, *, serial: bool, rounds: int) -> str:
                 write(tester)
                 reset.append(timed(resetter.reset))
                 nothing.append(timed(resetter.reset))
-                select.append(timed(lambda: run(one(resetter._connection))))
+                select.append(timed(lambda: resetter._run(one(resetter._connection))))
         resetter.close()
         run(classic.close())
         run(tester.close())
