@@ -19,7 +19,7 @@ LONGEST = 300  # lines
 # From the ground up: a room knows only those named before it. Each is a folder or a single module.
 ROOMS = [
     *("errors", "_names", "_secrets", "_address", "_urls", "_env"),
-    *("_progress", "_tables", "_locks"),
+    *("_progress", "_tables", "_locks", "_loops"),
     *("_controller", "_options", "_databases", "_settings"),
     *("_server", "_embedded"),
     *("_child", "_template"),

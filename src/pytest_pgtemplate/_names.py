@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 
 PREFIX_BYTES = 36  # what 63 bytes leave for the longest suffix of ours
 _RUN = r"[0-9a-f]{8}"
@@ -95,3 +96,12 @@ def literal(text: str) -> str:
 
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def digest_of(parts: Iterable[bytes]) -> str:
+    """Each is preceded by its length, so that moving a byte from one to the next shows."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()

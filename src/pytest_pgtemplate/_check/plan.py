@@ -6,12 +6,12 @@ say: whoever changes one of them has to prove it, and what comes after, again.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.resources import files
 from itertools import pairwise
 from typing import NamedTuple
 
+from pytest_pgtemplate import _names
 from pytest_pgtemplate._template import Origin, Script, ancestors, nearest
 
 SHORTEST = 10  # revisions of a piece, which costs the start of a process
@@ -87,8 +87,4 @@ def _functions() -> str:
 
 
 def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()[:16]
+    return _names.digest_of(parts)[:16]

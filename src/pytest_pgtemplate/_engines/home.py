@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +19,8 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util import await_only, greenlet_spawn
+
+from pytest_pgtemplate import _loops
 
 KEEP = 5  # idle connections per home; with LIMIT the same as in SQLAlchemy's own pools
 LIMIT = 15  # connections per home: who wants one more waits
@@ -141,7 +142,7 @@ class Home:
         if self.loop is None:
             act()
         else:
-            await_only(_bounded(greenlet_spawn(act), seconds))
+            await_only(_loops.bounded(greenlet_spawn(act), seconds))
 
     def _ask(self, *, leaving: bool) -> None:
         if self.loop is not None:
@@ -190,24 +191,8 @@ def _forget(connection: Any) -> None:
 
 
 def _run_in(loop: Loop, act: Coroutine[Any, Any, None]) -> None:
-    bounded = _bounded(act, CLOSE_TIMEOUT)
+    bounded = _loops.bounded(act, CLOSE_TIMEOUT)
     if loop.is_running():
         asyncio.run_coroutine_threadsafe(bounded, loop).result(CLOSE_TIMEOUT)
-    elif not _in_a_loop():
-        loop.run_until_complete(bounded)
-    else:  # a thread runs one loop at a time
-        with ThreadPoolExecutor(1) as other:
-            other.submit(loop.run_until_complete, bounded).result()
-
-
-async def _bounded(act: Coroutine[Any, Any, None], seconds: float) -> None:
-    async with asyncio.timeout(seconds):  # in this task: wait_for makes another
-        await act
-
-
-def _in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    else:
+        _loops.run(loop, bounded)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
+
+from pytest_pgtemplate import _loops
 
 GOODBYE = 1.0  # seconds for connections to take note that they are closed
 
@@ -35,18 +36,18 @@ class Loop:
         Raises TimeoutError after ``timeout`` seconds; the coroutine is cancelled then, as it is
         when the thread is interrupted.
         """
-        task = self._loop.create_task(_bounded(coroutine, timeout))
+        task = self._loop.create_task(_loops.bounded(coroutine, timeout))
         try:
             if meanwhile is not None:
-                self._go_on(asyncio.sleep(0))  # as far as to its first statement
+                _loops.run(self._loop, asyncio.sleep(0))  # as far as to its first statement
                 meanwhile()
-            result: T = self._go_on(task)
+            result: T = _loops.run(self._loop, task)
             return result
         except BaseException:
             if not task.done():
                 task.cancel()
                 with suppress(asyncio.CancelledError, Exception):
-                    self._go_on(task)
+                    _loops.run(self._loop, task)
             raise
 
     @property
@@ -56,22 +57,3 @@ class Loop:
     def close(self) -> None:
         self.run(asyncio.sleep(0), timeout=GOODBYE)
         self._loop.close()
-
-    def _go_on(self, until: Any) -> Any:
-        if not _in_a_loop():
-            return self._loop.run_until_complete(until)
-        with ThreadPoolExecutor(1) as other:  # a thread runs one loop at a time
-            return other.submit(self._loop.run_until_complete, until).result()
-
-
-async def _bounded(coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
-    async with asyncio.timeout(timeout):
-        return await coroutine
-
-
-def _in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -15,10 +15,7 @@ from pytest_pgtemplate._names import literal
 from pytest_pgtemplate._reset.loop import Loop
 from pytest_pgtemplate._reset.scripts import install_for_session, prepare_session, sql
 from pytest_pgtemplate._reset.watch import GRACE, Leak, Watch
-from pytest_pgtemplate._server import Connection, connect, explain
-
-# How asyncpg says that a connection is gone, next to its PostgresConnectionError.
-_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+from pytest_pgtemplate._server import LOST, Connection, connect, explain
 
 _CHANGED = "its schema was changed"
 
@@ -167,10 +164,10 @@ class Resetter:
         )
 
     async def _close(self) -> None:
-        with suppress(asyncpg.PostgresError, *_LOST):
+        with suppress(asyncpg.PostgresError, *LOST):
             await self._finish_vacuum()
             await self._end_prepared()
-        with suppress(TimeoutError, asyncpg.PostgresError, *_LOST):  # it is aborted then
+        with suppress(TimeoutError, asyncpg.PostgresError, *LOST):  # it is aborted then
             await self._connection.close(timeout=GRACE)
 
     async def _end_prepared(self) -> None:
@@ -187,7 +184,7 @@ class Resetter:
         try:
             written, grown = await self._call.fetchrow(going)
             stale = _CHANGED if grown is None else None
-        except (asyncpg.PostgresError, *_LOST) as error:
+        except (asyncpg.PostgresError, *LOST) as error:
             written, grown, stale = (), None, str(error)  # what cannot be put back is cloned afresh
         finally:
             leaks = await watch.stop()
@@ -244,5 +241,5 @@ class Resetter:
             return
         await asyncio.wait([vacuum], timeout=GRACE)
         vacuum.cancel()  # unless it is done
-        with suppress(asyncpg.PostgresError, asyncio.CancelledError, *_LOST):
+        with suppress(asyncpg.PostgresError, asyncio.CancelledError, *LOST):
             await vacuum  # the test may have dropped the table

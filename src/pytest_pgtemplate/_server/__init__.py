@@ -5,13 +5,14 @@ databases are ours, and ``facts`` what a server and our role there are.
 """
 
 from pytest_pgtemplate._server import portal
-from pytest_pgtemplate._server.connection import Connection, connect, explain
+from pytest_pgtemplate._server.connection import LOST, Connection, connect, explain
 from pytest_pgtemplate._server.facts import PER_WORKER
 from pytest_pgtemplate._server.marks import Database, Kind, Mark
 from pytest_pgtemplate._server.marks import loads as mark_of
 from pytest_pgtemplate._server.server import Server
 
 __all__ = [
+    "LOST",
     "PER_WORKER",
     "Connection",
     "Database",

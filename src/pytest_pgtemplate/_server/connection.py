@@ -26,6 +26,8 @@ _HINTS = {
     " and index of the template has to fit, or there is too little memory",
 }
 
+# How asyncpg says that a connection is gone, or about to go, next to its PostgresConnectionError.
+LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 Connection = Any  # asyncpg.Connection, which is generic in some releases only
 
 

@@ -17,13 +17,12 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import portal
-from pytest_pgtemplate._server.connection import Connection, connect, explain, where
+from pytest_pgtemplate._server.connection import LOST, Connection, connect, explain, where
 from pytest_pgtemplate.errors import ServerError
 
 LOCK_SEED = 0x7067746D706C  # keeps our advisory locks apart from an application's
 GOODBYE = 5.0  # seconds that the server has to take note that we leave
 RETRY = 0.05  # seconds between attempts to reach a server that has gone
-_ENDED = (asyncpg.InterfaceError, asyncpg.InternalClientError)  # or about to: the end is on its way
 
 T = TypeVar("T")
 
@@ -132,7 +131,7 @@ class Session:
         """Claim our names again at once: a sweep takes what nobody claims for left behind."""
         deadline = time.monotonic() + self._timeout
         while self._leases and time.monotonic() < deadline:
-            with suppress(OSError, asyncpg.PostgresError, *_ENDED):
+            with suppress(asyncpg.PostgresError, *LOST):
                 async with self._busy:
                     await self._live()
                 if not self._unclaimed:

@@ -5,13 +5,13 @@ What each was made of is kept in the user's cache, by name and digest.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from pytest_pgtemplate import _names
 from pytest_pgtemplate._template.alembic import Alembic
 from pytest_pgtemplate._template.migrations import Command, Migrations, SqlFiles
 
@@ -90,8 +90,4 @@ def _read(path: Path) -> Parts:
 
 
 def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()[:16]
+    return _names.digest_of(parts)[:16]

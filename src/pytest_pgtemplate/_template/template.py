@@ -9,11 +9,11 @@ holds the most of those before them, a seed from the same template without it.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,17 +34,10 @@ class Template(NamedTuple):
 
 
 def fingerprint(parts: Iterable[bytes], server: Server) -> str:
-    """Hash everything that decides what the template holds.
-
-    Each part is preceded by its length, so that moving a byte from one part to the next shows.
-    """
-    digest = hashlib.sha256()
+    """Hash everything that decides what the template holds."""
     facts = server.facts
-    for fact in (facts.major, facts.locale, facts.role, facts.superuser):
-        _add(digest, str(fact).encode())
-    for part in parts:
-        _add(digest, part)
-    return digest.hexdigest()
+    about = (facts.major, facts.locale, facts.role, facts.superuser)
+    return _names.digest_of(chain((str(fact).encode() for fact in about), parts))
 
 
 def lineage_of(migrations: Migrations, base: Iterable[bytes]) -> Lineage | None:
@@ -225,8 +218,3 @@ def _file_lock(path: Path, timeout: float) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _add(digest: hashlib._Hash, part: bytes) -> None:
-    digest.update(len(part).to_bytes(8, "big"))
-    digest.update(part)
