@@ -30,7 +30,7 @@ def test_an_example_passes_on_workers(
 
     assert result.ret == pytest.ExitCode.OK
     assert result.parseoutcomes()["passed"] >= tests > 0
-    result.stdout.fnmatch_lines(["pgtemplate: template * 2 databases, *"])
+    result.stdout.fnmatch_lines(["pgtemplate: template * 2 databases*, * resets, *"])
 
 
 def needs(package: str) -> None:
