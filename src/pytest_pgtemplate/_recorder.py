@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from pytest_pgtemplate._report import (
     write_page,
     write_trace,
 )
-from pytest_pgtemplate._run import Run, Timeline
+from pytest_pgtemplate._run import Run, Timeline, is_ours
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._engines import Connections
@@ -35,7 +35,7 @@ WRITERS: dict[str, Callable[[Recording, Path], None]] = {
     "pg_report": write_page,
     "pg_trace": write_trace,
 }
-OURS = 2  # connections of the plugin's own to a database, and to its server
+OWN = 2  # connections of the plugin's own to a database, and to its server
 Sent = tuple[str, str, float, float, dict[str, Any]]  # by a timeline
 
 
@@ -45,10 +45,11 @@ class Recorder:
     def __init__(self, config: pytest.Config, run: Run) -> None:
         self._config = config
         self._run = run
+        self._in_worker = hasattr(config, "workerinput")
         self._timeline = run.progress.timeline = run.timeline = Timeline()
         self._built: list[tuple[str, float]] = []  # fixtures that the test has set up, and seconds
         self._nested = 0.0  # seconds of fixtures within the one that is set up
-        self._uses_database: dict[str, bool] = {}  # by the fixture's name
+        self._reports: list[pytest.TestReport] = []  # to be read at the end, which is cheaper
         self._running: dict[tuple[str, str], Test] = {}  # by worker and test
         self._spawned: dict[str, float] = {}
         self._connections: Connections | None = None  # where tests run
@@ -71,42 +72,28 @@ class Recorder:
         if self._connections is not None:
             self._connections.close()
             for stats in self._run.stats[:1]:
-                stats.connections = self._connections.peak + OURS * len(self._run.stats)
+                stats.connections = self._connections.peak + OWN * len(self._run.stats)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any]
     ) -> Generator[None, object, object]:
-        name, uses = fixturedef.argname, self._uses_database
-        uses[name] = name.startswith("pg") or any(uses.get(each) for each in fixturedef.argnames)
-        if fixturedef.scope != "function" or name.startswith(("pg", "_pg")):
+        if fixturedef.scope != "function" or is_ours(fixturedef.argname):
             return (yield)
         began, outer, self._nested = time.perf_counter(), self._nested, 0.0
         try:
             return (yield)
         finally:
             took = time.perf_counter() - began
-            if uses[name]:
-                self._built.append((name, took - self._nested))
+            if self._run.takes_ours(fixturedef):
+                self._built.append((fixturedef.argname, took - self._nested))
             self._nested = outer + took
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(
-        self, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
-        if call.when == "teardown":
-            events = [self._without_passwords(event) for event in self._timeline.take()]
-            report.pgtemplate = [events, self._built]  # type: ignore[attr-defined]
-            self._built = []
-        return report
-
-    def _without_passwords(self, event: Sent) -> Sent:
-        kind, name, start, end, details = event
-        for password in _secrets.passwords_of(self._run.urls):
-            hidden = partial(_secrets.hide_where_expected, password=password)
-            details = {key: _secrets.clean(value, hidden) for key, value in details.items()}
-        return kind, name, start, end, details
+    def _told(self) -> list[Any]:
+        """What the report of a test carries: the events since the one before, and fixtures."""
+        built, self._built = self._built, []
+        passwords = _secrets.passwords_of(self._run.urls)
+        return [[_without(passwords, event) for event in self._timeline.take()], built]
 
     # In the controller, and without xdist
 
@@ -120,13 +107,22 @@ class Recorder:
         event = Event(worker, START, "starting", self._spawned[worker], time.time(), {})
         self.recording.events.append(event)
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if type(report) is not pytest.TestReport or hasattr(self._config, "workerinput"):
-            return  # of a subtest; or the controller gets it, too
-        node = getattr(report, "node", None)
-        worker = node.gateway.id if node is not None else "main"
+        """In a worker, before xdist sends the report; in the controller, when it has come."""
+        if type(report) is not pytest.TestReport:
+            return  # of a subtest
+        if report.when == "teardown" and not hasattr(report, "node"):
+            report.pgtemplate = self._told()  # type: ignore[attr-defined]
+        if not self._in_worker:
+            self._reports.append(report)
+
+    def _note(self, report: pytest.TestReport) -> None:
+        worker = report.node.gateway.id if hasattr(report, "node") else "main"
         key = worker, report.nodeid
-        test = self._running.setdefault(key, Test(worker, report.nodeid, report.start))
+        test = self._running.get(key)
+        if test is None:
+            test = self._running[key] = Test(worker, report.nodeid, report.start)
         if report.when in {"setup", "call", "teardown"}:
             setattr(test, report.when, report.duration)
             test.starts[report.when] = report.start
@@ -165,6 +161,8 @@ class Recorder:
     def finish(self, facts: dict[str, str]) -> list[str]:
         """Write the files that were asked for; a line about each, and those of ``--pg-stats``."""
         self.recording.ended = time.time()
+        for report in self._reports:
+            self._note(report)
         self.recording.facts = facts
         lines = list(figures(self.recording)) if self._run.settings.stats else []
         for option, write in WRITERS.items():
@@ -177,6 +175,14 @@ class Recorder:
                 except OSError as error:
                     lines.append(f"  {file} could not be written: {error.strerror}")
         return lines
+
+
+def _without(passwords: Iterable[str], event: Sent) -> Sent:
+    kind, name, start, end, details = event
+    for password in passwords:
+        hidden = partial(_secrets.hide_where_expected, password=password)
+        details = {key: _secrets.clean(value, hidden) for key, value in details.items()}
+    return kind, name, start, end, details
 
 
 def _outcome(report: pytest.TestReport) -> str:

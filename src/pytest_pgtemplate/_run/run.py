@@ -20,7 +20,10 @@ from pytest_pgtemplate._run.timeline import Timeline
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
 
-OURS = ("pg_", "_pg")  # how fixtures of the plugin begin, but for ``pg``, which is a test's
+
+def is_ours(fixture: str) -> bool:
+    """Whether it is a name of the plugin's, or one that a user has overridden."""
+    return fixture == "pg" or fixture.startswith(("pg_", "_pg"))
 
 
 class Run:
@@ -42,7 +45,7 @@ class Run:
         self.current: pytest.Item | None = None  # the test that runs
         self.timeline: Timeline | None = None  # while the run is recorded
         self.crashed = False  # in the controller: a worker of this run has
-        self._writers: set[str] = set()  # wide fixtures that use a database
+        self._takers: set[str] = set()  # the user's fixtures that take one of ours
         self.urls = [*settings.all_urls, *environment.urls]  # their passwords are never shown
         self.databases = {name: Isolated(self, name) for name in ("", *settings.databases)}
 
@@ -73,24 +76,23 @@ class Run:
     def setting_up(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
         """Around the setup of a fixture wider than ``function``: it may write to any database."""
         with ExitStack() as stack:
-            if self._takes_ours(fixture):
+            if self.takes_ours(fixture):
                 stack.enter_context(self.progress.showing(f"setting up {name_of(fixture)}"))
             for database in self.databases.values() if may_write(fixture) else ():
                 stack.enter_context(database.layers.setting_up(fixture, request))
             yield
 
-    def _takes_ours(self, fixture: pytest.FixtureDef[Any]) -> bool:
+    def takes_ours(self, fixture: pytest.FixtureDef[Any]) -> bool:
         """Whether a fixture of the user's takes one of ours, straight or through others.
 
         pytest has set up what it takes before.
         """
-        if fixture.argname.startswith(OURS):
+        if is_ours(fixture.argname):
             return False
-        takes = fixture.argnames
-        if any(each.startswith(OURS) or each in self._writers for each in takes):
-            self._writers.add(fixture.argname)
-            return True
-        return False
+        takes = any(is_ours(each) or each in self._takers for each in fixture.argnames)
+        if takes:
+            self._takers.add(fixture.argname)
+        return takes
 
     def end(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """The teardown of a test begins."""
