@@ -42,16 +42,17 @@ def _silent_servers(urls: tuple[str, ...]) -> Iterator[str]:
 
 def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
     name, every_worker = workers[0].database, settings.stats
-    resets = sum(stats.resets for stats in workers)
+    times = sum(stats.resets for stats in workers)
     reset_time = sum(stats.reset_time for stats in workers)
     built = next((stats for stats in workers if stats.built), None)
     template = f"{built.built} in {built.template_time:.2f} s" if built else "reused"
-    average = f", {1000 * reset_time / resets:.2f} ms each" if resets else ""
+    average = f", {1000 * reset_time / times:.2f} ms each" if times else ""
+    databases = sum(stats.clone_time > 0 for stats in workers)
     spares = sum(stats.from_spare for stats in workers)
-    of_them = f" ({spares} spare{'s' * (spares != 1)})" if spares else ""
+    of_them = f" ({_count(spares, 'spare')})" if spares else ""
     yield (
         f"pgtemplate: {name and f'{name}: '}template {workers[0].template} {template};"
-        f" {len(workers)} database{'s' * (len(workers) != 1)}{of_them}, {resets} resets{average}"
+        f" {_count(databases, 'database')}{of_them}, {_count(times, 'reset')}{average}"
     )
     if built and built.why and every_worker:
         yield f"  built because of {built.why}"
@@ -64,9 +65,10 @@ def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
     for stats in sorted(workers, key=lambda each: (len(each.worker), each.worker)):
         if every_worker:
             source = "spare" if stats.from_spare else "clone"
+            resets = _count(stats.resets, "reset")
             yield (
                 f"  {stats.worker}: template {stats.template_time:.3f} s, {source}"
-                f" {stats.clone_time:.3f} s, {stats.resets} resets {stats.reset_time:.3f} s"
+                f" {stats.clone_time:.3f} s, {resets} {stats.reset_time:.3f} s"
             )
         yield from (f"  kept {line}" for line in stats.kept)
     yield from _layers(workers, every=every_worker)
@@ -75,6 +77,10 @@ def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
     yield from (f"  cloned afresh after {line}" for line in recloned[:shown])
     if recloned[shown:]:
         yield f"  cloned afresh after {len(recloned) - shown} more tests (--pg-stats lists all)"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def facts(workers: list[Stats]) -> dict[str, str]:
@@ -103,7 +109,7 @@ def _layers(workers: list[Stats], *, every: bool) -> Iterator[str]:
         rows = f", {sum(changes for _, changes, _ in layers)} rows" if every else ""
         if seconds * (1 - places / len(layers)) >= WORTH_A_HINT:
             yield (
-                f"{line}{rows}, for {places} scope{'s' * (places != 1)}: --dist loadscope keeps the"
+                f"{line}{rows}, for {_count(places, 'scope')}: --dist loadscope keeps the"
                 " tests of a module on one worker, and pg_seed builds what all tests share once"
             )
         elif every:
