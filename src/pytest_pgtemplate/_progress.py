@@ -6,6 +6,7 @@ A worker of xdist has no other way to the terminal while it works, nor has the c
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -36,13 +37,18 @@ class Step:
 
 
 def tell(path: Path | None, step: Step) -> None:
-    """Write ``step`` where others look for it. To tell is never worth an error."""
+    """Write ``step`` where others look for it. To tell is never worth an error.
+
+    In place, as every step of a migration is told: to put a new file in the old one's stead makes
+    a file system write it to the disk.
+    """
     if path is not None:
-        beside = path.with_suffix(".new")
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(json.dumps(asdict(step)), "utf-8")
-            beside.replace(path)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                file.write(json.dumps(asdict(step)).encode())
+                file.truncate()
 
 
 def each(path: Path | None, doing: str, things: Sequence[T], names: Sequence[str]) -> Iterator[T]:
@@ -57,6 +63,6 @@ def look(directory: Path) -> dict[str, Step]:
     """What has been told in ``directory``, by the names of the files."""
     steps = {}
     for path in sorted(directory.glob("*.step")):
-        with suppress(OSError, ValueError, TypeError):  # it ended while we looked
+        with suppress(OSError, ValueError, TypeError):  # it ended or told while we looked
             steps[path.stem] = Step(**json.loads(path.read_text("utf-8")))
     return steps
