@@ -43,6 +43,7 @@ class Checks:
         self._keys = plan.keys(ground.scripts.values(), task.around)
         self._proved: set[str] = set()
         self._board = Board(task.directory)
+        self._found: dict[int, Verdicts] = {}  # by the number of the piece
 
     def verdict(self, name: str) -> Verdict:
         """Of a revision, or of the models. Raises MigrationError and ServerError."""
@@ -50,7 +51,9 @@ class Checks:
             return verdicts.PASSED
         pieces = self._plan.pieces
         number = next((n for n, piece in enumerate(pieces) if name in piece), len(pieces) - 1)
-        return self._piece(number)[name]
+        if number not in self._found:
+            self._found[number] = self._piece(number)
+        return self._found[number][name]
 
     def build(self, template: Template, migrations: Migrations) -> Verdict:
         """Whether the template is what the migrations make of nothing, in one go."""
