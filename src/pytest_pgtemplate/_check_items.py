@@ -2,6 +2,7 @@
 
 A plugin of its own, which ``pytest --pg-check`` adds. The items belong to the file that configures
 Alembic, and those of a revision bear the name of its file. Each database may have such a file.
+It is imported in the controller, too, which checks nothing: what is heavy is left to the workers.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_pgtemplate import _chain, _names, _options
-from pytest_pgtemplate._check import MODELS, Checks, Ground, Task, Verdict, checked
 from pytest_pgtemplate._fixtures import order_of, target_of
 from pytest_pgtemplate._run import RUN, Isolated, Run, fail
-from pytest_pgtemplate._server import Server
-from pytest_pgtemplate._settings import Settings
-from pytest_pgtemplate._template import Alembic, Migrations, Script, Seed, Template, heads
 from pytest_pgtemplate.errors import MigrationError, PgTemplateError
+
+if TYPE_CHECKING:
+    from pytest_pgtemplate._check import Checks, Verdict
+    from pytest_pgtemplate._server import Server
+    from pytest_pgtemplate._settings import Settings
+    from pytest_pgtemplate._template import Alembic, Migrations, Script, Seed, Template
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,6 +67,9 @@ class Lineage(pytest.File):
         self._database = database
 
     def collect(self) -> Iterable[pytest.Item]:
+        from pytest_pgtemplate._check import MODELS, checked
+        from pytest_pgtemplate._template import Alembic
+
         settings = self._database.settings
         try:
             scripts = Alembic(self.path).scripts()
@@ -115,6 +121,8 @@ class Check(pytest.Function):
 def _pg_checks(
     _pg: Isolated, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
 ) -> Iterator[Checks]:
+    from pytest_pgtemplate._check import Checks, Ground, Task, checked
+
     settings = _pg.settings
     with _pg.once("_pg_checks"):
         alembic = _alembic(settings, pg_migrations)
@@ -148,6 +156,8 @@ def _pg_checks(
 
 def _alembic(settings: Settings, migrations: Migrations) -> Alembic:
     """That of the fixture, which may have attributes, or the one that was collected."""
+    from pytest_pgtemplate._template import Alembic
+
     if isinstance(migrations, Alembic):
         return migrations
     assert settings.alembic_config is not None
@@ -155,6 +165,8 @@ def _alembic(settings: Settings, migrations: Migrations) -> Alembic:
 
 
 def _check_heads(scripts: list[Script], wanted: int, option: str) -> None:
+    from pytest_pgtemplate._template import heads
+
     found = heads(scripts)
     if len(found) != wanted:
         files = ", ".join(f"{each.name} ({each.file.name})" for each in found) or "none"
