@@ -527,7 +527,7 @@ def _is_clean(server: Server, spare: Database) -> bool:
     assert template is not None
     assert spare.mark is not None
     names = [f"chaos_0000000{number}_main" for number in range(2)]
-    server.rename(spare.name, names[0], replace(spare.mark, kind="worker"))
+    server.rename(spare, names[0], replace(spare.mark, kind="worker"))
     server.clone(template, names[1], replace(spare.mark, kind="worker"))
     bindir = bindir_of(server)
     assert bindir is not None, "there is no pg_dump of the server's version"

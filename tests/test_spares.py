@@ -461,10 +461,12 @@ def test_a_database_that_only_looks_like_a_spare(
     execute(server.url, f"CREATE DATABASE {_names.quote(name)}")
     try:
         assert not hire(server, template).from_spare
+        found = server.find(name)
+        assert found is not None
         with pytest.raises(NotOursError):
-            server.rename(name, f"{prefix}_{RUN}_gw7", Mark("worker", RUN))
+            server.rename(found, f"{prefix}_{RUN}_gw7", Mark("worker", RUN))
         with pytest.raises(NotOursError):
-            server.shut(name)
+            server.shut(found)
         assert name not in sweep.sweep(server, prefix)
     finally:
         execute(server.url, f"DROP DATABASE {_names.quote(name)}")

@@ -125,26 +125,26 @@ class Server:
 
         Ends its connections.
         """
-        mark = self._ours(name).mark
-        assert mark is not None
+        database = self._ours(name)
+        assert database.mark is not None
         self._end_sessions(name)
-        self.rename(name, kept_name, replace(mark, kind="kept"))
+        self.rename(database, kept_name, replace(database.mark, kind="kept"))
 
-    def rename(self, name: str, new_name: str, mark: Mark, *, shut: bool = False) -> None:
-        """Give a database of ours another name and mark, in one transaction.
+    def rename(self, database: Database, new_name: str, mark: Mark, *, shut: bool = False) -> None:
+        """Give a database of ours, as it was found, another name and mark, in one transaction.
 
         Nobody may be connected to it. ``shut``: nor may anybody connect from then on.
         """
-        quoted = _names.quote(self._ours(name).name)
+        quoted = _names.quote(_checked(database, database.name).name)
         self._execute(
             f"{_comment(quoted, mark)};"
             f" ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS {not shut};"
             f" ALTER DATABASE {quoted} RENAME TO {_names.quote(new_name)}"
         )
 
-    def shut(self, name: str) -> None:
-        """Let nobody connect to a database of ours any more; who is connected stays."""
-        quoted = _names.quote(self._ours(name).name)
+    def shut(self, database: Database) -> None:
+        """Let nobody connect to a database of ours, as it was found; who is connected stays."""
+        quoted = _names.quote(_checked(database, database.name).name)
         self._execute(f"ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS false")
 
     def is_as_cloned(self, name: str, template: str, mark: Mark, *, at_most: int) -> bool:
@@ -225,14 +225,8 @@ class Server:
         ]
 
     def _ours(self, name: str) -> Database:
-        """The guard: the one way to a database that is to be dropped, sealed or renamed."""
-        database = self.find(name)
-        if database is None or not database.ours:
-            raise NotOursError(
-                f'database "{name}" was not made by pytest-pgtemplate and stays untouched',
-                hint="drop or rename it yourself if you are sure, or choose another pg_name",
-            )
-        return database
+        """The one way by name to a database that is to be dropped, sealed or renamed."""
+        return _checked(self.find(name), name)
 
     def _create(self, name: str, mark: Mark, options: str) -> None:
         quoted = _names.quote(name)
@@ -281,6 +275,16 @@ class Server:
         if mark.grants is not None:
             grants = "".join(f"; {grant % quoted}" for grant in mark.grants)
             self._execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC{grants}")
+
+
+def _checked(database: Database | None, name: str) -> Database:
+    """The guard: what we did not make, nobody touches."""
+    if database is None or not database.ours:
+        raise NotOursError(
+            f'database "{name}" was not made by pytest-pgtemplate and stays untouched',
+            hint="drop or rename it yourself if you are sure, or choose another pg_name",
+        )
+    return database
 
 
 def _comment(quoted: str, mark: Mark) -> str:

@@ -34,7 +34,7 @@ def take(server: Server, found: Iterable[Database], name: str, mark: Mark) -> bo
             continue
         with suppress(PgTemplateError):  # somebody else was faster
             try:
-                server.rename(spare.name, name, replace(mark, created=spare.mark.created))
+                server.rename(spare, name, replace(mark, created=spare.mark.created))
                 return True
             finally:
                 server.release(spare.name)
@@ -47,20 +47,22 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> b
     False: it is not, and fit for nothing any more.
     """
     databases = server.databases()
-    marks = {each.name: each.mark for each in databases}
-    mark, origin = marks.get(name), marks.get(template)
-    if mark is None or origin is None or not _has_room(template, databases):
+    found = {each.name: each for each in databases}
+    database, origin = found.get(name), found.get(template)
+    if not (database and database.mark and origin and origin.mark):
+        return False
+    if not _has_room(template, databases):
         return False
     with server.locked(name):  # a server that has crashed may have lost the reset
-        server.shut(name)
+        server.shut(database)
         if not (
             _is_left_alone(server, name, resetter.pid)
-            and server.is_as_cloned(name, template, mark, at_most=origin.size + ROOM)
+            and server.is_as_cloned(name, template, database.mark, at_most=origin.mark.size + ROOM)
             and _is_exact(resetter)
         ):
             return False
         resetter.close()
-        _publish(server, template, name, mark)
+        _publish(server, template, database, database.mark)
     return True
 
 
@@ -73,7 +75,8 @@ def make(server: Server, template: str, run: str) -> None:
     mark = clone_of(server, origin.mark, "worker", run)
     with server.locked(name):  # its lease, too
         server.clone(template, name, mark)
-        _publish(server, template, name, mark)
+        if (clone := server.find(name)) is not None:
+            _publish(server, template, clone, mark)
 
 
 def clone_of(server: Server, template: Mark, kind: Kind, run: str) -> Mark:
@@ -129,10 +132,10 @@ def _used(spare: Database) -> int:
     return spare.mark.used if spare.mark else 0
 
 
-def _publish(server: Server, template: str, name: str, mark: Mark) -> None:
+def _publish(server: Server, template: str, database: Database, mark: Mark) -> None:
     """The last act: from now on it is a spare, and was nothing of the kind before."""
     mark = replace(mark, kind="spare", used=int(time.time()))
-    server.rename(name, _names.spare(template), mark, shut=True)
+    server.rename(database, _names.spare(template), mark, shut=True)
 
 
 def _has_room(template: str, databases: Collection[Database]) -> bool:
