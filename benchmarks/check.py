@@ -5,7 +5,8 @@
 A third of the revisions make a table each; the others alter one, and every tenth inserts rows. All
 is measured in one go and in turn, on the embedded server or on PGTEMPLATE_URL:
 
-    first check    pytest --pg-check, nothing there yet, over `alembic upgrade heads` (at most 4)
+    first check    pytest --pg-check, nothing there yet, over `alembic upgrade heads` (at most 4),
+                   as a whole, and what it takes more than the same run without checks
     second check   the same with one revision added, less the same run without checks (at most 2 s)
     others         the four tests of pytest-alembic, if it is installed, over the first check and
                    over the second (at least 10)
