@@ -422,6 +422,12 @@ def test_stop_stops_a_server_in_use_and_status_tells_it(start: Callable[..., Run
     assert eventually(all_gone)
 
 
+def test_whoever_looks_for_a_server_leaves_no_trace(tmp_path: Path) -> None:
+    """A keeper does so while somebody deletes the cache, which has to be empty in the end."""
+    assert not keeper.alive(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @in_a_cache_named("deleted")
 def test_a_keeper_leaves_alone_what_came_after_its_own_cache_was_deleted(
     cache: Path, start: Callable[..., Run]

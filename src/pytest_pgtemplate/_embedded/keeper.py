@@ -29,13 +29,13 @@ if sys.platform != "win32":  # there the import is harmless and ``acquire`` says
 StrPath = str | os.PathLike[str]
 
 
-def open_lock(path: StrPath) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+def open_lock(path: StrPath, *, create: bool = True) -> int:
+    return os.open(path, os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if create else 0), 0o600)
 
 
-def try_lock(path: StrPath, *, shared: bool = False) -> int | None:
+def try_lock(path: StrPath, *, shared: bool = False, create: bool = True) -> int | None:
     """A descriptor that holds the lock until it is closed; None when others stand in the way."""
-    lock = open_lock(path)
+    lock = open_lock(path, create=create)
     try:
         fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
@@ -47,9 +47,12 @@ def try_lock(path: StrPath, *, shared: bool = False) -> int | None:
 
 
 def alive(data: StrPath) -> bool:
-    """Whether any process is left of the server of this data directory."""
+    """Whether any process is left of the server of this data directory.
+
+    To look leaves no trace: somebody may be about to delete the directory.
+    """
     try:
-        lock = try_lock(f"{data}/server.lock")
+        lock = try_lock(f"{data}/server.lock", create=False)
     except FileNotFoundError:
         return False
     if lock is not None:
