@@ -71,6 +71,10 @@ class Server:
         """The database ``name``, ours or not."""
         return next(iter(self._list(name)), None)
 
+    def ours(self, name: str) -> Database:
+        """The way by name to what is to be sealed or renamed. Raises NotOursError for others."""
+        return _checked(self.find(name), name)
+
     def create(self, name: str, mark: Mark, template: str = "template1") -> None:
         """Create an empty database that is ours from its first instant."""
         self._create(name, mark, f"TEMPLATE {template}")
@@ -93,7 +97,7 @@ class Server:
         moment is there none for others to clone.
         """
         mark = self._as_it_is(scratch, mark)
-        name = _names.quote(self._ours(scratch).name)
+        name = _names.quote(self.ours(scratch).name)
         self._end_sessions(scratch)  # a pooler keeps one when its client has gone
         self._execute(
             f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true;"
@@ -106,10 +110,10 @@ class Server:
 
         Raises NotOursError, and touches nothing, when it does not bear our mark.
         """
-        if self.find(name) is None:
+        database = self.find(name)
+        if database is None:
             return
-        database = self._ours(name)
-        if database.sealed:
+        if _checked(database, name).sealed:
             self._execute(f"ALTER DATABASE {_names.quote(name)} WITH IS_TEMPLATE false")
         statement = f"DROP DATABASE IF EXISTS {_names.quote(name)}"
         try:
@@ -125,7 +129,7 @@ class Server:
 
         Ends its connections.
         """
-        database = self._ours(name)
+        database = self.ours(name)
         assert database.mark is not None
         self._end_sessions(name)
         self.rename(database, kept_name, replace(database.mark, kind="kept"))
@@ -167,14 +171,14 @@ class Server:
 
     def touch(self, name: str) -> None:
         """Note in the mark of a template that it is in use."""
-        mark = self._ours(name).mark
+        mark = self.ours(name).mark
         assert mark is not None
         self._comment(name, replace(mark, used=int(time.time())))
 
     def remember(self, name: str, proved: Iterable[str]) -> None:
         """Add to the mark of a template what a check of its migrations has proved."""
         with self.locked(name):
-            mark = self._ours(name).mark
+            mark = self.ours(name).mark
             assert mark is not None
             known = tuple(sorted({*mark.proved, *proved}))
             self._comment(name, replace(mark, proved=known))
@@ -224,10 +228,6 @@ class Server:
             for row in self._fetch(_sql("databases"), name, LOCK_SEED)
         ]
 
-    def _ours(self, name: str) -> Database:
-        """The one way by name to a database that is to be dropped, sealed or renamed."""
-        return _checked(self.find(name), name)
-
     def _create(self, name: str, mark: Mark, options: str) -> None:
         quoted = _names.quote(name)
         with as_postgresql(self.url):
@@ -247,8 +247,10 @@ class Server:
 
     def _renames(self, scratch: str, final: str) -> Iterator[str]:
         aside = f"{scratch}_old"  # a name for within the transaction, which nobody ever sees
-        old = self._ours(final).name if self.find(final) else None
-        steps = [(old, aside), (scratch, final), (aside, scratch)] if old else [(scratch, final)]
+        old = self.find(final)
+        steps = [(scratch, final)]
+        if old is not None:
+            steps = [(_checked(old, final).name, aside), *steps, (aside, scratch)]
         for before, after in steps:
             yield f"ALTER DATABASE {_names.quote(before)} RENAME TO {_names.quote(after)}"
 

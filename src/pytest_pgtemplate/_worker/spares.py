@@ -62,7 +62,7 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> b
         ):
             return False
         resetter.close()
-        _publish(server, template, database, database.mark)
+        _publish(server, template, database)
     return True
 
 
@@ -75,8 +75,7 @@ def make(server: Server, template: str, run: str) -> None:
     mark = clone_of(server, origin.mark, "worker", run)
     with server.locked(name):  # its lease, too
         server.clone(template, name, mark)
-        if (clone := server.find(name)) is not None:
-            _publish(server, template, clone, mark)
+        _publish(server, template, server.ours(name))
 
 
 def clone_of(server: Server, template: Mark, kind: Kind, run: str) -> Mark:
@@ -132,9 +131,10 @@ def _used(spare: Database) -> int:
     return spare.mark.used if spare.mark else 0
 
 
-def _publish(server: Server, template: str, database: Database, mark: Mark) -> None:
+def _publish(server: Server, template: str, database: Database) -> None:
     """The last act: from now on it is a spare, and was nothing of the kind before."""
-    mark = replace(mark, kind="spare", used=int(time.time()))
+    assert database.mark is not None
+    mark = replace(database.mark, kind="spare", used=int(time.time()))
     server.rename(database, _names.spare(template), mark, shut=True)
 
 
