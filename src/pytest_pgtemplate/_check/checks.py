@@ -43,17 +43,17 @@ class Checks:
         self._keys = plan.keys(ground.scripts.values(), task.around)
         self._proved: set[str] = set()
         self._board = Board(task.directory)
-        self._found: dict[int, Verdicts] = {}  # by the number of the piece
+        self._found: Verdicts = {}
 
     def verdict(self, name: str) -> Verdict:
         """Of a revision, or of the models. Raises MigrationError and ServerError."""
         if name in self._plan.proved:
             return verdicts.PASSED
-        pieces = self._plan.pieces
-        number = next((n for n, piece in enumerate(pieces) if name in piece), len(pieces) - 1)
-        if number not in self._found:
-            self._found[number] = self._piece(number)
-        return self._found[number][name]
+        if name not in self._found:
+            pieces = self._plan.pieces
+            number = next((n for n, piece in enumerate(pieces) if name in piece), len(pieces) - 1)
+            self._found |= self._piece(number)
+        return self._found[name]
 
     def build(self, template: Template, migrations: Migrations) -> Verdict:
         """Whether the template is what the migrations make of nothing, in one go."""
