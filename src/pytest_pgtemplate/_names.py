@@ -43,6 +43,11 @@ def fixture(name: str, database: str) -> str:
     return re.sub(r"^(_?pg)(?=_|$)", rf"\1_{database}", name) if database else name
 
 
+def is_fixture(name: str) -> bool:
+    """Whether a fixture is the plugin's, of whichever database, or a user's override of one."""
+    return name == "pg" or name.startswith(("pg_", "_pg"))
+
+
 def template(prefix: str, fingerprint: str) -> str:
     return f"{prefix}_tpl_{fingerprint[:12]}"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_pgtemplate import _secrets
+from pytest_pgtemplate import _names, _secrets
 from pytest_pgtemplate._report import (
     COLLECT,
     START,
@@ -26,7 +26,7 @@ from pytest_pgtemplate._report import (
     write_page,
     write_trace,
 )
-from pytest_pgtemplate._run import Run, Timeline, is_ours
+from pytest_pgtemplate._run import Run, Timeline
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._engines import Connections
@@ -78,7 +78,7 @@ class Recorder:
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any]
     ) -> Generator[None, object, object]:
-        if fixturedef.scope != "function" or is_ours(fixturedef.argname):
+        if fixturedef.scope != "function" or _names.is_fixture(fixturedef.argname):
             return (yield)
         began, outer, self._nested = time.perf_counter(), self._nested, 0.0
         try:

@@ -13,7 +13,7 @@ from pytest_pgtemplate._run.isolation import MARKER
 from pytest_pgtemplate._run.overrides import disagreement
 from pytest_pgtemplate._run.progress import Progress, draw_in_pytest, draw_on, duplicate
 from pytest_pgtemplate._run.reports import Reports, fail, fails
-from pytest_pgtemplate._run.run import RUN, Run, is_ours
+from pytest_pgtemplate._run.run import RUN, Run
 from pytest_pgtemplate._run.stats import Stats
 from pytest_pgtemplate._run.summary import facts, header_line, summary_lines
 from pytest_pgtemplate._run.timeline import Timeline
@@ -39,7 +39,6 @@ __all__ = [
     "fail",
     "fails",
     "header_line",
-    "is_ours",
     "section",
     "summary_lines",
 ]

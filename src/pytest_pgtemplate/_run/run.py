@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_pgtemplate import _names
 from pytest_pgtemplate._run.directory import Directory
 from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.isolated import FAILED, Ending, Isolated
@@ -19,11 +20,6 @@ from pytest_pgtemplate._run.stats import Stats
 from pytest_pgtemplate._run.timeline import Timeline
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
-
-
-def is_ours(fixture: str) -> bool:
-    """Whether it is a name of the plugin's, or one that a user has overridden."""
-    return fixture == "pg" or fixture.startswith(("pg_", "_pg"))
 
 
 class Run:
@@ -87,9 +83,9 @@ class Run:
 
         pytest has set up what it takes before.
         """
-        if is_ours(fixture.argname):
+        if _names.is_fixture(fixture.argname):
             return False
-        takes = any(is_ours(each) or each in self._takers for each in fixture.argnames)
+        takes = any(_names.is_fixture(each) or each in self._takers for each in fixture.argnames)
         if takes:
             self._takers.add(fixture.argname)
         return takes
