@@ -1,4 +1,4 @@
-"""Lists for people: aligned columns that fit the terminal."""
+"""For people: aligned columns that fit the terminal, and how many there are of a thing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from collections.abc import Iterator, Sequence
 
 GAP = 2
 NARROWEST = 12  # columns are not cut below that
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 test``, ``2 tests``."""
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

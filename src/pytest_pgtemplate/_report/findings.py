@@ -17,6 +17,7 @@ from pytest_pgtemplate._report.recording import (
     Recording,
     Test,
 )
+from pytest_pgtemplate._tables import counted
 
 WORTH = 0.05  # seconds that are worth a hint
 
@@ -122,8 +123,8 @@ def one_more_worker(recording: Recording) -> str:
     saves = min(work / workers - work / (workers + 1), work / workers - longest)
     if workers >= recording.processors:
         return (
-            f"No: {_number(workers, 'worker')} already share{'s' * (workers == 1)}"
-            f" {_number(recording.processors, 'processor')}."
+            f"No: {counted(workers, 'worker')} already share{'s' * (workers == 1)}"
+            f" {counted(recording.processors, 'processor')}."
         )
     if saves < 0.05 * recording.seconds:
         return (
@@ -132,10 +133,6 @@ def one_more_worker(recording: Recording) -> str:
         )
     return (
         f"Yes: about {saves:.1f} of {recording.seconds:.1f} s, as"
-        f" {_number(workers, 'worker')} had {work:.1f} s of work and there are"
-        f" {_number(recording.processors, 'processor')}."
+        f" {counted(workers, 'worker')} had {work:.1f} s of work and there are"
+        f" {counted(recording.processors, 'processor')}."
     )
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"

@@ -41,6 +41,8 @@ def _silent_servers(urls: tuple[str, ...]) -> Iterator[str]:
 
 
 def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
+    from pytest_pgtemplate._tables import counted
+
     name, every_worker = workers[0].database, settings.stats
     times = sum(stats.resets for stats in workers)
     reset_time = sum(stats.reset_time for stats in workers)
@@ -49,10 +51,10 @@ def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
     average = f", {1000 * reset_time / times:.2f} ms each" if times else ""
     databases = sum(stats.clone_time > 0 for stats in workers)
     spares = sum(stats.from_spare for stats in workers)
-    of_them = f" ({_count(spares, 'spare')})" if spares else ""
+    of_them = f" ({counted(spares, 'spare')})" if spares else ""
     yield (
         f"pgtemplate: {name and f'{name}: '}template {workers[0].template} {template};"
-        f" {_count(databases, 'database')}{of_them}, {_count(times, 'reset')}{average}"
+        f" {counted(databases, 'database')}{of_them}, {counted(times, 'reset')}{average}"
     )
     if built and built.why and every_worker:
         yield f"  built because of {built.why}"
@@ -65,7 +67,7 @@ def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
     for stats in sorted(workers, key=lambda each: (len(each.worker), each.worker)):
         if every_worker:
             source = "spare" if stats.from_spare else "clone"
-            resets = _count(stats.resets, "reset")
+            resets = counted(stats.resets, "reset")
             yield (
                 f"  {stats.worker}: template {stats.template_time:.3f} s, {source}"
                 f" {stats.clone_time:.3f} s, {resets} {stats.reset_time:.3f} s"
@@ -77,10 +79,6 @@ def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
     yield from (f"  cloned afresh after {line}" for line in recloned[:shown])
     if recloned[shown:]:
         yield f"  cloned afresh after {len(recloned) - shown} more tests (--pg-stats lists all)"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def facts(workers: list[Stats]) -> dict[str, str]:
@@ -98,6 +96,8 @@ def facts(workers: list[Stats]) -> dict[str, str]:
 
 def _layers(workers: list[Stats], *, every: bool) -> Iterator[str]:
     """What shared data has cost, and where the same was built more often than it need be."""
+    from pytest_pgtemplate._tables import counted
+
     built: dict[str, list[tuple[str, int, float]]] = {}
     for stats in workers:
         for owner, node, changes, seconds in stats.layers:
@@ -109,7 +109,7 @@ def _layers(workers: list[Stats], *, every: bool) -> Iterator[str]:
         rows = f", {sum(changes for _, changes, _ in layers)} rows" if every else ""
         if seconds * (1 - places / len(layers)) >= WORTH_A_HINT:
             yield (
-                f"{line}{rows}, for {_count(places, 'scope')}: --dist loadscope keeps the"
+                f"{line}{rows}, for {counted(places, 'scope')}: --dist loadscope keeps the"
                 " tests of a module on one worker, and pg_seed builds what all tests share once"
             )
         elif every:
