@@ -170,6 +170,16 @@ def private_url() -> Iterator[URL]:
         yield url
 
 
+@pytest.fixture
+def alone(private_url: URL) -> Iterator[Server]:
+    """On a server with nobody's databases but the test's: a sweep finds those of all."""
+    server = Server(private_url, timeout=60)
+    yield server
+    for each in server.databases():
+        server.drop(each.name)
+    server.close()
+
+
 @pytest.fixture(scope="session")
 def system_url() -> Iterator[URL]:
     """A private server with the system's PostgreSQL."""

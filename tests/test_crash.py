@@ -376,21 +376,21 @@ def test_a_server_that_stops_and_stays_away(
 
 
 def test_a_lease_is_claimed_again_when_its_connection_breaks(
-    prefix: str, server: Server, unattended: Server
+    prefix: str, alone: Server, unattended: Server
 ) -> None:
     """At once, not when its owner next has something to say: another run may be about to sweep."""
     name = _names.worker(prefix, "0a1b2c3d", "gw0")
     unattended.lease(name)
     unattended.create(name, Mark("worker", "0a1b2c3d"))
-    broken = query(server.url, BREAK_LEASE, name, LOCK_SEED)
+    broken = query(alone.url, BREAK_LEASE, name, LOCK_SEED)
     assert len(broken) == 1
     deadline = time.monotonic() + 30
-    while not query(server.url, LEASED, name, LOCK_SEED, broken[0]["pid"]):
+    while not query(alone.url, LEASED, name, LOCK_SEED, broken[0]["pid"]):
         assert time.monotonic() < deadline
-    assert _sweep.sweep(server, prefix) == []
+    assert _sweep.sweep(alone, prefix) == []
     unattended.drop(name)
     unattended.release(name)
-    assert not query(server.url, LEASED, name, LOCK_SEED, 0)
+    assert not query(alone.url, LEASED, name, LOCK_SEED, 0)
 
 
 BREAKS_THE_BUILD = """
@@ -427,9 +427,9 @@ SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid <> $3
 
 
 @pytest.fixture
-def unattended(server: Server) -> Iterator[Server]:
+def unattended(alone: Server) -> Iterator[Server]:
     """A connection of another process's, which is doing something else."""
-    made = Server(server.url, timeout=60)
+    made = Server(alone.url, timeout=60)
     yield made
     made.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 
 import asyncpg
 import pytest
@@ -307,21 +307,20 @@ def test_two_never_get_the_same(server: Server, hire: Hire, template: Template) 
 
 
 def test_what_a_killed_run_leaves_is_swept_and_no_spare(
-    server: Server, hire: Hire, template: Template
+    alone: Server, prefix: str, hire: Hire
 ) -> None:
-    prefix = template.name.partition("_tpl_")[0]
-    other = Server(server.url, timeout=60)
-    hire(server, template).close()
-    mine = hire(other, template)
-    assert mine.from_spare
-    making = _names.spare(template.name)  # what is being made a spare is none before its mark
-    other.lease(making)
-    other.clone(template.name, making, Mark("worker", RUN, template.fingerprint))
-    assert sweep.sweep(server, prefix) == []
-    assert of(template, server) == []
-    mine.resetter.close()
-    other.close()
-    assert set(sweep.sweep(server, prefix)) == {mine.database.name, making}
+    template = make_template(alone, prefix, SCHEMA, "auto")
+    with closing(Server(alone.url, timeout=60)) as other:
+        hire(alone, template).close()
+        mine = hire(other, template)
+        assert mine.from_spare
+        making = _names.spare(template.name)  # what is being made a spare is none before its mark
+        other.lease(making)
+        other.clone(template.name, making, Mark("worker", RUN, template.fingerprint))
+        assert sweep.sweep(alone, prefix) == []
+        assert of(template, alone) == []
+        mine.resetter.close()
+    assert set(sweep.sweep(alone, prefix)) == {mine.database.name, making}
 
 
 def test_a_server_that_may_have_lost_the_last_reset_keeps_it_from_going_back(
