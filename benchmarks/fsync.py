@@ -26,10 +26,11 @@ import asyncpg
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate._template import Template
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import Worker
 from servers import PrivateServer, home
 
@@ -85,12 +86,12 @@ def _slowed_down(directory: Path, wait: int) -> Iterator[None]:
 
 def _measure(private: PrivateServer, rounds: int, commits: int) -> None:
     server = Server(private.url, timeout=TIMEOUT)
-    template = Template(_names.template(PREFIX, "0" * 12), "", built=True)
-    scratch = _names.scratch(PREFIX, RUN)
+    template = Template(database_names.template(PREFIX, "0" * 12), "", built=True)
+    scratch = database_names.scratch(PREFIX, RUN)
     server.create(scratch, Mark("scratch", RUN))
     install(server.url.set(database=scratch), "auto", timeout=TIMEOUT)
     server.publish(scratch, template.name, Mark("template", RUN))
-    worker = Worker(server, template, _names.worker(PREFIX, RUN, "main"), RUN)
+    worker = Worker(server, template, database_names.worker(PREFIX, RUN, "main"), RUN)
     url = str(_urls.asyncpg_dsn(worker.database.url))
     times: dict[str, list[float]] = {"as it is": [], "on": []}
     for _ in range(rounds):

@@ -30,12 +30,13 @@ from threading import Barrier
 
 from server import server_at
 
-from pytest_pgtemplate import Alembic, _names, _template, _urls
+from pytest_pgtemplate import Alembic, _template, _urls
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._template import Order, Scratch, Template
 from pytest_pgtemplate._template.migrations import Target
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import Worker
 
 TIMEOUT = 120.0  # seconds for any one step
@@ -168,7 +169,7 @@ def _work(url: str, prefix: str, run: str, name: str) -> None:
     sys.stdin.readline()
     began = time.monotonic()
     template = _ensure(server, prefix, run)
-    worker = Worker(server, template, _names.worker(prefix, run, name), run, keep=True)
+    worker = Worker(server, template, database_names.worker(prefix, run, name), run, keep=True)
     print(began, time.monotonic(), flush=True)
     sys.stdin.readline()
     worker.close()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pytest_pgtemplate import _reach
+from pytest_pgtemplate._cli import server_connection
 from pytest_pgtemplate._server import Server
 
 TIMEOUT = 600.0  # seconds for any one step
@@ -16,5 +16,5 @@ TIMEOUT = 600.0  # seconds for any one step
 def server_at(url: str | None = None) -> Iterator[Server]:
     """That of ``url``, or of PGTEMPLATE_URL, else the embedded one, which runs meanwhile."""
     url = url or os.environ.get("PGTEMPLATE_URL")
-    with _reach.server(url, (None, None, False), TIMEOUT) as server:
+    with server_connection.server(url, (None, None, False), TIMEOUT) as server:
         yield server

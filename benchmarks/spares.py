@@ -21,10 +21,10 @@ from contextlib import contextmanager
 
 from server import server_at
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Connection, Mark, Server, connect, portal
 from pytest_pgtemplate._template import Template
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import Worker, spares
 
 TIMEOUT = 60.0  # seconds for any one step
@@ -119,12 +119,15 @@ def _growth(server: Server, template: Template) -> float:
 
 
 def _worker(server: Server, template: Template) -> Worker:
-    return Worker(server, template, _names.worker(PREFIX, RUN, "main"), RUN)
+    return Worker(server, template, database_names.worker(PREFIX, RUN, "main"), RUN)
 
 
 def _template(server: Server, tables: int, tracking: str) -> Template:
     fingerprint = uuid.uuid4().hex * 2
-    scratch, name = _names.scratch(PREFIX, RUN), _names.template(PREFIX, fingerprint)
+    scratch, name = (
+        database_names.scratch(PREFIX, RUN),
+        database_names.template(PREFIX, fingerprint),
+    )
     server.create(scratch, Mark("scratch", RUN, fingerprint))
     url = server.url.set(database=scratch)
     schema = "".join(TABLE.format(n=n) for n in range(tables))

@@ -44,9 +44,10 @@ from sqlalchemy.engine import URL
 
 from databases import bindir_of, pg_dump
 from projects import INI, PLAIN, SYNC_ENV, execute, query
-from pytest_pgtemplate import _embedded, _names, _urls
+from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._embedded import keeper as _embedded_keeper
 from pytest_pgtemplate._server import Database, Server
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import spares as _spares
 from pytest_pgtemplate._worker import sweep as _sweep
 from servers import private_server, tcp
@@ -523,7 +524,7 @@ def _may_stay(database: Database) -> bool:
 
 def _is_clean(server: Server, spare: Database) -> bool:
     """Whether a dump of it equals that of a new clone of its template."""
-    template = _names.template_of(spare.name)
+    template = database_names.template_of(spare.name)
     assert template is not None
     assert spare.mark is not None
     names = [f"chaos_0000000{number}_main" for number in range(2)]

@@ -21,13 +21,15 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import execute, unique
-from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._reset import Outcome, Resetter, install, scripts
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server import portal as _portal
 from pytest_pgtemplate._server.marks import Mark
+from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._template import Template
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import Worker
 
 RUN = "0a1b2c3d"
@@ -237,7 +239,7 @@ class Base:
 def _dump_query(session: Session) -> str:
     parts = [_LARGE_OBJECTS]
     for name, is_sequence in session.fetch(_TABLES):
-        label = _names.literal(name)
+        label = quote_literal(name)
         if is_sequence:
             parts.append(f"SELECT {label}, format('%s %s', last_value, is_called) FROM {name}")
         else:
@@ -280,8 +282,8 @@ def bindir_of(server: Server) -> Path | None:
 def make_template(server: Server, prefix: str, script: str, tracking: str) -> Template:
     """A sealed, resettable template made by ``script``."""
     fingerprint = secrets.token_hex(32)
-    scratch = _names.scratch(prefix, RUN)
-    template = Template(_names.template(prefix, fingerprint), fingerprint, built=True)
+    scratch = database_names.scratch(prefix, RUN)
+    template = Template(database_names.template(prefix, fingerprint), fingerprint, built=True)
     server.create(scratch, Mark("scratch", RUN, fingerprint))
     try:
         execute(server.url, script, database=scratch)
@@ -327,7 +329,7 @@ def database(request: pytest.FixtureRequest, kind: Kind, script: str) -> Iterato
         with _many_are(0 if kind.server == "embedded" else scripts.MANY):
             template = make_template(server, prefix, script, kind.tracking)
             try:
-                base = Base(server, url, template, _names.worker(prefix, RUN, "main"))
+                base = Base(server, url, template, database_names.worker(prefix, RUN, "main"))
                 try:
                     yield base
                 finally:

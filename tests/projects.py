@@ -22,8 +22,10 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.quoting import quote_identifier
+from pytest_pgtemplate._urls import database_names
 
 # Without plugins that take time to load and have no part in what these projects show.
 PLAIN = [f"-pno:{name}" for name in ("cacheprovider", "asyncio", "anyio", "hypothesispytest")]
@@ -206,11 +208,11 @@ class Project:
 
     def databases(self) -> list[str]:
         """Every database on the server whose name is ours, marked or not, but for spares."""
-        return [name for name in self._all() if _names.template_of(name) is None]
+        return [name for name in self._all() if database_names.template_of(name) is None]
 
     def spares(self) -> list[str]:
         """What the next run takes instead of cloning."""
-        return [name for name in self._all() if _names.template_of(name) is not None]
+        return [name for name in self._all() if database_names.template_of(name) is not None]
 
     def _all(self) -> list[str]:
         rows = query(
@@ -320,7 +322,7 @@ def prefix(server: Server) -> Iterator[str]:
     yield name
     for row in query(server.url, "SELECT datname, datistemplate FROM pg_database"):
         if row["datname"].startswith(f"{name}_"):
-            quoted = _names.quote(row["datname"])
+            quoted = quote_identifier(row["datname"])
             if row["datistemplate"]:
                 execute(server.url, f"ALTER DATABASE {quoted} IS_TEMPLATE false")
             execute(server.url, f"DROP DATABASE {quoted} WITH (FORCE)")

@@ -20,12 +20,13 @@ from sqlalchemy.engine import URL
 
 from databases import EVERYTHING, RUN, TIMEOUT, bindir_of, pg_dump, server_as
 from projects import COUNTED, ITEM, Project, query, unique
-from pytest_pgtemplate import SqlFiles, _archive, _names, _urls
+from pytest_pgtemplate import SqlFiles, _archive, _urls
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._template.migrations import Target
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import Worker
 from pytest_pgtemplate.errors import ConfigurationError
 from servers import private_server
@@ -97,7 +98,7 @@ class Templates:
 
     def worker(self, name: str) -> Worker:
         template = Template(name, "", built=False)
-        return Worker(self.server, template, _names.worker(self.prefix, RUN, "main"), RUN)
+        return Worker(self.server, template, database_names.worker(self.prefix, RUN, "main"), RUN)
 
     def names(self) -> list[str]:
         names = [each.name for each in self.server.databases()]
@@ -271,7 +272,7 @@ def test_names(pg_sync_session):
 
 
 def pgtemplate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest_pgtemplate.cli", *arguments]
+    command = [sys.executable, "-m", "pytest_pgtemplate._cli.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from projects import ASYNC_ENV, COUNTED, INI, SYNC_ENV, Project
-from pytest_pgtemplate import _urls, cli
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._cli import main
 
 
 def sql(text: str) -> str:
@@ -626,7 +627,7 @@ def test_the_command_checks_and_runs_no_test(
     plant(lineage, "index")
     url = str(_urls.render(lineage.server.url))
     with pytest.raises(SystemExit) as ended:
-        cli.main(["--url", url, "check", "-p", "no:cacheprovider", "-k", "index or heads"])
+        main.main(["--url", url, "check", "-p", "no:cacheprovider", "-k", "index or heads"])
     assert ended.value.code == pytest.ExitCode.TESTS_FAILED
     assert "1 failed, 1 passed, 3 deselected" in capfd.readouterr().out
 

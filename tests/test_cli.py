@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import ITEM, TESTS, Project, execute, make_project
-from pytest_pgtemplate import _embedded, _urls, cli
+from pytest_pgtemplate import _embedded, _urls
+from pytest_pgtemplate._cli import main
 from pytest_pgtemplate._server import Server
 from servers import free_port
 
@@ -23,7 +24,7 @@ Capture = pytest.CaptureFixture[str]
 
 def pgtemplate(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
-    command = [sys.executable, "-m", "pytest_pgtemplate.cli", *arguments]
+    command = [sys.executable, "-m", "pytest_pgtemplate._cli.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -61,29 +62,29 @@ def test_list_and_prune(private: Project, capsys: Capture) -> None:
     worker, template = shop.databases()
     capsys.readouterr()
 
-    assert cli.main(["list"]) == 0
+    assert main.main(["list"]) == 0
     first, second = lines_about(shop, capsys.readouterr().out)
     assert re.match(rf"{worker} +kept +\w{{8}}  \S+ \(pid \d+\)  last used \d+ min ago", first)
     assert re.match(rf"{template} +template +\w{{8}}  ", second)
 
-    assert cli.main(["list", "--json"]) == 0
+    assert main.main(["list", "--json"]) == 0
     listed = {each["database"]: each for each in json.loads(capsys.readouterr().out)}
     assert (listed[worker]["kind"], listed[template]["kind"]) == ("kept", "template")
     assert listed[worker]["fingerprint"] == listed[template]["fingerprint"]
 
     shop.server.lease(worker)
-    assert cli.main(["list"]) == 0
+    assert main.main(["list"]) == 0
     assert lines_about(shop, capsys.readouterr().out)[0].endswith("  in use")
     shop.server.release(worker)
 
-    assert cli.main(["prune"]) == 0
+    assert main.main(["prune"]) == 0
     assert shop.databases() == [worker, template]
-    assert cli.main(["prune", "--kept"]) == 0
+    assert main.main(["prune", "--kept"]) == 0
     assert f"dropped {worker}" in capsys.readouterr().out
     assert shop.databases() == [template]
-    assert cli.main(["prune", "--kept"]) == 0
+    assert main.main(["prune", "--kept"]) == 0
     assert lines_about(shop, capsys.readouterr().out) == []
-    assert cli.main(["prune", "--templates"]) == 0
+    assert main.main(["prune", "--templates"]) == 0
     assert shop.databases() == []
 
 
@@ -106,7 +107,7 @@ def test_doctor_says_which_setting_to_change(private_url: URL, capsys: Capture) 
     execute(private_url, "CREATE ROLE plain LOGIN CREATEDB")
     url = str(_urls.render(private_url.set(username="plain")))
 
-    assert cli.main(["--url", url, "doctor", "--json"]) == 0
+    assert main.main(["--url", url, "doctor", "--json"]) == 0
     found = {each["topic"]: each for each in json.loads(capsys.readouterr().out)}
     assert (found["role"]["verdict"], found["server"]["verdict"]) == ("note", "good")
     assert "ALTER ROLE plain SUPERUSER" in found["role"]["advice"]
@@ -117,7 +118,7 @@ def test_doctor_says_which_setting_to_change(private_url: URL, capsys: Capture) 
 def test_a_server_that_is_down(command: list[str], capsys: Capture) -> None:
     port = free_port()
     url = f"postgresql://joe:hunter2@127.0.0.1:{port}/postgres"
-    assert cli.main(["--url", url, *command]) == 1
+    assert main.main(["--url", url, *command]) == 1
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("pgtemplate: cannot connect")
@@ -131,7 +132,7 @@ WRONG = ["mysql://joe:hunter2@there", "nonsense", "postgresql://[::1/x"]
 
 @pytest.mark.parametrize("url", [*WRONG, "postgresql://one/ postgresql://joe:hunter2@two/"])
 def test_a_url_that_is_none(url: str, capsys: Capture) -> None:
-    assert cli.main(["--url", url, "list"]) == 1
+    assert main.main(["--url", url, "list"]) == 1
     said = capsys.readouterr().err
     assert "HINT:" in said
     assert "hunter2" not in said
@@ -140,7 +141,7 @@ def test_a_url_that_is_none(url: str, capsys: Capture) -> None:
 def test_what_it_does_not_understand(capsys: Capture) -> None:
     for arguments in ([], ["drop"], ["server", "start"]):
         with pytest.raises(SystemExit) as stopped:
-            cli.main(arguments)
+            main.main(arguments)
         assert stopped.value.code == 2
         assert "usage: pgtemplate" in capsys.readouterr().err
 

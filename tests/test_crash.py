@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from projects import COUNTED, ITEM, TESTS, Project, make_project, query
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._server.session import LOCK_SEED
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import sweep as _sweep
 from servers import PrivateServer, home, need_binaries
 
@@ -379,7 +379,7 @@ def test_a_lease_is_claimed_again_when_its_connection_breaks(
     prefix: str, alone: Server, unattended: Server
 ) -> None:
     """At once, not when its owner next has something to say: another run may be about to sweep."""
-    name = _names.worker(prefix, "0a1b2c3d", "gw0")
+    name = database_names.worker(prefix, "0a1b2c3d", "gw0")
     unattended.lease(name)
     unattended.create(name, Mark("worker", "0a1b2c3d"))
     broken = query(alone.url, BREAK_LEASE, name, LOCK_SEED)

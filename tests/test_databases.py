@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import Project, make_project
-from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._settings import fixture_name
+from pytest_pgtemplate._urls import database_names
 
 CONFTEST = """
 import pytest
@@ -81,8 +83,8 @@ def test_each_has_every_fixture_of_the_other(shop: Project) -> None:
     told = shop.run("--fixtures").stdout.str().splitlines()
 
     names = {line.split()[0] for line in told if line.startswith("pg")}
-    main = {name for name in names if _names.fixture(name, "orders") in names}
-    assert names == main | {_names.fixture(name, "orders") for name in main}
+    main = {name for name in names if fixture_name(name, "orders") in names}
+    assert names == main | {fixture_name(name, "orders") for name in main}
     assert {"pg", "pg_session", "pg_shared", "pg_engine_options", "pg_server"} <= main
 
 
@@ -330,10 +332,10 @@ def test_an_environment_that_is_empty_names_no_server(
 
 
 def test_the_longest_names_fit() -> None:
-    prefix = _names.prefix_of(f"{'p' * 36}_{'orders' * 10}")
+    prefix = database_names.prefix_of(f"{'p' * 36}_{'orders' * 10}")
     names = [
-        _names.kept(_names.worker(prefix, "0" * 8, "gw12"), 1),
-        _names.template(prefix, "f" * 64),
+        database_names.kept(database_names.worker(prefix, "0" * 8, "gw12"), 1),
+        database_names.template(prefix, "f" * 64),
     ]
 
     assert max(map(len, names)) <= 63

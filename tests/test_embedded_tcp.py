@@ -19,7 +19,8 @@ import pytest
 from sqlalchemy.engine import URL, make_url
 
 from projects import Project, query
-from pytest_pgtemplate import _embedded, cli
+from pytest_pgtemplate import _embedded
+from pytest_pgtemplate._cli import main
 from pytest_pgtemplate._embedded import hold as _hold
 from pytest_pgtemplate._embedded import tcp
 from pytest_pgtemplate.errors import EmbeddedServerError
@@ -187,7 +188,7 @@ def test_a_run_over_tcp_shows_its_password_to_nobody(
     assert str(password) not in f"{result.stdout}{result.stderr}"
     capsys.readouterr()
     for command in (["doctor"], ["server", "status"], ["list"]):
-        assert cli.main(["--listen", *command]) == 0
+        assert main.main(["--listen", *command]) == 0
     told = capsys.readouterr().out
     assert str(password) not in told
     assert told.count(f"password: in {status().password}") == 2

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import ITEM, SYNC_ENV, Project, execute, make_project, unique
-from pytest_pgtemplate import _address, _env
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._urls import server_address, url_templates
 from servers import tcp
 
 with warnings.catch_warnings(action="ignore"):
@@ -437,8 +437,8 @@ def test_a_template_that_cannot_be_filled(app: Project, pg_env: str, said: str) 
     assert "INTERNALERROR" not in output
 
 
-TCP = _address.parse(f"postgresql+asyncpg://joe:{quote(PASSWORD, safe='')}@[::1]:6543/shop")
-SOCKET = _address.parse("postgresql://joe@/shop?host=/run/pg&port=6543&ssl=require")
+TCP = server_address.parse(f"postgresql+asyncpg://joe:{quote(PASSWORD, safe='')}@[::1]:6543/shop")
+SOCKET = server_address.parse("postgresql://joe@/shop?host=/run/pg&port=6543&ssl=require")
 
 
 @pytest.mark.parametrize(
@@ -458,11 +458,11 @@ SOCKET = _address.parse("postgresql://joe@/shop?host=/run/pg&port=6543&ssl=requi
             "{url:pg8000}",
             "postgresql+pg8000://joe@/shop?unix_sock=%2Frun%2Fpg%2F.s.PGSQL.6543",
         ),
-        (_address.parse("postgresql:///shop"), "{host} {port} {password}", "localhost 5432 "),
+        (server_address.parse("postgresql:///shop"), "{host} {port} {password}", "localhost 5432 "),
     ],
 )
-def test_a_template_is_filled(address: _address.Address, template: str, filled: str) -> None:
-    assert _env.fill(template, {"": address}) == filled
+def test_a_template_is_filled(address: server_address.Address, template: str, filled: str) -> None:
+    assert url_templates.fill(template, {"": address}) == filled
 
 
 def test_a_variable_costs_no_library(app: Project) -> None:

@@ -32,8 +32,10 @@ from projects import (
     query,
     unique,
 )
-from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.quoting import quote_literal
+from pytest_pgtemplate._urls import database_names
 from servers import CONNECTIONS, connections, free_port, tcp
 
 FAILED = pytest.ExitCode.TESTS_FAILED
@@ -448,7 +450,7 @@ def test_migrations_of_ones_own_that_raise(shop: Project) -> None:
 )
 def test_odd_names(shop: Project, name: str) -> None:
     name = unique("") + name
-    shop.prefix = _names.prefix_of(name)
+    shop.prefix = database_names.prefix_of(name)
     shop.run("--pg-name", name).assert_outcomes(passed=4)
     assert len(shop.databases()) == 1
 
@@ -456,7 +458,7 @@ def test_odd_names(shop: Project, name: str) -> None:
 def test_odd_directory(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """No option at all: everything is found in, and named after, the directory of the project."""
     project.root = project.root / (unique("It's") + ' a "Größe", or so')
-    project.prefix = _names.prefix_of(project.root.name)
+    project.prefix = database_names.prefix_of(project.root.name)
     project.write("pytest.ini", "[pytest]\n")
     monkeypatch.chdir(project.root)
     project.alembic()
@@ -472,7 +474,10 @@ PASSWORD = "p%40@:/ ü'\"\\#?&=%s"
 @pytest.mark.parametrize("env", [SYNC_ENV, ASYNC_ENV], ids=["sync", "async"])
 def test_odd_password(private: Project, private_url: URL, role: str, env: str) -> None:
     """It comes through every URL on the way, and is shown nowhere, not even by a traceback."""
-    execute(private_url, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD {_names.literal(PASSWORD)}")
+    execute(
+        private_url,
+        f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD {quote_literal(PASSWORD)}",
+    )
     url = str(_urls.render(tcp(private_url, username=role, password=PASSWORD)))
     private.alembic(env)
     result = private.run("--pg-url", url, "--pg-keep")

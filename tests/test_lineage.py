@@ -12,13 +12,14 @@ from sqlalchemy.engine import URL
 from databases import EVERYTHING, KINDS, Kind, pg_dump, server_as
 from databases import bindir_of as _bindir_of
 from projects import COUNTED, ITEM, Project, query, unique
-from pytest_pgtemplate import Alembic, Migrations, SqlFiles, Target, _names, _urls
+from pytest_pgtemplate import Alembic, Migrations, SqlFiles, Target, _urls
 from pytest_pgtemplate._reset import install, uninstall
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate._template.migrations import migrate
 from pytest_pgtemplate._template.revisions import declared
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import Worker
 
 TIMEOUT = 60.0
@@ -327,7 +328,9 @@ def build(
 
 def dumped(server: Server, template: _template.Template, root: URL, bindir: Path) -> list[str]:
     """What a worker's database holds, when it is new and when it was reset."""
-    worker = Worker(server, template, _names.worker(template.name[:20], "0a1b2c3d", "main"), "run")
+    worker = Worker(
+        server, template, database_names.worker(template.name[:20], "0a1b2c3d", "main"), "run"
+    )
     try:
         url = root.set(database=worker.database.name)
         dump = pg_dump(url, bindir)

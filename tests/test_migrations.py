@@ -16,18 +16,10 @@ from sqlalchemy.dialects.postgresql import ENUM
 from sqlalchemy.engine import URL
 
 from projects import ASYNC_ENV, INI, ITEM, SYNC_ENV, TESTS, Project, query
-from pytest_pgtemplate import (
-    Alembic,
-    Command,
-    Metadata,
-    Migrations,
-    SqlFiles,
-    Target,
-    _names,
-    _urls,
-)
+from pytest_pgtemplate import Alembic, Command, Metadata, Migrations, SqlFiles, Target, _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
+from pytest_pgtemplate._urls import database_names, drivers
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError
 
 RUN = "0a1b2c3d"
@@ -41,7 +33,7 @@ def migrate(prefix: str, server: Server) -> Iterator[Migrate]:
     made: list[str] = []
 
     def migrate(migrations: Migrations, timeout: float = 60, **env: str) -> URL:
-        name = _names.scratch(prefix, f"{len(made):08x}")
+        name = database_names.scratch(prefix, f"{len(made):08x}")
         made.append(name)
         server.create(name, Mark("scratch", RUN))
         url = server.url.set(database=name)
@@ -206,7 +198,7 @@ def test_a_command_that_reads_what_pg_env_sets(
     migrate: Migrate, tool: Callable[..., Command], server: Server, prefix: str
 ) -> None:
     reads_pg_env = tool("item", env=None)
-    first = server.url.set(database=_names.scratch(prefix, f"{0:08x}"))
+    first = server.url.set(database=database_names.scratch(prefix, f"{0:08x}"))
     url = migrate(reads_pg_env, TOOL_URL=str(_urls.dsn(first)))
     assert query(url, "SELECT count(*) FROM item")[0][0] == 0
 
@@ -371,13 +363,13 @@ def test_every_driver(
     # A sync env.py that speaks of asyncpg is still a sync one.
     project.alembic(env + "# url.replace('+asyncpg', '')\n")
     project.revision("one", "print(op.get_bind().engine.url.drivername)\nraise ArithmeticError")
-    name = _names.scratch(prefix, RUN)
+    name = database_names.scratch(prefix, RUN)
     server.create(name, Mark("scratch", RUN))
     url = _urls.for_driver(server.url.set(database=name), driver)
     with pytest.raises(MigrationError, match="ArithmeticError") as caught:
         Alembic(project.root / "alembic.ini").migrate(Target(url, 60))
     used = re.findall(r"^postgresql\+(\w+)$", caught.value.message, re.MULTILINE)[0]
-    known = _urls.ASYNC_DRIVERS if env is ASYNC_ENV else _urls.SYNC_DRIVERS
+    known = drivers.ASYNC_DRIVERS if env is ASYNC_ENV else drivers.SYNC_DRIVERS
     assert used == driver if driver in known else used in known
 
 

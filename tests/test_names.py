@@ -7,8 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from projects import query
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
+from pytest_pgtemplate._urls import database_names
 
 LONGEST = 63  # bytes: PostgreSQL cuts what is longer, and says nothing
 
@@ -21,12 +22,12 @@ no_nul = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 @example("ü" * 30)
 @example("İ" * 30)
 def test_every_name_fits(text: str) -> None:
-    prefix = _names.prefix_of(text)
+    prefix = database_names.prefix_of(text)
     for name in (
-        _names.template(prefix, "0123456789abcdef"),
-        _names.scratch(prefix, "01234567"),
-        _names.worker(prefix, "01234567", "gw9999"),
-        _names.worker(prefix, "01234567", "main"),
+        database_names.template(prefix, "0123456789abcdef"),
+        database_names.scratch(prefix, "01234567"),
+        database_names.worker(prefix, "01234567", "gw9999"),
+        database_names.worker(prefix, "01234567", "main"),
     ):
         assert prefix
         assert len(name.encode()) <= LONGEST
@@ -44,12 +45,12 @@ def test_every_name_fits(text: str) -> None:
     ],
 )
 def test_a_prefix_is_readable(text: str, prefix: str) -> None:
-    assert _names.prefix_of(text) == prefix
+    assert database_names.prefix_of(text) == prefix
 
 
 def test_two_long_texts_stay_two_prefixes() -> None:
     first, second = "a" * 80 + "1", "a" * 80 + "2"
-    assert _names.prefix_of(first) != _names.prefix_of(second)
+    assert database_names.prefix_of(first) != database_names.prefix_of(second)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +71,14 @@ def test_two_long_texts_stay_two_prefixes() -> None:
     ],
 )
 def test_only_whole_names_are_born_unmarked(name: str, expected: bool) -> None:
-    assert _names.may_be_unmarked(name) is expected
+    assert database_names.may_be_unmarked(name) is expected
 
 
 @pytest.mark.parametrize("conforming", ["on", "off"])
 def test_quoted_text_comes_back_as_it_was(server: Server, conforming: str) -> None:
     nasty = """it's "quoted" \\ and \\' $1 %s {} ; -- ü\n"""
     # ``literal`` is a value, ``quote`` the name of a column.
-    sql = f"SELECT {_names.literal(nasty)} AS {_names.quote(nasty.strip())}"
+    sql = f"SELECT {quote_literal(nasty)} AS {quote_identifier(nasty.strip())}"
     url = server.url.update_query_dict({"standard_conforming_strings": conforming})
     row = query(url, sql)[0]
     assert dict(row) == {nasty.strip(): nasty}

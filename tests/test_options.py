@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from projects import COUNTED, ITEM, PLAIN, SYNC_ENV, TESTS, Project, query
-from pytest_pgtemplate import _address, _names, _urls
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._run import RUN
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import Settings
+from pytest_pgtemplate._urls import database_names, server_address
 
 URL = "postgresql://{}@127.0.0.1:1/postgres"  # nobody ever connects there
 USAGE_ERROR = pytest.ExitCode.USAGE_ERROR
@@ -73,7 +74,7 @@ def test_an_empty_value_switches_off_what_comes_after_it(
     )
     found = settings(pytester, "--pg-url=", "--pg-bindir=", "--pg-name=", "--pg-alembic-ini=")
     assert (found.urls, found.bindir) == ((), None)
-    assert found.prefix == _names.prefix_of(pytester.path.name) != "named"
+    assert found.prefix == database_names.prefix_of(pytester.path.name) != "named"
     assert found.alembic_config == pytester.path / "alembic.ini"
 
     monkeypatch.setenv("PGTEMPLATE_URL", " ")  # CI sets what it has not got
@@ -208,7 +209,7 @@ def test_a_value_that_cannot_be_used(
         assert unwanted not in output
 
 
-@given(st.from_regex(_address.PATTERN, fullmatch=True))
+@given(st.from_regex(server_address.PATTERN, fullmatch=True))
 @example("postgres://")
 @example("postgresql+psycopg://joe:p%40ss/w:d@[::1]:5432/shop?sslmode=require")
 @example("postgresql://joe@/shop?host=/var/run/postgresql")
@@ -216,7 +217,7 @@ def test_an_accepted_url_can_be_read(url: str) -> None:
     """What the options check without SQLAlchemy is what SQLAlchemy reads later."""
     read = _urls.parse(url)
     assert read.get_backend_name() == "postgresql"
-    named = _address.parse(url).set(database="shop_main")
+    named = server_address.parse(url).set(database="shop_main")
     assert named.render() == _urls.render(read.set(database="shop_main"))
 
 

@@ -14,8 +14,9 @@ from filelock import FileLock
 from sqlalchemy.engine import URL
 
 from projects import COUNTED, ITEM, TESTS, Project, execute, make_project
-from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._urls import database_names
 from servers import free_port, private_server, tcp
 
 RUNS = 16
@@ -179,7 +180,7 @@ def test_workers_are_spread_over_several_servers(
     assert Counter(shop.log.read_text().split()) == {"migrated": 2, ports[0]: 1, ports[1]: 1}
     other = Server(private_url, timeout=60)
     made = [base.name for base in other.databases() if base.name.startswith(shop.prefix)]
-    there = [name for name in made if _names.template_of(name) is None]
+    there = [name for name in made if database_names.template_of(name) is None]
     here = shop.databases()
     assert [len(names) for names in (here, there)] == [1, 1]
     assert all("_tpl_" in name for name in here + there)

@@ -21,6 +21,7 @@ from pytest_pgtemplate._engines.home import KEEP, LIMIT
 from pytest_pgtemplate._engines.pool import AsyncPool, SyncPool, connect_on_use
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
+from pytest_pgtemplate._urls import drivers
 from pytest_pgtemplate.errors import ConfigurationError
 
 OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
@@ -37,7 +38,7 @@ def url(server: Server) -> Iterator[URL]:
     server.drop(name)
 
 
-@pytest.fixture(params=_urls.ASYNC_DRIVERS)
+@pytest.fixture(params=drivers.ASYNC_DRIVERS)
 def pool(request: pytest.FixtureRequest, url: URL) -> Iterator[AsyncPool]:
     pytest.importorskip(request.param)
     pool = AsyncPool(_urls.for_driver(url, request.param), {})
@@ -45,7 +46,7 @@ def pool(request: pytest.FixtureRequest, url: URL) -> Iterator[AsyncPool]:
     pool.close()
 
 
-@pytest.fixture(params=_urls.SYNC_DRIVERS)
+@pytest.fixture(params=drivers.SYNC_DRIVERS)
 def sync_pool(request: pytest.FixtureRequest, url: URL) -> Iterator[SyncPool]:
     pytest.importorskip(request.param)
     pool = SyncPool(_urls.for_driver(url, request.param), {})

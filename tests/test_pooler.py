@@ -13,7 +13,8 @@ from sqlalchemy.engine import URL
 
 from poolers import pgbouncer
 from projects import PLAIN, TESTS, Project
-from pytest_pgtemplate import _urls, cli
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._cli import main
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import ServerError
 from relatives import relative
@@ -102,7 +103,7 @@ def test_templates_are_saved_through_a_pooler_in_session_mode(
     system_project.write("test_it.py", TESTS)
     with pgbouncer(system_url, "session") as url:
         save = ["--url", str(_urls.render(url)), "save", "templates.pgt", *PLAIN]
-        assert cli.main(save) == 0
+        assert main.main(save) == 0
     assert (system_project.root / "templates.pgt").exists()
 
 

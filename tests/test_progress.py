@@ -50,7 +50,7 @@ def go(shop: Project) -> None:
 
 
 def pgtemplate(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "pytest_pgtemplate.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "pytest_pgtemplate._cli.main", *map(str, arguments)]
 
 
 @contextmanager

@@ -238,7 +238,7 @@ def test_the_table_of_options_is_complete(pytester: pytest.Pytester) -> None:
 
 def test_the_table_of_commands_is_complete() -> None:
     told = subprocess.run(
-        [sys.executable, "-m", "pytest_pgtemplate.cli", "--help"],
+        [sys.executable, "-m", "pytest_pgtemplate._cli.main", "--help"],
         capture_output=True,
         text=True,
         check=True,

@@ -13,8 +13,9 @@ import pytest
 from browser import Browser
 from projects import ITEM, Project
 from pytest_pgtemplate import _urls
-from pytest_pgtemplate._report import Event, Recording, Test, write_page
 from pytest_pgtemplate._report.findings import one_more_worker
+from pytest_pgtemplate._report.page import write_page
+from pytest_pgtemplate._report.recording import Event, Recording, Test
 from pytest_pgtemplate._worker import Worker
 
 TESTS = """

@@ -17,8 +17,9 @@ from sqlalchemy.engine import URL
 
 from clients import Clients
 from projects import ITEM, TESTS, Project, execute, interruptible, make_project, unique
-from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.quoting import quote_literal
 from servers import free_port, tcp
 
 PASSWORD = "correct-horse/%battery?staple"
@@ -61,7 +62,7 @@ class Secret:
         return output
 
 
-PGTEMPLATE = [sys.executable, "-m", "pytest_pgtemplate.cli"]
+PGTEMPLATE = [sys.executable, "-m", "pytest_pgtemplate._cli.main"]
 SHOWN = ["--showlocals", "--tb=long", "-vv", "-rA", "--junitxml=report.xml", "--pg-stats"]
 
 
@@ -95,7 +96,7 @@ def secret(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, private_url: URL
 ) -> Iterator[Secret]:
     role = unique("joe")
-    literal = _names.literal(PASSWORD)
+    literal = quote_literal(PASSWORD)
     execute(private_url, f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD {literal}")
     server = Server(private_url, timeout=60)
     url = tcp(private_url, username=role, password=PASSWORD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from projects import ITEM, Project
-from pytest_pgtemplate import _names
+from pytest_pgtemplate._urls import database_names
 
 CONFTEST = """
 import os
@@ -115,4 +115,4 @@ def test_a_seed_that_does_not_work_is_reported_once(
     result.assert_outcomes(errors=1, skipped=3)
     assert result.stdout.str().count("HINT:") == 1
     assert says in result.stdout.str()
-    assert [_names.is_template(each) for each in seeded.databases()] == [True] * left
+    assert [database_names.is_template(each) for each in seeded.databases()] == [True] * left

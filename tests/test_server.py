@@ -15,12 +15,13 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import execute, query, unique
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.facts import OLDEST, check
 from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, INVALID, KEY, Mark
+from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._template import template as _template
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import Worker
 from pytest_pgtemplate.errors import NotOursError, ServerError
 
@@ -64,9 +65,9 @@ def owner(request: pytest.FixtureRequest, server: Server, another: Connect) -> I
 def odd_role(server: Server) -> Iterator[str]:
     """A role whose name needs quoting in every place where a name can stand."""
     role = unique("""pgt 'odd' "role" %s $1 """)
-    execute(server.url, f"CREATE ROLE {_names.quote(role)}")
+    execute(server.url, f"CREATE ROLE {quote_identifier(role)}")
     yield role
-    execute(server.url, f"DROP ROLE {_names.quote(role)}")
+    execute(server.url, f"DROP ROLE {quote_identifier(role)}")
 
 
 def names(server: Server, prefix: str) -> set[str]:
@@ -75,7 +76,7 @@ def names(server: Server, prefix: str) -> set[str]:
 
 def publish(server: Server, prefix: str, *sql: str) -> str:
     """Make a template with a table in it, and run ``sql`` in it before it is sealed."""
-    scratch, final = _names.scratch(prefix, RUN), _names.template(prefix, "f" * 64)
+    scratch, final = database_names.scratch(prefix, RUN), database_names.template(prefix, "f" * 64)
     server.create(scratch, SCRATCH)
     execute(server.url, "CREATE TABLE item (id int)", *sql, database=scratch)
     server.publish(scratch, final, TEMPLATE)
@@ -84,7 +85,7 @@ def publish(server: Server, prefix: str, *sql: str) -> str:
 
 def test_a_life(owner: Server, prefix: str, another: Connect) -> None:
     """Created, published, cloned, dropped: marked at every step, and sealed in the middle."""
-    scratch = _names.scratch(prefix, RUN)
+    scratch = database_names.scratch(prefix, RUN)
     owner.create(scratch, SCRATCH)
     found = owner.find(scratch)
     assert found is not None
@@ -93,7 +94,7 @@ def test_a_life(owner: Server, prefix: str, another: Connect) -> None:
     assert not found.sealed
 
     execute(owner.url, "CREATE TABLE item (id int)", database=scratch)
-    template = _names.template(prefix, "f" * 64)
+    template = database_names.template(prefix, "f" * 64)
     owner.publish(scratch, template, TEMPLATE)
     found = owner.find(template)
     assert found is not None
@@ -104,7 +105,7 @@ def test_a_life(owner: Server, prefix: str, another: Connect) -> None:
     with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
         query(owner.url, "SELECT 1", database=template)
 
-    name = _names.worker(prefix, RUN, "gw0")
+    name = database_names.worker(prefix, RUN, "gw0")
     worker = Worker(owner, Template(template, "f" * 64, built=True), name, RUN)
     assert query(worker.database.url, "SELECT count(*) FROM item")[0][0] == 0
     found = another().find(name)
@@ -120,7 +121,7 @@ def test_a_life(owner: Server, prefix: str, another: Connect) -> None:
 
 
 def test_a_drop_ends_connections(owner: Server, prefix: str) -> None:
-    scratch = _names.scratch(prefix, RUN)
+    scratch = database_names.scratch(prefix, RUN)
     owner.create(scratch, SCRATCH)
     other = ThreadPoolExecutor(1).submit(query, owner.url, "SELECT pg_sleep(60)", database=scratch)
     while not query(
@@ -179,10 +180,10 @@ def test_a_database_that_is_not_ours_stays_as_it_is(
     pattern, changes = STRANGERS[stranger]
     name = pattern.format(prefix=prefix)
     changes = [
-        change.replace("{name}", _names.quote(name)).replace("{{", "{").replace("}}", "}")
+        change.replace("{name}", quote_identifier(name)).replace("{{", "{").replace("}}", "}")
         for change in changes
     ]
-    execute(server.url, f"CREATE DATABASE {_names.quote(name)}", *changes)
+    execute(server.url, f"CREATE DATABASE {quote_identifier(name)}", *changes)
     before = query(server.url, LOOK, name)
 
     acts: list[Act] = [
@@ -200,9 +201,9 @@ def test_a_database_that_is_not_ours_stays_as_it_is(
 def test_a_template_is_not_published_over_a_database_that_is_not_ours(
     prefix: str, server: Server
 ) -> None:
-    final = _names.template(prefix, "f" * 64)
+    final = database_names.template(prefix, "f" * 64)
     execute(server.url, f"CREATE DATABASE {final}")
-    scratch = _names.scratch(prefix, RUN)
+    scratch = database_names.scratch(prefix, RUN)
     server.create(scratch, SCRATCH)
     with pytest.raises(NotOursError, match=final):
         server.publish(scratch, final, TEMPLATE)
@@ -214,7 +215,7 @@ def test_a_database_without_its_mark_yet_is_ours_unless_somebody_leases_it(
     prefix: str, server: Server, another: Connect
 ) -> None:
     """A kill between CREATE DATABASE and COMMENT leaves one."""
-    name = _names.worker(prefix, RUN, "gw0")
+    name = database_names.worker(prefix, RUN, "gw0")
     execute(server.url, f"CREATE DATABASE {name} CONNECTION LIMIT {CONNECTION_LIMIT}")
     alive = another()
     alive.lease(name)
@@ -228,7 +229,7 @@ def test_a_database_without_its_mark_yet_is_ours_unless_somebody_leases_it(
 def test_a_lease_lasts_as_long_as_its_connection(
     prefix: str, server: Server, another: Connect
 ) -> None:
-    name = _names.worker(prefix, RUN, "gw0")
+    name = database_names.worker(prefix, RUN, "gw0")
     server.create(name, SCRATCH)
     holder = another()
     holder.lease(name)
@@ -282,9 +283,9 @@ SELECT r.rolname::text AS role, a.privilege_type, a.is_grantable
 def test_a_clone_has_the_settings_and_privileges_of_its_template(
     owner: Server, odd_role: str, prefix: str
 ) -> None:
-    scratch, final = _names.scratch(prefix, RUN), _names.template(prefix, "f" * 64)
+    scratch, final = database_names.scratch(prefix, RUN), database_names.template(prefix, "f" * 64)
     owner.create(scratch, SCRATCH)
-    role = _names.quote(odd_role)
+    role = quote_identifier(odd_role)
     settings = {
         "search_path": 'shop, "Odd, ""one""", public',
         "timezone": "'Europe/Berlin'",
@@ -309,7 +310,7 @@ def test_a_clone_has_the_settings_and_privileges_of_its_template(
     assert odd_role in {row["role"] for row in before[1]}
     owner.publish(scratch, final, TEMPLATE)
 
-    name = _names.worker(prefix, RUN, "main")
+    name = database_names.worker(prefix, RUN, "main")
     worker = Worker(owner, Template(final, "f" * 64, built=True), name, RUN)
     after = query(owner.url, SETTINGS, name)[0]["setconfig"], query(owner.url, GRANTS, name)
     assert (sorted(after[0]), after[1]) == (sorted(before[0]), before[1])
@@ -322,7 +323,7 @@ def test_a_clone_without_settings_and_privileges_of_its_own_has_the_default_ones
     owner: Server, prefix: str
 ) -> None:
     final = publish(owner, prefix)
-    name = _names.worker(prefix, RUN, "main")
+    name = database_names.worker(prefix, RUN, "main")
     worker = Worker(owner, Template(final, "f" * 64, built=True), name, RUN)
     assert query(owner.url, GRANTS, name) == query(owner.url, SETTINGS, name) == []
     worker.close(drop=True)
@@ -332,8 +333,8 @@ def test_a_clone_that_fails_leaves_nothing(prefix: str, server: Server) -> None:
     final = publish(server, prefix)
     mark = json.loads(query(server.url, LOOK, final)[0]["shobj_description"])
     mark["settings"] = [["no_such_setting", "1"]]
-    execute(server.url, f"COMMENT ON DATABASE {final} IS {_names.literal(json.dumps(mark))}")
-    name = _names.worker(prefix, RUN, "main")
+    execute(server.url, f"COMMENT ON DATABASE {final} IS {quote_literal(json.dumps(mark))}")
+    name = database_names.worker(prefix, RUN, "main")
     with pytest.raises(ServerError, match="no_such_setting"):
         Worker(server, Template(final, "f" * 64, built=True), name, RUN)
     assert names(server, prefix) == {final}
@@ -353,7 +354,7 @@ def test_whoever_clones_while_a_template_is_replaced_gets_the_old_or_the_new(
     def clone() -> int:
         clones = 0
         while not done.is_set():
-            name = _names.worker(prefix, RUN, f"gw{clones}")
+            name = database_names.worker(prefix, RUN, f"gw{clones}")
             cloner.clone(order.name, name, Mark("worker", RUN))
             cloner.drop(name)
             clones += 1
@@ -387,7 +388,7 @@ def test_a_template_of_which_the_drop_was_interrupted_is_built_anew(
     )
     template = _template.ensure(order, lambda _: None, server, tmp_path)
     assert template.built
-    name = _names.worker(prefix, RUN, "main")
+    name = database_names.worker(prefix, RUN, "main")
     server.clone(order.name, name, Mark("worker", RUN))
     assert names(server, prefix) == {order.name, name}
 

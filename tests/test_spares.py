@@ -12,9 +12,10 @@ import pytest
 
 from databases import EVERYTHING, KINDS, RUN, Base, Session, database, difference, make_template
 from projects import COUNTED, ITEM, TESTS, Project, execute, query
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Database, Mark, Server
+from pytest_pgtemplate._server.quoting import quote_identifier
 from pytest_pgtemplate._template import Template
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import Worker, spares, sweep
 from pytest_pgtemplate.errors import NotOursError
 
@@ -47,7 +48,9 @@ def hire() -> Iterator[Hire]:
 
         def hire(server: Server, template: Template, number: int = 0, run: str = RUN) -> Worker:
             prefix = template.name.partition("_tpl_")[0]
-            worker = Worker(server, template, _names.worker(prefix, run, f"gw{number}"), run)
+            worker = Worker(
+                server, template, database_names.worker(prefix, run, f"gw{number}"), run
+            )
             stack.callback(worker.resetter.close)
             return worker
 
@@ -213,7 +216,7 @@ def test_what_a_reset_does_not_see_or_cannot_mend_keeps_it_from_going_back(
     mine = hire(server, template)
     name = mine.database.name
     try:
-        execute(server.url, OUTSIDE[what](_names.quote(name)), database=name)
+        execute(server.url, OUTSIDE[what](quote_identifier(name)), database=name)
     except asyncpg.ObjectNotInPrerequisiteStateError:
         pytest.skip("the server has no room for prepared transactions")
     mine.close()
@@ -254,10 +257,10 @@ def test_what_the_template_has_outside_of_it_a_spare_has_too(
     server: Server, hire: Hire, prefix: str, template: Template
 ) -> None:
     """Its settings and privileges are those that a clone gets: no reason to drop it."""
-    again = template._replace(name=_names.template(prefix, "e" * 64), fingerprint="e" * 64)
-    scratch = _names.scratch(prefix, RUN)
+    again = template._replace(name=database_names.template(prefix, "e" * 64), fingerprint="e" * 64)
+    scratch = database_names.scratch(prefix, RUN)
     server.create(scratch, Mark("scratch", RUN))
-    quoted = _names.quote(scratch)
+    quoted = quote_identifier(scratch)
     execute(server.url, f"ALTER DATABASE {quoted} SET work_mem = '1MB'")
     execute(server.url, f"REVOKE TEMP ON DATABASE {quoted} FROM PUBLIC")
     execute(server.url.set(database=scratch), SCHEMA)
@@ -314,7 +317,9 @@ def test_what_a_killed_run_leaves_is_swept_and_no_spare(
         hire(alone, template).close()
         mine = hire(other, template)
         assert mine.from_spare
-        making = _names.spare(template.name)  # what is being made a spare is none before its mark
+        making = database_names.spare(
+            template.name
+        )  # what is being made a spare is none before its mark
         other.lease(making)
         other.clone(template.name, making, Mark("worker", RUN, template.fingerprint))
         assert sweep.sweep(alone, prefix) == []
@@ -371,7 +376,7 @@ def test_who_built_the_template_clones_ahead_for_those_who_have_not_asked(
     other = Server(server.url, timeout=60)
     hire(other, template, 1)
     builder = hire(server, template, 0)
-    builder.prepare([_names.worker(prefix, RUN, f"gw{number}") for number in (1, 2, 3)])
+    builder.prepare([database_names.worker(prefix, RUN, f"gw{number}") for number in (1, 2, 3)])
     builder._stock.settle()
     assert len(of(template, server)) == (2 if load == 0 else 0)
     assert hire(server, template, 2).from_spare is (load == 0)
@@ -414,7 +419,7 @@ def test_the_first_run_starts_them(shop: Project) -> None:
 
 def a_spare(template: str, used: int, build: str = RUN) -> Database:
     mark = Mark("spare", RUN, "f" * 64, build, used=used)
-    return Database(_names.spare(template), False, 0, mark, False)
+    return Database(database_names.spare(template), False, 0, mark, False)
 
 
 def a_template(name: str) -> Database:
@@ -422,7 +427,7 @@ def a_template(name: str) -> Database:
 
 
 def test_beyond_the_bounds_the_oldest_go() -> None:
-    templates = [_names.template("t", f"{n:012x}") for n in range(6)]
+    templates = [database_names.template("t", f"{n:012x}") for n in range(6)]
     there = [a_template(name) for name in templates]
     many = [a_spare(templates[0], used) for used in range(spares.PER_TEMPLATE + 2)]
     assert spares.superfluous(there + many) == [each.name for each in (many[1], many[0])]
@@ -433,9 +438,9 @@ def test_beyond_the_bounds_the_oldest_go() -> None:
 
 
 def test_a_spare_goes_with_its_template() -> None:
-    name = _names.template("t", "0" * 12)
+    name = database_names.template("t", "0" * 12)
     good, old = a_spare(name, 1), a_spare(name, 2, build="11111111")
-    orphan = a_spare(_names.template("t", "1" * 12), 3)
+    orphan = a_spare(database_names.template("t", "1" * 12), 3)
     assert set(spares.superfluous([a_template(name), good, old, orphan])) == {
         old.name,
         orphan.name,
@@ -456,8 +461,8 @@ def test_a_database_that_only_looks_like_a_spare(
 ) -> None:
     """It is neither taken nor renamed nor dropped."""
     prefix = template.name.partition("_tpl_")[0]
-    name = _names.spare(template.name)
-    execute(server.url, f"CREATE DATABASE {_names.quote(name)}")
+    name = database_names.spare(template.name)
+    execute(server.url, f"CREATE DATABASE {quote_identifier(name)}")
     try:
         assert not hire(server, template).from_spare
         found = server.find(name)
@@ -468,4 +473,4 @@ def test_a_database_that_only_looks_like_a_spare(
             server.shut(found)
         assert name not in sweep.sweep(server, prefix)
     finally:
-        execute(server.url, f"DROP DATABASE {_names.quote(name)}")
+        execute(server.url, f"DROP DATABASE {quote_identifier(name)}")

@@ -19,8 +19,8 @@ from sqlalchemy.engine import URL
 from projects import connect, execute, make_project, query, unique
 from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._embedded import stand_ins
-from pytest_pgtemplate._names import literal
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.quoting import quote_literal
 
 EXTENSIONS = ('CREATE EXTENSION "uuid-ossp"', "CREATE EXTENSION pgcrypto SCHEMA public")
 
@@ -135,7 +135,7 @@ def test_hashes_are_those_of_python(ours: URL, data: bytes, key: bytes) -> None:
         "gen_salt('no such')",
         "gen_salt('md5', 5)",
         "gen_salt('MD5', 1000) ~ '^\\$1\\$[./0-9A-Za-z]{8}$'",
-        *(f"crypt({literal(p)}, {literal(s)})" for p, s in [
+        *(f"crypt({quote_literal(p)}, {quote_literal(s)})" for p, s in [
             ("x", "$1$"), ("", "$1$abc"), ("x", "$1$abcdefghijkl$zzz"), ("x" * 40, "$1$a$b"),
             ("\u00e4 pass", "$1$./09AZaz$"),
         ]),
@@ -156,8 +156,8 @@ def test_sha_crypt_is_that_of_openssl(ours: URL, kind: str, salt: str) -> None:
     password = "a very much longer text to encrypt. This one even stretches over more"
     command = ["openssl", "passwd", f"-{kind}", "-salt", salt, password]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    salted = literal(f"${kind}${salt}")
-    assert value(ours, f"crypt({literal(password)}, {salted})") == done.stdout.strip()
+    salted = quote_literal(f"${kind}${salt}")
+    assert value(ours, f"crypt({quote_literal(password)}, {salted})") == done.stdout.strip()
 
 
 def test_random_data_is_random(ours: URL) -> None:

@@ -18,9 +18,10 @@ import pytest
 from sqlalchemy.engine import URL
 
 from projects import ITEM, TESTS, Project, execute, query
-from pytest_pgtemplate import _names, _urls
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, KEY, Mark
+from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._worker import sweep as _sweep
 from pytest_pgtemplate.errors import NotOursError, PgTemplateError
 
@@ -42,7 +43,7 @@ def make(server: Server, name: str, kind: str, age: float = 0) -> str:
     mark = Mark(kind, RUN, "f" * 64, created=moment, used=moment)  # type: ignore[arg-type]
     server.create(name, mark)
     if kind == "template":
-        execute(server.url, f"ALTER DATABASE {_names.quote(name)} WITH IS_TEMPLATE true")
+        execute(server.url, f"ALTER DATABASE {quote_identifier(name)} WITH IS_TEMPLATE true")
     return name
 
 
@@ -170,11 +171,14 @@ def lookalikes(prefix: str, dice: random.Random) -> Iterator[tuple[str, list[str
     for comment in marks:
         middle = "".join(dice.choices(odd, k=dice.randint(0, 3)))
         name = f"{prefix}_{middle}_{dice.choice(ends)}"
-        quoted = _names.quote(name)
-        yield name, [f"COMMENT ON DATABASE {quoted} IS {_names.literal(comment)}"]
+        quoted = quote_identifier(name)
+        yield name, [f"COMMENT ON DATABASE {quoted} IS {quote_literal(comment)}"]
     for end in (f"{RUN}_gw", f"{RUN}_gw0x", f"new_{RUN}0", RUN, f"{RUN.upper()}_gw0", "main"):
         name = f"{prefix}_{dice.choice(odd)}_{end}"
-        yield name, [f"ALTER DATABASE {_names.quote(name)} CONNECTION LIMIT {CONNECTION_LIMIT}"]
+        yield (
+            name,
+            [f"ALTER DATABASE {quote_identifier(name)} CONNECTION LIMIT {CONNECTION_LIMIT}"],
+        )
     long = f"{prefix}_{'x' * 60}"[: 63 - len(ends[0])] + ends[0]
     assert len(long.encode()) == 63
     yield long, []
@@ -194,7 +198,7 @@ def test_nothing_is_touched_that_only_looks_like_ours(
     made = dict(lookalikes(prefix, random.Random(seed)))
     execute(
         server.url,
-        *(f"CREATE DATABASE {_names.quote(name)}" for name in made),
+        *(f"CREATE DATABASE {quote_identifier(name)}" for name in made),
         *(change for changes in made.values() for change in changes),
     )
     before = [tuple(row) for row in query(server.url, LOOK, prefix)]

@@ -13,7 +13,9 @@ ROWS = [
     ("shop_with_a_long_name_tpl_0123456789ab", "template", "last used 26 min ago, built from x"),
     ("shop_with_a_long_name_tpl_ba9876543210", "template", "in use"),
 ]
-SCRIPT = f"from pytest_pgtemplate._tables import table; print(*table({ROWS!r}), sep=chr(10))"
+SCRIPT = (
+    f"from pytest_pgtemplate._display.tables import table; print(*table({ROWS!r}), sep=chr(10))"
+)
 
 
 def test_columns_are_aligned_and_whole_where_it_is_no_terminal() -> None:

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from projects import COUNTED, ITEM, TESTS, Project
-from pytest_pgtemplate import Alembic, _names
+from pytest_pgtemplate import Alembic
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import template as _template
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, TemplateError
 
 RUN = "0a1b2c3d"
@@ -180,7 +181,7 @@ def test_built_and_found(order: _template.Order, server: Server, tmp_path: Path)
     assert first == _template.Template(order.name, order.fingerprint, built=True)
     second = _template.ensure(order, built.append, server, tmp_path)
     assert second == _template.Template(order.name, order.fingerprint, built=False)
-    assert [each.name for each in built] == [_names.scratch(order.prefix, RUN)]
+    assert [each.name for each in built] == [database_names.scratch(order.prefix, RUN)]
     found = server.find(order.name)
     assert found is not None
     assert found.sealed
@@ -205,7 +206,7 @@ def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(
     for _ in range(2):
         with pytest.raises(MigrationError):
             _template.ensure(order, fail, server, tmp_path)
-        for name in (order.name, _names.scratch(order.prefix, RUN)):
+        for name in (order.name, database_names.scratch(order.prefix, RUN)):
             assert server.find(name) is None
     assert _template.ensure(order, lambda _: None, server, tmp_path).built
 
@@ -266,7 +267,7 @@ def test_runs_that_start_at_the_same_moment(shop: Project) -> None:
         codes = [run.wait(120) for run in runs]
     assert codes == [0] * RUNS, log.read_text()
     assert shop.migrations() == 1
-    assert [_names.is_template(name) for name in shop.databases()] == [True]
+    assert [database_names.is_template(name) for name in shop.databases()] == [True]
     text = log.read_text()
     assert text.count(" migrated 1 of 1 revisions in ") == 1
     assert text.count(" reused") == RUNS - 1

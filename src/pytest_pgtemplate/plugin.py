@@ -9,17 +9,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from pytest_pgtemplate import (
-    _chain,
-    _controller,
-    _databases,
-    _fixtures,
-    _fixtures_sqlalchemy,
-    _names,
-    _options,
-    _run,
-    _settings,
-)
+from pytest_pgtemplate import _run, _settings
+from pytest_pgtemplate._fixtures import databases, engines, factory
 from pytest_pgtemplate._run import (
     FAILED,
     RUN,
@@ -31,6 +22,7 @@ from pytest_pgtemplate._run import (
     Run,
     Stats,
 )
+from pytest_pgtemplate._settings import database_options, fixture_name, options, worker_input
 from pytest_pgtemplate.errors import PgTemplateError
 
 ENVIRONMENT = pytest.StashKey[Environment]()
@@ -41,12 +33,12 @@ INTERRUPTED = (KeyboardInterrupt, pytest.exit.Exception)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    _options.add_options(parser)
+    options.add_options(parser)
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> None:
     """Before a conftest imports the application; plugins that read .env files have done so."""
-    _databases.add_options(early_config, parser)
+    database_options.add_options(early_config, parser)
     if _settings.wants_environment(early_config):
         _set_environment(early_config, _settings.read(early_config))
 
@@ -66,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return _run.header_line(config.stash[RUN].settings, _databases.sources(config))
+    return _run.header_line(config.stash[RUN].settings, database_options.sources(config))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -74,7 +66,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     fixtures = getattr(item, "fixturenames", None)
     databases = item.config.stash[RUN].settings.automatic
     if fixtures is not None and databases:
-        first = [_names.fixture("pg", each) for each in databases]
+        first = [fixture_name("pg", each) for each in databases]
         fixtures[:] = [*first, *(name for name in fixtures if name not in first)]
 
 
@@ -176,7 +168,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     told = _settings.for_workers(config.stash[RUN].settings)
-    config.pluginmanager.register(_controller.Messenger(told))
+    config.pluginmanager.register(worker_input.Messenger(told))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -230,15 +222,15 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
 
 
 def _register_fixtures(config: pytest.Config) -> None:
-    modules = [_fixtures, _fixtures_sqlalchemy]
+    modules = [databases, engines]
     collects = config.getoption("dist", "no") == "no"  # else its workers do
     if config.stash[RUN].settings.check and collects:
-        from pytest_pgtemplate import _check_items
+        from pytest_pgtemplate._check import items
 
-        config.pluginmanager.register(_check_items, "pgtemplate-check")
-        modules.append(_check_items)
+        config.pluginmanager.register(items, "pgtemplate-check")
+        modules.append(items)
     try:
-        for each in _chain.chains(config.stash[RUN].databases, modules):
+        for each in factory.chains(config.stash[RUN].databases, modules):
             config.pluginmanager.register(each)
     except PgTemplateError as error:
         raise pytest.UsageError(f"pg_databases: {error}") from None
@@ -248,14 +240,14 @@ def _register_what_is_asked_for(config: pytest.Config) -> None:
     """Plugins that take time to load, and have no part in most runs."""
     settings = config.stash[RUN].settings
     if settings.records:
-        from pytest_pgtemplate import _recorder
+        from pytest_pgtemplate._report import recorder
 
-        config.pluginmanager.register(_recorder.Recorder(config, config.stash[RUN]), RECORDER)
+        config.pluginmanager.register(recorder.Recorder(config, config.stash[RUN]), RECORDER)
     if settings.log_sql:
-        from pytest_pgtemplate import _sql_log
+        from pytest_pgtemplate._report import sql_log
 
         hidden = partial(_without_passwords, config=config)
-        config.pluginmanager.register(_sql_log.SqlLog(hidden), "pgtemplate-sql-log")
+        config.pluginmanager.register(sql_log.SqlLog(hidden), "pgtemplate-sql-log")
 
 
 def _hide_passwords(report: Report, config: pytest.Config) -> Report:
@@ -270,11 +262,11 @@ def _without_passwords(shown: Any, config: pytest.Config) -> Any:
     urls = config.stash[RUN].urls
     if not urls:
         return shown
-    from pytest_pgtemplate import _secrets
+    from pytest_pgtemplate._urls import redaction
 
-    for password in _secrets.passwords_of(urls):
-        hidden = partial(_secrets.hide_where_expected, password=password)
-        shown = _secrets.clean(shown, hidden)
+    for password in redaction.passwords_of(urls):
+        hidden = partial(redaction.hide_where_expected, password=password)
+        shown = redaction.clean(shown, hidden)
     return shown
 
 

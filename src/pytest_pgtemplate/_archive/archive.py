@@ -17,11 +17,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from pytest_pgtemplate import _names, _progress
 from pytest_pgtemplate._archive.client import Client
+from pytest_pgtemplate._display import progress_file
 from pytest_pgtemplate._reset import install, uninstall
 from pytest_pgtemplate._server import Mark, Server, mark_of
 from pytest_pgtemplate._template import Order, Scratch, Template, ensure
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
 
 FORMAT = 1
@@ -47,7 +48,7 @@ def save(
     try:
         with TemporaryDirectory() as name, tarfile.open(scratch, "w") as archive:
             directory = Path(name)
-            told = _progress.each(progress, "saving", sources, [each.name for each in sources])
+            told = progress_file.each(progress, "saving", sources, [each.name for each in sources])
             entries = [_dump(each, tracking, run, directory) for each in told]
             manifest = {"format": FORMAT, "tracking": tracking, "templates": entries}
             (directory / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
@@ -85,7 +86,7 @@ def load(
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise _not_ours(file) from error
         names = [order.name for _, order, _ in entries]
-        for client, order, public in _progress.each(progress, "loading", entries, names):
+        for client, order, public in progress_file.each(progress, "loading", entries, names):
             restore = partial(_restore, client, directory, tracking, public)
             yield ensure(order, restore, client.server, lock_directory)
 
@@ -104,7 +105,7 @@ def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str,
     if found is None or found.mark is None:
         raise TemplateError(f'template "{name}" is gone from the server', hint="run again")
     prefix = name.rpartition("_tpl_")[0]
-    scratch = _names.scratch(prefix, run)
+    scratch = database_names.scratch(prefix, run)
     server.lease(scratch)
     try:
         server.clone(name, scratch, Mark("scratch", run, found.mark.fingerprint))

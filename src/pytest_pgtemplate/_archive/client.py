@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_pgtemplate import _child, _embedded, _secrets, _urls
+from pytest_pgtemplate import _child, _embedded, _urls
 from pytest_pgtemplate._server import Server, connect, explain, portal
+from pytest_pgtemplate._urls import redaction
 from pytest_pgtemplate.errors import TemplateError
 
 APPLICATION = "pytest-pgtemplate archive"
@@ -41,7 +42,7 @@ class Client:
             )
         if ended.code != 0:
             raise TemplateError(
-                f"{program} failed:\n{_secrets.hide(ended.output, password).rstrip()}",
+                f"{program} failed:\n{redaction.hide(ended.output, password).rstrip()}",
                 hint="the roles and extensions that the schema names have to be on the server;"
                 " through a pooler, pgtemplate load needs its ignore_startup_parameters = options",
             )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_pgtemplate._locks import Timeout, file_lock
+from pytest_pgtemplate._server.file_locks import Timeout, file_lock
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
 LOOK = 0.05  # seconds between looks at what another worker is at

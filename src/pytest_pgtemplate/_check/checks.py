@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from pytest_pgtemplate import _progress
 from pytest_pgtemplate._check import plan, verdicts
 from pytest_pgtemplate._check.board import Board
 from pytest_pgtemplate._check.plan import BUILD, Plan
 from pytest_pgtemplate._check.snapshot import difference
 from pytest_pgtemplate._check.verdicts import Verdict
 from pytest_pgtemplate._check.walk import Ground, Verdicts, database, walk
+from pytest_pgtemplate._display import progress_file
 from pytest_pgtemplate._server import Mark
 from pytest_pgtemplate._template import Migrations, Order, Template, migrate, origins
 
@@ -113,7 +113,7 @@ class Checks:
         others = [n for n in range(len(self._plan.pieces)) if n != number]
         while (found := self._board.read(f"{number}")) is None:
             if not any(self._take(n, wait=False) for n in (number, *others)):
-                with self._task.during(_progress.FOR_CHECKS):
+                with self._task.during(progress_file.FOR_CHECKS):
                     self._take(number, wait=True)
         return {name: Verdict(*said) for name, said in found.items()}
 

@@ -11,8 +11,7 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import NamedTuple
 
-from pytest_pgtemplate import _names
-from pytest_pgtemplate._template import Origin, Script, ancestors, nearest
+from pytest_pgtemplate._template import Origin, Script, ancestors, digest_parts, nearest
 
 SHORTEST = 10  # revisions of a piece, which costs the start of a process
 WALK = 4  # what up, down and up again cost, where a plain upgrade costs 1
@@ -87,4 +86,4 @@ def _functions() -> str:
 
 
 def _digest(parts: Iterable[bytes]) -> str:
-    return _names.digest_of(parts)[:16]
+    return digest_parts(parts)[:16]

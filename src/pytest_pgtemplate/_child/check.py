@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate._child.catalog import Catalog, Rows, State
 from pytest_pgtemplate._child.migrate import opened, progress_of, title
-from pytest_pgtemplate._progress import Step, each, tell
+from pytest_pgtemplate._display.progress_file import Step, each, tell
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_pgtemplate import _progress
+from pytest_pgtemplate._display import progress_file
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(job: dict[str, Any]) -> str:
     def plan(heads: Any, context: MigrationContext) -> Any:
         seen.append(context)
         steps[:] = script._upgrade_revs(job["revision"], heads)
-        return _progress.each(progress_of(job), "migrating", steps, list(map(title, steps)))
+        return progress_file.each(progress_of(job), "migrating", steps, list(map(title, steps)))
 
     run_env(plan)
     held = asyncio.run(_held(job["dsn"], seen[-1] if seen else None))

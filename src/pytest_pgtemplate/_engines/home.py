@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from pytest_pgtemplate import _loops
+from pytest_pgtemplate._server import event_loops
 
 KEEP = 5  # idle connections per home; with LIMIT the same as in SQLAlchemy's own pools
 LIMIT = 15  # connections per home: who wants one more waits
@@ -142,7 +142,7 @@ class Home:
         if self.loop is None:
             act()
         else:
-            await_only(_loops.bounded(greenlet_spawn(act), seconds))
+            await_only(event_loops.bounded(greenlet_spawn(act), seconds))
 
     def _ask(self, *, leaving: bool) -> None:
         if self.loop is not None:
@@ -191,8 +191,8 @@ def _forget(connection: Any) -> None:
 
 
 def _run_in(loop: Loop, act: Coroutine[Any, Any, None]) -> None:
-    bounded = _loops.bounded(act, CLOSE_TIMEOUT)
+    bounded = event_loops.bounded(act, CLOSE_TIMEOUT)
     if loop.is_running():
         asyncio.run_coroutine_threadsafe(bounded, loop).result(CLOSE_TIMEOUT)
     else:
-        _loops.run(loop, bounded)
+        event_loops.run(loop, bounded)

@@ -6,6 +6,7 @@ from collections import Counter
 from statistics import median
 from typing import NamedTuple
 
+from pytest_pgtemplate._display.tables import counted
 from pytest_pgtemplate._report.recording import (
     COLLECT,
     LAYER,
@@ -17,7 +18,6 @@ from pytest_pgtemplate._report.recording import (
     Recording,
     Test,
 )
-from pytest_pgtemplate._tables import counted
 
 WORTH = 0.05  # seconds that are worth a hint
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from pytest_pgtemplate import _loops
+from pytest_pgtemplate._server import event_loops
 
 GOODBYE = 1.0  # seconds for connections to take note that they are closed
 
@@ -36,18 +36,18 @@ class Loop:
         Raises TimeoutError after ``timeout`` seconds; the coroutine is cancelled then, as it is
         when the thread is interrupted.
         """
-        task = self._loop.create_task(_loops.bounded(coroutine, timeout))
+        task = self._loop.create_task(event_loops.bounded(coroutine, timeout))
         try:
             if meanwhile is not None:
-                _loops.run(self._loop, asyncio.sleep(0))  # as far as to its first statement
+                event_loops.run(self._loop, asyncio.sleep(0))  # as far as to its first statement
                 meanwhile()
-            result: T = _loops.run(self._loop, task)
+            result: T = event_loops.run(self._loop, task)
             return result
         except BaseException:
             if not task.done():
                 task.cancel()
                 with suppress(asyncio.CancelledError, Exception):
-                    _loops.run(self._loop, task)
+                    event_loops.run(self._loop, task)
             raise
 
     @property

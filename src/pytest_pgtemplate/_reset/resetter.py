@@ -11,11 +11,10 @@ from typing import Any
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate._names import literal
 from pytest_pgtemplate._reset.loop import Loop
 from pytest_pgtemplate._reset.scripts import install_for_session, prepare_session, sql
 from pytest_pgtemplate._reset.watch import GRACE, Leak, Watch
-from pytest_pgtemplate._server import LOST, Connection, connect, explain
+from pytest_pgtemplate._server import LOST, Connection, connect, explain, quote_literal
 
 _CHANGED = "its schema was changed"
 
@@ -176,7 +175,7 @@ class Resetter:
             "SELECT gid FROM pg_prepared_xact() JOIN pg_database d ON d.oid = dbid"
             " WHERE d.datname = current_database()"
         ):
-            await self._connection.execute(f"ROLLBACK PREPARED {literal(gid)}")
+            await self._connection.execute(f"ROLLBACK PREPARED {quote_literal(gid)}")
 
     async def _reset(self, going: list[int]) -> Outcome:
         await self._finish_vacuum()

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from pytest_pgtemplate._names import literal
 from pytest_pgtemplate._reset.scripts import sql
-from pytest_pgtemplate._server import Connection
+from pytest_pgtemplate._server import Connection, quote_literal
 
 GRACE = 0.5  # seconds that a reset waits for a transaction that is still open
 AGAIN = 0.05  # seconds between two looks at who is in the way
@@ -77,7 +76,7 @@ class Watch:
         # Noted first: it ends the reset's waiting, which ends this.
         if leak.pid is None:
             self._leaks.setdefault(leak.query, leak)
-            await connection.execute(f"ROLLBACK PREPARED {literal(leak.query)}")
+            await connection.execute(f"ROLLBACK PREPARED {quote_literal(leak.query)}")
         else:
             self._leaks.setdefault(leak.pid, leak)
             await connection.execute(f"SELECT pg_terminate_backend({leak.pid})")

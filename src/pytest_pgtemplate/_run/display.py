@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
-from pytest_pgtemplate import _progress
-from pytest_pgtemplate._progress import WAITING, Step
+from pytest_pgtemplate._display import progress_file
+from pytest_pgtemplate._display.progress_file import WAITING, Step
 from pytest_pgtemplate._run.progress import duplicate
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Display:
 
     def _work(self) -> None:
         while not self._ended.wait(LOOK):
-            steps = _progress.look(self._directory)
+            steps = progress_file.look(self._directory)
             waited = time.time() - min((step.since for step in steps.values()), default=time.time())
             if not steps:
                 self._erase()

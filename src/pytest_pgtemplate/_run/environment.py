@@ -10,12 +10,12 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._settings import Settings
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import ConfigurationError, EmbeddedServerError
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._address import Address
+    from pytest_pgtemplate._urls.server_address import Address
 
 
 class Environment:
@@ -33,23 +33,23 @@ class Environment:
 
         Raises EmbeddedServerError, if ``strict``, when there can be none.
         """
-        from pytest_pgtemplate import _env
+        from pytest_pgtemplate._urls import url_templates
 
         self._addresses = {
             name: _address_of(settings.of(name), strict=strict)
-            for name in ("", *_env.further(settings.env))
+            for name in ("", *url_templates.further(settings.env))
         }
         self.urls = [address.render() for address in self._addresses.values()]
-        self._told = _env.render(settings.env, self._addresses)
+        self._told = url_templates.render(settings.env, self._addresses)
         for name, value in self._told.items():
             self._before.setdefault(name, os.environ.get(name))
             os.environ[name] = value
 
     def of_migrations(self, settings: Settings, name: str, address: Address) -> dict[str, str]:
         """What they are told: that of the database ``name`` is another, which they migrate."""
-        from pytest_pgtemplate import _env
+        from pytest_pgtemplate._urls import url_templates
 
-        return _env.render(settings.env, {**self._addresses, name: address})
+        return url_templates.render(settings.env, {**self._addresses, name: address})
 
     def restore(self) -> None:
         for name, value in self._before.items():
@@ -97,11 +97,11 @@ class Environment:
 
 
 def _address_of(settings: Settings, *, strict: bool) -> Address:
-    from pytest_pgtemplate import _address
+    from pytest_pgtemplate._urls import server_address
 
     server = settings.url or _embedded_url(settings, strict=strict)
-    name = _names.worker(settings.prefix, settings.run, settings.worker)
-    return _address.parse(server).set(database=name)
+    name = database_names.worker(settings.prefix, settings.run, settings.worker)
+    return server_address.parse(server).set(database=name)
 
 
 def _embedded_url(settings: Settings, *, strict: bool) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._run.isolated import Isolated
 from pytest_pgtemplate._run.run import Run
+from pytest_pgtemplate._urls import database_names
 
 
 def section(run: Run, item: pytest.Item) -> str:
@@ -24,7 +24,7 @@ def _lines(of: Isolated, name: str) -> list[str]:
     if of.layers.owners:
         lines.append(f"with what was written by {', '.join(of.layers.owners)}")
     if of.settings.keep_failed:
-        name = _names.kept(name, len(of.stats.kept) + 1)
+        name = database_names.kept(name, len(of.stats.kept) + 1)
         lines.append(f"kept as: {name}")
     elif not of.settings.keep:
         lines.append("dropped when the run ends; --pg-keep-failed keeps it")

@@ -5,10 +5,10 @@ Workers share nothing but the file system: what was reported is a file in a dire
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate.errors import PgTemplateError, TemplateError
 
 
@@ -24,7 +24,7 @@ class Failures:
 
     def is_first(self, error: PgTemplateError) -> bool:
         """Whether nobody in this run has reported ``error`` yet. Asking claims it."""
-        return self._claim(_names.digest(str(error).encode()), str(error))
+        return self._claim(hashlib.sha256(str(error).encode()).hexdigest(), str(error))
 
     def remember_build(self, template: str, error: PgTemplateError) -> None:
         """Spare the other workers of this run the same failing build."""

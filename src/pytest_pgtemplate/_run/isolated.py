@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._run.layers import Layers
 from pytest_pgtemplate._run.stats import Stats
+from pytest_pgtemplate._settings import fixture_name
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import (
     ConfigurationError,
     LeakError,
@@ -66,7 +67,7 @@ class Isolated:
 
     def fixture(self, name: str) -> str:
         """What a fixture of the main database is called for this one."""
-        return _names.fixture(name, self.name)
+        return fixture_name(name, self.name)
 
     def once(self, fixture: str) -> AbstractContextManager[None]:
         """Turn errors of ``fixture`` into one pytest failure per run; everybody else skips."""
@@ -224,7 +225,7 @@ class Isolated:
         self._replace(worker.reclone, whose, why, going)
 
     def _set_aside(self, worker: Worker, test: str) -> None:
-        name = _names.kept(worker.database.name, len(self.stats.kept) + 1)
+        name = database_names.kept(worker.database.name, len(self.stats.kept) + 1)
         self._replace(partial(worker.set_aside, name), test, "kept", self.layers.going)
         self.stats.kept.append(f"{test}: {self.psql(name)}")
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_pgtemplate._options import KINDS, SCOPES
 from pytest_pgtemplate._settings import Settings
+from pytest_pgtemplate._settings.options import KINDS, SCOPES
 from pytest_pgtemplate.errors import ConfigurationError
 
 MARKER = "pg(isolation, scope): how this test is isolated from the next, and after which scope"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from pytest_pgtemplate import _names
+from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate.errors import ConfigurationError
 
 _OF_IT = ("pg_migrations", "pg_seed")
@@ -17,10 +17,10 @@ def disagreement(items: Iterable[pytest.Item], database: str) -> ConfigurationEr
 
     pytest would build it with the one that the first test sees, and give it to all.
     """
-    template, *fixtures = (_names.fixture(each, database) for each in ("pg_template", *_OF_IT))
+    template, *fixtures = (fixture_name(each, database) for each in ("pg_template", *_OF_IT))
     seen: dict[str, str] = {}
     for item in items:
-        if not {template, _names.fixture("pg", database)} & {*getattr(item, "fixturenames", ())}:
+        if not {template, fixture_name("pg", database)} & {*getattr(item, "fixturenames", ())}:
             continue
         for name in fixtures:
             where = _where(name, item)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._progress import Step
+    from pytest_pgtemplate._display.progress_file import Step
     from pytest_pgtemplate._run.display import Display
     from pytest_pgtemplate._run.timeline import Timeline
 
@@ -46,11 +46,11 @@ class Progress:
 
     def tell(self, doing: str) -> None:
         """Begin a part of what is done."""
-        from pytest_pgtemplate import _progress
+        from pytest_pgtemplate._display import progress_file
 
         self._end_part()
         self._began = doing, time.time()
-        _progress.tell(self.file, _progress.Step(doing))
+        progress_file.tell(self.file, progress_file.Step(doing))
 
     @contextmanager
     def during(self, kind: str, doing: str) -> Iterator[None]:
@@ -68,10 +68,10 @@ class Progress:
     @contextmanager
     def showing(self, doing: str) -> Iterator[None]:
         """The same for what is logged and recorded by others, if at all."""
-        from pytest_pgtemplate import _progress
+        from pytest_pgtemplate._display import progress_file
 
-        self._steps.append(_progress.Step(doing))
-        _progress.tell(self.file, self._steps[-1])
+        self._steps.append(progress_file.Step(doing))
+        progress_file.tell(self.file, self._steps[-1])
         self._show()
         try:
             yield
@@ -79,7 +79,7 @@ class Progress:
             self._end_part()
             self._steps.pop()
             if self._steps:
-                _progress.tell(self.file, self._steps[-1])
+                progress_file.tell(self.file, self._steps[-1])
             else:
                 self._end()
 

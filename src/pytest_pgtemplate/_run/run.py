@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._run.directory import Directory
 from pytest_pgtemplate._run.environment import Environment
 from pytest_pgtemplate._run.isolated import FAILED, Ending, Isolated
@@ -18,7 +17,7 @@ from pytest_pgtemplate._run.progress import Progress
 from pytest_pgtemplate._run.reports import Reports, fail
 from pytest_pgtemplate._run.stats import Stats
 from pytest_pgtemplate._run.timeline import Timeline
-from pytest_pgtemplate._settings import Settings
+from pytest_pgtemplate._settings import Settings, is_fixture_name
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
 
 
@@ -83,9 +82,9 @@ class Run:
 
         pytest has set up what it takes before.
         """
-        if _names.is_fixture(fixture.argname):
+        if is_fixture_name(fixture.argname):
             return False
-        takes = any(_names.is_fixture(each) or each in self._takers for each in fixture.argnames)
+        takes = any(is_fixture_name(each) or each in self._takers for each in fixture.argnames)
         if takes:
             self._takers.add(fixture.argname)
         return takes

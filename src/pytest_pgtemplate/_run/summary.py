@@ -33,15 +33,15 @@ def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
 
 
 def _silent_servers(urls: tuple[str, ...]) -> Iterator[str]:
-    from pytest_pgtemplate import _address
+    from pytest_pgtemplate._urls import server_address
 
     for url in urls:
-        host, port = _address.parse(url).place
+        host, port = server_address.parse(url).place
         yield f"  no server answers at {host}:{port}: its workers took another"
 
 
 def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
-    from pytest_pgtemplate._tables import counted
+    from pytest_pgtemplate._display.tables import counted
 
     name, every_worker = workers[0].database, settings.stats
     times = sum(stats.resets for stats in workers)
@@ -96,7 +96,7 @@ def facts(workers: list[Stats]) -> dict[str, str]:
 
 def _layers(workers: list[Stats], *, every: bool) -> Iterator[str]:
     """What shared data has cost, and where the same was built more often than it need be."""
-    from pytest_pgtemplate._tables import counted
+    from pytest_pgtemplate._display.tables import counted
 
     built: dict[str, list[tuple[str, int, float]]] = {}
     for stats in workers:

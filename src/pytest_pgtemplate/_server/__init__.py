@@ -9,6 +9,7 @@ from pytest_pgtemplate._server.connection import LOST, Connection, connect, expl
 from pytest_pgtemplate._server.facts import PER_WORKER
 from pytest_pgtemplate._server.marks import Database, Kind, Mark
 from pytest_pgtemplate._server.marks import loads as mark_of
+from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._server.server import Server
 
 __all__ = [
@@ -20,7 +21,10 @@ __all__ = [
     "Mark",
     "Server",
     "connect",
+    "event_loops",
     "explain",
+    "file_locks",
     "mark_of",
     "portal",
+    "quote_literal",
 ]

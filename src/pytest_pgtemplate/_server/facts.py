@@ -9,8 +9,8 @@ from typing import NamedTuple
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._server.connection import where
+from pytest_pgtemplate._server.quoting import quote_identifier
 from pytest_pgtemplate.errors import ServerError
 
 OLDEST = 13
@@ -62,7 +62,7 @@ def check(facts: Facts, url: URL) -> None:
     if not facts.createdb:
         raise ServerError(
             f'role "{facts.role}" may not create databases at {where(url)}',
-            hint=f"as a superuser: ALTER ROLE {_names.quote(facts.role)} CREATEDB",
+            hint=f"as a superuser: ALTER ROLE {quote_identifier(facts.role)} CREATEDB",
         )
 
 

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from pytest_pgtemplate import _names
+from pytest_pgtemplate._urls import database_names
 
 KEY = "pytest-pgtemplate"
 CONNECTION_LIMIT = 0x70677470  # "pgtp": no limit in practice, and nobody's by accident
@@ -85,6 +85,6 @@ class Database(NamedTuple):
             return True
         return not self.sealed and (
             self.connection_limit in (CONNECTION_LIMIT, INVALID)
-            and _names.may_be_unmarked(self.name)
+            and database_names.may_be_unmarked(self.name)
             and not self.leased
         )

@@ -14,10 +14,10 @@ from typing import Any
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._server.connection import where
 from pytest_pgtemplate._server.facts import Facts, as_postgresql, check
 from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, Database, Mark, Settings, loads
+from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._server.session import LOCK_SEED, Session
 from pytest_pgtemplate.errors import NotOursError, ServerError
 
@@ -82,7 +82,7 @@ class Server:
     def clone(self, template: str, name: str, mark: Mark, strategy: str = "") -> None:
         """Create ``name`` from ``template``, by the strategy that suits the server or another."""
         how = f"STRATEGY {strategy or self.strategy()}" if self.facts.major >= 15 else ""
-        self._create(name, mark, f"TEMPLATE {_names.quote(template)} {how}")
+        self._create(name, mark, f"TEMPLATE {quote_identifier(template)} {how}")
 
     def unhurried(self, settings: Settings) -> Settings:
         """``settings`` for tests, which wait for no disk; a setting of the user's own wins."""
@@ -97,7 +97,7 @@ class Server:
         moment is there none for others to clone.
         """
         mark = self._as_it_is(scratch, mark)
-        name = _names.quote(self.ours(scratch).name)
+        name = quote_identifier(self.ours(scratch).name)
         self._end_sessions(scratch)  # a pooler keeps one when its client has gone
         self._execute(
             f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true;"
@@ -114,8 +114,8 @@ class Server:
         if database is None:
             return
         if _checked(database, name).sealed:
-            self._execute(f"ALTER DATABASE {_names.quote(name)} WITH IS_TEMPLATE false")
-        statement = f"DROP DATABASE IF EXISTS {_names.quote(name)}"
+            self._execute(f"ALTER DATABASE {quote_identifier(name)} WITH IS_TEMPLATE false")
+        statement = f"DROP DATABASE IF EXISTS {quote_identifier(name)}"
         try:
             self._execute(f"{statement} WITH (FORCE)")
         except ServerError as error:
@@ -139,16 +139,16 @@ class Server:
 
         Nobody may be connected to it. ``shut``: nor may anybody connect from then on.
         """
-        quoted = _names.quote(_checked(database, database.name).name)
+        quoted = quote_identifier(_checked(database, database.name).name)
         self._execute(
             f"{_comment(quoted, mark)};"
             f" ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS {not shut};"
-            f" ALTER DATABASE {quoted} RENAME TO {_names.quote(new_name)}"
+            f" ALTER DATABASE {quoted} RENAME TO {quote_identifier(new_name)}"
         )
 
     def shut(self, database: Database) -> None:
         """Let nobody connect to a database of ours, as it was found; who is connected stays."""
-        quoted = _names.quote(_checked(database, database.name).name)
+        quoted = quote_identifier(_checked(database, database.name).name)
         self._execute(f"ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS false")
 
     def is_as_cloned(self, name: str, template: str, mark: Mark, *, at_most: int) -> bool:
@@ -229,14 +229,14 @@ class Server:
         ]
 
     def _create(self, name: str, mark: Mark, options: str) -> None:
-        quoted = _names.quote(name)
+        quoted = quote_identifier(name)
         with as_postgresql(self.url):
             self._execute(f"CREATE DATABASE {quoted} {options} CONNECTION LIMIT {CONNECTION_LIMIT}")
         self._comment(name, mark)
         self._carry_over(name, mark)
 
     def _comment(self, name: str, mark: Mark) -> None:
-        self._execute(_comment(_names.quote(name), mark))
+        self._execute(_comment(quote_identifier(name), mark))
 
     def _end_sessions(self, name: str) -> None:
         self._fetch(
@@ -252,7 +252,7 @@ class Server:
         if old is not None:
             steps = [(_checked(old, final).name, aside), *steps, (aside, scratch)]
         for before, after in steps:
-            yield f"ALTER DATABASE {_names.quote(before)} RENAME TO {_names.quote(after)}"
+            yield f"ALTER DATABASE {quote_identifier(before)} RENAME TO {quote_identifier(after)}"
 
     def strategy(self) -> str:
         """FILE_COPY waits for checkpoints, which cost little where nothing is flushed to disk."""
@@ -267,12 +267,12 @@ class Server:
 
     def _carry_over(self, name: str, mark: Mark) -> None:
         """Give a database the settings and privileges that its mark lists."""
-        quoted = _names.quote(name)
+        quoted = quote_identifier(name)
         for key, value in mark.settings:
             # FROM CURRENT spares us the quoting rules, which differ from setting to setting.
             self._execute(
-                f"SELECT set_config({_names.literal(key)}, {_names.literal(value)}, true);"
-                f" ALTER DATABASE {quoted} SET {_names.quote(key)} FROM CURRENT"
+                f"SELECT set_config({quote_literal(key)}, {quote_literal(value)}, true);"
+                f" ALTER DATABASE {quoted} SET {quote_identifier(key)} FROM CURRENT"
             )
         if mark.grants is not None:
             grants = "".join(f"; {grant % quoted}" for grant in mark.grants)
@@ -290,7 +290,7 @@ def _checked(database: Database | None, name: str) -> Database:
 
 
 def _comment(quoted: str, mark: Mark) -> str:
-    return f"COMMENT ON DATABASE {quoted} IS {_names.literal(mark.dumps())}"
+    return f"COMMENT ON DATABASE {quoted} IS {quote_literal(mark.dumps())}"
 
 
 @cache

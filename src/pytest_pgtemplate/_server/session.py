@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import portal
 from pytest_pgtemplate._server.connection import LOST, Connection, connect, explain, where
+from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate.errors import ServerError
 
 LOCK_SEED = 0x7067746D706C  # keeps our advisory locks apart from an application's
@@ -155,4 +155,4 @@ async def _connect_maintenance(url: URL, timeout: float) -> Connection:
 
 
 def _lock(function: str, name: str) -> str:
-    return f"{function}(hashtextextended({_names.literal(name)}, {LOCK_SEED}))"
+    return f"{function}(hashtextextended({quote_literal(name)}, {LOCK_SEED}))"

@@ -7,6 +7,7 @@ decided it; ``lineage`` tells which older one is a good start, ``reasons`` why n
 
 from pytest_pgtemplate._template import seed
 from pytest_pgtemplate._template.alembic import Alembic
+from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.migrations import (
     Command,
     Metadata,
@@ -45,6 +46,7 @@ __all__ = [
     "Target",
     "Template",
     "ancestors",
+    "digest_parts",
     "ensure",
     "fingerprint",
     "heads",

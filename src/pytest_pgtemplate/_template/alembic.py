@@ -14,10 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_pgtemplate import _address, _child, _env, _urls
+from pytest_pgtemplate import _child, _urls
 from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate._template.migrations import Target, judge
 from pytest_pgtemplate._template.revisions import Script, declared, in_order
+from pytest_pgtemplate._urls import server_address, url_templates
 from pytest_pgtemplate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -121,10 +122,10 @@ class Alembic:
         )
 
     def _attributes(self, url: URL) -> dict[str, object]:
-        address = _address.parse(_urls.render(url))
+        address = server_address.parse(_urls.render(url))
         self._dumped_attributes()
         return {
-            name: _env.fill(value, {"": address}) if isinstance(value, str) else value
+            name: url_templates.fill(value, {"": address}) if isinstance(value, str) else value
             for name, value in self.attributes.items()
         }
 
@@ -133,7 +134,7 @@ class Alembic:
         try:
             for value in self.attributes.values():
                 if isinstance(value, str):
-                    _env.check(value, constant=True)
+                    url_templates.check(value, constant=True)
             return json.dumps(self.attributes, sort_keys=True)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(

@@ -19,9 +19,11 @@ from sqlalchemy import MetaData, create_mock_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateSchema
 
-from pytest_pgtemplate import _child, _progress, _secrets, _urls
+from pytest_pgtemplate import _child, _urls
+from pytest_pgtemplate._display import progress_file
 from pytest_pgtemplate._server import connect, portal
 from pytest_pgtemplate._template.lineage import Lineage, Revision
+from pytest_pgtemplate._urls import redaction
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
 
@@ -110,7 +112,7 @@ class SqlFiles:
     def migrate(self, target: Target) -> str:
         wanted = self.paths[len(target.held) :]
         names = [path.name for path in wanted]
-        for path in _progress.each(target.progress, "migrating", wanted, names):
+        for path in progress_file.each(target.progress, "migrating", wanted, names):
             _execute(path.read_text("utf-8"), str(path), target)
         return f"{len(wanted)} of {len(self.paths)} files"
 
@@ -235,4 +237,4 @@ def _too_long(what: str, target: Target, output: str = "") -> MigrationError:
 
 
 def _scrub(text: str, url: URL) -> str:
-    return _secrets.hide(text, str(url.password or ""))
+    return redaction.hide(text, str(url.password or ""))

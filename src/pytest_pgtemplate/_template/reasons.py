@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._template.alembic import Alembic
+from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.migrations import Command, Migrations, SqlFiles
 
 KEPT = 10  # templates of a prefix
@@ -90,4 +90,4 @@ def _read(path: Path) -> Parts:
 
 
 def _digest(parts: Iterable[bytes]) -> str:
-    return _names.digest_of(parts)[:16]
+    return digest_parts(parts)[:16]

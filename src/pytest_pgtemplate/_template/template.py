@@ -17,11 +17,12 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate._template.alembic import Alembic
+from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.lineage import Lineage, Tell
 from pytest_pgtemplate._template.migrations import Migrations, SqlFiles
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import PgTemplateError, PgTemplateWarning, TemplateError
 
 
@@ -37,7 +38,7 @@ def fingerprint(parts: Iterable[bytes], server: Server) -> str:
     """Hash everything that decides what the template holds."""
     facts = server.facts
     about = (facts.major, facts.locale, facts.role, facts.superuser)
-    return _names.digest_of(chain((str(fact).encode() for fact in about), parts))
+    return digest_parts(chain((str(fact).encode() for fact in about), parts))
 
 
 def lineage_of(migrations: Migrations, base: Iterable[bytes]) -> Lineage | None:
@@ -66,7 +67,7 @@ class Order(NamedTuple):
 
     @property
     def name(self) -> str:
-        return _names.template(self.prefix, self.fingerprint)
+        return database_names.template(self.prefix, self.fingerprint)
 
 
 class Origin(NamedTuple):
@@ -122,7 +123,7 @@ def _build(order: Order, build: Build, server: Server, lock_directory: Path) -> 
         origin = _unseeded(ensure(order.unseeded, build, server, lock_directory), server)
     elif lineage is not None and not order.rebuild:
         origin = nearest(origins(order, lineage, server))
-    scratch = _names.scratch(order.prefix, order.run)
+    scratch = database_names.scratch(order.prefix, order.run)
     server.lease(scratch)
     try:
         server.drop(scratch)  # of a worker of this run that was killed while it built
@@ -149,7 +150,11 @@ def _unseeded(template: Template, server: Server) -> Origin:
 def origins(order: Order, lineage: Lineage, server: Server) -> Iterator[Origin]:
     """The templates that hold revisions of ``lineage`` on which the rest is on top."""
     for each in server.databases():
-        if each.mark and each.sealed and each.name.startswith(_names.template(order.prefix, "")):
+        if (
+            each.mark
+            and each.sealed
+            and each.name.startswith(database_names.template(order.prefix, ""))
+        ):
             held = lineage.up_to(each.mark.heads)
             same = held and each.mark.lineage == _digest(lineage, held, server)
             if same and lineage.is_on_top_of(held):
@@ -198,7 +203,7 @@ def _clear(scratch: str, server: Server) -> None:
 def _file_lock(path: Path, timeout: float) -> Iterator[None]:
     """Queue the processes of this machine here, so that they hold no connection while they wait."""
     # Which imports filelock: a run that builds nothing need not wait for that.
-    from pytest_pgtemplate._locks import Timeout, file_lock
+    from pytest_pgtemplate._server.file_locks import Timeout, file_lock
 
     lock = file_lock(path, timeout)
     try:

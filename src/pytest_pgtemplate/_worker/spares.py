@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._reset import Resetter
 from pytest_pgtemplate._server import Database, Kind, Mark, Server
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import PgTemplateError
 
 PER_TEMPLATE = 16  # spares: as many workers start without a clone
@@ -71,7 +71,7 @@ def make(server: Server, template: str, run: str) -> None:
     origin = server.find(template)
     if origin is None or origin.mark is None:
         return
-    name = _names.spare(template)
+    name = database_names.spare(template)
     mark = clone_of(server, origin.mark, "worker", run)
     with server.locked(name):  # its lease, too
         server.clone(template, name, mark)
@@ -95,7 +95,7 @@ def of(template: str, databases: Iterable[Database]) -> list[Database]:
     found = [
         each
         for each in databases
-        if is_spare(each) and not each.leased and _names.template_of(each.name) == template
+        if is_spare(each) and not each.leased and database_names.template_of(each.name) == template
     ]
     return sorted(found, key=_used, reverse=True)
 
@@ -108,7 +108,7 @@ def superfluous(databases: Iterable[Database]) -> list[str]:
     bad: list[str] = []
     count = dict.fromkeys(builds, 0)
     for spare in sorted(filter(is_spare, databases), key=_used, reverse=True):
-        template = _names.template_of(spare.name) or ""
+        template = database_names.template_of(spare.name) or ""
         assert spare.mark is not None
         if (
             builds.get(template) != spare.mark.build
@@ -135,7 +135,7 @@ def _publish(server: Server, template: str, database: Database) -> None:
     """The last act: from now on it is a spare, and was nothing of the kind before."""
     assert database.mark is not None
     mark = replace(database.mark, kind="spare", used=int(time.time()))
-    server.rename(database, _names.spare(template), mark, shut=True)
+    server.rename(database, database_names.spare(template), mark, shut=True)
 
 
 def _has_room(template: str, databases: Collection[Database]) -> bool:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_pgtemplate import _names, _progress
+from pytest_pgtemplate._display import progress_file
 from pytest_pgtemplate._server import Database, Server
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import spares
 from pytest_pgtemplate.errors import PgTemplateError
 
@@ -65,7 +66,7 @@ def prune(
             return False
         if mark is not None and mark.kind == "kept":
             return kept
-        if _names.is_template(database.name):
+        if database_names.is_template(database.name):
             return templates and (mark is None or mark.fingerprint not in used)
         return True
 
@@ -120,7 +121,7 @@ def _was_noted_long_ago(template: Database, now: int) -> bool:
 def _has_ended(database: Database, prefix: str, now: int) -> bool:
     """A lease is taken before its database exists: without one, its process has ended."""
     mark = database.mark
-    if database.leased or (database.sealed and _names.is_template(database.name)):
+    if database.leased or (database.sealed and database_names.is_template(database.name)):
         return False
     if spares.is_spare(database):
         return False
@@ -162,7 +163,7 @@ def _drop_all(
         return []
     time.sleep(SETTLE)
     names = [each.name for each in server.databases() if each.name in first and goes(each)]
-    return [n for n in _progress.each(progress, "dropping", names, names) if _drop(server, n)]
+    return [n for n in progress_file.each(progress, "dropping", names, names) if _drop(server, n)]
 
 
 def _drop(server: Server, name: str) -> bool:

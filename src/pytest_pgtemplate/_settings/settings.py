@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pytest_pgtemplate import _controller, _databases, _names, _options
+from pytest_pgtemplate._settings import database_options, options, worker_input
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import ConfigurationError
 
 LONGEST = 2_000_000.0  # seconds: PostgreSQL counts milliseconds in 31 bits
@@ -66,7 +67,7 @@ class Settings(NamedTuple):
         """The same for a further database: where it is, what builds it, and under which prefix."""
         if not database:
             return self
-        prefix = _names.prefix_of(f"{self.prefix}_{database}")
+        prefix = database_names.prefix_of(f"{self.prefix}_{database}")
         return self._replace(prefix=prefix, **self.databases[database])
 
     @property
@@ -88,9 +89,9 @@ class Settings(NamedTuple):
         """Databases that each test gets by ``pg_autouse``: the application can reach no others."""
         if not self.autouse:
             return []
-        from pytest_pgtemplate import _env
+        from pytest_pgtemplate._urls import url_templates
 
-        return ["", *_env.further(self.env)]
+        return ["", *url_templates.further(self.env)]
 
     @property
     def embedded(self) -> tuple[Path | None, int | None, bool]:
@@ -104,12 +105,12 @@ class Settings(NamedTuple):
 
     def refuse_foreign(self) -> None:
         """Raise ConfigurationError in a worker whose embedded server is not its controller's."""
-        if self.controller and self.controller != _controller.place(self.cache):
+        if self.controller and self.controller != worker_input.place(self.cache):
             raise ConfigurationError(
                 f"worker {self.worker} runs on {platform.node()}, where the embedded server is not"
                 " that of the run",
-                hint=f"name a server that all hosts reach in {_databases.ENV_URL} or pg_url, where"
-                " pytest is started: its workers are told",
+                hint=f"name a server that all hosts reach in {database_options.ENV_URL} or pg_url,"
+                " where pytest is started: its workers are told",
             )
 
     @property
@@ -140,16 +141,16 @@ def cache() -> Path:
     return user_cache_path("pytest-pgtemplate", appauthor=False)
 
 
-def for_workers(settings: Settings) -> _controller.Told:
+def for_workers(settings: Settings) -> worker_input.Told:
     """What the workers of this run have to know."""
-    place = _controller.place(settings.cache) if settings.uses_embedded else ""
-    return _controller.Told(settings.run, "", settings.prefix, settings.servers, place)
+    place = worker_input.place(settings.cache) if settings.uses_embedded else ""
+    return worker_input.Told(settings.run, "", settings.prefix, settings.servers, place)
 
 
 def wants_environment(config: pytest.Config) -> bool:
     """Whether there is something to set before conftests are imported."""
-    _controller.told(config)  # what they start is no worker
-    return bool(_options.ini(config, "pg_env"))
+    worker_input.told(config)  # what they start is no worker
+    return bool(options.ini(config, "pg_env"))
 
 
 def read(config: pytest.Config) -> Settings:
@@ -157,13 +158,13 @@ def read(config: pytest.Config) -> Settings:
 
     The same before and after conftests are imported.
     """
-    told = _controller.told(config)
-    servers, silent = _databases.servers(config)
+    told = worker_input.told(config)
+    servers, silent = database_options.servers(config)
     of_each = {name: {"urls": urls, **_lineage(config, name)} for name, urls in servers.items()}
     main = of_each.pop("")
     templates = _templates(config, list(of_each))
-    only = _options.on_line(config, "pg_check_only")
-    check = only or _options.on_line(config, "pg_check") or bool(_options.ini(config, "pg_check"))
+    only = options.on_line(config, "pg_check_only")
+    check = only or options.on_line(config, "pg_check") or bool(options.ini(config, "pg_check"))
     if check:
         _has_something_to_check(main, *of_each.values())
     return Settings(
@@ -173,26 +174,26 @@ def read(config: pytest.Config) -> Settings:
         silent=silent,
         prefix=told.prefix or _prefix(config),
         env=templates,
-        autouse=bool(_options.ini(config, "pg_autouse")),
+        autouse=bool(options.ini(config, "pg_autouse")),
         fingerprint_files=tuple(_files(config)),
         timeout=_timeout(config),
-        bindir=_options.path(config, "pg_bindir"),
-        version=_options.ini(config, "pg_version"),
+        bindir=options.path(config, "pg_bindir"),
+        version=options.ini(config, "pg_version"),
         listen=_listen(config, templates),
-        isolation=_options.choice(config, "pg_isolation"),
-        scope=_options.choice(config, "pg_scope"),
-        on_leak=_options.choice(config, "pg_on_leak"),
-        on_ddl=_options.choice(config, "pg_on_ddl"),
-        tracking=_options.choice(config, "pg_tracking"),
+        isolation=options.choice(config, "pg_isolation"),
+        scope=options.choice(config, "pg_scope"),
+        on_leak=options.choice(config, "pg_on_leak"),
+        on_ddl=options.choice(config, "pg_on_ddl"),
+        tracking=options.choice(config, "pg_tracking"),
         check=check,
         check_only=only,
-        rebuild=_options.on_line(config, "pg_rebuild"),
-        keep=_options.on_line(config, "pg_keep"),
-        keep_failed=_options.on_line(config, "pg_keep_failed"),
-        stats=_options.on_line(config, "pg_stats"),
-        log_sql=_options.on_line(config, "pg_log_sql") is not None,
+        rebuild=options.on_line(config, "pg_rebuild"),
+        keep=options.on_line(config, "pg_keep"),
+        keep_failed=options.on_line(config, "pg_keep_failed"),
+        stats=options.on_line(config, "pg_stats"),
+        log_sql=options.on_line(config, "pg_log_sql") is not None,
         records=any(
-            _options.on_line(config, name) for name in ("pg_stats", "pg_report", "pg_trace")
+            options.on_line(config, name) for name in ("pg_stats", "pg_report", "pg_trace")
         ),
         run=told.run,
         worker=told.worker,
@@ -202,42 +203,42 @@ def read(config: pytest.Config) -> Settings:
 
 
 def _templates(config: pytest.Config, databases: list[str]) -> dict[str, str]:
-    entries = _options.ini(config, "pg_env")
+    entries = options.ini(config, "pg_env")
     if not entries:
         return {}
-    from pytest_pgtemplate import _env
+    from pytest_pgtemplate._urls import url_templates
 
     try:
-        return _env.read(entries, databases)
+        return url_templates.read(entries, databases)
     except ValueError as error:
         raise pytest.UsageError(f"pg_env: {error}") from None
 
 
 def _listen(config: pytest.Config, templates: dict[str, str]) -> bool:
     """Whoever asks for a URL, host or port may know no sockets."""
-    listen: bool | None = _options.ini(config, "pg_listen")
+    listen: bool | None = options.ini(config, "pg_listen")
     if listen is not None or not templates:
         return bool(listen)
-    from pytest_pgtemplate import _env
+    from pytest_pgtemplate._urls import url_templates
 
-    return any(map(_env.asks_for_port, templates.values()))
+    return any(map(url_templates.asks_for_port, templates.values()))
 
 
 def _prefix(config: pytest.Config) -> str:
-    return _names.prefix_of(_options.get(config, "pg_name") or config.rootpath.name)
+    return database_names.prefix_of(options.get(config, "pg_name") or config.rootpath.name)
 
 
 def _lineage(config: pytest.Config, database: str) -> dict[str, Any]:
     """What a database's options say of its migrations."""
-    option = partial(_options.of, database=database)
-    path = _options.path(config, option("pg_alembic_ini"))
+    option = partial(options.of, database=database)
+    path = options.path(config, option("pg_alembic_ini"))
     if path and not path.is_file():
         raise pytest.UsageError(f"{option('pg_alembic_ini')}: there is no file {path}")
     return {
         "alembic_config": path or (None if database else _default_alembic_config(config.rootpath)),
-        "revision": _options.get(config, option("pg_revision")) or "heads",
-        "check_since": _options.ini(config, option("pg_check_since")) or None,
-        "check_heads": _options.ini(config, option("pg_check_heads")) or 1,
+        "revision": options.get(config, option("pg_revision")) or "heads",
+        "check_since": options.ini(config, option("pg_check_since")) or None,
+        "check_heads": options.ini(config, option("pg_check_heads")) or 1,
     }
 
 
@@ -262,10 +263,10 @@ def _default_alembic_config(root: Path) -> Path:
 def _files(config: pytest.Config) -> list[Path]:
     """Expand ``pg_fingerprint_files``; a glob that matches nothing is a typing mistake."""
     found: list[Path] = []
-    for pattern in _options.ini(config, "pg_fingerprint_files") or ():
+    for pattern in options.ini(config, "pg_fingerprint_files") or ():
         try:
             matches = sorted(
-                path for path in _options.ini_directory(config).glob(pattern) if path.is_file()
+                path for path in options.ini_directory(config).glob(pattern) if path.is_file()
             )
         except NotImplementedError as error:  # an absolute one
             raise pytest.UsageError(f"pg_fingerprint_files: {pattern!r}: {error}") from None
@@ -276,7 +277,7 @@ def _files(config: pytest.Config) -> list[Path]:
 
 
 def _timeout(config: pytest.Config) -> float:
-    value = _options.get(config, "pg_timeout")
+    value = options.get(config, "pg_timeout")
     try:
         seconds = 300.0 if value is None else float(value)
     except ValueError:

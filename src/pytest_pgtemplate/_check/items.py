@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_pgtemplate import _chain, _names, _options
-from pytest_pgtemplate._fixtures import order_of, target_of
+from pytest_pgtemplate._fixtures import factory
+from pytest_pgtemplate._fixtures.databases import order_of, target_of
 from pytest_pgtemplate._run import RUN, Isolated, Run, fail
+from pytest_pgtemplate._settings import options
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import MigrationError, PgTemplateError
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._check import Checks, Verdict
+    from pytest_pgtemplate._check.checks import Checks
+    from pytest_pgtemplate._check.verdicts import Verdict
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._settings import Settings
     from pytest_pgtemplate._template import Alembic, Migrations, Script, Seed, Template
@@ -67,7 +70,8 @@ class Lineage(pytest.File):
         self._database = database
 
     def collect(self) -> Iterable[pytest.Item]:
-        from pytest_pgtemplate._check import MODELS, checked
+        from pytest_pgtemplate._check.plan import checked
+        from pytest_pgtemplate._check.walk import MODELS
         from pytest_pgtemplate._template import Alembic
 
         settings = self._database.settings
@@ -88,7 +92,7 @@ class Lineage(pytest.File):
         yield self._item("models", _check, name=MODELS)
 
     def _option(self, name: str) -> str:
-        return _options.of(name, self._database.name)
+        return options.of(name, self._database.name)
 
     def _of(self, script: Script) -> Check:
         file = os.path.relpath(script.file, self.path.parent)
@@ -99,7 +103,7 @@ class Lineage(pytest.File):
         return item
 
     def _item(self, title: str, check: Callable[..., object], **given: object) -> Check:
-        theirs = _chain.of(self._database.name, check)
+        theirs = factory.of(self._database.name, check)
         return Check.from_parent(self, name=title, callobj=partial(theirs, **given))
 
 
@@ -117,11 +121,13 @@ class Check(pytest.Function):
         return (*self.where, self.name)
 
 
-@_chain.fixture(scope="session")
+@factory.fixture(scope="session")
 def _pg_checks(
     _pg: Isolated, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
 ) -> Iterator[Checks]:
-    from pytest_pgtemplate._check import Checks, Ground, Task, checked
+    from pytest_pgtemplate._check.checks import Checks, Task
+    from pytest_pgtemplate._check.plan import checked
+    from pytest_pgtemplate._check.walk import Ground
 
     settings = _pg.settings
     with _pg.once("_pg_checks"):
@@ -133,7 +139,7 @@ def _pg_checks(
             alembic,
             {each.name: each for each in scripts},
             pg_server,
-            _names.check(settings.prefix, settings.run, settings.worker),
+            database_names.check(settings.prefix, settings.run, settings.worker),
             settings.run,
             settings.tracking,
             settings.root,

@@ -1,4 +1,4 @@
-"""Names of databases, and how to quote them. Pure functions, no I/O.
+"""Names of databases. Pure functions, no I/O.
 
     template   {prefix}_tpl_{fingerprint[:12]}
     scratch    {prefix}_new_{run}                 a template while it is built
@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
 
 PREFIX_BYTES = 36  # what 63 bytes leave for the longest suffix of ours
 _RUN = r"[0-9a-f]{8}"
@@ -35,17 +34,9 @@ def prefix_of(text: str) -> str:
     raw = words.encode()
     if len(raw) <= PREFIX_BYTES:
         return words
-    return f"{raw[: PREFIX_BYTES - 9].decode(errors='ignore')}_{digest(raw)[:8]}"
-
-
-def fixture(name: str, database: str) -> str:
-    """What the fixture ``name`` of the main database is called for ``database``: pg_orders_url."""
-    return re.sub(r"^(_?pg)(?=_|$)", rf"\1_{database}", name) if database else name
-
-
-def is_fixture(name: str) -> bool:
-    """Whether a fixture is the plugin's, of whichever database, or a user's override of one."""
-    return name == "pg" or name.startswith(("pg_", "_pg"))
+    return (
+        f"{raw[: PREFIX_BYTES - 9].decode(errors='ignore')}_{hashlib.sha256(raw).hexdigest()[:8]}"
+    )
 
 
 def template(prefix: str, fingerprint: str) -> str:
@@ -87,26 +78,3 @@ def is_template(name: str) -> bool:
 def may_be_unmarked(name: str) -> bool:
     """Whether ``name`` is of a kind that exists for an instant before its comment is written."""
     return re.fullmatch(_BORN_UNMARKED, name) is not None
-
-
-def quote(identifier: str) -> str:
-    """Quote an SQL identifier."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Quote an SQL string, whatever ``standard_conforming_strings`` says."""
-    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def digest_of(parts: Iterable[bytes]) -> str:
-    """Each is preceded by its length, so that moving a byte from one to the next shows."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()

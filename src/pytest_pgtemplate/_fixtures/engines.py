@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pytest_pgtemplate._chain import fixture
+from pytest_pgtemplate._fixtures.factory import fixture
 from pytest_pgtemplate._run import Isolated, fail, fails
 from pytest_pgtemplate.errors import ConfigurationError
 

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from urllib.parse import quote
 
-from pytest_pgtemplate import _urls
-from pytest_pgtemplate._address import Address
+from pytest_pgtemplate._urls import drivers
+from pytest_pgtemplate._urls.server_address import Address
 
 FIELDS = ("url", "host", "port", "name", "user", "password")
 HELP = (
@@ -102,8 +102,8 @@ def _is_known(piece: re.Match[str], databases: Collection[str]) -> bool:
 def _url(address: Address, driver: str | None) -> str:
     """``driver``: None for the one that was configured, ``:psycopg``, or ``:`` for none."""
     if driver is None:
-        return _urls.as_its_driver_takes_it(address).render()
-    return _urls.for_driver(address, driver[1:] or None).render()
+        return drivers.as_its_driver_takes_it(address).render()
+    return drivers.for_driver(address, driver[1:] or None).render()
 
 
 def _part(address: Address, field: str) -> str:

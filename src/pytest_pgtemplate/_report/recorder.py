@@ -15,18 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_pgtemplate import _names, _secrets
-from pytest_pgtemplate._report import (
-    COLLECT,
-    START,
-    Event,
-    Recording,
-    Test,
-    figures,
-    write_page,
-    write_trace,
-)
+from pytest_pgtemplate._report.figures import figures
+from pytest_pgtemplate._report.page import write_page
+from pytest_pgtemplate._report.recording import COLLECT, START, Event, Recording, Test
+from pytest_pgtemplate._report.trace import write_trace
 from pytest_pgtemplate._run import Run, Timeline
+from pytest_pgtemplate._settings import is_fixture_name
+from pytest_pgtemplate._urls import redaction
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._engines import Connections
@@ -78,7 +73,7 @@ class Recorder:
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any]
     ) -> Generator[None, object, object]:
-        if fixturedef.scope != "function" or _names.is_fixture(fixturedef.argname):
+        if fixturedef.scope != "function" or is_fixture_name(fixturedef.argname):
             return (yield)
         began, outer, self._nested = time.perf_counter(), self._nested, 0.0
         try:
@@ -92,7 +87,7 @@ class Recorder:
     def _told(self) -> list[Any]:
         """What the report of a test carries: the events since the one before, and fixtures."""
         built, self._built = self._built, []
-        passwords = _secrets.passwords_of(self._run.urls)
+        passwords = redaction.passwords_of(self._run.urls)
         return [[_without(passwords, event) for event in self._timeline.take()], built]
 
     # In the controller, and without xdist
@@ -180,8 +175,8 @@ class Recorder:
 def _without(passwords: Iterable[str], event: Sent) -> Sent:
     kind, name, start, end, details = event
     for password in passwords:
-        hidden = partial(_secrets.hide_where_expected, password=password)
-        details = {key: _secrets.clean(value, hidden) for key, value in details.items()}
+        hidden = partial(redaction.hide_where_expected, password=password)
+        details = {key: redaction.clean(value, hidden) for key, value in details.items()}
     return kind, name, start, end, details
 
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from statistics import median
 from typing import NamedTuple
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._server import PER_WORKER, Mark, Server
+from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import spares
 from pytest_pgtemplate.errors import PgTemplateError
 
@@ -72,7 +72,7 @@ def _clones(server: Server) -> Iterator[Finding]:
     """Clone an empty database by each strategy, and see how long a commit waits for the disk."""
     strategies = ("WAL_LOG", "FILE_COPY") if server.facts.major >= 15 else ("FILE_COPY",)
     chosen = server.strategy()
-    name = _names.scratch("pgtemplate", os.urandom(4).hex())
+    name = database_names.scratch("pgtemplate", os.urandom(4).hex())
     server.lease(name)
     try:
         for strategy in strategies:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_pgtemplate._chain import fixture
+from pytest_pgtemplate._fixtures.factory import fixture
 from pytest_pgtemplate._run import Isolated, fail
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
 
@@ -79,7 +79,8 @@ def pg_template(
     _pg: Isolated, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
 ) -> Template:
     """The template: ``.name``, ``.fingerprint``, ``.built``."""
-    from pytest_pgtemplate import _progress, _template
+    from pytest_pgtemplate import _template
+    from pytest_pgtemplate._display import progress_file
 
     settings = _pg.settings
     began = time.perf_counter()
@@ -88,7 +89,7 @@ def pg_template(
             raise _pg.disagreement
         order = order_of(settings, pg_server, pg_migrations, pg_seed)
         build = partial(_build, _pg, pg_server, pg_migrations, pg_seed)
-        with _pg.run.progress.during("template", _progress.FOR_TEMPLATE):
+        with _pg.run.progress.during("template", progress_file.FOR_TEMPLATE):
             template = _template.ensure(order, build, pg_server, settings.cache / "locks")
     _pg.stats.template = template.name
     _pg.stats.template_time = time.perf_counter() - began
@@ -124,11 +125,12 @@ def target_of(
     isolated: Isolated, server: Server, database: str, held: frozenset[str] = frozenset()
 ) -> Target:
     """A database to migrate."""
-    from pytest_pgtemplate import _address, _template, _urls
+    from pytest_pgtemplate import _template, _urls
+    from pytest_pgtemplate._urls import server_address
 
     settings, environment = isolated.settings, isolated.run.environment
     url = server.url.set(database=database)
-    address = _address.parse(_urls.render(url))
+    address = server_address.parse(_urls.render(url))
     env = environment.of_migrations(settings, isolated.name, address)
     return _template.Target(url, settings.timeout, env, held, isolated.run.progress.file)
 
@@ -189,13 +191,13 @@ def _made_of(
 @fixture(scope="session")
 def pg_database(_pg: Isolated, pg_server: Server, pg_template: Template) -> Iterator[Database]:
     """This worker's own database: ``.name``, ``.url``, ``.dsn``, ``.template``."""
-    from pytest_pgtemplate import _names
+    from pytest_pgtemplate._urls import database_names
     from pytest_pgtemplate._worker import Worker, sweep
 
     settings, stats = _pg.settings, _pg.stats
     began = time.perf_counter()
     with _pg.once("pg_database"):
-        name = _names.worker(settings.prefix, settings.run, settings.worker)
+        name = database_names.worker(settings.prefix, settings.run, settings.worker)
         with _pg.run.progress.during("clone", "cloning the template"):
             worker = Worker(pg_server, pg_template, name, settings.run, keep=settings.keep)
     stats.clone_time = time.perf_counter() - began
@@ -206,7 +208,9 @@ def pg_database(_pg: Isolated, pg_server: Server, pg_template: Template) -> Iter
     if settings.sweeps:
         sweeping = sweep.in_background(pg_server, pg_template.name, settings.prefix)
     if pg_template.built and settings.peers:
-        names = [_names.worker(settings.prefix, settings.run, peer) for peer in settings.peers]
+        names = [
+            database_names.worker(settings.prefix, settings.run, peer) for peer in settings.peers
+        ]
         worker.prepare(names)
     _pg.worker = worker
     yield worker.database

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import URL
 
-    from pytest_pgtemplate._address import Address, Query
+    from pytest_pgtemplate._urls.server_address import Address, Query
 
     AnyURL = TypeVar("AnyURL", URL, Address)
 

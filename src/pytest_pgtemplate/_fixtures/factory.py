@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple
 
 import pytest
 
-from pytest_pgtemplate import _names
 from pytest_pgtemplate._run import RUN, Isolated
+from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate.errors import ConfigurationError
 
 Scope = Literal["session", "function"]
@@ -57,9 +57,9 @@ def _chain(database: str, fixtures: Iterable[Fixture]) -> ModuleType:
         return pytestconfig.stash[RUN].databases[database]
 
     plugin = ModuleType(f"{__name__}.{database}")
-    setattr(plugin, _names.fixture("_pg", database), isolated)
+    setattr(plugin, fixture_name("_pg", database), isolated)
     for function, scope in fixtures:
-        name = _names.fixture(function.__name__, database)
+        name = fixture_name(function.__name__, database)
         setattr(plugin, name, pytest.fixture(scope=scope)(of(database, function)))
     return plugin
 
@@ -69,7 +69,7 @@ def of(database: str, function: Callable[..., Any]) -> Callable[..., Any]:
     if not database:
         return function
     signature = inspect.signature(function)
-    own = {_names.fixture(name, database): name for name in signature.parameters}
+    own = {fixture_name(name, database): name for name in signature.parameters}
 
     if inspect.isgeneratorfunction(function):
 

@@ -7,14 +7,14 @@ import re
 
 import pytest
 
-from pytest_pgtemplate import _controller, _options
+from pytest_pgtemplate._settings import options, worker_input
 
 ENV_URL = "PGTEMPLATE_URL"
 
 
 def names(config: pytest.Config) -> list[str]:
     """The further ones, of ``pg_databases``."""
-    found: list[str] = _options.ini(config, "pg_databases") or []
+    found: list[str] = options.ini(config, "pg_databases") or []
     for name in found:
         if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
             raise pytest.UsageError(f"pg_databases: {name!r} is no name like orders or orders_2")
@@ -25,7 +25,7 @@ def names(config: pytest.Config) -> list[str]:
 
 def add_options(config: pytest.Config, parser: pytest.Parser) -> None:
     """Let ``pg_url_orders`` be an option where ``orders`` is in ``pg_databases``."""
-    _options.add_databases(parser, names(config))
+    options.add_databases(parser, names(config))
 
 
 def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
@@ -33,7 +33,7 @@ def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[st
 
     None: the embedded server. The main database has no name.
     """
-    told = _controller.told(config).urls
+    told = worker_input.told(config).urls
     urls: dict[str, tuple[str, ...]] = {}
     silent: list[str] = []
     for name in ("", *names(config)):
@@ -46,22 +46,22 @@ def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[st
 
 def _urls(config: pytest.Config, database: str) -> tuple[str, ...]:
     """Those of a further database are the main one's, unless it has its own."""
-    option = _options.of("pg_url", database)
-    given: str | None = _options.on_line(config, option)
+    option = options.of("pg_url", database)
+    given: str | None = options.on_line(config, option)
     if given is None:
         given = in_environment(database)
     if given is None:
-        given = _options.ini(config, option)
+        given = options.ini(config, option)
     if given is None and database:
         return _urls(config, "")
     if not given:
         return ()
-    from pytest_pgtemplate import _address
+    from pytest_pgtemplate._urls import server_address
 
     found = tuple(given.split())
     try:
         for url in found:
-            _address.parse(url)
+            server_address.parse(url)
     except ValueError as error:
         raise pytest.UsageError(
             f"{option} is {error}: write it as postgresql+asyncpg://user:password@host:5432/postgres"
@@ -74,13 +74,13 @@ def _silent(config: pytest.Config, urls: tuple[str, ...]) -> tuple[str, ...]:
 
     The controller asks, and the workers know only those that did.
     """
-    if len(urls) < 2 or _controller.told(config).worker != "main":
+    if len(urls) < 2 or worker_input.told(config).worker != "main":
         return ()
-    from pytest_pgtemplate import _address
+    from pytest_pgtemplate._urls import server_address
 
     asked = config.stash.setdefault(_ANSWERS, {})
     for url in {*urls} - asked.keys():
-        asked[url] = _address.answers(_address.parse(url))
+        asked[url] = server_address.answers(server_address.parse(url))
     found = tuple(url for url in urls if not asked[url])
     return found if len(found) < len(urls) else ()
 
@@ -90,12 +90,12 @@ _ANSWERS = pytest.StashKey[dict[str, bool]]()
 
 def sources(config: pytest.Config) -> dict[str, str]:
     """Where each option that is set has its value from."""
-    found = _options.sources(config, names(config))
-    options = {name: _options.of("pg_url", name) for name in ("", *names(config))}
+    found = options.sources(config, names(config))
+    url_options = {name: options.of("pg_url", name) for name in ("", *names(config))}
     variables = {
         option: _variable(name)
-        for name, option in options.items()
-        if in_environment(name) is not None and _options.on_line(config, option) is None
+        for name, option in url_options.items()
+        if in_environment(name) is not None and options.on_line(config, option) is None
     }
     return variables | {name: found[name] for name in found if name not in variables}
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine, ExceptionContext
 
-from pytest_pgtemplate._secrets import hide_in_sql
+from pytest_pgtemplate._urls.redaction import hide_in_sql
 
 MOST = 100  # statements of a test, the last ones
 LONGEST = 300  # characters of a statement, or of its parameters

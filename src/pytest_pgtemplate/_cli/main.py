@@ -15,14 +15,15 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 
-from pytest_pgtemplate import _archive, _embedded, _reach, _urls
-from pytest_pgtemplate._build import Built, build
-from pytest_pgtemplate._databases import ENV_URL, in_environment
-from pytest_pgtemplate._doctor import examine
+from pytest_pgtemplate import _archive, _embedded, _urls
+from pytest_pgtemplate._cli import server_connection
+from pytest_pgtemplate._cli.build import Built, build
+from pytest_pgtemplate._cli.doctor import examine
+from pytest_pgtemplate._display.tables import table
 from pytest_pgtemplate._run import Progress, draw_on
 from pytest_pgtemplate._server import Database, Server
 from pytest_pgtemplate._settings import cache
-from pytest_pgtemplate._tables import table
+from pytest_pgtemplate._settings.database_options import ENV_URL, in_environment
 from pytest_pgtemplate._worker import sweep
 from pytest_pgtemplate.errors import PgTemplateError, ServerError
 
@@ -120,7 +121,7 @@ def _save(arguments: argparse.Namespace) -> Iterator[str]:
         sources: list[_archive.Source] = []
         for each in built:
             where = each.settings.url, settings.embedded, settings.timeout, progress.showing
-            client = stack.enter_context(_reach.client(*where))
+            client = stack.enter_context(server_connection.client(*where))
             names = _with_unseeded(client.server, each.template.name)
             sources += (_archive.Source(client, name, each.database) for name in names)
         with progress.showing("saving"):
@@ -148,7 +149,7 @@ def _load(arguments: argparse.Namespace) -> Iterator[str]:
         def client_for(database: str) -> _archive.Client:
             url = (in_environment(database) if database else None) or arguments.url
             where = url, _which(arguments), arguments.timeout, progress.showing
-            return stack.enter_context(_reach.client(*where))
+            return stack.enter_context(server_connection.client(*where))
 
         stack.enter_context(progress.showing("loading"))
         locks, began = cache() / "locks", time.perf_counter()
@@ -233,7 +234,7 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _psql(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
-        beside = _reach.beside(arguments.url, _which(arguments))
+        beside = server_connection.beside(arguments.url, _which(arguments))
         psql = shutil.which("psql", path=beside) or shutil.which("psql")
         if psql is None:
             raise ServerError("there is no psql on PATH", hint="install PostgreSQL's client")
@@ -273,14 +274,14 @@ def _password(status: _embedded.Status | None) -> Iterator[str]:
         yield f"password: in {status.password}"
 
 
-def _which(arguments: argparse.Namespace) -> _reach.Which:
+def _which(arguments: argparse.Namespace) -> server_connection.Which:
     return arguments.bindir, arguments.pg_version, arguments.listen
 
 
 @contextmanager
 def _connected(arguments: argparse.Namespace) -> Iterator[Server]:
     where = arguments.url, _which(arguments), arguments.timeout, arguments.progress.showing
-    with _reach.server(*where) as server:
+    with server_connection.server(*where) as server:
         yield server
 
 

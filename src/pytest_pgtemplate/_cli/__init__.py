@@ -1,0 +1,1 @@
+"""The ``pgtemplate`` command: ``main`` is its entry point."""

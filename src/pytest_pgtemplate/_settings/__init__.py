@@ -1,0 +1,27 @@
+"""Options, environment and configuration files, read into one frozen ``Settings``.
+
+``options`` declares each option, ``database_options`` those of each database, and ``worker_input``
+is what the controller of an xdist run sends to its workers.
+"""
+
+from pytest_pgtemplate._settings.fixture_names import fixture_name, is_fixture_name
+from pytest_pgtemplate._settings.settings import (
+    Settings,
+    cache,
+    for_workers,
+    read,
+    wants_environment,
+)
+
+__all__ = [
+    "Settings",
+    "cache",
+    "database_options",
+    "fixture_name",
+    "for_workers",
+    "is_fixture_name",
+    "options",
+    "read",
+    "wants_environment",
+    "worker_input",
+]
