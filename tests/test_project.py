@@ -143,3 +143,107 @@ def test_what_does_not_fit_together_is_not_released(
 
     assert done.returncode == 1
     assert told in done.stderr
+
+
+LINKS = GITHUB / "absolute_links.py"
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)]+)\)")
+REPOSITORY = "https://example.org/owner/name"
+
+
+def prepare(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the script that the release workflow runs, in a directory that looks like the root."""
+    return subprocess.run(
+        [sys.executable, str(LINKS), *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The root of this repository: links to its files, and copies of the two that are written."""
+    for path in ROOT.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    for name in ("README.md", "pyproject.toml"):
+        (tmp_path / name).unlink()
+    (tmp_path / "README.md").write_text((ROOT / "README.md").read_text("utf-8"), "utf-8")
+    (tmp_path / "pyproject.toml").write_text(
+        '[project.urls]\nSource = "https://repository.invalid"\n'
+        'Issues = "https://repository.invalid/issues"\n'
+    )
+    return tmp_path
+
+
+def test_the_release_workflow_prepares_the_files_before_it_builds_them() -> None:
+    run = list(commands(GITHUB / "workflows" / "release.yml"))
+    [step] = [command for command in run if LINKS.name in command]
+
+    assert run.index(step) < run.index("python -m build")
+
+
+def test_every_link_and_image_of_the_released_readme_is_absolute(checkout: Path) -> None:
+    done = prepare(checkout, REPOSITORY, "v1.2.3")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    links = LINK.findall((checkout / "README.md").read_text("utf-8"))
+    assert links
+    assert not [link for link in links if not link.startswith("https://")]
+
+
+@pytest.mark.parametrize(
+    ("link", "released"),
+    [
+        ("[a](docs/x.md#y)", f"[a]({REPOSITORY}/blob/v1.2.3/docs/x.md#y)"),
+        ("![a](docs/x.md)", f"![a]({REPOSITORY}/raw/v1.2.3/docs/x.md)"),
+        ("[a](docs)", f"[a]({REPOSITORY}/tree/v1.2.3/docs)"),
+        ("[a](https://example.com/b)", "[a](https://example.com/b)"),
+        ("[a](#section)", "[a](#section)"),
+    ],
+    ids=["file", "image", "directory", "absolute", "section"],
+)
+def test_a_relative_link_is_released_as_one_into_the_tag(
+    checkout: Path, link: str, released: str
+) -> None:
+    (checkout / "docs").unlink()
+    (checkout / "docs").mkdir()
+    (checkout / "docs" / "x.md").touch()
+    (checkout / "README.md").write_text(link)
+
+    assert prepare(checkout, REPOSITORY, "v1.2.3").returncode == 0
+    assert (checkout / "README.md").read_text() == released
+
+
+def test_the_released_project_has_the_address_of_its_repository(checkout: Path) -> None:
+    prepare(checkout, REPOSITORY, "v1.2.3")
+
+    project = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))
+    assert project["project"]["urls"] == {"Source": REPOSITORY, "Issues": f"{REPOSITORY}/issues"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "repository", "message"),
+    [
+        ("README.md", "[a](missing.md)", REPOSITORY, "missing.md, which does not exist"),
+        ("pyproject.toml", "[project]", REPOSITORY, "does not contain https://repository.invalid"),
+        ("README.md", "", "/owner/name", "is not the address of a repository"),
+    ],
+    ids=["missing file", "no placeholder", "no address"],
+)
+def test_files_that_cannot_be_prepared_are_not_released(
+    checkout: Path, name: str, text: str, repository: str, message: str
+) -> None:
+    (checkout / name).write_text(text)
+    done = prepare(checkout, repository, "v1.2.3")
+
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert (checkout / name).read_text() == text
+
+
+def test_all_addresses_of_the_project_are_in_one_repository() -> None:
+    urls = PROJECT["project"]["urls"]
+
+    assert {url.startswith(urls["Source"]) for url in urls.values()} == {True}
