@@ -1,9 +1,9 @@
-"""What the site does to a page: it has no files of the repository to link to, only their names."""
+"""MkDocs hook: the site has only the files in docs/, so a link to another file becomes its text."""
 
 import re
 
-BEYOND = re.compile(r"\[([^\]]+)\]\(\.\./[^)]+\)")
+OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./[^)]+\)")
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    return BEYOND.sub(r"\1", markdown)
+    return OUTSIDE.sub(r"\1", markdown)

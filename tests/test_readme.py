@@ -203,7 +203,7 @@ def test_an_excerpt_is_what_the_file_says() -> None:
 def test_a_message_on_the_page_of_troubles_is_one_that_is_shown() -> None:
     shown = [text for module in PACKAGE.rglob("*.py") for text in messages(module)]
     page = ROOT / "docs" / "troubleshooting.md"
-    ours = page.read_text("utf-8").partition("## Of other programs")[0]
+    ours = page.read_text("utf-8").partition("## Errors of other programs")[0]
 
     for message in re.findall(r"^### `(.*)`$", ours, re.MULTILINE):
         assert any(message in text for text in shown), message
@@ -246,7 +246,7 @@ def test_the_table_of_commands_is_complete() -> None:
     ).stdout
 
     [commands] = re.findall(r"^  \{(.*)\}$", told, re.MULTILINE)
-    assert set(re.findall(r"`pgtemplate (\w+)", first_columns("The command", 1))) == set(
+    assert set(re.findall(r"`pgtemplate (\w+)", first_columns("Command line: `pgtemplate`", 1))) == set(
         commands.split(",")
     )
 
