@@ -1,9 +1,9 @@
-"""Print what CHANGELOG.md says of a version; refuse to release what does not fit together.
+"""Print the section of CHANGELOG.md for a version; fail if the version cannot be released.
 
     python .github/release_notes.py 0.1.0
 
-Run in the root of the repository. The version has to be the one in pyproject.toml, to have a dated
-section with something in it, and nothing may wait in [Unreleased].
+Run in the root of the repository. The version must be the one in pyproject.toml. CHANGELOG.md must
+have a section for it, with a date and at least one change, and [Unreleased] must be empty.
 """
 
 import re
@@ -19,7 +19,7 @@ SECTION = re.compile(
 
 
 def notes(version: str, changelog: str, project: str) -> str:
-    """The section of ``version``. Raises ValueError when it cannot be released."""
+    """The section of ``version``. Raises ValueError if it cannot be released."""
     packaged = tomllib.loads(project)["project"]["version"]
     if version != packaged:
         raise ValueError(f"pyproject.toml says version {packaged}, not {version}")
@@ -27,14 +27,16 @@ def notes(version: str, changelog: str, project: str) -> str:
     if version not in sections:
         raise ValueError(f"CHANGELOG.md has no section [{version}]")
     if sections["Unreleased"]["text"].strip():
-        raise ValueError("what is in [Unreleased] belongs to this version, or to none yet")
+        raise ValueError("[Unreleased] in CHANGELOG.md is not empty: move its entries")
     text = sections[version]["text"].strip()
     if not re.search(r"^- ", text, re.MULTILINE):
-        raise ValueError(f"[{version}] names no change")
+        raise ValueError(f"[{version}] in CHANGELOG.md names no change")
     try:
         date.fromisoformat(sections[version]["date"] or "")
     except ValueError:
-        raise ValueError(f"[{version}] needs the day of the release: - YYYY-MM-DD") from None
+        raise ValueError(
+            f"[{version}] in CHANGELOG.md needs the day of the release: - YYYY-MM-DD"
+        ) from None
     return text
 
 

@@ -164,12 +164,13 @@ def prepare(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The root of this repository: links to its files, and copies of the two that are written."""
+    """The root of this repository: links to its files, and copies of those that are written."""
+    copied = ("README.md", "CHANGELOG.md")
     for path in ROOT.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    for name in ("README.md", "pyproject.toml"):
-        (tmp_path / name).unlink()
-    (tmp_path / "README.md").write_text((ROOT / "README.md").read_text("utf-8"), "utf-8")
+        if path.name not in (*copied, "pyproject.toml"):
+            (tmp_path / path.name).symlink_to(path)
+    for name in copied:
+        (tmp_path / name).write_text((ROOT / name).read_text("utf-8"), "utf-8")
     (tmp_path / "pyproject.toml").write_text(
         '[project.urls]\nSource = "https://repository.invalid"\n'
         'Issues = "https://repository.invalid/issues"\n'
@@ -181,14 +182,17 @@ def test_the_release_workflow_prepares_the_files_before_it_builds_them() -> None
     run = list(commands(GITHUB / "workflows" / "release.yml"))
     [step] = [command for command in run if LINKS.name in command]
 
+    [notes] = [command for command in run if SCRIPT.name in command]
+    assert run.index(step) < run.index(notes)
     assert run.index(step) < run.index("python -m build")
 
 
-def test_every_link_and_image_of_the_released_readme_is_absolute(checkout: Path) -> None:
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md"])
+def test_every_link_and_image_of_a_released_page_is_absolute(checkout: Path, page: str) -> None:
     done = prepare(checkout, REPOSITORY, "v1.2.3")
 
     assert (done.returncode, done.stderr) == (0, "")
-    links = LINK.findall((checkout / "README.md").read_text("utf-8"))
+    links = LINK.findall((checkout / page).read_text("utf-8"))
     assert links
     assert not [link for link in links if not link.startswith("https://")]
 
@@ -211,6 +215,7 @@ def test_a_relative_link_is_released_as_one_into_the_tag(
     (checkout / "docs").mkdir()
     (checkout / "docs" / "x.md").touch()
     (checkout / "README.md").write_text(link)
+    (checkout / "CHANGELOG.md").write_text("")
 
     assert prepare(checkout, REPOSITORY, "v1.2.3").returncode == 0
     assert (checkout / "README.md").read_text() == released

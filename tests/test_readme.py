@@ -246,9 +246,9 @@ def test_the_table_of_commands_is_complete() -> None:
     ).stdout
 
     [commands] = re.findall(r"^  \{(.*)\}$", told, re.MULTILINE)
-    assert set(re.findall(r"`pgtemplate (\w+)", first_columns("Command line: `pgtemplate`", 1))) == set(
-        commands.split(",")
-    )
+    assert set(
+        re.findall(r"`pgtemplate (\w+)", first_columns("Command line: `pgtemplate`", 1))
+    ) == set(commands.split(","))
 
 
 def first_columns(title: str, count: int) -> str:
