@@ -31,7 +31,7 @@ from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate._worker import Worker
+from pytest_pgtemplate._worker import WorkerDatabase
 from servers import PrivateServer, home
 
 PREFIX, RUN = f"benchmark_{os.getpid()}", "0" * 8
@@ -91,7 +91,7 @@ def _measure(private: PrivateServer, rounds: int, commits: int) -> None:
     server.create(scratch, Mark("scratch", RUN))
     install(server.url.set(database=scratch), "auto", timeout=TIMEOUT)
     server.publish(scratch, template.name, Mark("template", RUN))
-    worker = Worker(server, template, database_names.worker(PREFIX, RUN, "main"), RUN)
+    worker = WorkerDatabase(server, template, database_names.worker(PREFIX, RUN, "main"), RUN)
     url = str(_urls.asyncpg_dsn(worker.database.url))
     times: dict[str, list[float]] = {"as it is": [], "on": []}
     for _ in range(rounds):

@@ -34,10 +34,10 @@ from pytest_pgtemplate import Alembic, _template, _urls
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
-from pytest_pgtemplate._template import Order, Scratch, Template
+from pytest_pgtemplate._template import ScratchDatabase, Template, TemplateRequest
 from pytest_pgtemplate._template.migrations import Target
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate._worker import Worker
+from pytest_pgtemplate._worker import WorkerDatabase
 
 TIMEOUT = 120.0  # seconds for any one step
 PREFIX = f"bench_{os.getpid()}"
@@ -89,14 +89,16 @@ def _round(server: Server, workers: int) -> dict[str, float]:
 def _ensure(server: Server, prefix: str, run: str) -> Template:
     migrations = Alembic(Path(__file__).parents[1] / "alembic.ini", "heads")
 
-    def build(scratch: Scratch) -> None:
+    def build(scratch: ScratchDatabase) -> None:
         url = server.url.set(database=scratch.name)
         migrations.migrate(Target(url, TIMEOUT))
         install(url, "auto", timeout=TIMEOUT)
 
-    fingerprint = _template.fingerprint([prefix.encode(), *migrations.fingerprint()], server)
-    order = Order(prefix, run, fingerprint, rebuild=False)
-    return _template.ensure(order, build, server, Path(os.environ["BENCHMARK_LOCKS"]))
+    fingerprint = _template.compute_fingerprint(
+        [prefix.encode(), *migrations.fingerprint()], server
+    )
+    order = TemplateRequest(prefix, run, fingerprint, rebuild=False)
+    return _template.ensure_template(order, build, server, Path(os.environ["BENCHMARK_LOCKS"]))
 
 
 def _clones(server: Server, template: Template, names: list[str]) -> float:
@@ -169,7 +171,9 @@ def _work(url: str, prefix: str, run: str, name: str) -> None:
     sys.stdin.readline()
     began = time.monotonic()
     template = _ensure(server, prefix, run)
-    worker = Worker(server, template, database_names.worker(prefix, run, name), run, keep=True)
+    worker = WorkerDatabase(
+        server, template, database_names.worker(prefix, run, name), run, keep=True
+    )
     print(began, time.monotonic(), flush=True)
     sys.stdin.readline()
     worker.close()

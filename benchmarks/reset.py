@@ -125,7 +125,7 @@ def over_layers(server: Server, rounds: int) -> str:
                     values = f"SELECT g + 1 FROM generate_series(1, {rows}) AS g"
                     fill = f"INSERT INTO t{table} (id) {values}"
                     run(tester.execute(fill))
-                    resetter.keep(number)
+                    resetter.add_layer(number)
                 for _ in range(BLOCK):
                     write(tester)
                     times[name].append(timed(resetter.reset))

@@ -25,7 +25,7 @@ from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Connection, Mark, Server, connect, portal
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate._worker import Worker, spares
+from pytest_pgtemplate._worker import WorkerDatabase, spares
 
 TIMEOUT = 60.0  # seconds for any one step
 RUN = uuid.uuid4().hex[:8]
@@ -86,13 +86,13 @@ def _beside_a_clone(server: Server, template: Template, tables: int) -> None:
         for number in range(PAIRS * 2):
             beside = number % 2 == 1
             if beside:
-                worker._stock._start(lambda _: True)
+                worker._spare_pool._start(lambda _: True)
             times[beside] += [_reset(worker, execute, n, tables) for n in range(ROUNDS)]
             if beside:
-                worker._stock._closing.set()
-                worker._stock.settle()
-                worker._stock._closing.clear()
-                for spare in spares.of(template.name, other.databases()):
+                worker._spare_pool._closed.set()
+                worker._spare_pool.wait()
+                worker._spare_pool._closed.clear()
+                for spare in spares.list_spares(template.name, other.databases()):
                     other.drop(spare.name)
     worker.close(drop=True)
     other.close()
@@ -100,26 +100,26 @@ def _beside_a_clone(server: Server, template: Template, tables: int) -> None:
     print(f"ten writes and their reset: {alone:.2f} ms, beside a clone {busy:.2f} ms")
 
 
-def _reset(worker: Worker, execute: Callable[[str], None], seed: int, tables: int) -> float:
+def _reset(worker: WorkerDatabase, execute: Callable[[str], None], seed: int, tables: int) -> float:
     began = time.perf_counter()
     for n in range(5):
         table = f"table_{(seed * 5 + n) % tables}"
         execute(f"INSERT INTO {table} (name) SELECT 'new' FROM generate_series(1, 50)")
         execute(f"UPDATE {table} SET name = 'changed' WHERE number = {n}")
     outcome = worker.reset()
-    assert outcome.stale is None
+    assert outcome.reclone_reason is None
     return time.perf_counter() - began
 
 
 def _growth(server: Server, template: Template) -> float:
     """In MB."""
-    (spare,) = spares.of(template.name, server.databases())
+    (spare,) = spares.list_spares(template.name, server.databases())
     query = "SELECT pg_database_size($1::text) - pg_database_size($2::text)"
     return float(server._fetch(query, spare.name, template.name)[0][0]) / 2**20
 
 
-def _worker(server: Server, template: Template) -> Worker:
-    return Worker(server, template, database_names.worker(PREFIX, RUN, "main"), RUN)
+def _worker(server: Server, template: Template) -> WorkerDatabase:
+    return WorkerDatabase(server, template, database_names.worker(PREFIX, RUN, "main"), RUN)
 
 
 def _template(server: Server, tables: int, tracking: str) -> Template:
@@ -140,7 +140,7 @@ def _template(server: Server, tables: int, tracking: str) -> Template:
 
 
 @contextmanager
-def _session(worker: Worker) -> Iterator[Callable[[str], None]]:
+def _session(worker: WorkerDatabase) -> Iterator[Callable[[str], None]]:
     opening = connect(worker.database.url, timeout=TIMEOUT, application="benchmark")
     connection: Connection = portal.run(opening, timeout=TIMEOUT)
     yield lambda statement: portal.run(connection.execute(statement), timeout=TIMEOUT)

@@ -46,7 +46,7 @@ from databases import bindir_of, pg_dump
 from projects import INI, PLAIN, SYNC_ENV, execute, query
 from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._embedded import keeper as _embedded_keeper
-from pytest_pgtemplate._server import Database, Server
+from pytest_pgtemplate._server import Server, ServerDatabase
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import spares as _spares
 from pytest_pgtemplate._worker import sweep as _sweep
@@ -105,8 +105,9 @@ def with_time_to_die(method):
             time.sleep(random.uniform(0, 0.1))
     return slow
 
-for owner, name in (Server, "rename"), (Server, "shut"), (Server, "clone"), (Resetter, "reset_all"):
-    setattr(owner, name, with_time_to_die(getattr(owner, name)))
+for name in "rename", "disallow_connections", "clone":
+    setattr(Server, name, with_time_to_die(getattr(Server, name)))
+Resetter.reset_all = with_time_to_die(Resetter.reset_all)
 """
 TESTS_PY = f"""
 import os
@@ -298,9 +299,9 @@ class Embedded(Mode):
         return [{}]
 
     def server(self, stack: ExitStack) -> Server:
-        hold = _embedded.acquire(None, timeout=30)
-        stack.callback(hold.close)
-        server = Server(_urls.parse(hold.url), timeout=30)
+        handle = _embedded.acquire(None, timeout=30)
+        stack.callback(handle.close)
+        server = Server(_urls.parse(handle.url), timeout=30)
         stack.callback(server.close)
         return server
 
@@ -518,11 +519,11 @@ class Chaos:
 OWN = ["postgres", "template0", "template1"]
 
 
-def _may_stay(database: Database) -> bool:
+def _may_stay(database: ServerDatabase) -> bool:
     return database.sealed or _spares.is_spare(database)
 
 
-def _is_clean(server: Server, spare: Database) -> bool:
+def _is_clean(server: Server, spare: ServerDatabase) -> bool:
     """Whether a dump of it equals that of a new clone of its template."""
     template = database_names.template_of(spare.name)
     assert template is not None

@@ -22,16 +22,16 @@ exec {program} "$@"
 
 
 class Clients:
-    """A directory for ``--bindir``. Its programs wait as long as there is the file ``hold``."""
+    """A directory for ``--bindir``. Its programs wait as long as there is the file ``handle``."""
 
     def __init__(self, home: Path, server: Server) -> None:
         self.bindir = home / "programs"
-        self.hold = home / "hold"
+        self.handle = home / "hold"
         self._log = home / "clients.log"
         self.bindir.mkdir()
         for name in ("pg_dump", "pg_restore", "psql"):
             program = _embedded.find_program(name, server.facts.major, None)
-            told = {"program": program, "log": self._log, "hold": self.hold}
+            told = {"program": program, "log": self._log, "hold": self.handle}
             wrapper = self.bindir / name
             quoted = {key: shlex.quote(str(value)) for key, value in told.items()}
             wrapper.write_text(WRAPPER.format(**quoted))

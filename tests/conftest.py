@@ -31,6 +31,6 @@ def server_url() -> Iterator[str]:
     if given is not None:
         yield given
         return
-    hold = _embedded.acquire(None, timeout=60)
-    yield hold.url
-    hold.close()
+    handle = _embedded.acquire(None, timeout=60)
+    yield handle.url
+    handle.close()

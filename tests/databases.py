@@ -23,14 +23,14 @@ from sqlalchemy.engine import URL
 from projects import execute, unique
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._embedded import binaries as _binaries
-from pytest_pgtemplate._reset import Outcome, Resetter, install, scripts
+from pytest_pgtemplate._reset import ResetResult, Resetter, install, scripts
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server import portal as _portal
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate._worker import Worker
+from pytest_pgtemplate._worker import WorkerDatabase
 
 RUN = "0a1b2c3d"
 TIMEOUT = 30.0  # seconds for anything at all: nothing may hang
@@ -147,7 +147,7 @@ class Base:
 
     def __init__(self, server: Server, root: URL, template: Template, name: str) -> None:
         self.server = server
-        self.worker = Worker(server, template, name, RUN)
+        self.worker = WorkerDatabase(server, template, name, RUN)
         self.url = self.worker.database.url
         self.root_url = root.set(database=name)
         self._sessions: list[Session] = []
@@ -180,7 +180,7 @@ class Base:
         finally:
             session.close()
 
-    def reset(self) -> Outcome:
+    def reset(self) -> ResetResult:
         return self.worker.reset()
 
     def reclone(self) -> None:
@@ -346,6 +346,6 @@ def _many_are(rows: int) -> Iterator[None]:
     """Treat tables of few rows as large ones are: every situation then is one of large tables."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scripts, "MANY", rows)
-        scripts.sql.cache_clear()
+        scripts.read_sql.cache_clear()
         yield
-    scripts.sql.cache_clear()
+    scripts.read_sql.cache_clear()

@@ -27,7 +27,7 @@ from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._template.migrations import Target
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate._worker import Worker
+from pytest_pgtemplate._worker import WorkerDatabase
 from pytest_pgtemplate.errors import ConfigurationError
 from servers import private_server
 
@@ -62,19 +62,19 @@ class Templates:
         path.write_text(script)
         migrations = SqlFiles(path)
 
-        def build(scratch: _template.Scratch) -> None:
+        def build(scratch: _template.ScratchDatabase) -> None:
             url = self.server.url.set(database=scratch.name)
             migrations.migrate(Target(url, TIMEOUT))
             install(url, "auto", timeout=TIMEOUT)
 
-        order = _template.Order(
+        order = _template.TemplateRequest(
             self.prefix,
             RUN,
-            _template.fingerprint(migrations.fingerprint(), self.server),
+            _template.compute_fingerprint(migrations.fingerprint(), self.server),
             rebuild=False,
             lineage=migrations.lineage,
         )
-        return _template.ensure(order, build, self.server, self.directory).name
+        return _template.ensure_template(order, build, self.server, self.directory).name
 
     def save(self, *names: str) -> None:
         sources = [_archive.Source(self.client, name) for name in names]
@@ -87,7 +87,7 @@ class Templates:
         """What a clone holds after a reset, and the settings and privileges it has."""
         worker = self.worker(name)
         try:
-            assert worker.reset().stale is None
+            assert worker.reset().reclone_reason is None
             found = self.server.find(worker.database.name)
             assert found is not None
             assert found.mark is not None
@@ -96,9 +96,11 @@ class Templates:
         finally:
             worker.close(drop=True)
 
-    def worker(self, name: str) -> Worker:
+    def worker(self, name: str) -> WorkerDatabase:
         template = Template(name, "", built=False)
-        return Worker(self.server, template, database_names.worker(self.prefix, RUN, "main"), RUN)
+        return WorkerDatabase(
+            self.server, template, database_names.worker(self.prefix, RUN, "main"), RUN
+        )
 
     def names(self) -> list[str]:
         names = [each.name for each in self.server.databases()]

@@ -471,54 +471,54 @@ def test_a_template_that_is_not_what_the_migrations_build(lineage: Project) -> N
 
 
 @pytest.fixture
-def counted(lineage: Project) -> Project:
+def pluralize(lineage: Project) -> Project:
     """A lineage whose last revision tells how often it was upgraded."""
     lineage.revision("counted", sql("CREATE TABLE counted ()") + COUNTED, sql("DROP TABLE counted"))
     return lineage
 
 
-def test_what_was_proved_is_not_proved_again(counted: Project) -> None:
+def test_what_was_proved_is_not_proved_again(pluralize: Project) -> None:
     """A new revision is, on top of what the template of before holds; a changed one is, too."""
-    counted.run("--pg-check").assert_outcomes(passed=4, skipped=1)
-    assert counted.migrations() == 3  # for the template, and up and up again
-    counted.run("--pg-check").assert_outcomes(passed=4, skipped=1)
-    assert counted.migrations() == 3
+    pluralize.run("--pg-check").assert_outcomes(passed=4, skipped=1)
+    assert pluralize.migrations() == 3  # for the template, and up and up again
+    pluralize.run("--pg-check").assert_outcomes(passed=4, skipped=1)
+    assert pluralize.migrations() == 3
 
-    plant(counted, "index")
-    counted.run("--pg-check").assert_outcomes(passed=4, failed=1, skipped=1)
-    assert counted.migrations() == 3 + 1  # a fault is walked again, from nothing
-    counted.revision("index", "pass", "pass", down="counted")
-    counted.run("--pg-check").assert_outcomes(passed=5, skipped=1)
-    assert counted.migrations() == 4
+    plant(pluralize, "index")
+    pluralize.run("--pg-check").assert_outcomes(passed=4, failed=1, skipped=1)
+    assert pluralize.migrations() == 3 + 1  # a fault is walked again, from nothing
+    pluralize.revision("index", "pass", "pass", down="counted")
+    pluralize.run("--pg-check").assert_outcomes(passed=5, skipped=1)
+    assert pluralize.migrations() == 4
 
-    first = counted.root / "migrations/versions/first.py"
+    first = pluralize.root / "migrations/versions/first.py"
     first.write_text(first.read_text() + "\n# as it should be\n")
-    counted.run("--pg-check").assert_outcomes(passed=5, skipped=1)
-    assert counted.migrations() == 4 + 3
+    pluralize.run("--pg-check").assert_outcomes(passed=5, skipped=1)
+    assert pluralize.migrations() == 4 + 3
 
 
-def test_rebuild_forgets(counted: Project) -> None:
-    counted.run("--pg-check").assert_outcomes(passed=4, skipped=1)
-    counted.run("--pg-check", "--pg-rebuild").assert_outcomes(passed=4, skipped=1)
-    assert counted.migrations() == 6
+def test_rebuild_forgets(pluralize: Project) -> None:
+    pluralize.run("--pg-check").assert_outcomes(passed=4, skipped=1)
+    pluralize.run("--pg-check", "--pg-rebuild").assert_outcomes(passed=4, skipped=1)
+    assert pluralize.migrations() == 6
 
 
 # Items of the run
 
 
-def test_workers_share_the_walk(counted: Project) -> None:
+def test_workers_share_the_walk(pluralize: Project) -> None:
     for number in range(30):
         table = f"t{number}"
-        counted.revision(table, sql(f"CREATE TABLE {table} ()"), sql(f"DROP TABLE {table}"))
-    plant(counted, "index")
+        pluralize.revision(table, sql(f"CREATE TABLE {table} ()"), sql(f"DROP TABLE {table}"))
+    plant(pluralize, "index")
 
-    result = counted.run_workers("--pg-check", "--junitxml=report.xml")
+    result = pluralize.run_workers("--pg-check", "--junitxml=report.xml")
 
     result.assert_outcomes(passed=34, failed=1, skipped=1)
-    assert counted.migrations() in {1 + 2 + 1, 1 + 2}  # who begins later passes by
-    [failure] = ElementTree.parse(counted.root / "report.xml").iter("failure")
+    assert pluralize.migrations() in {1 + 2 + 1, 1 + 2}  # who begins later passes by
+    [failure] = ElementTree.parse(pluralize.root / "report.xml").iter("failure")
     assert "left behind: index public.item_name" in str(failure.text)
-    assert all("_tpl_" in name for name in counted.databases())
+    assert all("_tpl_" in name for name in pluralize.databases())
 
 
 def test_what_failed_last_is_checked_again_alone(lineage: Project) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._check.snapshot import functions
-from pytest_pgtemplate._child.catalog import Catalog
+from pytest_pgtemplate._child.catalog import CatalogReader
 from pytest_pgtemplate._server import Mark, Server
 
 # Each comes after the others. Many write one row of one catalog, or take one away, and no other.
@@ -142,7 +142,7 @@ def test_each_step_is_seen(connection: Connection, one_transaction: bool) -> Non
         if not one_transaction:
             connection.commit()
 
-    reader = Catalog(connection, functions(), one_transaction=one_transaction)
+    reader = CatalogReader(connection, functions(), one_transaction=one_transaction)
     reader.read()
     commit()
     for step in STEPS.strip().splitlines():
@@ -151,6 +151,6 @@ def test_each_step_is_seen(connection: Connection, one_transaction: bool) -> Non
         connection.exec_driver_sql(step)
         commit()
         now = reader.read()
-        assert now == Catalog(connection, [], one_transaction=one_transaction).read(), step
+        assert now == CatalogReader(connection, [], one_transaction=one_transaction).read(), step
         assert now != before, step
         commit()

@@ -126,8 +126,8 @@ def test_the_directory_of_the_embedded_server(shop: Project, machine: Path) -> N
     assert shop.migrations() == 1
     assert not made_anew(machine)
 
-    hold = _embedded.acquire(None, timeout=60)
-    through_a_cache_while_it_runs(directory, hold.close)
+    handle = _embedded.acquire(None, timeout=60)
+    through_a_cache_while_it_runs(directory, handle.close)
     assert " reused;" not in run(shop, recipe)
     assert shop.migrations() == 2
     assert made_anew(machine)

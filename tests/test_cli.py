@@ -154,7 +154,7 @@ def test_the_embedded_server(machine: Path) -> None:
     assert pgtemplate("server", "stop").stdout == "it was not running\n"
     assert not any(machine.iterdir())
 
-    hold = _embedded.acquire(None, timeout=60)
+    handle = _embedded.acquire(None, timeout=60)
     running = pgtemplate("server", "status")
     status = _embedded.status(None)
     assert status is not None
@@ -164,7 +164,7 @@ def test_the_embedded_server(machine: Path) -> None:
     assert pgtemplate("list").stdout == ""
     assert pgtemplate("server", "stop").stdout == "stopped\n"
     assert "not running\n" in pgtemplate("server", "status").stdout
-    hold.close()
+    handle.close()
 
 
 def test_no_embedded_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -332,10 +332,10 @@ def test_a_backend_that_outlives_its_postmaster_is_given_up(
 
     orphan = asyncio.run(leave_a_busy_backend())
     try:
-        monkeypatch.setattr("pytest_pgtemplate._embedded.hold._SILENCE", 0.2)
-        hold = _embedded.acquire(None, timeout=30)
-        assert sql(hold.url, "SELECT 1") == 1
-        hold.close()
+        monkeypatch.setattr("pytest_pgtemplate._embedded.server_handle._NO_ANSWER", 0.2)
+        handle = _embedded.acquire(None, timeout=30)
+        assert sql(handle.url, "SELECT 1") == 1
+        handle.close()
     finally:
         os.kill(orphan, signal.SIGKILL)
 
@@ -462,11 +462,11 @@ def test_data_that_nobody_used_for_a_month_is_thrown_away(
     month = time.time() - 32 * 24 * 3600
     for name in ("pg18-old", "pg18-held"):
         os.utime(cache / name / "users.lock", (month, month))
-    held = keeper.try_lock(cache / "pg18-held" / "users.lock", shared=True)
-    assert held
+    applied = keeper.try_lock(cache / "pg18-held" / "users.lock", shared=True)
+    assert applied
 
     start().joined()
-    os.close(held)
+    os.close(applied)
     assert [(cache / name / "data").exists() for name in names] == [False, True, True]
 
 
@@ -537,10 +537,10 @@ def test_a_major_version_is_taken_exactly() -> None:
 def test_the_older_wheel_is_a_server_of_its_own(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hold = _embedded.acquire(None, 17, timeout=60)
-    assert sql(hold.url, "SHOW server_version").startswith("17.")
-    assert sql(hold.url, "CREATE EXTENSION pgcrypto", "SELECT gen_salt('bf') LIKE '$2a$%'")
-    hold.close()
+    handle = _embedded.acquire(None, 17, timeout=60)
+    assert sql(handle.url, "SHOW server_version").startswith("17.")
+    assert sql(handle.url, "CREATE EXTENSION pgcrypto", "SELECT gen_salt('bf') LIKE '$2a$%'")
+    handle.close()
     assert eventually(partial(all_gone, WHEEL_17))
     assert len(list(cache.glob("pg17-*"))) == 1
 

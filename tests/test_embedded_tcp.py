@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from projects import Project, query
 from pytest_pgtemplate import _embedded
 from pytest_pgtemplate._cli import main
-from pytest_pgtemplate._embedded import hold as _hold
+from pytest_pgtemplate._embedded import server_handle as _hold
 from pytest_pgtemplate._embedded import tcp
 from pytest_pgtemplate.errors import EmbeddedServerError
 
@@ -38,15 +38,15 @@ def cache() -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def in_this_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr(_hold, "_told", {})  # as in a process of this test's own
+    monkeypatch.setattr(_hold, "_known_ports", {})  # as in a process of this test's own
 
 
 @pytest.fixture
 def url(in_this_cache: None) -> Iterator[URL]:  # noqa: ARG001
     """The server that listens, which runs meanwhile."""
-    hold = _embedded.acquire(None, listen=True, timeout=60)
-    yield make_url(hold.url)
-    hold.close()
+    handle = _embedded.acquire(None, listen=True, timeout=60)
+    yield make_url(handle.url)
+    handle.close()
     _embedded.stop(None, listen=True)
 
 
@@ -111,11 +111,11 @@ def test_another_user_of_this_machine_does_not_get_in(url: URL) -> None:
 
 
 def test_whoever_asked_for_no_port_has_none_and_is_left_alone(url: URL) -> None:
-    hold = _embedded.acquire(None, timeout=60)
-    plain = make_url(hold.url)
+    handle = _embedded.acquire(None, timeout=60)
+    plain = make_url(handle.url)
     assert query(plain, "SHOW listen_addresses")[0][0] == ""
     assert query(plain, "SHOW data_directory") != query(url, "SHOW data_directory")
-    hold.close()
+    handle.close()
     _embedded.stop(None)
 
 
@@ -141,11 +141,11 @@ def test_the_port_stays_and_a_stranger_who_has_it_is_evaded() -> None:
 
 
 def test_a_stranger_who_is_faster_than_the_server_is_named(url: URL) -> None:
-    hold = _embedded.acquire(None, listen=True, timeout=60)  # so the port is known to somebody
+    handle = _embedded.acquire(None, listen=True, timeout=60)  # so the port is known to somebody
     _embedded.stop(None, listen=True)
     with stranger_at(url.port), pytest.raises(EmbeddedServerError, match="taken its port"):
         _embedded.acquire(None, listen=True, timeout=60)
-    hold.close()
+    handle.close()
 
 
 TESTS = """

@@ -462,7 +462,7 @@ SOCKET = server_address.parse("postgresql://joe@/shop?host=/run/pg&port=6543&ssl
     ],
 )
 def test_a_template_is_filled(address: server_address.Address, template: str, filled: str) -> None:
-    assert url_templates.fill(template, {"": address}) == filled
+    assert url_templates.render_template(template, {"": address}) == filled
 
 
 def test_a_variable_costs_no_library(app: Project) -> None:

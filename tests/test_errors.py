@@ -225,11 +225,11 @@ def test_too_few_connections(
 
     # A worker needs two. Of five, four workers cannot all be served, nor can all of them fail.
     loop = asyncio.new_event_loop()
-    held = loop.run_until_complete(occupy(CONNECTIONS - connections(private_url) - 5))
+    applied = loop.run_until_complete(occupy(CONNECTIONS - connections(private_url) - 5))
     try:
         result = private.run_workers("-rs", workers=4)
     finally:
-        for connection in held:
+        for connection in applied:
             loop.run_until_complete(connection.close())
         loop.close()
     outcomes = result.parseoutcomes()

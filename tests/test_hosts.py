@@ -41,8 +41,8 @@ def shop(project: Project) -> Project:
     project.ini(pg_env="APP_URL", pythonpath=".")
     project.alembic()
     # Not by its variable, which another host does not have.
-    counted = COUNTED.replace('os.environ["MIGRATION_LOG"]', repr(str(project.log)))
-    project.revision("one", ITEM + counted)
+    pluralize = COUNTED.replace('os.environ["MIGRATION_LOG"]', repr(str(project.log)))
+    project.revision("one", ITEM + pluralize)
     for path, text in FILES.items():
         project.write(path, text)
     return project

@@ -60,16 +60,16 @@ def take_down(base: Base, up: list[Layer], which: int) -> bool:
     layer = up[which]
     others = [each.number for each in up if each is not layer]
     last = layer is up[-1]
-    if not last and base.worker.resetter.built_on([layer.number], others) is not None:
+    if not last and base.worker.resetter.find_dependency([layer.number], others) is not None:
         event("entangled")
         return False
 
     outcome = base.worker.reset([layer.number])
 
-    if not last and outcome.stale is not None:  # two rows that cannot be there both
+    if not last and outcome.reclone_reason is not None:  # two rows that cannot be there both
         event("stale")
         return False
-    assert (outcome.stale, outcome.leaks) == (None, ())
+    assert (outcome.reclone_reason, outcome.leaks) == (None, ())
     up.remove(layer)
     assert difference(state(base.origin, up), base.dump()) == {}
     event("the last" if last else "in the middle")
@@ -99,14 +99,14 @@ def test_each_layer_goes_as_it_came(base: Base, play: Play, choose: object) -> N
         now, written = state(base.origin, up), base.dump()
         action = draw(["keep", "keep", "reset", "last", "any"])
         if action == "keep":
-            outcome = base.worker.resetter.keep(count)
-            assert (outcome.stale, outcome.leaks) == (None, ())
+            outcome = base.worker.resetter.add_layer(count)
+            assert (outcome.reclone_reason, outcome.leaks) == (None, ())
             assert outcome.changes is not None or difference(now, written) == {}
             assert difference(written, base.dump()) == {}
             if outcome.changes is not None:
                 up.append(made(count, now, written))
         elif action == "reset" or not up:
-            assert base.reset().stale is None
+            assert base.reset().reclone_reason is None
             assert difference(now, base.dump()) == {}
         elif not take_down(base, up, -1 if action == "last" else draw(range(len(up)))):
             return

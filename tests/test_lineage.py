@@ -20,7 +20,7 @@ from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate._template.migrations import migrate
 from pytest_pgtemplate._template.revisions import declared
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate._worker import Worker
+from pytest_pgtemplate._worker import WorkerDatabase
 
 TIMEOUT = 60.0
 
@@ -63,8 +63,8 @@ def test_what_only_running_it_could_tell(source: str) -> None:
         declared(source.encode())
 
 
-def lineage(**follows: str) -> Lineage:
-    return Lineage((), {k: Revision(frozenset(v.split()), b"") for k, v in follows.items()})
+def lineage(**down_revisions: str) -> Lineage:
+    return Lineage((), {k: Revision(frozenset(v.split()), b"") for k, v in down_revisions.items()})
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ def lineage(**follows: str) -> Lineage:
     ],
 )
 def test_what_is_on_top(wanted: Lineage, heads: str, *, on_top: bool) -> None:
-    assert wanted.is_on_top_of(wanted.up_to(heads.split())) == on_top
+    assert wanted.is_on_top_of(wanted.including_ancestors(heads.split())) == on_top
 
 
 def test_heads_that_are_not_wanted_hold_nothing() -> None:
-    assert lineage(a="").up_to(["a", "elsewhere"]) == frozenset()
+    assert lineage(a="").including_ancestors(["a", "elsewhere"]) == frozenset()
 
 
 # Which template is the nearest
@@ -99,23 +99,23 @@ class Templates:
     def __init__(self, server: Server, prefix: str, locks: Path) -> None:
         self.server, self.prefix, self.locks = server, prefix, locks
 
-    def order(self, migrations: Migrations, base: bytes = b"") -> _template.Order:
-        fingerprint = _template.fingerprint([base, *migrations.fingerprint()], self.server)
-        return _template.Order(
+    def order(self, migrations: Migrations, base: bytes = b"") -> _template.TemplateRequest:
+        fingerprint = _template.compute_fingerprint([base, *migrations.fingerprint()], self.server)
+        return _template.TemplateRequest(
             self.prefix, "0a1b2c3d", fingerprint, rebuild=False,
-            lineage=lambda: _template.lineage_of(migrations, [base]),
+            lineage=lambda: _template.read_lineage(migrations, [base]),
         )  # fmt: skip
 
-    def build(self, order: _template.Order) -> _template.Scratch:
+    def build(self, order: _template.TemplateRequest) -> _template.ScratchDatabase:
         """Build what is not there yet, and say what it started from."""
-        built: list[_template.Scratch] = []
-        _template.ensure(order, built.append, self.server, self.locks)
+        built: list[_template.ScratchDatabase] = []
+        _template.ensure_template(order, built.append, self.server, self.locks)
         return built[-1]
 
-    def held(self, migrations: Migrations, base: bytes = b"") -> set[str]:
+    def applied(self, migrations: Migrations, base: bytes = b"") -> set[str]:
         """The revisions that the next template has from the one it starts from."""
         origin = self.build(self.order(migrations, base)).origin
-        return set(origin.held) if origin else set()
+        return set(origin.applied) if origin else set()
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def alembic(project: Project, templates: Templates) -> Alembic:
     project.revision("one")
     project.revision("two")
     alembic = Alembic(project.root / "alembic.ini")
-    assert templates.held(alembic) == set()
+    assert templates.applied(alembic) == set()
     project.revision("three")
     return alembic
 
@@ -139,11 +139,11 @@ def test_a_revision_on_top_starts_from_the_one_below(
     alembic: Alembic, templates: Templates, project: Project
 ) -> None:
     """And the next one from the nearest; the mark says which."""
-    assert templates.held(alembic) == {"one", "two"}
+    assert templates.applied(alembic) == {"one", "two"}
     third = templates.order(alembic).name
     project.revision("four")
     project.revision("five", needs="one")
-    assert templates.held(alembic) == {"one", "two", "three"}
+    assert templates.applied(alembic) == {"one", "two", "three"}
     found = templates.server.find(templates.order(alembic).name)
     assert found is not None
     assert found.mark is not None
@@ -190,17 +190,17 @@ def test_from_nothing_when_more_than_the_top_is_new(
     alembic: Alembic, templates: Templates, project: Project, change: Callable[[Project], object]
 ) -> None:
     change(project)
-    assert templates.held(alembic) == set()
+    assert templates.applied(alembic) == set()
 
 
 def test_from_nothing_when_a_revision_is_gone_or_another_target_is_wanted(
     alembic: Alembic, templates: Templates, project: Project
 ) -> None:
-    assert templates.held(Alembic(alembic.config, "three")) == set()
-    assert templates.held(alembic, b"another fingerprint file") == set()
+    assert templates.applied(Alembic(alembic.config, "three")) == set()
+    assert templates.applied(alembic, b"another fingerprint file") == set()
     (project.root / "migrations/versions/two.py").unlink()
     project.revision("three", down="one")
-    assert templates.held(alembic) == set()
+    assert templates.applied(alembic) == set()
 
 
 def test_from_nothing_for_rebuild(alembic: Alembic, templates: Templates) -> None:
@@ -213,7 +213,7 @@ class WithViews(Alembic):
 
 
 def test_from_nothing_for_kinds_of_the_users_own(alembic: Alembic, templates: Templates) -> None:
-    assert templates.held(WithViews(alembic.config)) == set()
+    assert templates.applied(WithViews(alembic.config)) == set()
 
 
 def test_recursive_version_locations_are_read(
@@ -221,14 +221,14 @@ def test_recursive_version_locations_are_read(
 ) -> None:
     with alembic.config.open("a") as ini:
         ini.write("recursive_version_locations = true\n")
-    assert templates.held(alembic) == set()
+    assert templates.applied(alembic) == set()
     project.revision("four", folder="migrations/versions/2026")
-    assert templates.held(alembic) == {"one", "two", "three"}
+    assert templates.applied(alembic) == {"one", "two", "three"}
 
 
 def test_another_project_is_no_start(alembic: Alembic, templates: Templates, prefix: str) -> None:
     templates.prefix = f"{prefix}_other"
-    assert templates.held(alembic) == set()
+    assert templates.applied(alembic) == set()
 
 
 def test_sql_files_that_are_appended(templates: Templates, tmp_path: Path) -> None:
@@ -237,13 +237,13 @@ def test_sql_files_that_are_appended(templates: Templates, tmp_path: Path) -> No
         files.append(tmp_path / f"{number}.sql")
         files[-1].write_text(f"SELECT {number}")
     first, second, third, fourth = files
-    assert templates.held(SqlFiles(first, second)) == set()
-    assert templates.held(SqlFiles(first, second, third)) == {"0", "1"}
-    assert templates.held(SqlFiles(first, second, third, fourth)) == {"0", "1", "2"}
-    assert templates.held(SqlFiles(fourth, first, second, third)) == set()
-    assert templates.held(SqlFiles(first, third, second)) == set()
+    assert templates.applied(SqlFiles(first, second)) == set()
+    assert templates.applied(SqlFiles(first, second, third)) == {"0", "1"}
+    assert templates.applied(SqlFiles(first, second, third, fourth)) == {"0", "1", "2"}
+    assert templates.applied(SqlFiles(fourth, first, second, third)) == set()
+    assert templates.applied(SqlFiles(first, third, second)) == set()
     second.write_text("SELECT 'changed'")
-    assert templates.held(SqlFiles(first, second, third)) == set()
+    assert templates.applied(SqlFiles(first, second, third)) == set()
 
 
 # What comes of it
@@ -292,13 +292,13 @@ def test_both_ways_give_the_same(kind: Kind, of_kind: Server, root: URL, tmp_pat
     files[1].write_text(SECOND)
     try:
         build(templates, SqlFiles(files[0]), kind.tracking, "0 1")
-        nearest = build(templates, SqlFiles(*files), kind.tracking, "1 2")
+        nearest_origin = build(templates, SqlFiles(*files), kind.tracking, "1 2")
         templates.prefix = f"{prefix}_nothing"
         nothing = build(templates, SqlFiles(*files), kind.tracking, "0 2")
-        dumps = [dumped(of_kind, each, root, bindir) for each in (nothing, nearest)]
+        dumps = [dumped(of_kind, each, root, bindir) for each in (nothing, nearest_origin)]
         first, second = ([re.sub(MOMENT, "now", line) for line in dump] for dump in dumps)
         assert second == first
-        found = of_kind.find(nearest.name)
+        found = of_kind.find(nearest_origin.name)
         assert found is not None
         assert found.mark is not None
         assert found.mark.settings == (("statement_timeout", "77s"),)
@@ -314,21 +314,23 @@ def build(
     """As a run does it. ``numbers``: how many files were there, and how many there are."""
     had, has = map(int, numbers.split())
 
-    def work(scratch: _template.Scratch) -> None:
+    def work(scratch: _template.ScratchDatabase) -> None:
         url = templates.server.url.set(database=scratch.name)
         if scratch.origin:
             uninstall(url, tracking, timeout=TIMEOUT)
-        held = scratch.origin.held if scratch.origin else frozenset()
-        ran = migrate(migrations, Target(url, TIMEOUT, held=held))
+        applied = scratch.origin.applied if scratch.origin else frozenset()
+        ran = migrate(migrations, Target(url, TIMEOUT, applied=applied))
         assert ran == f"{has - had} of {has} files"
         install(url, tracking, timeout=TIMEOUT)
 
-    return _template.ensure(templates.order(migrations), work, templates.server, templates.locks)
+    return _template.ensure_template(
+        templates.order(migrations), work, templates.server, templates.locks
+    )
 
 
 def dumped(server: Server, template: _template.Template, root: URL, bindir: Path) -> list[str]:
     """What a worker's database holds, when it is new and when it was reset."""
-    worker = Worker(
+    worker = WorkerDatabase(
         server, template, database_names.worker(template.name[:20], "0a1b2c3d", "main"), "run"
     )
     try:
@@ -340,7 +342,7 @@ def dumped(server: Server, template: _template.Template, root: URL, bindir: Path
             " INSERT INTO added (name) SELECT 'of a test' FROM gone",
         )
         assert pg_dump(url, bindir) != dump
-        assert worker.reset().stale is None
+        assert worker.reset().reclone_reason is None
         assert pg_dump(url, bindir) == dump
         return dump
     finally:

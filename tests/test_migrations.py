@@ -243,7 +243,7 @@ def test_a_command_that_does_not_exist(migrate: Migrate) -> None:
 # Alembic: what its revisions may look like
 
 
-def held(url: URL) -> set[str]:
+def applied(url: URL) -> set[str]:
     return {row[0] for row in query(url, "SELECT version_num FROM alembic_version")}
 
 
@@ -297,7 +297,7 @@ def test_a_merge_and_no_revision_at_all(project: Project, migrate: Migrate) -> N
     merge.write_text(
         re.sub("down_revision = .*", "down_revision = ('a1', 'b1')", merge.read_text())
     )
-    assert held(migrate(alembic)) == {"m1"}
+    assert applied(migrate(alembic)) == {"m1"}
 
 
 def test_a_version_table_of_another_name(project: Project, migrate: Migrate) -> None:
@@ -334,7 +334,7 @@ def test_version_locations_and_a_transaction_for_each_revision(
         folder="other",
     )
     url = migrate(Alembic(project.root / "alembic.ini"))
-    assert held(url) == {"two"}
+    assert applied(url) == {"two"}
     assert query(url, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'item_name'::regclass")
 
 
@@ -349,9 +349,9 @@ def test_a_script_location_in_a_package(
     project.write("home/alembic.ini", ini)
     project.write(f"{inside}/env.py", SYNC_ENV)
     project.revision("one", ITEM, folder=f"{inside}/versions")
-    assert held(migrate(Alembic(project.root / "home/alembic.ini"))) == {"one"}
+    assert applied(migrate(Alembic(project.root / "home/alembic.ini"))) == {"one"}
     monkeypatch.syspath_prepend(project.root / "home")
-    assert held(migrate(Alembic(project.root / "alembic.ini"))) == {"one"}
+    assert applied(migrate(Alembic(project.root / "alembic.ini"))) == {"one"}
 
 
 @pytest.mark.parametrize("env", [SYNC_ENV, ASYNC_ENV], ids=["sync", "async"])

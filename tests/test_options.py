@@ -292,7 +292,7 @@ def test_environment_and_autouse(project: Project, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def counted(project: Project) -> Project:
+def pluralize(project: Project) -> Project:
     """A project with three database tests, whose migration tells how often it ran."""
     project.alembic()
     project.revision("one", ITEM + COUNTED)
@@ -300,43 +300,43 @@ def counted(project: Project) -> Project:
     return project
 
 
-def test_keep(counted: Project) -> None:
+def test_keep(pluralize: Project) -> None:
     """The databases are left, and each line that says how to connect is true."""
-    result = counted.run("--pg-keep")
+    result = pluralize.run("--pg-keep")
     result.assert_outcomes(passed=4)
     kept = re.findall(r"psql '(.+)'", str(result.stdout))
-    workers = [name for name in counted.databases() if "_tpl_" not in name]
+    workers = [name for name in pluralize.databases() if "_tpl_" not in name]
     assert [make_url(url).database for url in kept] == workers
     assert len(kept) == 1
     for url in kept:
         assert query(make_url(url), "SELECT name FROM item")[0]["name"] == "reference"
-    database = counted.server.find(workers[0])
+    database = pluralize.server.find(workers[0])
     assert database is not None
     assert not database.leased
 
-    result = counted.run()
+    result = pluralize.run()
     result.assert_outcomes(passed=4)
-    assert set(workers) < set(counted.databases())  # the next run leaves it alone, too
+    assert set(workers) < set(pluralize.databases())  # the next run leaves it alone, too
 
 
-def test_once_and_rebuild_and_stats(counted: Project) -> None:
+def test_once_and_rebuild_and_stats(pluralize: Project) -> None:
     """One migration for any number of workers, none in the next run, one more on demand."""
-    result = counted.run_workers("--pg-stats", workers=4)
+    result = pluralize.run_workers("--pg-stats", workers=4)
     result.assert_outcomes(passed=4)
-    assert counted.migrations() == 1
-    assert len(counted.databases()) == 1
+    assert pluralize.migrations() == 1
+    assert len(pluralize.databases()) == 1
     lines = re.findall(
         r"^  (gw\d): .*clone.*, (?:1 reset|\d+ resets) ", str(result.stdout), re.MULTILINE
     )
     databases = int(re.findall(r"(\d) databases?", str(result.stdout))[0])
     assert len(set(lines)) == len(lines) == databases > 1
 
-    result = counted.run()
+    result = pluralize.run()
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["pgtemplate: template *reused; 1 database*, 4 resets*"])
     result.stdout.no_fnmatch_line("  main: *")
-    assert counted.migrations() == 1
+    assert pluralize.migrations() == 1
 
-    counted.run_workers("--pg-rebuild", workers=4).assert_outcomes(passed=4)
-    assert counted.migrations() == 2
-    assert len(counted.databases()) == 1
+    pluralize.run_workers("--pg-rebuild", workers=4).assert_outcomes(passed=4)
+    assert pluralize.migrations() == 2
+    assert len(pluralize.databases()) == 1

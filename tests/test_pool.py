@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from projects import query, unique
 from pytest_pgtemplate import _urls
-from pytest_pgtemplate._engines import home as _home
-from pytest_pgtemplate._engines.home import KEEP, LIMIT
-from pytest_pgtemplate._engines.pool import AsyncPool, SyncPool, connect_on_use
+from pytest_pgtemplate._engines import loop_pool as _home
+from pytest_pgtemplate._engines.loop_pool import MAX_CONNECTIONS, MAX_IDLE
+from pytest_pgtemplate._engines.pool import AsyncPooledEngine, SyncPooledEngine, connect_on_use
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._urls import drivers
@@ -39,17 +39,17 @@ def url(server: Server) -> Iterator[URL]:
 
 
 @pytest.fixture(params=drivers.ASYNC_DRIVERS)
-def pool(request: pytest.FixtureRequest, url: URL) -> Iterator[AsyncPool]:
+def pool(request: pytest.FixtureRequest, url: URL) -> Iterator[AsyncPooledEngine]:
     pytest.importorskip(request.param)
-    pool = AsyncPool(_urls.for_driver(url, request.param), {})
+    pool = AsyncPooledEngine(_urls.for_driver(url, request.param), {})
     yield pool
     pool.close()
 
 
 @pytest.fixture(params=drivers.SYNC_DRIVERS)
-def sync_pool(request: pytest.FixtureRequest, url: URL) -> Iterator[SyncPool]:
+def sync_pool(request: pytest.FixtureRequest, url: URL) -> Iterator[SyncPooledEngine]:
     pytest.importorskip(request.param)
-    pool = SyncPool(_urls.for_driver(url, request.param), {})
+    pool = SyncPooledEngine(_urls.for_driver(url, request.param), {})
     yield pool
     pool.close()
 
@@ -70,9 +70,9 @@ def remain(url: URL, condition: str = "true") -> int:
     return int(found)
 
 
-def end_test(pool: AsyncPool | SyncPool) -> None:
+def end_test(pool: AsyncPooledEngine | SyncPooledEngine) -> None:
     pool.close_open()
-    pool.put_right()
+    pool.reset_sessions()
 
 
 async def one(engine: AsyncEngine, statement: Any) -> Any:
@@ -81,25 +81,25 @@ async def one(engine: AsyncEngine, statement: Any) -> Any:
 
 
 def test_tests_in_a_loop_share_its_connection(
-    pool: AsyncPool, loop: asyncio.AbstractEventLoop
+    pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop
 ) -> None:
     seen = set()
     for _ in range(3):
-        seen.add(loop.run_until_complete(one(pool.view(), BACKEND)))
+        seen.add(loop.run_until_complete(one(pool.engine_for_test(), BACKEND)))
         end_test(pool)
     assert len(seen) == 1
 
 
-def test_a_loop_takes_its_connections_along(pool: AsyncPool, url: URL) -> None:
+def test_a_loop_takes_its_connections_along(pool: AsyncPooledEngine, url: URL) -> None:
     for _ in range(3):
-        asyncio.run(one(pool.view(), BACKEND))
+        asyncio.run(one(pool.engine_for_test(), BACKEND))
         end_test(pool)
         assert remain(url) == 0
 
 
-def test_a_loop_that_is_closed_by_hand_does_so_too(pool: AsyncPool, url: URL) -> None:
+def test_a_loop_that_is_closed_by_hand_does_so_too(pool: AsyncPooledEngine, url: URL) -> None:
     async def leave_open() -> None:
-        connection = await pool.view().connect()
+        connection = await pool.engine_for_test().connect()
         await connection.execute(select(1))
 
     loop = asyncio.new_event_loop()
@@ -110,9 +110,9 @@ def test_a_loop_that_is_closed_by_hand_does_so_too(pool: AsyncPool, url: URL) ->
     assert remain(url) == 0
 
 
-def test_a_loop_may_be_closed_from_within_another(pool: AsyncPool, url: URL) -> None:
+def test_a_loop_may_be_closed_from_within_another(pool: AsyncPooledEngine, url: URL) -> None:
     def work(loop: asyncio.AbstractEventLoop) -> None:
-        loop.run_until_complete(one(pool.view(), BACKEND))
+        loop.run_until_complete(one(pool.engine_for_test(), BACKEND))
 
     async def main() -> None:
         loop = asyncio.new_event_loop()
@@ -124,10 +124,10 @@ def test_a_loop_may_be_closed_from_within_another(pool: AsyncPool, url: URL) -> 
 
 
 def test_what_is_open_in_the_loop_of_another_thread_is_closed_there(
-    pool: AsyncPool, url: URL, loop: asyncio.AbstractEventLoop
+    pool: AsyncPooledEngine, url: URL, loop: asyncio.AbstractEventLoop
 ) -> None:
     async def leave_open() -> None:
-        connection = await pool.view().connect()
+        connection = await pool.engine_for_test().connect()
         await connection.execute(select(1))
 
     thread = threading.Thread(target=loop.run_forever)
@@ -140,7 +140,9 @@ def test_what_is_open_in_the_loop_of_another_thread_is_closed_there(
     thread.join()
 
 
-def test_there_are_no_more_connections_than_an_application_would_have(pool: AsyncPool) -> None:
+def test_there_are_no_more_connections_than_an_application_would_have(
+    pool: AsyncPooledEngine,
+) -> None:
     connections: set[object] = set()
     most = 0
 
@@ -157,31 +159,31 @@ def test_there_are_no_more_connections_than_an_application_would_have(pool: Asyn
             await all_at_once.wait()
 
     async def main() -> None:
-        engine, all_at_once = pool.view(), asyncio.Barrier(LIMIT)
+        engine, all_at_once = pool.engine_for_test(), asyncio.Barrier(MAX_CONNECTIONS)
         event.listen(engine.sync_engine, "connect", opened)
         event.listen(engine.sync_engine, "close", closed)
-        await asyncio.gather(*(work(engine, all_at_once) for _ in range(3 * LIMIT)))
-        assert most == LIMIT
-        assert len(connections) == KEEP
+        await asyncio.gather(*(work(engine, all_at_once) for _ in range(3 * MAX_CONNECTIONS)))
+        assert most == MAX_CONNECTIONS
+        assert len(connections) == MAX_IDLE
 
     asyncio.run(main())
     assert not connections
 
 
 def test_who_waits_too_long_for_a_connection_is_told(
-    pool: AsyncPool, sync_pool: SyncPool, monkeypatch: pytest.MonkeyPatch
+    pool: AsyncPooledEngine, sync_pool: SyncPooledEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_home, "PATIENCE", 0.01)
-    monkeypatch.setattr(_home, "LIMIT", 1)
+    monkeypatch.setattr(_home, "CHECKOUT_TIMEOUT", 0.01)
+    monkeypatch.setattr(_home, "MAX_CONNECTIONS", 1)
 
     async def wait() -> None:
-        async with (engine := pool.view()).connect():
+        async with (engine := pool.engine_for_test()).connect():
             with pytest.raises(exc.TimeoutError):
                 await engine.connect()
         await one(engine, BACKEND)
 
     asyncio.run(wait())
-    with (sync_engine := sync_pool.view()).connect(), pytest.raises(exc.TimeoutError):
+    with (sync_engine := sync_pool.engine_for_test()).connect(), pytest.raises(exc.TimeoutError):
         sync_engine.connect()
     sync_engine.connect().close()
 
@@ -206,10 +208,10 @@ STATE = pytest.mark.parametrize(
 
 @STATE
 def test_a_session_forgets_what_a_test_did_to_it(
-    pool: AsyncPool, loop: asyncio.AbstractEventLoop, leave: str, look: str
+    pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop, leave: str, look: str
 ) -> None:
     async def test(statement: str | None = None) -> tuple[Any, Any]:
-        async with pool.view().connect() as connection:
+        async with pool.engine_for_test().connect() as connection:
             if statement is not None:
                 await connection.execute(text(statement))
                 await connection.commit()
@@ -223,9 +225,11 @@ def test_a_session_forgets_what_a_test_did_to_it(
 
 
 @STATE
-def test_so_does_the_session_of_a_sync_test(sync_pool: SyncPool, leave: str, look: str) -> None:
+def test_so_does_the_session_of_a_sync_test(
+    sync_pool: SyncPooledEngine, leave: str, look: str
+) -> None:
     def test(statement: str | None = None) -> tuple[Any, Any]:
-        with sync_pool.view().connect() as connection:
+        with sync_pool.engine_for_test().connect() as connection:
             if statement is not None:
                 connection.execute(text(statement))
                 connection.commit()
@@ -240,12 +244,12 @@ def test_so_does_the_session_of_a_sync_test(sync_pool: SyncPool, leave: str, loo
 
 @pytest.mark.parametrize("name", ["connect", "checkout", "handle_error", "before_cursor_execute"])
 def test_a_listener_hears_its_own_test_only(
-    pool: AsyncPool, loop: asyncio.AbstractEventLoop, name: str
+    pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop, name: str
 ) -> None:
     heard: list[int] = []
 
     async def test(number: int) -> None:
-        engine = pool.view()
+        engine = pool.engine_for_test()
         event.listen(engine.sync_engine, name, lambda *_: heard.append(number))
         for _ in range(2):
             with pytest.raises(exc.DBAPIError):
@@ -258,7 +262,7 @@ def test_a_listener_hears_its_own_test_only(
     assert heard == [number for number in range(3) for _ in range(times)]
 
 
-def test_a_connection_is_new_to_the_listeners_of_every_test(sync_pool: SyncPool) -> None:
+def test_a_connection_is_new_to_the_listeners_of_every_test(sync_pool: SyncPooledEngine) -> None:
     def configure(connection: Any, _: object) -> None:
         cursor = connection.cursor()
         cursor.execute("SET my.tenant = 'one'")
@@ -272,18 +276,18 @@ def test_a_connection_is_new_to_the_listeners_of_every_test(sync_pool: SyncPool)
 
     listened = []
     for _ in range(2):
-        engine = sync_pool.view()
+        engine = sync_pool.engine_for_test()
         event.listen(engine, "connect", configure)
         listened.append(test(engine))
         end_test(sync_pool)
     backend, tenant = listened[0]
     assert listened == [(backend, "one")] * 2
     assert tenant == "one"
-    assert test(sync_pool.view()) == (backend, "")
+    assert test(sync_pool.engine_for_test()) == (backend, "")
 
 
 def test_a_connection_that_was_killed_in_a_test_is_replaced_for_the_next(
-    pool: AsyncPool, loop: asyncio.AbstractEventLoop
+    pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop
 ) -> None:
     async def kill(engine: AsyncEngine) -> None:
         async with engine.connect() as connection, engine.connect() as other:
@@ -296,18 +300,18 @@ def test_a_connection_that_was_killed_in_a_test_is_replaced_for_the_next(
             await connection.execute(select(1))
             await other.execute(select(1))
 
-    loop.run_until_complete(kill(pool.view()))
+    loop.run_until_complete(kill(pool.engine_for_test()))
     end_test(pool)
-    loop.run_until_complete(work(pool.view()))
+    loop.run_until_complete(work(pool.engine_for_test()))
 
 
 def test_a_query_of_a_task_that_outlives_its_test_is_ended(
-    pool: AsyncPool, url: URL, loop: asyncio.AbstractEventLoop
+    pool: AsyncPooledEngine, url: URL, loop: asyncio.AbstractEventLoop
 ) -> None:
     connected = asyncio.Event()
 
     async def sleep() -> None:
-        async with pool.view().connect() as connection:
+        async with pool.engine_for_test().connect() as connection:
             connected.set()
             await connection.execute(text("SELECT pg_sleep(60)"))
 
@@ -325,13 +329,13 @@ def test_a_query_of_a_task_that_outlives_its_test_is_ended(
 
 
 def test_sessions_of_any_maker_are_closed(
-    pool: AsyncPool, url: URL, loop: asyncio.AbstractEventLoop
+    pool: AsyncPooledEngine, url: URL, loop: asyncio.AbstractEventLoop
 ) -> None:
     class Mine(AsyncSession):
         pass
 
     async def test() -> Mine:
-        session = async_sessionmaker(pool.view(), class_=Mine)()
+        session = async_sessionmaker(pool.engine_for_test(), class_=Mine)()
         await session.execute(select(1))
         return session
 
@@ -342,10 +346,10 @@ def test_sessions_of_any_maker_are_closed(
 
 
 def test_a_generator_that_a_test_dropped_ends_in_peace(
-    pool: AsyncPool, loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
+    pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def sessions() -> AsyncIterator[AsyncSession]:
-        async with async_sessionmaker(pool.view())() as session:
+        async with async_sessionmaker(pool.engine_for_test())() as session:
             yield session
 
     async def test() -> None:
@@ -360,21 +364,21 @@ def test_a_generator_that_a_test_dropped_ends_in_peace(
     assert caplog.messages == []
 
 
-def test_a_session_can_be_used_in_one_loop_after_the_other(pool: AsyncPool) -> None:
-    session = async_sessionmaker(pool.view())()
+def test_a_session_can_be_used_in_one_loop_after_the_other(pool: AsyncPooledEngine) -> None:
+    session = async_sessionmaker(pool.engine_for_test())()
     for _ in range(2):
         asyncio.run(session.execute(select(1)))
 
 
-def test_a_connection_can_be_used_in_one_loop_after_the_other(pool: AsyncPool) -> None:
-    connection = connect_on_use(pool.view())
+def test_a_connection_can_be_used_in_one_loop_after_the_other(pool: AsyncPooledEngine) -> None:
+    connection = connect_on_use(pool.engine_for_test())
     for _ in range(2):
         asyncio.run(connection.execute(select(1)))
 
 
-def test_a_connection_needs_no_start_but_bears_one(pool: AsyncPool) -> None:
+def test_a_connection_needs_no_start_but_bears_one(pool: AsyncPooledEngine) -> None:
     async def test() -> None:
-        connection = connect_on_use(pool.view())
+        connection = connect_on_use(pool.engine_for_test())
         assert await connection.scalar(select(1)) == 1
         assert await connection is connection
         async with connection as same:
@@ -384,15 +388,15 @@ def test_a_connection_needs_no_start_but_bears_one(pool: AsyncPool) -> None:
 
 
 def test_a_transaction_cannot_go_to_another_loop(
-    pool: AsyncPool, loop: asyncio.AbstractEventLoop
+    pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop
 ) -> None:
-    session = async_sessionmaker(pool.view())()
+    session = async_sessionmaker(pool.engine_for_test())()
     loop.run_until_complete(session.execute(select(1)))
     with pytest.raises(ConfigurationError, match="another event loop"):
         asyncio.run(session.execute(select(1)))
     loop.run_until_complete(session.execute(select(1)))
 
 
-def test_without_a_loop_there_is_no_async_connection(pool: AsyncPool) -> None:
+def test_without_a_loop_there_is_no_async_connection(pool: AsyncPooledEngine) -> None:
     with pytest.raises(ConfigurationError, match="outside of an asyncio event loop"):
-        pool.view().sync_engine.connect()
+        pool.engine_for_test().sync_engine.connect()

@@ -184,10 +184,10 @@ def test_the_command_shows_on_stderr_how_far_it_is(shop: Project, clients: Clien
     assert shown.endswith("\n\r\x1b[K\x1b[A\x1b[1G")
 
     for command, doing in (("save", "saving"), ("load", "loading")):
-        clients.hold.touch()
+        clients.handle.touch()
         arguments = pgtemplate("--bindir", clients.bindir, command, file)
         pattern = rf"pgtemplate: {doing} 1/1  {template}  \d+ s\x1b"
-        _, said = on_terminal(shop, arguments, pattern, clients.hold.unlink, "stderr")
+        _, said = on_terminal(shop, arguments, pattern, clients.handle.unlink, "stderr")
         assert template in said
         shop.server.drop(template)
 

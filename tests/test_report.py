@@ -16,7 +16,7 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._report.findings import one_more_worker
 from pytest_pgtemplate._report.page import write_page
 from pytest_pgtemplate._report.recording import Event, Recording, Test
-from pytest_pgtemplate._worker import Worker
+from pytest_pgtemplate._worker import WorkerDatabase
 
 TESTS = """
 import json, time
@@ -100,13 +100,13 @@ def data_in(page: Path) -> Any:
 
 def test_a_page_holds_what_has_happened(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     resets: list[object] = []
-    reset = Worker.reset
+    reset = WorkerDatabase.reset
 
-    def counted(worker: Worker, *arguments: Any, **how: Any) -> Any:
+    def count_resets(worker: WorkerDatabase, *arguments: Any, **how: Any) -> Any:
         resets.append(worker)
         return reset(worker, *arguments, **how)
 
-    monkeypatch.setattr(Worker, "reset", counted)
+    monkeypatch.setattr(WorkerDatabase, "reset", count_resets)
     began = time.time()
     result = shop.run("--pg-report=out/page.html", "--pg-trace=out/trace.json")
     lasted = time.time() - began

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from databases import KINDS, Base, Kind, database, difference
-from pytest_pgtemplate._reset import Outcome
+from pytest_pgtemplate._reset import ResetResult
 
 SCHEMA = """
 CREATE TYPE mood AS ENUM ('sad', 'fine');
@@ -167,13 +167,13 @@ def base(shared: Base, request: pytest.FixtureRequest) -> Iterator[Base]:
 
 def assert_noticed(base: Base) -> None:
     outcome = base.reset()
-    assert outcome.stale is not None
+    assert outcome.reclone_reason is not None
     assert outcome.leaks == ()
 
     base.reclone()
 
     assert difference(base.origin, base.dump()) == {}
-    assert base.reset() == Outcome(stale=None, leaks=())
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -196,7 +196,7 @@ def test_a_change_of_our_own_objects_is_noticed(base: Base, kind: Kind, name: st
     if kind.tracking == "scan":
         with pytest.raises(asyncpg.PostgresError):
             base.execute(OF_OURS[name])
-        assert base.reset() == Outcome(stale=None, leaks=())
+        assert base.reset() == ResetResult(reclone_reason=None, leaks=())
         return
     base.execute(OF_OURS[name])
 
@@ -208,5 +208,5 @@ def test_what_looks_like_a_change_and_is_none(base: Base, name: str) -> None:
     script = NO_CHANGES[name]
     base.execute(*([script] if isinstance(script, str) else script))
 
-    assert base.reset() == Outcome(stale=None, leaks=())
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
     assert difference(base.origin, base.dump()) == {}

@@ -10,9 +10,9 @@ import pytest
 
 from databases import Base, Kind, database, difference
 from projects import ITEM, Project, query
-from pytest_pgtemplate._reset import Outcome
+from pytest_pgtemplate._reset import ResetResult
+from pytest_pgtemplate._reset.blocker_watch import GRACE
 from pytest_pgtemplate._reset.scripts import LARGE
-from pytest_pgtemplate._reset.watch import GRACE
 from pytest_pgtemplate.errors import ServerError
 
 SOON = GRACE + 3.0  # seconds: GRACE, a connection, a rollback, on a slow machine
@@ -141,7 +141,7 @@ def test_what_is_in_the_way_is_ended(base: Base, kind: Kind, name: str) -> None:
     outcome = base.reset()
 
     assert time.monotonic() - began < SOON
-    assert outcome.stale is None
+    assert outcome.reclone_reason is None
     found = sorted((leak.kind, leak.pid, leak.query) for leak in outcome.leaks)
     assert [(kind, pid) for kind, pid, _ in found] == [(k, p) for k, p, _ in sorted(expected)]
     for leak, (_, pid, last) in zip(
@@ -153,7 +153,7 @@ def test_what_is_in_the_way_is_ended(base: Base, kind: Kind, name: str) -> None:
         assert str(pid or last) in str(leak)
     base.close_sessions()
     assert difference(base.origin, base.dump()) == {}
-    assert base.reset() == Outcome(stale=None, leaks=())
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
 
 
 def test_a_transaction_that_only_read_is_left_alone(base: Base) -> None:
@@ -166,7 +166,7 @@ def test_a_transaction_that_only_read_is_left_alone(base: Base) -> None:
 
     outcome = base.reset()
 
-    assert outcome == Outcome(stale=None, leaks=())
+    assert outcome == ResetResult(reclone_reason=None, leaks=())
     assert difference(base.origin, base.dump()) == {}
     assert reader.fetch("SELECT name FROM item") == before
     reader.execute("COMMIT")
@@ -188,7 +188,7 @@ def test_what_no_reset_waits_for_is_left_alone(base: Base, kind: Kind, name: str
     session = base.session()
     session.execute("BEGIN", *HARMLESS[name])
 
-    assert base.reset() == Outcome(stale=None, leaks=())
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
 
     session.execute("COMMIT")
     base.reset()
@@ -208,7 +208,7 @@ def test_what_may_not_be_ended_is_an_error_and_no_hang(base: Base, kind: Kind) -
         session.execute("ROLLBACK")
     assert time.monotonic() - began < SOON
 
-    assert base.reset() == Outcome(stale=None, leaks=())
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
     assert difference(base.origin, base.dump()) == {}
 
 
@@ -231,7 +231,7 @@ def test_a_lost_connection_costs_a_clone(base: Base) -> None:
         " WHERE datname = current_database() AND application_name LIKE '%reset'"
     )
 
-    assert base.reset().stale is not None
+    assert base.reset().reclone_reason is not None
 
     base.reclone()
     assert difference(base.origin, base.dump()) == {}
@@ -240,7 +240,7 @@ def test_a_lost_connection_costs_a_clone(base: Base) -> None:
 def test_a_prepared_transaction_that_only_read_keeps_no_database(base: Base) -> None:
     base.execute("BEGIN; SELECT * FROM item; PREPARE TRANSACTION 'r'")
 
-    assert base.reset() == Outcome(stale=None, leaks=())
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
 
     base.reclone()
     assert base.server._fetch("SELECT FROM pg_prepared_xacts WHERE gid = 'r'") == []
@@ -251,7 +251,7 @@ def test_what_waits_for_our_vacuum_is_ended_too(base: Base) -> None:
     session = base.session("leaky")
     session.execute("BEGIN", "SELECT FROM ballast")  # so that it is not truncated
     base.execute(FILL)
-    assert base.reset() == Outcome(stale=None, leaks=())
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
     session.execute("INSERT INTO ballast VALUES (1)", "LOCK TABLE ballast")
     began = time.monotonic()
 

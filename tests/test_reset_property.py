@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from databases import KINDS, Base, Session, database, difference, run
 from projects import unique
-from pytest_pgtemplate._reset import Outcome
+from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.scripts import LARGE
 
 # For each kind of database. An example is one schema and up to eight rounds of statements.
@@ -297,5 +297,5 @@ def test_everything_comes_back_whatever_sessions_do(base: Base, play: Play) -> N
 
         outcome = base.reset()
 
-        assert outcome == Outcome(stale=None, leaks=())
+        assert outcome == ResetResult(reclone_reason=None, leaks=())
         assert difference(base.origin, base.dump()) == {}

@@ -19,7 +19,7 @@ from databases import (
     difference,
     run,
 )
-from pytest_pgtemplate._reset import Outcome
+from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.scripts import LARGE
 
 Situation = str | list[str] | Callable[[Base], None]
@@ -458,5 +458,5 @@ def test_everything_comes_back(base: Base, name: str) -> None:
 
     outcome = base.reset()
 
-    assert outcome == Outcome(stale=None, leaks=())
+    assert outcome == ResetResult(reclone_reason=None, leaks=())
     assert difference(base.origin, base.dump()) == {}

@@ -16,13 +16,13 @@ from sqlalchemy.engine import URL
 
 from projects import execute, query, unique
 from pytest_pgtemplate._server import Server
-from pytest_pgtemplate._server.facts import OLDEST, check
+from pytest_pgtemplate._server.facts import OLDEST, check_facts
 from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, INVALID, KEY, Mark
 from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate._worker import Worker
+from pytest_pgtemplate._worker import WorkerDatabase
 from pytest_pgtemplate.errors import NotOursError, ServerError
 
 RUN = "0a1b2c3d"
@@ -90,7 +90,7 @@ def test_a_life(owner: Server, prefix: str, another: Connect) -> None:
     found = owner.find(scratch)
     assert found is not None
     assert (found.mark, found.connection_limit) == (SCRATCH, CONNECTION_LIMIT)
-    assert found.ours
+    assert found.is_ours
     assert not found.sealed
 
     execute(owner.url, "CREATE TABLE item (id int)", database=scratch)
@@ -106,7 +106,7 @@ def test_a_life(owner: Server, prefix: str, another: Connect) -> None:
         query(owner.url, "SELECT 1", database=template)
 
     name = database_names.worker(prefix, RUN, "gw0")
-    worker = Worker(owner, Template(template, "f" * 64, built=True), name, RUN)
+    worker = WorkerDatabase(owner, Template(template, "f" * 64, built=True), name, RUN)
     assert query(worker.database.url, "SELECT count(*) FROM item")[0][0] == 0
     found = another().find(name)
     assert found is not None
@@ -189,7 +189,7 @@ def test_a_database_that_is_not_ours_stays_as_it_is(
     acts: list[Act] = [
         lambda server, name: server.drop(name),
         lambda server, name: server.publish(name, f"{prefix}_tpl_ffffffffffff", TEMPLATE),
-        lambda server, name: server.put_aside(name, f"{name}1"),
+        lambda server, name: server.keep_aside(name, f"{name}1"),
     ]
     for act in acts:
         with pytest.raises(NotOursError, match=name):
@@ -311,7 +311,7 @@ def test_a_clone_has_the_settings_and_privileges_of_its_template(
     owner.publish(scratch, final, TEMPLATE)
 
     name = database_names.worker(prefix, RUN, "main")
-    worker = Worker(owner, Template(final, "f" * 64, built=True), name, RUN)
+    worker = WorkerDatabase(owner, Template(final, "f" * 64, built=True), name, RUN)
     after = query(owner.url, SETTINGS, name)[0]["setconfig"], query(owner.url, GRANTS, name)
     assert (sorted(after[0]), after[1]) == (sorted(before[0]), before[1])
     path = query(worker.database.url, "SELECT current_schemas(false)")[0][0]
@@ -324,7 +324,7 @@ def test_a_clone_without_settings_and_privileges_of_its_own_has_the_default_ones
 ) -> None:
     final = publish(owner, prefix)
     name = database_names.worker(prefix, RUN, "main")
-    worker = Worker(owner, Template(final, "f" * 64, built=True), name, RUN)
+    worker = WorkerDatabase(owner, Template(final, "f" * 64, built=True), name, RUN)
     assert query(owner.url, GRANTS, name) == query(owner.url, SETTINGS, name) == []
     worker.close(drop=True)
 
@@ -336,7 +336,7 @@ def test_a_clone_that_fails_leaves_nothing(prefix: str, server: Server) -> None:
     execute(server.url, f"COMMENT ON DATABASE {final} IS {quote_literal(json.dumps(mark))}")
     name = database_names.worker(prefix, RUN, "main")
     with pytest.raises(ServerError, match="no_such_setting"):
-        Worker(server, Template(final, "f" * 64, built=True), name, RUN)
+        WorkerDatabase(server, Template(final, "f" * 64, built=True), name, RUN)
     assert names(server, prefix) == {final}
     server.lease(name)  # nobody holds it
     server.release(name)
@@ -346,7 +346,7 @@ def test_whoever_clones_while_a_template_is_replaced_gets_the_old_or_the_new(
     prefix: str, server: Server, another: Connect, tmp_path: Path
 ) -> None:
     """pytest --pg-rebuild, while another run starts: there is no moment without a template."""
-    order = _template.Order(prefix, RUN, "f" * 64, rebuild=False)
+    order = _template.TemplateRequest(prefix, RUN, "f" * 64, rebuild=False)
     publish(server, prefix)
     cloner = another()
     done = threading.Event()
@@ -377,7 +377,7 @@ def test_whoever_clones_while_a_template_is_replaced_gets_the_old_or_the_new(
 def test_a_template_of_which_the_drop_was_interrupted_is_built_anew(
     prefix: str, server: Server, tmp_path: Path
 ) -> None:
-    order = _template.Order(prefix, RUN, "f" * 64, rebuild=False)
+    order = _template.TemplateRequest(prefix, RUN, "f" * 64, rebuild=False)
     publish(server, prefix)
     if not query(server.url, "SELECT current_setting('server_version_num')::int >= 150004")[0][0]:
         pytest.skip("this server knows no invalid databases")
@@ -386,7 +386,7 @@ def test_a_template_of_which_the_drop_was_interrupted_is_built_anew(
         f"UPDATE pg_database SET datconnlimit = {INVALID}, datistemplate = false"
         f" WHERE datname = '{order.name}'",
     )
-    template = _template.ensure(order, lambda _: None, server, tmp_path)
+    template = _template.ensure_template(order, lambda _: None, server, tmp_path)
     assert template.built
     name = database_names.worker(prefix, RUN, "main")
     server.clone(order.name, name, Mark("worker", RUN))
@@ -397,7 +397,7 @@ def test_a_server_that_is_too_old_is_named_with_its_version(another: Connect) ->
     server = another()
     facts = server.facts._replace(version="12.22", version_num=120022)
     with pytest.raises(ServerError) as caught:
-        check(facts, server.url)
+        check_facts(facts, server.url)
     for word in ("12.22", str(OLDEST), "HINT:"):
         assert word in str(caught.value)
 

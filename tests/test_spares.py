@@ -12,11 +12,11 @@ import pytest
 
 from databases import EVERYTHING, KINDS, RUN, Base, Session, database, difference, make_template
 from projects import COUNTED, ITEM, TESTS, Project, execute, query
-from pytest_pgtemplate._server import Database, Mark, Server
+from pytest_pgtemplate._server import Mark, Server, ServerDatabase
 from pytest_pgtemplate._server.quoting import quote_identifier
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate._worker import Worker, spares, sweep
+from pytest_pgtemplate._worker import WorkerDatabase, spares, sweep
 from pytest_pgtemplate.errors import NotOursError
 
 SCHEMA = "CREATE TABLE item (id serial PRIMARY KEY, name text); INSERT INTO item VALUES (0, 'old')"
@@ -38,7 +38,7 @@ def template(server: Server, prefix: str) -> Iterator[Template]:
             server.drop(each.name)
 
 
-Hire = Callable[..., Worker]
+Hire = Callable[..., WorkerDatabase]
 
 
 @pytest.fixture
@@ -46,9 +46,11 @@ def hire() -> Iterator[Hire]:
     """Workers, each with a database of its own."""
     with ExitStack() as stack:
 
-        def hire(server: Server, template: Template, number: int = 0, run: str = RUN) -> Worker:
+        def hire(
+            server: Server, template: Template, number: int = 0, run: str = RUN
+        ) -> WorkerDatabase:
             prefix = template.name.partition("_tpl_")[0]
-            worker = Worker(
+            worker = WorkerDatabase(
                 server, template, database_names.worker(prefix, run, f"gw{number}"), run
             )
             stack.callback(worker.resetter.close)
@@ -57,8 +59,8 @@ def hire() -> Iterator[Hire]:
         yield hire
 
 
-def of(template: Template, server: Server) -> list[str]:
-    return [each.name for each in spares.of(template.name, server.databases())]
+def list_spares(template: Template, server: Server) -> list[str]:
+    return [each.name for each in spares.list_spares(template.name, server.databases())]
 
 
 def identity(server: Server, name: str) -> int:
@@ -161,8 +163,8 @@ def test_after_any_number_of_generations_it_is_what_the_template_is(
             _live(base, dice)
             base._leave()
             base.worker.close()
-            assert len(of(template, base.server)) == 1, f"generation {generation}"
-            base.worker = Worker(base.server, template, name, RUN)
+            assert len(list_spares(template, base.server)) == 1, f"generation {generation}"
+            base.worker = WorkerDatabase(base.server, template, name, RUN)
             assert base.worker.from_spare
             assert difference(base.origin, base.dump()) == {}, f"generation {generation}"
         assert identity(base.server, name) == original
@@ -176,7 +178,7 @@ def _live(base: Base, dice: random.Random) -> None:
         for table in dice.sample(tables, 3):
             with suppress(asyncpg.PostgresError):
                 session.execute(dice.choice(DAMAGES).format(table))
-        if step == 0 and base.worker.resetter.keep(1).stale is None:
+        if step == 0 and base.worker.resetter.add_layer(1).reclone_reason is None:
             continue
         if step < 3:
             base.worker.reset()
@@ -220,7 +222,7 @@ def test_what_a_reset_does_not_see_or_cannot_mend_keeps_it_from_going_back(
     except asyncpg.ObjectNotInPrerequisiteStateError:
         pytest.skip("the server has no room for prepared transactions")
     mine.close()
-    assert of(template, server) == []
+    assert list_spares(template, server) == []
     assert server.find(name) is None
     assert not hire(server, template).from_spare
 
@@ -234,7 +236,7 @@ def test_a_session_that_does_nothing_is_ended(
     session.execute("INSERT INTO item (name) VALUES ('new')", "CREATE TEMP TABLE mine (id int)")
     mine.close()
     session.close()
-    assert len(of(template, server)) == 1
+    assert len(list_spares(template, server)) == 1
     mine = hire(server, template)
     names = query(mine.database.url, "SELECT name FROM item")
     assert [row["name"] for row in names] == ["old"]
@@ -249,7 +251,7 @@ def test_a_session_that_has_not_finished_keeps_it_from_going_back(
     session.execute(statement)
     mine.close()
     session.close()
-    assert of(template, server) == []
+    assert list_spares(template, server) == []
     assert server.find(mine.database.name) is None
 
 
@@ -274,7 +276,7 @@ def test_what_the_template_has_outside_of_it_a_spare_has_too(
 
 def test_nobody_connects_to_a_spare(server: Server, hire: Hire, template: Template) -> None:
     hire(server, template).close()
-    (spare,) = of(template, server)
+    (spare,) = list_spares(template, server)
     with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
         query(server.url, "SELECT 1", database=spare)
     mine = hire(server, template)
@@ -291,9 +293,9 @@ def test_two_never_get_the_same(server: Server, hire: Hire, template: Template) 
             stack.callback(each.close)
         for first in [hire(servers[n], template, n) for n in range(5)]:
             first.close()
-        assert len(of(template, server)) == 5
+        assert len(list_spares(template, server)) == 5
         together = threading.Barrier(8)
-        taken: list[Worker] = []
+        taken: list[WorkerDatabase] = []
 
         def take(number: int) -> None:
             together.wait(30)
@@ -306,7 +308,7 @@ def test_two_never_get_the_same(server: Server, hire: Hire, template: Template) 
             thread.join(60)
         assert sum(got.from_spare for got in taken) == 5
         assert len({identity(server, got.database.name) for got in taken}) == 8
-        assert of(template, server) == []
+        assert list_spares(template, server) == []
 
 
 def test_what_a_killed_run_leaves_is_swept_and_no_spare(
@@ -323,7 +325,7 @@ def test_what_a_killed_run_leaves_is_swept_and_no_spare(
         other.lease(making)
         other.clone(template.name, making, Mark("worker", RUN, template.fingerprint))
         assert sweep.sweep(alone, prefix) == []
-        assert of(template, alone) == []
+        assert list_spares(template, alone) == []
         mine.resetter.close()
     assert set(sweep.sweep(alone, prefix)) == {mine.database.name, making}
 
@@ -343,7 +345,7 @@ def test_a_server_that_may_have_lost_the_last_reset_keeps_it_from_going_back(
 
     monkeypatch.setattr(mine.resetter, "close", close_and_crash)
     mine.close()
-    assert of(template, server) == []
+    assert list_spares(template, server) == []
     assert server.find(mine.database.name) is None
     other.close()
 
@@ -357,14 +359,14 @@ def test_a_spare_that_a_new_clone_took_is_replaced_meanwhile(
     mine = hire(server, template)
     for _ in range(3):
         mine.reclone()
-        mine._stock.settle()
-        (spare,) = of(template, server)
+        mine._spare_pool.wait()
+        (spare,) = list_spares(template, server)
         expected = identity(server, spare)
         mine.reclone()
         assert identity(server, mine.database.name) == expected
-        mine._stock.settle()
+        mine._spare_pool.wait()
     mine.close()
-    assert len(of(template, server)) == 2
+    assert len(list_spares(template, server)) == 2
 
 
 @pytest.mark.parametrize("load", [0.0, 1000.0], ids=["idle", "busy"])
@@ -377,8 +379,8 @@ def test_who_built_the_template_clones_ahead_for_those_who_have_not_asked(
     hire(other, template, 1)
     builder = hire(server, template, 0)
     builder.prepare([database_names.worker(prefix, RUN, f"gw{number}") for number in (1, 2, 3)])
-    builder._stock.settle()
-    assert len(of(template, server)) == (2 if load == 0 else 0)
+    builder._spare_pool.wait()
+    assert len(list_spares(template, server)) == (2 if load == 0 else 0)
     assert hire(server, template, 2).from_spare is (load == 0)
     other.close()
 
@@ -405,7 +407,7 @@ def test_the_first_run_starts_them(shop: Project) -> None:
             database = request.getfixturevalue("pg_database")
             if os.environ["PYTEST_XDIST_WORKER"] == "gw0":
                 from pytest_pgtemplate._run import RUN
-                request.config.stash[RUN].main.worker._stock.settle()
+                request.config.stash[RUN].main.worker._spare_pool.wait()
                 open("spare", "w").close()
         """,
     )
@@ -417,23 +419,23 @@ def test_the_first_run_starts_them(shop: Project) -> None:
 # Bounds
 
 
-def a_spare(template: str, used: int, build: str = RUN) -> Database:
+def a_spare(template: str, used: int, build: str = RUN) -> ServerDatabase:
     mark = Mark("spare", RUN, "f" * 64, build, used=used)
-    return Database(database_names.spare(template), False, 0, mark, False)
+    return ServerDatabase(database_names.spare(template), False, 0, mark, False)
 
 
-def a_template(name: str) -> Database:
-    return Database(name, True, 0, Mark("template", RUN, "f" * 64), False)
+def a_template(name: str) -> ServerDatabase:
+    return ServerDatabase(name, True, 0, Mark("template", RUN, "f" * 64), False)
 
 
 def test_beyond_the_bounds_the_oldest_go() -> None:
     templates = [database_names.template("t", f"{n:012x}") for n in range(6)]
     there = [a_template(name) for name in templates]
-    many = [a_spare(templates[0], used) for used in range(spares.PER_TEMPLATE + 2)]
-    assert spares.superfluous(there + many) == [each.name for each in (many[1], many[0])]
+    many = [a_spare(templates[0], used) for used in range(spares.MAX_PER_TEMPLATE + 2)]
+    assert spares.surplus_spares(there + many) == [each.name for each in (many[1], many[0])]
     all_of_them = [a_spare(name, 100 + n) for n, name in enumerate(templates * 12)]
-    gone = spares.superfluous(there + all_of_them)
-    excess = len(all_of_them) - spares.IN_ALL
+    gone = spares.surplus_spares(there + all_of_them)
+    excess = len(all_of_them) - spares.MAX_SPARES
     assert gone == [each.name for each in reversed(all_of_them[:excess])]
 
 
@@ -441,7 +443,7 @@ def test_a_spare_goes_with_its_template() -> None:
     name = database_names.template("t", "0" * 12)
     good, old = a_spare(name, 1), a_spare(name, 2, build="11111111")
     orphan = a_spare(database_names.template("t", "1" * 12), 3)
-    assert set(spares.superfluous([a_template(name), good, old, orphan])) == {
+    assert set(spares.surplus_spares([a_template(name), good, old, orphan])) == {
         old.name,
         orphan.name,
     }
@@ -450,10 +452,10 @@ def test_a_spare_goes_with_its_template() -> None:
 def test_more_than_are_wanted_are_not_kept(
     server: Server, hire: Hire, template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spares, "PER_TEMPLATE", 1)
+    monkeypatch.setattr(spares, "MAX_PER_TEMPLATE", 1)
     for each in [hire(server, template, n) for n in range(2)]:
         each.close()
-    assert len(of(template, server)) == 1
+    assert len(list_spares(template, server)) == 1
 
 
 def test_a_database_that_only_looks_like_a_spare(
@@ -470,7 +472,7 @@ def test_a_database_that_only_looks_like_a_spare(
         with pytest.raises(NotOursError):
             server.rename(found, f"{prefix}_{RUN}_gw7", Mark("worker", RUN))
         with pytest.raises(NotOursError):
-            server.shut(found)
+            server.disallow_connections(found)
         assert name not in sweep.sweep(server, prefix)
     finally:
         execute(server.url, f"DROP DATABASE {quote_identifier(name)}")

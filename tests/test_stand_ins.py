@@ -31,9 +31,9 @@ def embedded() -> Iterator[URL]:
     wheel = _embedded.find_binaries(None)
     if wheel.major < stand_ins.SINCE or list(wheel.bindir.parent.glob("share/**/pgcrypto.control")):
         pytest.skip("the binaries have pgcrypto, or are too old to look for it elsewhere")
-    hold = _embedded.acquire(None, timeout=60)
-    yield _urls.parse(hold.url)
-    hold.close()
+    handle = _embedded.acquire(None, timeout=60)
+    yield _urls.parse(handle.url)
+    handle.close()
 
 
 @pytest.fixture(scope="module")

@@ -115,13 +115,13 @@ def test_of_a_projects_templates_the_last_used_stay(server: Server, prefix: str)
 
 def test_a_template_that_is_used_is_noted_once_an_hour(server: Server, prefix: str) -> None:
     name = make(server, f"{prefix}_tpl_{'0' * 12}", "template", 2 * _sweep.HOUR)
-    _sweep.touch(server, name)
+    _sweep.record_template_use(server, name)
     found = server.find(name)
     assert found is not None
     assert found.mark is not None
     assert found.mark.used >= NOW
     server._comment(name, replace(found.mark, used=NOW - 600))
-    _sweep.touch(server, name)
+    _sweep.record_template_use(server, name)
     again = server.find(name)
     assert again is not None
     assert again.mark is not None
@@ -207,8 +207,8 @@ def test_nothing_is_touched_that_only_looks_like_ours(
         acts: list[Any] = [
             server.drop,
             lambda name: server.publish(name, f"{prefix}_tpl_{'1' * 12}", Mark("template", RUN)),
-            lambda name: server.put_aside(name, f"{name}1"),
-            server.touch,
+            lambda name: server.keep_aside(name, f"{name}1"),
+            server.record_use,
         ]
         for act in acts:
             with pytest.raises(NotOursError):

@@ -38,7 +38,7 @@ def shop(project: Project) -> Project:
 def fingerprint(shop: Project) -> Callable[..., str]:
     def fingerprint(revision: str = "heads", config: str = "alembic.ini") -> str:
         migrations = Alembic(shop.root / config, revision)
-        return _template.fingerprint(migrations.fingerprint(), shop.server)
+        return _template.compute_fingerprint(migrations.fingerprint(), shop.server)
 
     return fingerprint
 
@@ -159,7 +159,9 @@ def test_other_parts_are_another_fingerprint(
     server: Server, first: list[bytes], second: list[bytes]
 ) -> None:
     """Also when they are the same bytes, parted elsewhere."""
-    same = _template.fingerprint(first, server) == _template.fingerprint(second, server)
+    same = _template.compute_fingerprint(first, server) == _template.compute_fingerprint(
+        second, server
+    )
     assert same == (first == second)
 
 
@@ -167,19 +169,19 @@ def test_other_parts_are_another_fingerprint(
 
 
 @pytest.fixture
-def order(prefix: str) -> _template.Order:
-    return _template.Order(prefix, RUN, "f" * 64, rebuild=False)
+def order(prefix: str) -> _template.TemplateRequest:
+    return _template.TemplateRequest(prefix, RUN, "f" * 64, rebuild=False)
 
 
-def never(scratch: _template.Scratch) -> None:
+def never(scratch: _template.ScratchDatabase) -> None:
     pytest.fail(f"{scratch.order.name} was built")
 
 
-def test_built_and_found(order: _template.Order, server: Server, tmp_path: Path) -> None:
-    built: list[_template.Scratch] = []
-    first = _template.ensure(order, built.append, server, tmp_path)
+def test_built_and_found(order: _template.TemplateRequest, server: Server, tmp_path: Path) -> None:
+    built: list[_template.ScratchDatabase] = []
+    first = _template.ensure_template(order, built.append, server, tmp_path)
     assert first == _template.Template(order.name, order.fingerprint, built=True)
-    second = _template.ensure(order, built.append, server, tmp_path)
+    second = _template.ensure_template(order, built.append, server, tmp_path)
     assert second == _template.Template(order.name, order.fingerprint, built=False)
     assert [each.name for each in built] == [database_names.scratch(order.prefix, RUN)]
     found = server.find(order.name)
@@ -188,31 +190,31 @@ def test_built_and_found(order: _template.Order, server: Server, tmp_path: Path)
 
 
 def test_whoever_finds_it_takes_no_lock(
-    order: _template.Order, server: Server, tmp_path: Path
+    order: _template.TemplateRequest, server: Server, tmp_path: Path
 ) -> None:
-    _template.ensure(order, lambda _: None, server, tmp_path)
+    _template.ensure_template(order, lambda _: None, server, tmp_path)
     nowhere = tmp_path / "a file, not a directory"
     nowhere.touch()
-    assert not _template.ensure(order, never, server, nowhere / "locks").built
+    assert not _template.ensure_template(order, never, server, nowhere / "locks").built
 
 
 def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(
-    order: _template.Order, server: Server, tmp_path: Path
+    order: _template.TemplateRequest, server: Server, tmp_path: Path
 ) -> None:
-    def fail(scratch: _template.Scratch) -> None:
+    def fail(scratch: _template.ScratchDatabase) -> None:
         assert server.find(scratch.name) is not None
         raise MigrationError("no", hint="none")
 
     for _ in range(2):
         with pytest.raises(MigrationError):
-            _template.ensure(order, fail, server, tmp_path)
+            _template.ensure_template(order, fail, server, tmp_path)
         for name in (order.name, database_names.scratch(order.prefix, RUN)):
             assert server.find(name) is None
-    assert _template.ensure(order, lambda _: None, server, tmp_path).built
+    assert _template.ensure_template(order, lambda _: None, server, tmp_path).built
 
 
 def test_waiting_for_another_process_has_an_end(
-    order: _template.Order, server: Server, tmp_path: Path
+    order: _template.TemplateRequest, server: Server, tmp_path: Path
 ) -> None:
     impatient = Server(server.url, timeout=0.2)
     try:
@@ -220,7 +222,7 @@ def test_waiting_for_another_process_has_an_end(
             _template._file_lock(tmp_path / f"{order.name}.lock", 1),
             pytest.raises(TemplateError, match=order.name),
         ):
-            _template.ensure(order, never, impatient, tmp_path)
+            _template.ensure_template(order, never, impatient, tmp_path)
     finally:
         impatient.close()
 

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from projects import ASYNC_ENV, ITEM, Project, make_project
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
-from pytest_pgtemplate._engines import Pools
+from pytest_pgtemplate._engines import Engines
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import Alembic
 from pytest_pgtemplate.errors import ConfigurationError, ServerError
@@ -105,19 +105,19 @@ def servers_own(key: Path) -> Path:
 
 def told_by_the_engine(url: URL, driver: str, *, twin: bool = False) -> Any:
     """What the server says of a connection of ours. ``twin``: of the async one of a driver."""
-    pools = Pools(url.set(drivername=f"postgresql+{driver}"), {})
+    engines = Engines(url.set(drivername=f"postgresql+{driver}"), {})
     if driver == "asyncpg" or twin:
 
         async def ask() -> Any:
-            async with pools.of_async().view().connect() as connection:
+            async with engines.async_engine().engine_for_test().connect() as connection:
                 return (await connection.execute(text(TOLD))).one()
 
         return asyncio.run(ask())
     try:
-        with pools.of_sync().view().connect() as connection:
+        with engines.sync_engine().engine_for_test().connect() as connection:
             return connection.execute(text(TOLD)).one()
     finally:
-        pools.close()
+        engines.close()
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

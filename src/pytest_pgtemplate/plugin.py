@@ -14,19 +14,19 @@ from pytest_pgtemplate._fixtures import databases, engines, factory
 from pytest_pgtemplate._run import (
     FAILED,
     RUN,
-    Directory,
-    Environment,
-    Failures,
-    Progress,
-    Reports,
+    DatabaseStats,
+    EnvironmentVariables,
+    ErrorReporter,
+    ProgressReporter,
+    ReportedErrors,
     Run,
-    Stats,
+    RunDirectory,
 )
 from pytest_pgtemplate._settings import database_options, fixture_name, options, worker_input
 from pytest_pgtemplate.errors import PgTemplateError
 
-ENVIRONMENT = pytest.StashKey[Environment]()
-WORKERS = pytest.StashKey[list[Stats]]()
+ENVIRONMENT = pytest.StashKey[EnvironmentVariables]()
+WORKERS = pytest.StashKey[list[DatabaseStats]]()
 RECORDER = "pgtemplate-recorder"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 INTERRUPTED = (KeyboardInterrupt, pytest.exit.Exception)
@@ -45,15 +45,15 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
-    directory = Directory(settings, shared=config.getoption("dist", "no") != "no")
-    progress = Progress(directory, settings.worker, partial(_run.draw_in_pytest, config))
+    directory = RunDirectory(settings, shared=config.getoption("dist", "no") != "no")
+    progress = ProgressReporter(directory, settings.worker, partial(_run.draw_in_pytest, config))
     config.pluginmanager.register(progress, "pgtemplate-progress")
-    reports = Reports(Failures(directory))
+    reports = ErrorReporter(ReportedErrors(directory))
     environment = _set_environment(config, settings)
     config.stash[RUN] = Run(settings, directory, reports, environment, progress)
     config.stash[WORKERS] = []
     _register_fixtures(config)
-    _register_what_is_asked_for(config)
+    _register_requested_plugins(config)
     config.addinivalue_line("markers", _run.MARKER)
 
 
@@ -64,28 +64,28 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """``pg_autouse``: the database is there before a fixture of any scope may want it."""
     fixtures = getattr(item, "fixturenames", None)
-    databases = item.config.stash[RUN].settings.automatic
+    databases = item.config.stash[RUN].settings.autouse_databases
     if fixtures is not None and databases:
         first = [fixture_name("pg", each) for each in databases]
         fixtures[:] = [*first, *(name for name in fixtures if name not in first)]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is wrong is told by the first test that needs a database."""
+    """The first test that needs a database reports what is wrong."""
     run = session.config.stash[RUN]
-    run.environment.look_again()
+    run.environment.record_changes()
     for name, database in run.databases.items():
-        database.disagreement = _run.disagreement(session.items, name)
+        database.override_conflict = _run.find_override_conflict(session.items, name)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    item.config.stash[RUN].prepare(item)
+    item.config.stash[RUN].prepare_test(item)
 
 
 @pytest.hookimpl(wrapper=True, specname="pytest_runtest_setup")
 def pytest_runtest_setup_once(item: pytest.Item) -> Generator[None]:
-    with item.config.stash[RUN].reports.not_again():
+    with item.config.stash[RUN].reports.skip_repeated_failures():
         yield
 
 
@@ -95,13 +95,13 @@ def pytest_fixture_setup(
 ) -> Generator[None, object, object]:
     if fixturedef.scope == "function":
         return (yield)
-    with request.config.stash[RUN].setting_up(fixturedef, request):
+    with request.config.stash[RUN].fixture_setup(fixturedef, request):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    with item.config.stash[RUN].reports.not_again():
+    with item.config.stash[RUN].reports.skip_repeated_failures():
         yield
 
 
@@ -109,7 +109,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
     """Reset after every fixture of the test is finalized: also its user's own sessions."""
     run = item.config.stash[RUN]
-    run.end(item, nextitem)
+    run.begin_teardown(item, nextitem)
     users: BaseException | None = None
     try:
         yield
@@ -117,9 +117,9 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         users = error
         raise
     finally:  # also when one of them fails
-        errors = [] if isinstance(users, INTERRUPTED) else run.finish()
+        errors = [] if isinstance(users, INTERRUPTED) else run.finish_teardown()
         for each in errors:
-            run.reports.failures.is_first(each)  # whoever meets it next, skips
+            run.reports.failures.claim(each)  # whoever meets it next, skips
         if errors:
             raise pytest.fail.Exception("\n".join(map(str, errors)), pytrace=False) from users
 
@@ -129,7 +129,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     try:
         return (yield)
     except INTERRUPTED:
-        item.config.stash[RUN].forget()
+        item.config.stash[RUN].abandon_test()
         raise
 
 
@@ -137,7 +137,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    return _hide_passwords((yield), collector.config)
+    return _redact_report((yield), collector.config)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -147,16 +147,16 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         item.stash[FAILED] = True
-        if call.when != "teardown" and (text := _run.section(item.config.stash[RUN], item)):
+        if call.when != "teardown" and (text := _run.failure_section(item.config.stash[RUN], item)):
             report.sections.append(("pgtemplate", text))
-    return _hide_passwords(report, item.config)
+    return _redact_report(report, item.config)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     # What --full-trace shows of a Ctrl-C.
-    _without_passwords(getattr(reporter, "_keyboardinterrupt_memo", None), session.config)
+    _redact(getattr(reporter, "_keyboardinterrupt_memo", None), session.config)
     stats = session.config.stash[RUN].stats
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
@@ -167,16 +167,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
-    told = _settings.for_workers(config.stash[RUN].settings)
-    config.pluginmanager.register(worker_input.Messenger(told))
+    sent = _settings.for_workers(config.stash[RUN].settings)
+    config.pluginmanager.register(worker_input.WorkerInputSender(sent))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
     """xdist: a worker has ended, and tells what it did unless it crashed."""
     node.config.stash[RUN].crashed |= error is not None
-    told = getattr(node, "workeroutput", {}).get("pgtemplate", ())
-    node.config.stash[WORKERS] += [Stats(**each) for each in told]
+    sent = getattr(node, "workeroutput", {}).get("pgtemplate", ())
+    node.config.stash[WORKERS] += [DatabaseStats(**each) for each in sent]
 
 
 def pytest_terminal_summary(
@@ -187,7 +187,7 @@ def pytest_terminal_summary(
     recorder = config.pluginmanager.get_plugin(RECORDER)
     lines = list(_run.summary_lines(workers, settings)) if workers else []
     if recorder is not None:
-        lines += recorder.finish(_run.facts(workers))
+        lines += recorder.finish(_run.report_facts(workers))
     for line in lines:
         terminalreporter.write_line(line)
 
@@ -198,13 +198,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     run.directory.remove()
     if run.crashed:
-        _drop_what_crashed_workers_left(run.settings)
+        _drop_databases_of_crashed_workers(run.settings)
 
 
-def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Environment:
+def _set_environment(config: pytest.Config, settings: _settings.Settings) -> EnvironmentVariables:
     """Twice: before conftests are imported, and after them."""
     early = ENVIRONMENT not in config.stash
-    environment = config.stash.setdefault(ENVIRONMENT, Environment())
+    environment = config.stash.setdefault(ENVIRONMENT, EnvironmentVariables())
     if early:
         config.add_cleanup(environment.restore)
     if not settings.env:
@@ -212,10 +212,10 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
     alone = settings.worker == "main"  # in a worker a UsageError would end in a storm of restarts
     try:
         if not early:
-            environment.refuse_who_came_after() if alone else environment.look_again()
-        environment.tell(settings, strict=alone and not early)
+            environment.refuse_changed_variables() if alone else environment.record_changes()
+        environment.set_variables(settings, strict=alone and not early)
         if early and alone:
-            environment.refuse_who_came_before()
+            environment.refuse_early_readers()
     except PgTemplateError as error:
         raise pytest.UsageError(str(error)) from None
     return environment
@@ -230,13 +230,13 @@ def _register_fixtures(config: pytest.Config) -> None:
         config.pluginmanager.register(items, "pgtemplate-check")
         modules.append(items)
     try:
-        for each in factory.chains(config.stash[RUN].databases, modules):
+        for each in factory.make_plugins(config.stash[RUN].databases, modules):
             config.pluginmanager.register(each)
     except PgTemplateError as error:
         raise pytest.UsageError(f"pg_databases: {error}") from None
 
 
-def _register_what_is_asked_for(config: pytest.Config) -> None:
+def _register_requested_plugins(config: pytest.Config) -> None:
     """Plugins that take time to load, and have no part in most runs."""
     settings = config.stash[RUN].settings
     if settings.records:
@@ -246,31 +246,31 @@ def _register_what_is_asked_for(config: pytest.Config) -> None:
     if settings.log_sql:
         from pytest_pgtemplate._report import sql_log
 
-        hidden = partial(_without_passwords, config=config)
+        hidden = partial(_redact, config=config)
         config.pluginmanager.register(sql_log.SqlLog(hidden), "pgtemplate-sql-log")
 
 
-def _hide_passwords(report: Report, config: pytest.Config) -> Report:
+def _redact_report(report: Report, config: pytest.Config) -> Report:
     if report.failed or report.sections:
-        report.longrepr = _without_passwords(report.longrepr, config)
-        report.sections = _without_passwords(report.sections, config)
+        report.longrepr = _redact(report.longrepr, config)
+        report.sections = _redact(report.sections, config)
     return report
 
 
-def _without_passwords(shown: Any, config: pytest.Config) -> Any:
+def _redact(shown: Any, config: pytest.Config) -> Any:
     """Tracebacks show arguments and local variables, also of database drivers."""
     urls = config.stash[RUN].urls
     if not urls:
         return shown
     from pytest_pgtemplate._urls import redaction
 
-    for password in redaction.passwords_of(urls):
-        hidden = partial(redaction.hide_where_expected, password=password)
-        shown = redaction.clean(shown, hidden)
+    for password in redaction.find_passwords(urls):
+        hidden = partial(redaction.redact_where_expected, password=password)
+        shown = redaction.redact_report(shown, hidden)
     return shown
 
 
-def _drop_what_crashed_workers_left(settings: _settings.Settings) -> None:
+def _drop_databases_of_crashed_workers(settings: _settings.Settings) -> None:
     from pytest_pgtemplate import _embedded, _urls
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._worker import sweep
@@ -279,10 +279,10 @@ def _drop_what_crashed_workers_left(settings: _settings.Settings) -> None:
         urls = [*settings.all_urls]
         status = _embedded.status(*settings.embedded) if settings.uses_embedded else None
         if status is not None and status.running:
-            hold = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
-            stack.callback(hold.close)
-            urls.append(hold.url)
+            handle = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
+            stack.callback(handle.close)
+            urls.append(handle.url)
         for url in urls:
             server = Server(_urls.parse(url), timeout=settings.timeout)
             stack.callback(server.close)
-            sweep.after_crash(server, settings.run)
+            sweep.drop_crashed(server, settings.run)

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 from pytest_pgtemplate._archive.client import Client
 from pytest_pgtemplate._display import progress_file
 from pytest_pgtemplate._reset import install, uninstall
-from pytest_pgtemplate._server import Mark, Server, mark_of
-from pytest_pgtemplate._template import Order, Scratch, Template, ensure
+from pytest_pgtemplate._server import Mark, Server, parse_mark
+from pytest_pgtemplate._template import ScratchDatabase, Template, TemplateRequest, ensure_template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
 
@@ -48,7 +48,9 @@ def save(
     try:
         with TemporaryDirectory() as name, tarfile.open(scratch, "w") as archive:
             directory = Path(name)
-            told = progress_file.each(progress, "saving", sources, [each.name for each in sources])
+            told = progress_file.report_each(
+                progress, "saving", sources, [each.name for each in sources]
+            )
             entries = [_dump(each, tracking, run, directory) for each in told]
             manifest = {"format": FORMAT, "tracking": tracking, "templates": entries}
             (directory / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
@@ -86,9 +88,9 @@ def load(
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise _not_ours(file) from error
         names = [order.name for _, order, _ in entries]
-        for client, order, public in progress_file.each(progress, "loading", entries, names):
+        for client, order, public in progress_file.report_each(progress, "loading", entries, names):
             restore = partial(_restore, client, directory, tracking, public)
-            yield ensure(order, restore, client.server, lock_directory)
+            yield ensure_template(order, restore, client.server, lock_directory)
 
 
 def _kind(server: Server) -> dict[str, object]:
@@ -128,7 +130,7 @@ def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str,
 
 
 def _restore(
-    client: Client, directory: Path, tracking: str, public: bool, scratch: Scratch
+    client: Client, directory: Path, tracking: str, public: bool, scratch: ScratchDatabase
 ) -> None:
     if not public:
         client.fetch("DROP SCHEMA public", database=scratch.name)
@@ -155,13 +157,13 @@ def _extracted(file: Path) -> Iterator[Path]:
 
 def _read(
     entry: dict[str, Any], client: Client, run: str, file: Path
-) -> tuple[Client, Order, bool]:
+) -> tuple[Client, TemplateRequest, bool]:
     """Where a template goes, and what is to be made there; whether with a schema public."""
     _check_kind(entry["server"], client.server, file)
-    mark = mark_of(entry["mark"])
+    mark = parse_mark(entry["mark"])
     if mark is None:
         raise ValueError("no mark of ours")
-    order = Order(entry["prefix"], run, mark.fingerprint, rebuild=False, saved=mark)
+    order = TemplateRequest(entry["prefix"], run, mark.fingerprint, rebuild=False, saved=mark)
     return client, order, bool(entry["public"])
 
 

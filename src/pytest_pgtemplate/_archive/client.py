@@ -42,7 +42,7 @@ class Client:
             )
         if ended.code != 0:
             raise TemplateError(
-                f"{program} failed:\n{redaction.hide(ended.output, password).rstrip()}",
+                f"{program} failed:\n{redaction.redact(ended.output, password).rstrip()}",
                 hint="the roles and extensions that the schema names have to be on the server;"
                 " through a pooler, pgtemplate load needs its ignore_startup_parameters = options",
             )

@@ -12,37 +12,37 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from pytest_pgtemplate._check import plan, verdicts
-from pytest_pgtemplate._check.board import Board
 from pytest_pgtemplate._check.plan import BUILD, Plan
+from pytest_pgtemplate._check.shared_results import SharedResults
 from pytest_pgtemplate._check.snapshot import difference
 from pytest_pgtemplate._check.verdicts import Verdict
-from pytest_pgtemplate._check.walk import Ground, Verdicts, database, walk
+from pytest_pgtemplate._check.walk import CheckContext, Verdicts, database, walk
 from pytest_pgtemplate._display import progress_file
 from pytest_pgtemplate._server import Mark
-from pytest_pgtemplate._template import Migrations, Order, Template, migrate, origins
+from pytest_pgtemplate._template import Migrations, Template, TemplateRequest, find_origins, migrate
 
 
 @dataclass(frozen=True)
-class Task:
+class CheckTask:
     """What to check, and how. ``order``: of the template, which keeps what was proved."""
 
     wanted: list[str]  # revisions
-    around: list[bytes]  # what else decides what they do
-    order: Order
+    environment_parts: list[bytes]  # what else decides what they do
+    order: TemplateRequest
     workers: int
     directory: Path  # of the run
     during: Callable[[str], AbstractContextManager[None]]  # tells what takes long
 
 
-class Checks:
+class RevisionChecks:
     """The checks of one lineage, as one worker of a run sees them."""
 
-    def __init__(self, ground: Ground, task: Task) -> None:
-        self._ground = ground
+    def __init__(self, context: CheckContext, task: CheckTask) -> None:
+        self._context = context
         self._task = task
-        self._keys = plan.keys(ground.scripts.values(), task.around)
+        self._keys = plan.keys(context.scripts.values(), task.environment_parts)
         self._proved: set[str] = set()
-        self._board = Board(task.directory)
+        self._shared_results = SharedResults(task.directory)
         self._found: Verdicts = {}
 
     def verdict(self, name: str) -> Verdict:
@@ -58,17 +58,17 @@ class Checks:
     def build(self, template: Template, migrations: Migrations) -> Verdict:
         """Whether the template is what the migrations make of nothing, in one go."""
         if not self._is_build():
-            ground = self._ground
+            context = self._context
             with (
                 self._task.during("building the schema from nothing"),
-                database(ground, template.name) as old,
-                database(ground, suffix="2") as new,
+                database(context, template.name) as old,
+                database(context, suffix="2") as new,
             ):
-                migrate(migrations, ground.target(new))
-                urls = [ground.server.url.set(database=name) for name in (old, new)]
-                changes = difference(*urls, timeout=ground.server.timeout)
+                migrate(migrations, context.target(new))
+                urls = [context.server.url.set(database=name) for name in (old, new)]
+                changes = difference(*urls, timeout=context.server.timeout)
             if changes:
-                return verdicts.of_build(template.name, changes)
+                return verdicts.build_verdict(template.name, changes)
         self._proved.add(BUILD)
         return verdicts.PASSED
 
@@ -77,7 +77,7 @@ class Checks:
         name = self._task.order.name
         if self._proved and self._mark(name):
             known = {self._keys[each] for each in self._plan.proved}
-            self._ground.server.remember(name, self._proved | known)
+            self._context.server.record_proved(name, self._proved | known)
 
     def _is_build(self) -> bool:
         """It was built like that in this run, or it is known, or it grew from one that was."""
@@ -89,44 +89,44 @@ class Checks:
         return any(each is not None and BUILD in each.proved for each in known)
 
     def _mark(self, name: str) -> Mark | None:
-        found = self._ground.server.find(name)
+        found = self._context.server.find(name)
         return found.mark if found else None
 
     @cached_property
     def _plan(self) -> Plan:
         """The same for every worker, whatever is being proved meanwhile."""
-        self._board.make("plan", self._make_plan, wait=True)
-        return Plan(*self._board.read("plan"))
+        self._shared_results.make("plan", self._make_plan, wait=True)
+        return Plan(*self._shared_results.read("plan"))
 
     def _make_plan(self) -> Plan:
-        task, server = self._task, self._ground.server
+        task, server = self._task, self._context.server
         order = task.order.unseeded or task.order
         lineage = None if order.rebuild else order.lineage()
         marks = [] if order.rebuild else [each.mark for each in server.databases() if each.mark]
         known = {key for mark in marks for key in mark.proved}
         builds = order.rebuild or server.find(order.name) is None
         proved, pieces = plan.make(task.wanted, self._keys, known, task.workers, builds=builds)
-        found = origins(order, lineage, server) if lineage else ()
+        found = find_origins(order, lineage, server) if lineage else ()
         return Plan(plan.start(found, pieces), pieces, proved)
 
     def _piece(self, number: int) -> Verdicts:
         others = [n for n in range(len(self._plan.pieces)) if n != number]
-        while (found := self._board.read(f"{number}")) is None:
-            if not any(self._take(n, wait=False) for n in (number, *others)):
-                with self._task.during(progress_file.FOR_CHECKS):
-                    self._take(number, wait=True)
-        return {name: Verdict(*said) for name, said in found.items()}
+        while (found := self._shared_results.read(f"{number}")) is None:
+            if not any(self._walk_piece(n, wait=False) for n in (number, *others)):
+                with self._task.during(progress_file.WAITING_FOR_CHECKS):
+                    self._walk_piece(number, wait=True)
+        return {name: Verdict(*data) for name, data in found.items()}
 
-    def _take(self, number: int, *, wait: bool) -> bool:
-        if self._board.is_made(f"{number}"):
+    def _walk_piece(self, number: int, *, wait: bool) -> bool:
+        if self._shared_results.is_made(f"{number}"):
             return False
-        return self._board.make(f"{number}", partial(self._walk, number), wait=wait)
+        return self._shared_results.make(f"{number}", partial(self._walk, number), wait=wait)
 
     def _walk(self, number: int) -> Verdicts:
         pieces = self._plan.pieces
         models = number == len(pieces) - 1  # it comes to the heads
         with self._task.during("checking"):
-            found = walk(self._ground, pieces[number], self._plan.start, models=models)
+            found = walk(self._context, pieces[number], self._plan.start, models=models)
         self._proved |= {
             self._keys[name]
             for name, verdict in found.items()

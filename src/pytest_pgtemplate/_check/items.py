@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_pgtemplate._fixtures import factory
-from pytest_pgtemplate._fixtures.databases import order_of, target_of
-from pytest_pgtemplate._run import RUN, Isolated, Run, fail
+from pytest_pgtemplate._fixtures.databases import migration_target, template_request
+from pytest_pgtemplate._run import RUN, IsolatedDatabase, Run, fail
 from pytest_pgtemplate._settings import options
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import MigrationError, PgTemplateError
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._check.checks import Checks
+    from pytest_pgtemplate._check.checks import RevisionChecks
     from pytest_pgtemplate._check.verdicts import Verdict
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._settings import Settings
@@ -42,12 +42,12 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     database = _files(parent.config).get(file_path)
     if database is None:
         return None
-    return Lineage.from_parent(parent, path=file_path, database=database)
+    return AlembicFile.from_parent(parent, path=file_path, database=database)
 
 
-def _files(config: pytest.Config) -> dict[Path, Isolated]:
+def _files(config: pytest.Config) -> dict[Path, IsolatedDatabase]:
     """What configures Alembic, for which database; that of two is checked for the first one."""
-    found: dict[Path, Isolated] = {}
+    found: dict[Path, IsolatedDatabase] = {}
     for database in config.stash[RUN].databases.values():
         file = database.settings.alembic_config
         if file is not None and file.is_file():
@@ -58,14 +58,14 @@ def _files(config: pytest.Config) -> dict[Path, Isolated]:
 @pytest.hookimpl(trylast=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Whatever ``pg_autouse`` and the fixtures of the project want, it is not for our checks."""
-    if isinstance(item, Check):
+    if isinstance(item, CheckItem):
         item.fixturenames[:] = item._fixtureinfo.argnames
 
 
-class Lineage(pytest.File):
+class AlembicFile(pytest.File):
     """The revisions of an Alembic environment."""
 
-    def __init__(self, *, database: Isolated, **arguments: Any) -> None:
+    def __init__(self, *, database: IsolatedDatabase, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._database = database
 
@@ -88,13 +88,13 @@ class Lineage(pytest.File):
         yield self._item("heads", partial(_check_heads, scripts, settings.check_heads, option))
         yield self._item("build", _check_build)
         for script in checked(scripts, since):
-            yield self._of(script)
+            yield self._revision_item(script)
         yield self._item("models", _check, name=MODELS)
 
     def _option(self, name: str) -> str:
-        return options.of(name, self._database.name)
+        return options.option_name(name, self._database.name)
 
-    def _of(self, script: Script) -> Check:
+    def _revision_item(self, script: Script) -> CheckItem:
         file = os.path.relpath(script.file, self.path.parent)
         item = self._item(f"revision[{file}]", _check, name=script.name)
         item.where = (script.file, (script.says.downgrade or 1) - 1)
@@ -102,12 +102,12 @@ class Lineage(pytest.File):
             item.add_marker(pytest.mark.skip(reason=f"revision {script.name} is irreversible"))
         return item
 
-    def _item(self, title: str, check: Callable[..., object], **given: object) -> Check:
-        theirs = factory.of(self._database.name, check)
-        return Check.from_parent(self, name=title, callobj=partial(theirs, **given))
+    def _item(self, title: str, check: Callable[..., object], **given: object) -> CheckItem:
+        theirs = factory.for_database(self._database.name, check)
+        return CheckItem.from_parent(self, name=title, callobj=partial(theirs, **given))
 
 
-class Check(pytest.Function):
+class CheckItem(pytest.Function):
     """One check."""
 
     def __init__(self, **arguments: Any) -> None:
@@ -123,19 +123,22 @@ class Check(pytest.Function):
 
 @factory.fixture(scope="session")
 def _pg_checks(
-    _pg: Isolated, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
-) -> Iterator[Checks]:
-    from pytest_pgtemplate._check.checks import Checks, Task
+    _pg: IsolatedDatabase, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
+) -> Iterator[RevisionChecks]:
+    from pytest_pgtemplate._check.checks import CheckTask, RevisionChecks
     from pytest_pgtemplate._check.plan import checked
-    from pytest_pgtemplate._check.walk import Ground
+    from pytest_pgtemplate._check.walk import CheckContext
 
     settings = _pg.settings
-    with _pg.once("_pg_checks"):
+    with _pg.reported_once("_pg_checks"):
         alembic = _alembic(settings, pg_migrations)
         scripts = alembic.scripts()
-        around = [*alembic.around(scripts), str(pg_server.facts.major).encode()]
-        around += [path.read_bytes() for path in settings.fingerprint_files]
-        ground = Ground(
+        environment_parts = [
+            *alembic.environment_parts(scripts),
+            str(pg_server.facts.major).encode(),
+        ]
+        environment_parts += [path.read_bytes() for path in settings.fingerprint_files]
+        context = CheckContext(
             alembic,
             {each.name: each for each in scripts},
             pg_server,
@@ -143,20 +146,20 @@ def _pg_checks(
             settings.run,
             settings.tracking,
             settings.root,
-            partial(target_of, _pg, pg_server),
+            partial(migration_target, _pg, pg_server),
         )
         above = checked(scripts, settings.check_since)
-        task = Task(
+        task = CheckTask(
             [each.name for each in above if not each.says.irreversible],
-            around,
-            order_of(settings, pg_server, pg_migrations, pg_seed),
+            environment_parts,
+            template_request(settings, pg_server, pg_migrations, pg_seed),
             settings.workers,
             _pg.run.directory() / _pg.name,
-            partial(_pg.run.progress.during, "check"),
+            partial(_pg.run.progress.timed_step, "check"),
         )
-        checks = Checks(ground, task)
+        checks = RevisionChecks(context, task)
     yield checks
-    with _pg.run.reports.at_end(known=False):
+    with _pg.run.reports.reported_at_end(known=False):
         checks.close()
 
 
@@ -184,17 +187,20 @@ def _check_heads(scripts: list[Script], wanted: int, option: str) -> None:
         )
 
 
-def _check(name: str, _pg_checks: Checks, _pg: Isolated) -> None:
-    _judge(partial(_pg_checks.verdict, name), _pg.run)
+def _check(name: str, _pg_checks: RevisionChecks, _pg: IsolatedDatabase) -> None:
+    _report_verdict(partial(_pg_checks.verdict, name), _pg.run)
 
 
 def _check_build(
-    _pg_checks: Checks, _pg: Isolated, pg_template: Template, pg_migrations: Migrations
+    _pg_checks: RevisionChecks,
+    _pg: IsolatedDatabase,
+    pg_template: Template,
+    pg_migrations: Migrations,
 ) -> None:
-    _judge(partial(_pg_checks.build, pg_template, pg_migrations), _pg.run)
+    _report_verdict(partial(_pg_checks.build, pg_template, pg_migrations), _pg.run)
 
 
-def _judge(check: Callable[[], Verdict], run: Run) -> None:
+def _report_verdict(check: Callable[[], Verdict], run: Run) -> None:
     try:
         outcome, text = check()
     except PgTemplateError as error:

@@ -11,10 +11,16 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import NamedTuple
 
-from pytest_pgtemplate._template import Origin, Script, ancestors, digest_parts, nearest
+from pytest_pgtemplate._template import (
+    OriginTemplate,
+    Script,
+    ancestors,
+    digest_parts,
+    nearest_origin,
+)
 
-SHORTEST = 10  # revisions of a piece, which costs the start of a process
-WALK = 4  # what up, down and up again cost, where a plain upgrade costs 1
+MIN_PIECE = 10  # revisions of a piece, which costs the start of a process
+WALK_COST = 4  # what up, down and up again cost, where a plain upgrade costs 1
 BUILD = "build"  # what a proof of the template's build is remembered as
 
 
@@ -26,9 +32,9 @@ class Plan(NamedTuple):
     proved: list[str]
 
 
-def keys(scripts: Iterable[Script], around: Iterable[bytes]) -> dict[str, str]:
-    """A digest for each revision: of its file, all that it needs, and what is around them."""
-    base = _digest([_functions().encode(), *around])
+def keys(scripts: Iterable[Script], environment_parts: Iterable[bytes]) -> dict[str, str]:
+    """A digest for each revision: of its file, all that it needs, and what else decides it."""
+    base = _digest([_functions().encode(), *environment_parts])
     found: dict[str, str] = {}
     for each in scripts:
         needs = sorted(found[name] for name in each.says.needs)
@@ -57,15 +63,15 @@ def make(
     """
     proved = [name for name in wanted if key_of[name] in known]
     todo = [name for name in wanted if key_of[name] not in known]
-    walkers = workers - 1 if builds and workers >= WALK else workers  # it would come too late
-    pieces = min(walkers, len(todo) // SHORTEST) or 1
+    walkers = workers - 1 if builds and workers >= WALK_COST else workers  # it would come too late
+    pieces = min(walkers, len(todo) // MIN_PIECE) or 1
     return proved, _cut(todo, pieces, late=int(builds and pieces == workers))
 
 
-def start(origins: Iterable[Origin], pieces: Iterable[Iterable[str]]) -> str:
+def start(find_origins: Iterable[OriginTemplate], pieces: Iterable[Iterable[str]]) -> str:
     """The template that holds the most of what is not to be walked, and nothing else."""
     todo = {name for piece in pieces for name in piece}
-    found = nearest(origin for origin in origins if origin.held.isdisjoint(todo))
+    found = nearest_origin(origin for origin in find_origins if origin.applied.isdisjoint(todo))
     return found.name if found else ""
 
 
@@ -74,8 +80,10 @@ def _cut(todo: list[str], pieces: int, late: int) -> list[list[str]]:
 
     ``late``: how often who walks the last one has upgraded the lineage before.
     """
-    share = (WALK - 1) / WALK
-    time = (WALK + late) / (WALK - (WALK - 1) * share ** (pieces - 1))  # of one revision
+    share = (WALK_COST - 1) / WALK_COST
+    time = (WALK_COST + late) / (
+        WALK_COST - (WALK_COST - 1) * share ** (pieces - 1)
+    )  # of one revision
     bounds = [round(len(todo) * time * (1 - share**n)) for n in range(pieces)]
     return [todo[low:high] for low, high in pairwise([*bounds, len(todo)])]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._check.verdicts import Change
-from pytest_pgtemplate._server import connect, explain, portal
+from pytest_pgtemplate._server import connect, explain, load_sql, portal
 
 ALL = """
 SELECT part_of, object, definition FROM pg_temp.pgtemplate_objects(ARRAY(
@@ -20,8 +19,7 @@ SELECT part_of, object, definition FROM pg_temp.pgtemplate_objects(ARRAY(
 @cache
 def functions() -> list[str]:
     names = ("privileges", "versions", "objects", "rows")
-    room = files("pytest_pgtemplate._check")
-    return [room.joinpath(f"{name}.sql").read_text("utf-8") for name in names]
+    return [load_sql("_check", name) for name in names]
 
 
 def difference(before: URL, after: URL, *, timeout: float) -> list[Change]:

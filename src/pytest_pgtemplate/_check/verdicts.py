@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from pytest_pgtemplate._template import Script
 
-MOST = 12  # objects that are shown
-LONGEST = 300  # characters of one definition
+OBJECTS_SHOWN = 12  # objects that are shown
+MAX_CHARACTERS = 300  # characters of one definition
 
 Change = tuple[str | None, str, str | None, str | None]  # part of, object, before, after
 
@@ -25,46 +25,51 @@ class Verdict(NamedTuple):
 PASSED = Verdict("passed")
 
 
-def of_revision(script: Script, told: dict[str, Any], home: Path) -> Verdict:
-    """What the walk told of a revision; files are shown as seen from ``home``."""
+def revision_verdict(script: Script, report: dict[str, Any], home: Path) -> Verdict:
+    """What the walk reported of a revision; file names are relative to ``home``."""
     name = f"revision {script.name}"
     at_downgrade = _place(script.file, script.says.downgrade, home)
-    if told.get("absent"):
+    if report.get("absent"):
         return Verdict("skipped", f"{name} is no part of pg_revision")
-    if told.get("irreversible"):
+    if report.get("irreversible"):
         return Verdict("skipped", f"{name} is irreversible: its downgrade says so")
-    if step := told.get("failed"):
-        place = _place(script.file, told["line"], home)
+    if step := report.get("failed"):
+        place = _place(script.file, report["line"], home)
         after = " after the downgrade" if step == "second upgrade" else ""
         step = step.removeprefix("second ")
-        return Verdict("failed", f"{place}: the {step} of {name} fails{after}: {told['error']}")
-    if changes := told.get("downgraded"):
+        return Verdict("failed", f"{place}: the {step} of {name} fails{after}: {report['error']}")
+    if changes := report.get("downgraded"):
         what = f"{at_downgrade}: the downgrade of {name} does not undo its upgrade"
-        return _differs(what, changes)
-    if told["again"]:
-        return _differs(
+        return _difference_verdict(what, changes)
+    if report["again"]:
+        return _difference_verdict(
             f"{at_downgrade}: upgraded again after its downgrade, {name} gives something else",
-            told["again"],
+            report["again"],
         )
     return PASSED
 
 
-def of_models(told: dict[str, Any] | None) -> Verdict:
-    if told is None:
+def models_verdict(report: dict[str, Any] | None) -> Verdict:
+    if report is None:
         return Verdict("skipped", "env.py gives context.configure() no target_metadata")
     lines = []
-    if told["missing"]:
-        lines += ["the models say what no migration does:", *(f"  {op}" for op in told["missing"])]
-    if told["unknown"]:
-        lines.append(f"no model knows: {', '.join(told['unknown'])}")
+    if report["missing"]:
+        lines += [
+            "the models say what no migration does:",
+            *(f"  {op}" for op in report["missing"]),
+        ]
+    if report["unknown"]:
+        lines.append(f"no model knows: {', '.join(report['unknown'])}")
     return Verdict("failed", "\n".join(lines)) if lines else PASSED
 
 
-def of_build(template: str, changes: list[Change]) -> Verdict:
+def build_verdict(template: str, changes: list[Change]) -> Verdict:
     """``changes``: from what the template holds to what the migrations build from nothing."""
     if not changes:
         return PASSED
-    return _differs(f"built from nothing, the schema is not that of template {template}", changes)
+    return _difference_verdict(
+        f"built from nothing, the schema is not that of template {template}", changes
+    )
 
 
 def _place(file: Path, line: int | None, home: Path) -> str:
@@ -72,11 +77,11 @@ def _place(file: Path, line: int | None, home: Path) -> str:
     return f"{shown}:{line}" if line else f"{shown}"
 
 
-def _differs(what: str, changes: list[Change]) -> Verdict:
+def _difference_verdict(what: str, changes: list[Change]) -> Verdict:
     shown = list(_without_parts(changes))
-    lines = [line for change in shown[:MOST] for line in _lines(change)]
-    if shown[MOST:]:
-        lines.append(f"and {len(shown) - MOST} more")
+    lines = [line for change in shown[:OBJECTS_SHOWN] for line in _lines(change)]
+    if shown[OBJECTS_SHOWN:]:
+        lines.append(f"and {len(shown) - OBJECTS_SHOWN} more")
     return Verdict("failed", "\n  ".join([what, *lines]))
 
 
@@ -90,16 +95,16 @@ def _without_parts(changes: Iterable[Change]) -> Iterator[Change]:
 def _lines(change: Change) -> Iterator[str]:
     _, name, before, after = change
     if before is None:
-        yield f"left behind: {name}: {_short(after)}"
+        yield f"left behind: {name}: {_shorten(after)}"
     elif after is None:
-        yield f"missing: {name}: {_short(before)}"
+        yield f"missing: {name}: {_shorten(before)}"
     else:
         yield f"changed: {name}"
         for line in difflib.ndiff(before.splitlines(), after.splitlines()):
             if line[0] in "+-":
-                yield f"  {line[0]} {_short(line[2:])}"
+                yield f"  {line[0]} {_shorten(line[2:])}"
 
 
-def _short(text: str | None) -> str:
+def _shorten(text: str | None) -> str:
     text = " ".join((text or "").split())
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} .."
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} .."

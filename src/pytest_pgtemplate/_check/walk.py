@@ -15,7 +15,7 @@ from pytest_pgtemplate._check.snapshot import functions
 from pytest_pgtemplate._check.verdicts import Verdict
 from pytest_pgtemplate._reset import uninstall
 from pytest_pgtemplate._server import Mark, Server
-from pytest_pgtemplate._template import Alembic, Script, Target, judge
+from pytest_pgtemplate._template import Alembic, Script, Target, raise_if_failed
 from pytest_pgtemplate.errors import MigrationError, PgTemplateError
 
 MODELS = "models"
@@ -23,7 +23,7 @@ Verdicts = dict[str, Verdict]
 
 
 @dataclass(frozen=True)
-class Ground:
+class CheckContext:
     """Where to walk. ``scratch`` is the name of this worker's database for it."""
 
     alembic: Alembic
@@ -36,70 +36,70 @@ class Ground:
     target: Callable[[str], Target] = field(repr=False)
 
 
-def walk(ground: Ground, piece: Sequence[str], start: str, *, models: bool) -> Verdicts:
+def walk(context: CheckContext, piece: Sequence[str], start: str, *, models: bool) -> Verdicts:
     """Check a piece of the lineage, from a template if it is named, and the models, if wanted.
 
     A template holds rows for tests: what fails there is walked again from nothing.
     Raises MigrationError when env.py fails, and ServerError.
     """
-    found = _walk(ground, [*piece, *([MODELS] if models else [])], start)
+    found = _walk(context, [*piece, *([MODELS] if models else [])], start)
     suspects = [name for name in piece if found[name].outcome == "failed"]
     if start and suspects:
-        found |= _walk(ground, suspects, "")
+        found |= _walk(context, suspects, "")
     return found
 
 
-def _walk(ground: Ground, wanted: Sequence[str], start: str) -> Verdicts:
+def _walk(context: CheckContext, wanted: Sequence[str], start: str) -> Verdicts:
     """A walk ends where it cannot go on; the next one begins anew, and passes by that place."""
     found: Verdicts = {}
     while left := [name for name in wanted if name not in found]:
-        for told in _once(ground, left, start):
-            if MODELS in told:
-                found[MODELS] = verdicts.of_models(told[MODELS])
+        for report in _walk_once(context, left, start):
+            if MODELS in report:
+                found[MODELS] = verdicts.models_verdict(report[MODELS])
                 continue
-            script = ground.scripts[told["revision"]]
-            found.setdefault(script.name, verdicts.of_revision(script, told, ground.home))
-            if told.get("failed") == "upgrade":
+            script = context.scripts[report["revision"]]
+            found.setdefault(script.name, verdicts.revision_verdict(script, report, context.home))
+            if report.get("failed") == "upgrade":
                 reason = f"revision {script.name} cannot be reached: its upgrade fails"
                 return {name: Verdict("skipped", reason) for name in wanted} | found
     return found
 
 
-def _once(ground: Ground, left: Sequence[str], start: str) -> list[dict[str, Any]]:
+def _walk_once(context: CheckContext, left: Sequence[str], start: str) -> list[dict[str, Any]]:
     """What the child tells on one walk, at least of one that is ``left``."""
-    with database(ground, start) as name, TemporaryDirectory() as directory:
-        target, report = ground.target(name), Path(directory, "told")
-        ended = ground.alembic.run(
+    with database(context, start) as name, TemporaryDirectory() as directory:
+        target, report_file = context.target(name), Path(directory, "told")
+        ended = context.alembic.run(
             "check",
             target,
             revisions=[each for each in left if each != MODELS],
             models=MODELS in left,
             functions=functions(),
-            told=str(report),
+            told=str(report_file),
         )
-        lines = report.read_text("utf-8").splitlines() if report.exists() else []
-        told: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        if not told:
-            judge(ended, "the check of the migrations", target)
+        lines = report_file.read_text("utf-8").splitlines() if report_file.exists() else []
+        report: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        if not report:
+            raise_if_failed(ended, "the check of the migrations", target)
             raise MigrationError(
                 "env.py ended before the migrations were checked",
                 hint="it must call context.run_migrations(), and let its errors through",
             )
-        return told
+        return report
 
 
 @contextmanager
-def database(ground: Ground, template: str = "", suffix: str = "") -> Iterator[str]:
+def database(context: CheckContext, template: str = "", suffix: str = "") -> Iterator[str]:
     """A scratch database: empty, or a template's clone without what makes it resettable."""
-    server, name = ground.server, ground.scratch + suffix
+    server, name = context.server, context.scratch + suffix
     server.lease(name)
     try:
         server.drop(name)  # of a worker of this run that was killed
-        mark = Mark("scratch", ground.run)
+        mark = Mark("scratch", context.run)
         if template and server.find(template):
             server.clone(template, name, mark)
             url = server.url.set(database=name)
-            uninstall(url, ground.tracking, timeout=server.timeout)
+            uninstall(url, context.tracking, timeout=server.timeout)
         else:
             server.create(name, mark)
         yield name

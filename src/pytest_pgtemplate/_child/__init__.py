@@ -3,7 +3,7 @@
 ``process`` is the parent's side; ``main`` is the child's, with the jobs ``migrate`` and ``seed``.
 """
 
-from pytest_pgtemplate._child.main import TOLD
-from pytest_pgtemplate._child.process import Ended, run, run_job
+from pytest_pgtemplate._child.main import REPORTED_ERROR
+from pytest_pgtemplate._child.process import ChildResult, run, run_job
 
-__all__ = ["TOLD", "Ended", "run", "run_job"]
+__all__ = ["REPORTED_ERROR", "ChildResult", "run", "run_job"]

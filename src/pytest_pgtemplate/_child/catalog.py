@@ -10,7 +10,7 @@ from typing import Any
 Key = tuple[int, int]  # the catalog that an object is in, and its oid there; 0 stands for rows
 Line = tuple[str | None, str]  # what an object is part of, and its definition
 ROWS = 0
-THINGS = """
+OBJECTS_AND_ROWS = """
 SELECT catalog, id, part_of, object, definition, NULL AS content
   FROM pg_temp.pgtemplate_objects(CAST(string_to_array(CAST(:objects AS text), ' ') AS oid[]))
  UNION ALL
@@ -20,7 +20,7 @@ SELECT 0, id, NULL, relation, NULL, content
 
 
 @dataclass(frozen=True)
-class Rows:
+class TableRows:
     """The rows of a table; ``content`` is None where there are too many of them to be shown."""
 
     digest: str
@@ -28,14 +28,14 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class State:
+class DatabaseState:
     """What a database holds: its objects by name, and of each table that has some its rows."""
 
     objects: dict[str, Line] = field(default_factory=dict)
-    rows: dict[str, Rows] = field(default_factory=dict)
+    rows: dict[str, TableRows] = field(default_factory=dict)
 
 
-class Catalog:
+class CatalogReader:
     """Reads the state of the database that ``connection`` is in, through functions of ours.
 
     Only what was written since it was read last is read again; everything, when something has got
@@ -49,9 +49,9 @@ class Catalog:
             self._connection.exec_driver_sql(function)
         self._versions: set[str] = set()
         self._names: dict[Key, set[str]] = {}
-        self._state = State()
+        self._state = DatabaseState()
 
-    def read(self) -> State:
+    def read(self) -> DatabaseState:
         versions = set(self._versions_now().splitlines())
         if versions != self._versions:
             written = {_key(line): line for line in versions - self._versions}
@@ -65,16 +65,18 @@ class Catalog:
         return self._state
 
     def _update(self, written: dict[Key, str], gone: set[Key]) -> None:
-        self._state = State({**self._state.objects}, {**self._state.rows})
+        self._state = DatabaseState({**self._state.objects}, {**self._state.rows})
         for key in gone:
             things: dict[str, Any] = self._state.rows if key[0] == ROWS else self._state.objects
             for name in self._names.pop(key, ()):
                 things.pop(name, None)
-        for catalog, id_, part_of, name, definition, content in self._things(written):
+        for catalog, id_, part_of, name, definition, content in self._read_objects(written):
             self._names.setdefault((catalog, id_), set()).add(name)
             if catalog == ROWS:
                 digest = written[catalog, id_].split(" ", 2)[2]
-                self._state.rows[name] = Rows(digest, None if content is None else tuple(content))
+                self._state.rows[name] = TableRows(
+                    digest, None if content is None else tuple(content)
+                )
             else:
                 self._state.objects[name] = (part_of, definition)
 
@@ -83,7 +85,7 @@ class Catalog:
         lines: str = self._connection.exec_driver_sql(call).scalar()
         return lines
 
-    def _things(self, written: Collection[Key]) -> Any:
+    def _read_objects(self, written: Collection[Key]) -> Any:
         """In one round trip: the objects, and the tables that have rows."""
         objects = " ".join(str(id_) for catalog, id_ in written if catalog != ROWS)
         tables = " ".join(str(id_) for catalog, id_ in written if catalog == ROWS)
@@ -94,7 +96,7 @@ class Catalog:
 def _query() -> Any:
     from sqlalchemy import text
 
-    return text(THINGS)
+    return text(OBJECTS_AND_ROWS)
 
 
 def _key(line: str) -> Key:

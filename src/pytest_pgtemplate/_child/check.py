@@ -1,7 +1,7 @@
 """In the child process: walk a lineage up, and some revisions of it up, down and up again.
 
-All in one run of env.py, each step in a transaction of its own where env.py lets us. What comes of
-a revision is told at once, as a line of JSON: a walk may end at any step.
+All in one run of env.py, each step in a transaction of its own where env.py lets us. The result of
+a revision is written at once, as a line of JSON, because a walk may end at any step.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_pgtemplate._child.catalog import Catalog, Rows, State
-from pytest_pgtemplate._child.migrate import opened, progress_of, title
-from pytest_pgtemplate._display.progress_file import Step, each, tell
+from pytest_pgtemplate._child.catalog import CatalogReader, DatabaseState, TableRows
+from pytest_pgtemplate._child.migrate import open_environment, progress_of, revision_title
+from pytest_pgtemplate._display.progress_file import Step, report_each, write_step
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
 UP, DOWN, AGAIN = "upgrade", "downgrade", "second upgrade"
-NO_ROWS = Rows("", ())
+NO_ROWS = TableRows("", ())
 Changes = list[tuple[str | None, str, str | None, str | None]]  # part of, object, before, after
 
 
@@ -30,28 +30,30 @@ def run(job: dict[str, Any]) -> None:
     """Check ``job["revisions"]`` and, if wanted, the models.
 
     A step that fails is the last one. So is one that leaves a state from which the walk could not
-    go on as if nothing had been. What is told first of a revision counts.
+    go on as if nothing had been. The first result of a revision counts.
     """
-    script, run_env = opened(job)
-    with Path(job["told"]).open("w", encoding="utf-8", buffering=1) as told:
-        walk = _Walk(script, job, told)
+    script, run_env = open_environment(job)
+    with Path(job["told"]).open("w", encoding="utf-8", buffering=1) as message:
+        walk = RevisionWalk(script, job, message)
         try:
             run_env(walk.steps, transaction_per_migration=True)
         except Exception as error:
-            if walk.at is None:
+            if walk.current_step is None:
                 raise
             walk.failed(error)
 
 
-class _Walk:
-    def __init__(self, script: ScriptDirectory, job: dict[str, Any], told: Any) -> None:
+class RevisionWalk:
+    def __init__(self, script: ScriptDirectory, job: dict[str, Any], message: Any) -> None:
         self._script = script
         self._job = job
-        self._told = told
-        self.at: tuple[str, str] | None = None  # the revision and the step that are under way
+        self._report_file = message
+        self.current_step: tuple[str, str] | None = (
+            None  # the revision and the step that are under way
+        )
 
     def steps(self, heads: Any, context: MigrationContext) -> Iterator[Any]:
-        catalog = Catalog(
+        catalog = CatalogReader(
             context.connection,
             self._job["functions"],
             one_transaction=context._in_external_transaction,
@@ -60,7 +62,7 @@ class _Walk:
         before = None
         progress = progress_of(self._job)
         steps = self._script._upgrade_revs(self._job["revision"], heads)
-        for step in each(progress, "checking", steps, list(map(title, steps))):
+        for step in report_each(progress, "checking", steps, list(map(revision_title, steps))):
             if step.revision.revision in ahead:
                 ahead.remove(step.revision.revision)
                 before = yield from self._check(step, before, catalog, context)
@@ -68,41 +70,45 @@ class _Walk:
                     return
             else:
                 before = None
-                yield from self._take(step, UP)
-        self.at = None
+                yield from self._run_step(step, UP)
+        self.current_step = None
         for name in ahead:
-            self._tell(revision=name, absent=True)
+            self._report(revision=name, absent=True)
         if self._job["models"]:
-            tell(progress, Step("comparing the models"))
-            self._tell(models=_compare_models(context))
+            write_step(progress, Step("comparing the models"))
+            self._report(models=_compare_models(context))
 
     def _check(
-        self, up: Any, before: State | None, catalog: Catalog, context: MigrationContext
-    ) -> Generator[Any, None, State | None]:
+        self,
+        up: Any,
+        before: DatabaseState | None,
+        catalog: CatalogReader,
+        context: MigrationContext,
+    ) -> Generator[Any, None, DatabaseState | None]:
         """The state that the revision ends with. None: the walk cannot go on from there."""
         name = up.revision.revision
         before = before or self._read(catalog, context)
-        yield from self._take(up, UP)
+        yield from self._run_step(up, UP)
         first = self._read(catalog, context)
-        self.at = (name, DOWN)  # it may not have any
+        self.current_step = (name, DOWN)  # it may not have any
         down = up.downgrade_from_script(self._script.revision_map, up.revision)
-        yield from self._take(down, DOWN)
+        yield from self._run_step(down, DOWN)
         after = self._read(catalog, context)
         left = _changes(before, after) + _row_changes(before, after)
         if left:
-            self._tell(revision=name, downgraded=left)
-        yield from self._take(up, AGAIN)
+            self._report(revision=name, downgraded=left)
+        yield from self._run_step(up, AGAIN)
         second = self._read(catalog, context)
-        self.at = None
+        self.current_step = None
         again = _changes(first, second) + _lost_rows(before, first, second)
-        self._tell(revision=name, again=again)
+        self._report(revision=name, again=again)
         return None if again else second
 
-    def _take(self, step: Any, doing: str) -> Iterator[Any]:
-        self.at = (step.revision.revision, doing)
+    def _run_step(self, step: Any, doing: str) -> Iterator[Any]:
+        self.current_step = (step.revision.revision, doing)
         yield step
 
-    def _read(self, catalog: Catalog, context: MigrationContext) -> State:
+    def _read(self, catalog: CatalogReader, context: MigrationContext) -> DatabaseState:
         """Within the transaction that env.py has begun, or in none that lasts."""
         connection: Any = context.connection
         lasts = connection.in_transaction()
@@ -112,21 +118,21 @@ class _Walk:
         return state
 
     def failed(self, error: BaseException) -> None:
-        assert self.at is not None
-        revision, doing = self.at
-        self._tell(
+        assert self.current_step is not None
+        revision, doing = self.current_step
+        self._report(
             revision=revision,
             failed=doing,
-            error=_in_short(error),
-            line=_line_in(self._script.get_revision(revision).path, error),
+            error=_short_error(error),
+            line=_line_in_file(self._script.get_revision(revision).path, error),
             irreversible=doing == DOWN and isinstance(error, NotImplementedError),
         )
 
-    def _tell(self, **what: Any) -> None:
-        print(json.dumps(what), file=self._told)
+    def _report(self, **what: Any) -> None:
+        print(json.dumps(what), file=self._report_file)
 
 
-def _changes(before: State, after: State) -> Changes:
+def _changes(before: DatabaseState, after: DatabaseState) -> Changes:
     """Objects that came, went or are defined otherwise."""
     if before.objects == after.objects:
         return []
@@ -138,7 +144,7 @@ def _changes(before: State, after: State) -> Changes:
     ]
 
 
-def _row_changes(before: State, after: State) -> Changes:
+def _row_changes(before: DatabaseState, after: DatabaseState) -> Changes:
     """Rows that came, went or were changed, in tables whose columns are the same."""
     changes: Changes = []
     for table in sorted(before.rows.keys() | after.rows.keys()):
@@ -155,8 +161,8 @@ def _row_changes(before: State, after: State) -> Changes:
     return changes
 
 
-def _lost_rows(before: State, first: State, second: State) -> Changes:
-    """Rows that the upgrade left alone at first. Those that it inserts may differ, as by a time."""
+def _lost_rows(before: DatabaseState, first: DatabaseState, second: DatabaseState) -> Changes:
+    """Rows that the upgrade left alone at first. Rows that it inserts may differ (a timestamp)."""
     changes: Changes = []
     for table, rows in first.rows.items():
         now = second.rows.get(table, NO_ROWS)
@@ -197,14 +203,14 @@ def _compare_models(context: MigrationContext) -> dict[str, Any] | None:
     }
 
 
-def _in_short(error: BaseException) -> str:
+def _short_error(error: BaseException) -> str:
     """What the server said, without what SQLAlchemy and its drivers wrap around it."""
     said: BaseException = getattr(error, "orig", None) or error
     said = said.__cause__ if said is not error and said.__cause__ else said
     return f"{type(said).__name__}: {str(said).strip()}"
 
 
-def _line_in(file: str, error: BaseException) -> int | None:
+def _line_in_file(file: str, error: BaseException) -> int | None:
     """Where in ``file`` it was raised, or what raised it was called."""
     lines = [
         frame.lineno

@@ -1,7 +1,8 @@
 """The child process: it does one job, which comes as a line of JSON on stdin.
 
 A process of its own gives the user's code its own event loop, logging and imports. The exit code is
-0, or 1 with a traceback on stderr, or ``TOLD`` with a last line of JSON there: an error of ours.
+0, or 1 with a traceback on stderr, or ``REPORTED_ERROR`` with an error of ours as a last line of
+JSON there.
 After a 0 such a line says what has run, if the job knows.
 Started by path: what can be imported is part of the job.
 """
@@ -15,7 +16,7 @@ import threading
 from importlib import import_module
 from typing import Any
 
-TOLD = 3
+REPORTED_ERROR = 3
 
 
 def main() -> None:
@@ -28,9 +29,9 @@ def main() -> None:
     try:
         ran = import_module(job["module"]).run(job)
     except PgTemplateError as error:
-        told = json.dumps({"message": error.message, "hint": error.hint})
-        print(f"\n{told}", file=sys.stderr, flush=True)  # noqa: T201 - the parent reads it
-        os._exit(TOLD)
+        message = json.dumps({"message": error.message, "hint": error.hint})
+        print(f"\n{message}", file=sys.stderr, flush=True)  # noqa: T201 - the parent reads it
+        os._exit(REPORTED_ERROR)
     if ran is not None:
         print("\n" + json.dumps({"ran": ran}), file=sys.stderr, flush=True)  # noqa: T201
 

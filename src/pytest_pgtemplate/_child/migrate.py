@@ -31,7 +31,7 @@ def run(job: dict[str, Any]) -> str:
 
     Raises MigrationError.
     """
-    script, run_env = opened(job)
+    script, run_env = open_environment(job)
     wanted = {revision.revision for revision in script.get_revisions(job["revision"]) if revision}
     seen: list[MigrationContext] = []
     steps: list[Any] = []
@@ -39,13 +39,15 @@ def run(job: dict[str, Any]) -> str:
     def plan(heads: Any, context: MigrationContext) -> Any:
         seen.append(context)
         steps[:] = script._upgrade_revs(job["revision"], heads)
-        return progress_file.each(progress_of(job), "migrating", steps, list(map(title, steps)))
+        return progress_file.report_each(
+            progress_of(job), "migrating", steps, list(map(revision_title, steps))
+        )
 
     run_env(plan)
-    held = asyncio.run(_held(job["dsn"], seen[-1] if seen else None))
-    if held != wanted:
+    applied = asyncio.run(_applied_revisions(job["dsn"], seen[-1] if seen else None))
+    if applied != wanted:
         raise MigrationError(
-            f"after the migrations the template holds {_list(held)}, not {_list(wanted)}",
+            f"after the migrations the template holds {_join(applied)}, not {_join(wanted)}",
             hint="env.py must call context.run_migrations() and let its transaction commit",
         )
     return f"{len(steps)} of {len(script._upgrade_revs(job['revision'], 'base'))} revisions"
@@ -56,12 +58,12 @@ def progress_of(job: dict[str, Any]) -> Path | None:
     return Path(job["progress"]) if job["progress"] else None
 
 
-def title(step: Any) -> str:
+def revision_title(step: Any) -> str:
     """What a revision is called, and what it says that it does."""
     return f"{step.revision.revision} {step.revision.doc or ''}".rstrip()
 
 
-def opened(job: dict[str, Any]) -> tuple[ScriptDirectory, Callable[..., None]]:
+def open_environment(job: dict[str, Any]) -> tuple[ScriptDirectory, Callable[..., None]]:
     """The revisions, and a function that lets env.py run what a plan says.
 
     Its further arguments overrule what env.py configures. It raises MigrationError when env.py was
@@ -166,7 +168,7 @@ def _check_database(context: MigrationContext, wanted: str) -> None:
         )
 
 
-async def _held(dsn: str, context: MigrationContext | None) -> set[str]:
+async def _applied_revisions(dsn: str, context: MigrationContext | None) -> set[str]:
     """The revisions that the database itself says it holds."""
     import asyncpg
 
@@ -183,5 +185,5 @@ async def _held(dsn: str, context: MigrationContext | None) -> set[str]:
         await connection.close()
 
 
-def _list(revisions: set[str]) -> str:
+def _join(revisions: set[str]) -> str:
     return ", ".join(sorted(revisions)) or "no revision"

@@ -20,7 +20,7 @@ from typing import NamedTuple
 CHILD = Path(__file__).with_name("main.py")
 
 
-class Ended(NamedTuple):
+class ChildResult(NamedTuple):
     """How a child ended: ``code`` is None when it was killed at its time limit."""
 
     code: int | None
@@ -34,7 +34,7 @@ def run(
     env: Mapping[str, str],
     cwd: Path,
     timeout: float,
-) -> Ended:
+) -> ChildResult:
     """Run ``argv`` with ``line`` on its stdin; kill its whole process group after ``timeout`` s.
 
     stdout and stderr come back together, in the order they were written.
@@ -51,23 +51,23 @@ def run(
             start_new_session=True,
         )
         try:
-            code = _feed_and_wait(process, line, timeout)
+            code = _send_and_wait(process, line, timeout)
         finally:
             _end(process)
         output.seek(0)
-        return Ended(code, output.read().decode(errors="replace"))
+        return ChildResult(code, output.read().decode(errors="replace"))
 
 
 def run_job(
     module: str, job: Mapping[str, object], *, env: Mapping[str, str], cwd: Path, timeout: float
-) -> Ended:
+) -> ChildResult:
     """Run ``run(job)`` of a module in this room in a Python of its own: see ``main``."""
-    told = {**job, "module": f"pytest_pgtemplate._child.{module}", "sys_path": sys.path}
+    message = {**job, "module": f"pytest_pgtemplate._child.{module}", "sys_path": sys.path}
     argv = [sys.executable, "-P", "-u", str(CHILD)]  # unbuffered: a killed child has its say, too
-    return run(argv, line=json.dumps(told), env=env, cwd=cwd, timeout=timeout)
+    return run(argv, line=json.dumps(message), env=env, cwd=cwd, timeout=timeout)
 
 
-def _feed_and_wait(process: subprocess.Popen[bytes], line: str, timeout: float) -> int | None:
+def _send_and_wait(process: subprocess.Popen[bytes], line: str, timeout: float) -> int | None:
     assert process.stdin is not None
     try:
         process.stdin.write(line.encode() + b"\n")

@@ -15,14 +15,14 @@ from typing import Any, TextIO
 import pytest
 from _pytest.runner import runtestprotocol
 
-from pytest_pgtemplate._run import RUN, Isolated, draw_on, duplicate
+from pytest_pgtemplate._run import RUN, IsolatedDatabase, draw_on, duplicate
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltTemplate:
     """A template, as pytest has it. ``how``: what was done, if anything was, in ``seconds``."""
 
     database: str
@@ -32,7 +32,7 @@ class Built:
     seconds: float
 
 
-def build(arguments: Sequence[str]) -> list[Built]:
+def build(arguments: Sequence[str]) -> list[BuiltTemplate]:
     """Run pytest with ``arguments`` as far as the first tests that need each database.
 
     How far that is, is shown on stderr; what pytest says is not.
@@ -40,7 +40,7 @@ def build(arguments: Sequence[str]) -> list[Built]:
     """
     alone = ["-n0"] if find_spec("xdist") else []
     with ExitStack() as stack:
-        first = _FirstTests(duplicate(sys.stderr, stack))
+        first = TemplateBuilder(duplicate(sys.stderr, stack))
         output = stack.enter_context(redirect_stdout(io.StringIO()))
         stack.enter_context(redirect_stderr(output))
         pytest.main([*arguments, *alone, "--continue-on-collection-errors"], plugins=[first])
@@ -55,15 +55,17 @@ def build(arguments: Sequence[str]) -> list[Built]:
     )
 
 
-class _FirstTests:
+class TemplateBuilder:
     """A pytest plugin: it ends the collection there, and sets up the templates for these tests."""
 
     def __init__(self, terminal: TextIO) -> None:
-        self.built: list[Built] = []
+        self.built: list[BuiltTemplate] = []
         self._terminal = terminal  # which pytest shall not have
         self.failure = ""
-        self._items: dict[Any, list[Isolated]] = {}  # the databases that it is the first to need
-        self._missing: list[Isolated] = []
+        self._items: dict[
+            Any, list[IsolatedDatabase]
+        ] = {}  # the databases that it is the first to need
+        self._missing: list[IsolatedDatabase] = []
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._missing += session.config.stash[RUN].databases.values()
@@ -85,14 +87,14 @@ class _FirstTests:
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         fixtures = {*getattr(item, "fixturenames", ())}
         for each in [*self._missing]:
-            if fixtures & {each.fixture("pg"), each.fixture("pg_template")}:
+            if fixtures & {each.fixture_name("pg"), each.fixture_name("pg_template")}:
                 self._items.setdefault(item, []).append(each)
                 self._missing.remove(each)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> bool:
         for item, following in pairwise([*self._items, None]):
-            item.fixturenames = [each.fixture("pg_template") for each in self._items[item]]
+            item.fixturenames = [each.fixture_name("pg_template") for each in self._items[item]]
             item.runtest = partial(self._take, item)
             # Without a log: pytest --last-failed shall not take this for a run of the test.
             reports = runtestprotocol(item, log=False, nextitem=following)
@@ -103,6 +105,8 @@ class _FirstTests:
 
     def _take(self, item: Any) -> None:
         for each in self._items[item]:
-            template, stats = item.funcargs[each.fixture("pg_template")], each.stats
-            built = Built(each.name, template, each.settings, stats.built, stats.template_time)
+            template, stats = item.funcargs[each.fixture_name("pg_template")], each.stats
+            built = BuiltTemplate(
+                each.name, template, each.settings, stats.built, stats.template_time
+            )
             self.built.append(built)

@@ -19,10 +19,10 @@ from pytest_pgtemplate.errors import PgTemplateError
 
 GOOD, SLOW, NOTE = "good", "slow", "note"
 
-NEAR = 0.002  # seconds of a round trip, from which each statement of a test is felt
-QUICK_CLONE = 0.3  # seconds
-QUICK_DISK = 0.001
-PATIENCE = 0.7  # seconds of a clone, after which no other is tried
+SLOW_ROUND_TRIP = 0.002  # seconds of a round trip, from which each statement of a test is felt
+SLOW_CLONE = 0.3  # seconds
+SLOW_COMMIT = 0.001
+LAST_CLONE = 0.7  # seconds of a clone, after which no other is tried
 
 
 class Finding(NamedTuple):
@@ -48,7 +48,7 @@ def examine(server: Server) -> Iterator[Finding]:
     yield _round_trip(server)
     yield from _clones(server)
     count = sum(map(spares.is_spare, server.databases()))
-    what = f"{count} of at most {spares.IN_ALL}, {spares.PER_TEMPLATE} a template"
+    what = f"{count} of at most {spares.MAX_SPARES}, {spares.MAX_PER_TEMPLATE} a template"
     yield Finding("spares", GOOD, what)
 
 
@@ -63,7 +63,7 @@ def _role(server: Server) -> Finding:
 
 def _round_trip(server: Server) -> Finding:
     seconds = median(server.round_trip() for _ in range(20))
-    far = seconds > NEAR
+    far = seconds > SLOW_ROUND_TRIP
     advice = "run the tests on the server's own host or network" if far else ""
     return Finding("round trip", SLOW if far else GOOD, _ms(seconds), advice)
 
@@ -83,7 +83,7 @@ def _clones(server: Server) -> Iterator[Finding]:
                 yield _disk(server, name)
             server.drop(name)
             yield _clone(strategy, seconds, used=strategy == chosen, fsync=server.facts.fsync)
-            if seconds > PATIENCE:
+            if seconds > LAST_CLONE:
                 return
     finally:
         with suppress(PgTemplateError):
@@ -93,7 +93,7 @@ def _clones(server: Server) -> Iterator[Finding]:
 
 def _clone(strategy: str, seconds: float, *, used: bool, fsync: bool) -> Finding:
     what = f"{_ms(seconds)} for an empty database{', as clones are made here' if used else ''}"
-    slow = used and seconds > QUICK_CLONE
+    slow = used and seconds > SLOW_CLONE
     memory = "its data directory in memory (tmpfs)"
     advice = f"fsync = off, on a server for tests only; or {memory}" if fsync else memory
     return Finding(f"clone {strategy}", SLOW if slow else GOOD, what, advice if slow else "")
@@ -102,13 +102,13 @@ def _clone(strategy: str, seconds: float, *, used: bool, fsync: bool) -> Finding
 def _disk(server: Server, name: str) -> Finding:
     def commit() -> float:
         began = time.perf_counter()
-        server.touch(name)
+        server.record_use(name)
         return time.perf_counter() - began
 
     seconds = median(commit() for _ in range(5))
     if not server.facts.fsync:
         return Finding("disk", GOOD, f"fsync is off; a commit takes {_ms(seconds)}")
-    slow = seconds > QUICK_DISK
+    slow = seconds > SLOW_COMMIT
     advice = "fsync = off, on a server for tests only" if slow else ""
     what = f"fsync is on; a commit takes {_ms(seconds)}"
     return Finding("disk", SLOW if slow else GOOD, what, advice)

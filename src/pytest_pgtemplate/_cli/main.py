@@ -17,13 +17,13 @@ from pathlib import Path
 
 from pytest_pgtemplate import _archive, _embedded, _urls
 from pytest_pgtemplate._cli import server_connection
-from pytest_pgtemplate._cli.build import Built, build
+from pytest_pgtemplate._cli.build import BuiltTemplate, build
 from pytest_pgtemplate._cli.doctor import examine
 from pytest_pgtemplate._display.tables import table
-from pytest_pgtemplate._run import Progress, draw_on
-from pytest_pgtemplate._server import Database, Server
+from pytest_pgtemplate._run import ProgressReporter, draw_on
+from pytest_pgtemplate._server import Server, ServerDatabase
 from pytest_pgtemplate._settings import cache
-from pytest_pgtemplate._settings.database_options import ENV_URL, in_environment
+from pytest_pgtemplate._settings.database_options import ENV_URL, urls_in_environment
 from pytest_pgtemplate._worker import sweep
 from pytest_pgtemplate.errors import PgTemplateError, ServerError
 
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = _parse(argv)
     directory = cache() / "runs" / f"command_{os.getpid()}"
-    arguments.progress = Progress(lambda: directory, "main", partial(draw_on, sys.stderr))
+    arguments.progress = ProgressReporter(lambda: directory, "main", partial(draw_on, sys.stderr))
     try:
         for line in arguments.command(arguments):
             print(line)  # noqa: T201
@@ -62,7 +62,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("pgtemplate", description=__doc__)
-    parser.add_argument("--url", default=in_environment(""), help="default: the embedded one")
+    parser.add_argument("--url", default=urls_in_environment(""), help="default: the embedded one")
     parser.add_argument("--bindir", type=Path, help="PostgreSQL binaries of the embedded server")
     parser.add_argument("--pg-version", type=int, help="its major version")
     parser.add_argument("--listen", action="store_true", help="the one that listens on 127.0.0.1")
@@ -110,21 +110,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _build(arguments: argparse.Namespace) -> Iterator[str]:
-    yield from _tell(_built(arguments))
+    yield from _built_lines(_built(arguments))
 
 
 def _save(arguments: argparse.Namespace) -> Iterator[str]:
     built = _built(arguments)
-    yield from _tell(built)
+    yield from _built_lines(built)
     settings, progress = built[0].settings, arguments.progress
     with ExitStack() as stack:
         sources: list[_archive.Source] = []
         for each in built:
-            where = each.settings.url, settings.embedded, settings.timeout, progress.showing
+            where = each.settings.url, settings.embedded, settings.timeout, progress.step
             client = stack.enter_context(server_connection.client(*where))
             names = _with_unseeded(client.server, each.template.name)
             sources += (_archive.Source(client, name, each.database) for name in names)
-        with progress.showing("saving"):
+        with progress.step("saving"):
             run, tracking = settings.run, settings.tracking
             _archive.save(sources, tracking, run, arguments.file, progress.file)
     size = arguments.file.stat().st_size / 1e6
@@ -147,11 +147,11 @@ def _load(arguments: argparse.Namespace) -> Iterator[str]:
 
         @lru_cache
         def client_for(database: str) -> _archive.Client:
-            url = (in_environment(database) if database else None) or arguments.url
-            where = url, _which(arguments), arguments.timeout, progress.showing
+            url = (urls_in_environment(database) if database else None) or arguments.url
+            where = url, _embedded_options(arguments), arguments.timeout, progress.step
             return stack.enter_context(server_connection.client(*where))
 
-        stack.enter_context(progress.showing("loading"))
+        stack.enter_context(progress.step("loading"))
         locks, began = cache() / "locks", time.perf_counter()
         for template in _archive.load(client_for, arguments.file, run, locks, progress.file):
             seconds = time.perf_counter() - began
@@ -161,7 +161,7 @@ def _load(arguments: argparse.Namespace) -> Iterator[str]:
     yield from lines
 
 
-def _built(arguments: argparse.Namespace) -> list[Built]:
+def _built(arguments: argparse.Namespace) -> list[BuiltTemplate]:
     url = [f"--pg-url={arguments.url}"] if arguments.url else []
     return build([*url, *_for_pytest(arguments)])
 
@@ -173,7 +173,7 @@ def _for_pytest(arguments: argparse.Namespace) -> list[str]:
     return [*bindir, *version, *listen, *arguments.pytest]
 
 
-def _tell(built: list[Built]) -> Iterator[str]:
+def _built_lines(built: list[BuiltTemplate]) -> Iterator[str]:
     for each in built:
         done = f"{each.how} in {each.seconds:.2f} s" if each.how else "is there already"
         yield f"{each.template.name}: {done}"
@@ -189,7 +189,7 @@ def _list(arguments: argparse.Namespace) -> Iterator[str]:
         yield from table([("database", "kind", "run", "made by", "state"), *map(_row, databases)])
 
 
-def _row(database: Database) -> tuple[str, ...]:
+def _row(database: ServerDatabase) -> tuple[str, ...]:
     mark = database.mark
     if mark is None:
         return database.name, "unfinished", "", "", ""
@@ -198,12 +198,12 @@ def _row(database: Database) -> tuple[str, ...]:
     return database.name, mark.kind, mark.run, f"{mark.host} (pid {mark.pid})", f"{state}{origin}"
 
 
-def _as_json(database: Database) -> dict[str, object]:
-    told: dict[str, object] = {"database": database.name, "in_use": database.leased}
+def _as_json(database: ServerDatabase) -> dict[str, object]:
+    fields: dict[str, object] = {"database": database.name, "in_use": database.leased}
     if (mark := database.mark) is not None:
         names = ("kind", "run", "fingerprint", "host", "pid", "created", "used", "origin")
-        told |= {name: getattr(mark, name) for name in names}
-    return told
+        fields |= {name: getattr(mark, name) for name in names}
+    return fields
 
 
 def _ago(moment: int) -> str:
@@ -213,7 +213,7 @@ def _ago(moment: int) -> str:
 
 def _prune(arguments: argparse.Namespace) -> Iterator[str]:
     progress, which = arguments.progress, {"kept": arguments.kept, "templates": arguments.templates}
-    with _connected(arguments) as server, progress.showing("looking for what nobody owns"):
+    with _connected(arguments) as server, progress.step("looking for what nobody owns"):
         dropped = sweep.prune(server, **which, progress=progress.file)
     yield from (f"dropped {name}" for name in dropped)
 
@@ -225,7 +225,7 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
         yield json.dumps([each._asdict() for each in findings], indent=2)
         return
     if arguments.listen and not arguments.url:
-        yield from _password(_embedded.status(*_which(arguments)))
+        yield from _password(_embedded.status(*_embedded_options(arguments)))
     yield from table([(each.verdict, each.topic, each.what) for each in findings])
     for each in findings:
         if each.advice:
@@ -234,7 +234,7 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _psql(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
-        beside = server_connection.beside(arguments.url, _which(arguments))
+        beside = server_connection.beside(arguments.url, _embedded_options(arguments))
         psql = shutil.which("psql", path=beside) or shutil.which("psql")
         if psql is None:
             raise ServerError("there is no psql on PATH", hint="install PostgreSQL's client")
@@ -254,9 +254,9 @@ def _check(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _server(arguments: argparse.Namespace) -> Iterator[str]:
     if arguments.action == "stop":
-        yield "stopped" if _embedded.stop(*_which(arguments)) else "it was not running"
+        yield "stopped" if _embedded.stop(*_embedded_options(arguments)) else "it was not running"
         return
-    status = _embedded.status(*_which(arguments))
+    status = _embedded.status(*_embedded_options(arguments))
     if status is None:
         yield "there has never been one"
         return
@@ -274,13 +274,13 @@ def _password(status: _embedded.Status | None) -> Iterator[str]:
         yield f"password: in {status.password}"
 
 
-def _which(arguments: argparse.Namespace) -> server_connection.Which:
+def _embedded_options(arguments: argparse.Namespace) -> server_connection.EmbeddedOptions:
     return arguments.bindir, arguments.pg_version, arguments.listen
 
 
 @contextmanager
 def _connected(arguments: argparse.Namespace) -> Iterator[Server]:
-    where = arguments.url, _which(arguments), arguments.timeout, arguments.progress.showing
+    where = arguments.url, _embedded_options(arguments), arguments.timeout, arguments.progress.step
     with server_connection.server(*where) as server:
         yield server
 

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-FOR_TEMPLATE = "waiting for the template"
-FOR_CHECKS = "waiting for the checks of other workers"
-WAITING = (FOR_TEMPLATE, FOR_CHECKS)
+WAITING_FOR_TEMPLATE = "waiting for the template"
+WAITING_FOR_CHECKS = "waiting for the checks of other workers"
+WAITING = (WAITING_FOR_TEMPLATE, WAITING_FOR_CHECKS)
 T = TypeVar("T")
 
 
@@ -36,7 +36,7 @@ class Step:
         return f"{self.doing}{count}{what}"
 
 
-def tell(path: Path | None, step: Step) -> None:
+def write_step(path: Path | None, step: Step) -> None:
     """Write ``step`` where others look for it. To tell is never worth an error.
 
     In place, as every step of a migration is told: to put a new file in the old one's stead makes
@@ -51,15 +51,17 @@ def tell(path: Path | None, step: Step) -> None:
                 file.truncate()
 
 
-def each(path: Path | None, doing: str, things: Sequence[T], names: Sequence[str]) -> Iterator[T]:
+def report_each(
+    path: Path | None, doing: str, things: Sequence[T], names: Sequence[str]
+) -> Iterator[T]:
     """Hand on ``things``, and tell for each that it has begun."""
     since = time.time()
     for number, (thing, name) in enumerate(zip(things, names, strict=True), 1):
-        tell(path, Step(doing, number, len(things), name, since))
+        write_step(path, Step(doing, number, len(things), name, since))
         yield thing
 
 
-def look(directory: Path) -> dict[str, Step]:
+def read_progress(directory: Path) -> dict[str, Step]:
     """What has been told in ``directory``, by the names of the files."""
     steps = {}
     for path in sorted(directory.glob("*.step")):

@@ -10,7 +10,7 @@ GAP = 2
 NARROWEST = 12  # columns are not cut below that
 
 
-def counted(number: int, thing: str) -> str:
+def pluralize(number: int, thing: str) -> str:
     """``1 test``, ``2 tests``."""
     return f"{number} {thing}{'s' * (number != 1)}"
 

@@ -8,7 +8,7 @@ user has gone, and it is held by whoever uses it.
 """
 
 from pytest_pgtemplate._embedded.binaries import find_binaries, find_program
-from pytest_pgtemplate._embedded.hold import Status, acquire, status, stop, url_of
+from pytest_pgtemplate._embedded.server_handle import Status, acquire, status, stop, url_of
 from pytest_pgtemplate._embedded.stand_ins import fingerprint as stand_ins_fingerprint
 
 __all__ = [

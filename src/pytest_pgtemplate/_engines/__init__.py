@@ -1,13 +1,22 @@
 """Where the connections of tests live: in the event loop that opened them, or in sync code.
 
-``home`` is one such place and ``pool`` an engine over all of them; ``rollback`` makes
-transactions that come to nothing. ``options`` are the user's keywords for engines and sessions.
+``loop_pool`` holds the connections of one event loop and ``pool`` an engine over all of them.
+``engines`` makes the engines of a database, and ``rollback`` transactions that are never committed.
+``options`` are the user's keywords for engines and sessions.
 ``shared`` is for fixtures that many tests share. ``connections`` counts, where that is asked for.
 """
 
-from pytest_pgtemplate._engines.connections import Connections
+from pytest_pgtemplate._engines.connection_counter import ConnectionCounter
+from pytest_pgtemplate._engines.engines import Engines
 from pytest_pgtemplate._engines.options import async_sessions, sync_sessions
-from pytest_pgtemplate._engines.pool import Pools, connect_on_use
+from pytest_pgtemplate._engines.pool import connect_on_use
 from pytest_pgtemplate._engines.shared import Shared
 
-__all__ = ["Connections", "Pools", "Shared", "async_sessions", "connect_on_use", "sync_sessions"]
+__all__ = [
+    "ConnectionCounter",
+    "Engines",
+    "Shared",
+    "async_sessions",
+    "connect_on_use",
+    "sync_sessions",
+]

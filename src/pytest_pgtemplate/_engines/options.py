@@ -13,13 +13,13 @@ from pytest_pgtemplate.errors import ConfigurationError
 
 Options = Mapping[str, Any]
 
-_OF_THE_POOL = frozenset({"creator", "async_creator", "max_overflow"})  # and all of pool..
+_POOL_OPTIONS = frozenset({"creator", "async_creator", "max_overflow"})  # and all of pool..
 _AUTOCOMMIT = "AUTOCOMMIT"
 
 
 def check_engine_options(options: Options) -> None:
     """Raise ConfigurationError for keywords that decide where connections live."""
-    taken = [name for name in options if name.startswith("pool") or name in _OF_THE_POOL]
+    taken = [name for name in options if name.startswith("pool") or name in _POOL_OPTIONS]
     if taken:
         raise ConfigurationError(
             f"pg_engine_options gives {', '.join(taken)}: the plugin keeps the connections itself,"
@@ -29,7 +29,7 @@ def check_engine_options(options: Options) -> None:
 
 
 @contextmanager
-def explained(options: Options, *, nested: bool) -> Iterator[None]:
+def explain_engine_errors(options: Options, *, nested: bool) -> Iterator[None]:
     """Around the making of an engine: raise ConfigurationError for what it cannot be made with."""
     execution: Options = options.get("execution_options", {})
     levels = {options.get("isolation_level"), execution.get("isolation_level")}
@@ -48,22 +48,24 @@ def explained(options: Options, *, nested: bool) -> Iterator[None]:
         ) from error
 
 
-def with_connect_args(options: Options, beside: dict[str, Any]) -> Options:
+def with_connect_args(options: Options, url_arguments: dict[str, Any]) -> Options:
     """Add what the URL wants of ``connect``; the user's own word counts."""
-    return {**options, "connect_args": {**beside, **options.get("connect_args", {})}}
+    return {**options, "connect_args": {**url_arguments, **options.get("connect_args", {})}}
 
 
 def async_sessions(engine: AsyncEngine, options: Options) -> async_sessionmaker[AsyncSession]:
     """Raises ConfigurationError for options that cannot be used."""
-    return async_sessionmaker(engine, **_for(AsyncSession, options))
+    return async_sessionmaker(engine, **_session_keywords(AsyncSession, options))
 
 
 def sync_sessions(engine: Engine, options: Options) -> orm.sessionmaker[orm.Session]:
     """Raises ConfigurationError for options that cannot be used."""
-    return orm.sessionmaker(engine, **_for(orm.Session, options, without="sync_session_class"))
+    return orm.sessionmaker(
+        engine, **_session_keywords(orm.Session, options, without="sync_session_class")
+    )
 
 
-def _for(base: type, options: Options, *, without: str = "") -> dict[str, Any]:
+def _session_keywords(base: type, options: Options, *, without: str = "") -> dict[str, Any]:
     """Keywords of the other kind of session are left out: a class has one kind."""
     if "bind" in options:
         raise ConfigurationError(

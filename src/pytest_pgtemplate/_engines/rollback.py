@@ -18,26 +18,26 @@ _SAVEPOINT = "pgtemplate"
 def nest_transactions(engine: Engine) -> None:
     """Make every transaction of ``engine`` a savepoint in one that is never committed."""
     dialect: Any = engine.dialect
-    really_roll_back: Callable[[Any], None] = dialect.do_rollback
-    begun: set[int] = set()  # ids of the DBAPI connections that are within a savepoint
+    original_rollback: Callable[[Any], None] = dialect.do_rollback
+    in_savepoint: set[int] = set()  # ids of the DBAPI connections that are within a savepoint
 
     def begin(connection: Any) -> None:
         _execute(connection, f"SAVEPOINT {_SAVEPOINT}")
-        begun.add(id(connection.dbapi_connection))
+        in_savepoint.add(id(connection.dbapi_connection))
 
     def commit(connection: Any) -> None:
-        begun.remove(id(connection.dbapi_connection))
+        in_savepoint.remove(id(connection.dbapi_connection))
         _execute(connection, f"RELEASE SAVEPOINT {_SAVEPOINT}")
 
     def rollback(connection: Any) -> None:
-        if id(connection.dbapi_connection) in begun:
-            begun.remove(id(connection.dbapi_connection))
+        if id(connection.dbapi_connection) in in_savepoint:
+            in_savepoint.remove(id(connection.dbapi_connection))
             _execute(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
         else:
-            really_roll_back(connection)
+            original_rollback(connection)
 
     def end(dbapi_connection: Any, _: Any, state: Any) -> None:
-        begun.discard(id(dbapi_connection))
+        in_savepoint.discard(id(dbapi_connection))
         if state.asyncio_safe:
             dbapi_connection.rollback()
 

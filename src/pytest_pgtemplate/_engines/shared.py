@@ -8,8 +8,8 @@ from sqlalchemy import Engine, orm
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from pytest_pgtemplate import _urls
+from pytest_pgtemplate._engines.engines import Engines
 from pytest_pgtemplate._engines.options import Options, async_sessions, sync_sessions
-from pytest_pgtemplate._engines.pool import Pools
 
 
 class Shared:
@@ -19,8 +19,8 @@ class Shared:
     ``sync_sessionmaker`` raise ConfigurationError when no sync driver is installed.
     """
 
-    def __init__(self, pools: Pools, sessions: Options, url: str, dsn: str) -> None:
-        self._pools = pools
+    def __init__(self, engines: Engines, sessions: Options, url: str, dsn: str) -> None:
+        self._engines = engines
         self._sessions = sessions
         self.url = url
         self.dsn = dsn
@@ -30,7 +30,7 @@ class Shared:
 
     @cached_property
     def engine(self) -> AsyncEngine:
-        return self._pools.of_async().view()
+        return self._engines.async_engine().engine_for_test()
 
     @cached_property
     def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
@@ -39,7 +39,7 @@ class Shared:
 
     @cached_property
     def sync_engine(self) -> Engine:
-        return self._pools.of_sync().view()
+        return self._engines.sync_engine().engine_for_test()
 
     @cached_property
     def sync_sessionmaker(self) -> orm.sessionmaker[orm.Session]:

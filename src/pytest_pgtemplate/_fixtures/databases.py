@@ -12,32 +12,39 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._fixtures.factory import fixture
-from pytest_pgtemplate._run import Isolated, fail
+from pytest_pgtemplate._run import IsolatedDatabase, fail
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._settings import Settings
-    from pytest_pgtemplate._template import Migrations, Order, Scratch, Seed, Target, Template
+    from pytest_pgtemplate._template import (
+        Migrations,
+        ScratchDatabase,
+        Seed,
+        Target,
+        Template,
+        TemplateRequest,
+    )
     from pytest_pgtemplate._worker import Database
 
 
-SWEEP_PATIENCE = 5.0  # seconds at the end of a run; the next run goes on with what is left
+SWEEP_TIMEOUT = 5.0  # seconds at the end of a run; the next run goes on with what is left
 
 
 @fixture(scope="session")
-def pg_migrations(_pg: Isolated) -> Migrations:
+def pg_migrations(_pg: IsolatedDatabase) -> Migrations:
     """What builds the schema. Override it to use something else than Alembic."""
     from pytest_pgtemplate._template import Alembic
 
     config = _pg.settings.alembic_config
     if config is not None:
         return Alembic(config, _pg.settings.revision)
-    with _pg.once("pg_migrations"):
+    with _pg.reported_once("pg_migrations"):
         raise ConfigurationError(
             f'nothing says what builds the database "{_pg.name}"',
             hint=f"let pg_alembic_ini_{_pg.name} name its alembic.ini, or override the fixture"
-            f' {_pg.fixture("pg_migrations")} (scope="session") in a conftest.py: return'
+            f' {_pg.fixture_name("pg_migrations")} (scope="session") in a conftest.py: return'
             " Metadata(..), SqlFiles(..) or Command(..), from pytest_pgtemplate",
         )
 
@@ -49,34 +56,34 @@ def pg_seed() -> Seed | None:
 
 
 @fixture(scope="session")
-def pg_server(_pg: Isolated) -> Iterator[Server]:
+def pg_server(_pg: IsolatedDatabase) -> Iterator[Server]:
     """The server: ``.url``, ``.version``, ``.facts``."""
     from pytest_pgtemplate import _embedded, _urls
     from pytest_pgtemplate._server import Server
 
     settings = _pg.settings
-    hold = None
-    with _pg.once("pg_server"):
-        _pg.run.environment.check()
+    handle = None
+    with _pg.reported_once("pg_server"):
+        _pg.run.environment.raise_if_changed()
         given = settings.url
         if given is None:
-            settings.refuse_foreign()
-            with _pg.run.progress.during("server", "starting the embedded server"):
-                hold = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
-            given = hold.url
+            settings.refuse_other_host()
+            with _pg.run.progress.timed_step("server", "starting the embedded server"):
+                handle = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
+            given = handle.url
             _pg.run.urls.append(given)
         server = Server(_urls.parse(given), timeout=settings.timeout)
     _pg.stats.server, _pg.stats.room = str(server), server.facts.workers
     _pg.stats.allowed = server.facts.max_connections
     yield server
     server.close()
-    if hold:
-        hold.close()
+    if handle:
+        handle.close()
 
 
 @fixture(scope="session")
 def pg_template(
-    _pg: Isolated, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
+    _pg: IsolatedDatabase, pg_server: Server, pg_migrations: Migrations, pg_seed: Seed | None
 ) -> Template:
     """The template: ``.name``, ``.fingerprint``, ``.built``."""
     from pytest_pgtemplate import _template
@@ -84,45 +91,45 @@ def pg_template(
 
     settings = _pg.settings
     began = time.perf_counter()
-    with _pg.once("pg_template"):
-        if _pg.disagreement is not None:
-            raise _pg.disagreement
-        order = order_of(settings, pg_server, pg_migrations, pg_seed)
+    with _pg.reported_once("pg_template"):
+        if _pg.override_conflict is not None:
+            raise _pg.override_conflict
+        order = template_request(settings, pg_server, pg_migrations, pg_seed)
         build = partial(_build, _pg, pg_server, pg_migrations, pg_seed)
-        with _pg.run.progress.during("template", progress_file.FOR_TEMPLATE):
-            template = _template.ensure(order, build, pg_server, settings.cache / "locks")
+        with _pg.run.progress.timed_step("template", progress_file.WAITING_FOR_TEMPLATE):
+            template = _template.ensure_template(order, build, pg_server, settings.cache / "locks")
     _pg.stats.template = template.name
     _pg.stats.template_time = time.perf_counter() - began
     return template
 
 
-def order_of(
+def template_request(
     settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
-) -> Order:
+) -> TemplateRequest:
     """What decides the template: our own SQL, other files, the migrations and then the seed."""
     from pytest_pgtemplate import _embedded, _template
-    from pytest_pgtemplate._reset import layout
+    from pytest_pgtemplate._reset import installed_sql
 
-    base = [settings.tracking.encode(), layout()]
+    base = [settings.tracking.encode(), installed_sql()]
     base += [path.read_bytes() for path in settings.fingerprint_files]
     base += [_embedded.stand_ins_fingerprint()] if settings.url is None else []
     parts = [*base, *migrations.fingerprint()]
-    order = _template.Order(
+    order = _template.TemplateRequest(
         prefix=settings.prefix,
         run=settings.run,
-        fingerprint=_template.fingerprint(parts, server),
+        fingerprint=_template.compute_fingerprint(parts, server),
         rebuild=settings.rebuild,
-        lineage=partial(_template.lineage_of, migrations, base),
+        lineage=partial(_template.read_lineage, migrations, base),
     )
     if seed is None:
         return order
     parts += _template.seed.fingerprint(seed)
-    seeded = _template.fingerprint(parts, server)
+    seeded = _template.compute_fingerprint(parts, server)
     return order._replace(fingerprint=seeded, lineage=lambda: None, unseeded=order)
 
 
-def target_of(
-    isolated: Isolated, server: Server, database: str, held: frozenset[str] = frozenset()
+def migration_target(
+    isolated: IsolatedDatabase, server: Server, database: str, applied: frozenset[str] = frozenset()
 ) -> Target:
     """A database to migrate."""
     from pytest_pgtemplate import _template, _urls
@@ -131,12 +138,16 @@ def target_of(
     settings, environment = isolated.settings, isolated.run.environment
     url = server.url.set(database=database)
     address = server_address.parse(_urls.render(url))
-    env = environment.of_migrations(settings, isolated.name, address)
-    return _template.Target(url, settings.timeout, env, held, isolated.run.progress.file)
+    env = environment.for_migrations(settings, isolated.name, address)
+    return _template.Target(url, settings.timeout, env, applied, isolated.run.progress.file)
 
 
 def _build(
-    isolated: Isolated, server: Server, migrations: Migrations, seed: Seed | None, scratch: Scratch
+    isolated: IsolatedDatabase,
+    server: Server,
+    migrations: Migrations,
+    seed: Seed | None,
+    scratch: ScratchDatabase,
 ) -> None:
     """Migrate or seed, make resettable; the first worker to fail spares the others the same."""
     from pytest_pgtemplate import _template
@@ -145,68 +156,70 @@ def _build(
     settings, stats, order = isolated.settings, isolated.stats, scratch.order
     failures, progress = isolated.run.reports.failures, isolated.run.progress
     failures.raise_if_build_failed(order.name)
-    held = scratch.origin.held if scratch.origin else frozenset()
-    target = target_of(isolated, server, scratch.name, held)
+    applied = scratch.origin.applied if scratch.origin else frozenset()
+    target = migration_target(isolated, server, scratch.name, applied)
     url, known = target.url, settings.cache / "templates"
-    parts = _made_of(settings, server, migrations, seed if order.unseeded else None)
-    reason = "--pg-rebuild" if order.rebuild else _template.why(known, order.name, parts)
+    parts = _build_parts(settings, server, migrations, seed if order.unseeded else None)
+    reason = "--pg-rebuild" if order.rebuild else _template.explain_build(known, order.name, parts)
     stats.why = stats.why or reason
     try:
         if scratch.origin is not None:
             uninstall(url, settings.tracking, timeout=settings.timeout)
         if order.unseeded is None:
-            progress.tell("migrating")
+            progress.begin_part("migrating")
             ran = _template.migrate(migrations, target)
             stats.built = f"migrated {ran}" if ran else "migrated"
         elif seed is not None:
-            progress.tell("seeding")
+            progress.begin_part("seeding")
             _template.seed.run(seed, target)
             stats.built = stats.built or "seeded"
-        progress.tell("making the template resettable")
+        progress.begin_part("making the template resettable")
         install(url, settings.tracking, timeout=settings.timeout)
-        _template.remember(known, order.name, parts)
+        _template.save_parts(known, order.name, parts)
     except PgTemplateError as error:
-        failures.remember_build(order.name, error)
+        failures.record_failed_build(order.name, error)
         raise
 
 
-def _made_of(
+def _build_parts(
     settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
 ) -> dict[str, str]:
-    """By the names that people know, what ``order_of`` makes a fingerprint of."""
+    """By the names that people know, what ``template_request`` makes a fingerprint of."""
     from pytest_pgtemplate import _template
-    from pytest_pgtemplate._reset import layout
+    from pytest_pgtemplate._reset import installed_sql
 
     facts = server.facts
     others: dict[str, Iterable[bytes]] = {
         "the server": [f"{facts.major} {facts.locale} {facts.role} {facts.superuser}".encode()],
-        "pytest-pgtemplate": [settings.tracking.encode(), layout()],
+        "pytest-pgtemplate": [settings.tracking.encode(), installed_sql()],
         "pg_revision": [settings.revision.encode()],
     }
     if seed is not None:
         others["pg_seed"] = _template.seed.fingerprint(seed)
-    return _template.made_of(migrations, settings.fingerprint_files, settings.root, others)
+    return _template.digest_by_name(migrations, settings.fingerprint_files, settings.root, others)
 
 
 @fixture(scope="session")
-def pg_database(_pg: Isolated, pg_server: Server, pg_template: Template) -> Iterator[Database]:
+def pg_database(
+    _pg: IsolatedDatabase, pg_server: Server, pg_template: Template
+) -> Iterator[Database]:
     """This worker's own database: ``.name``, ``.url``, ``.dsn``, ``.template``."""
     from pytest_pgtemplate._urls import database_names
-    from pytest_pgtemplate._worker import Worker, sweep
+    from pytest_pgtemplate._worker import WorkerDatabase, sweep
 
     settings, stats = _pg.settings, _pg.stats
     began = time.perf_counter()
-    with _pg.once("pg_database"):
+    with _pg.reported_once("pg_database"):
         name = database_names.worker(settings.prefix, settings.run, settings.worker)
-        with _pg.run.progress.during("clone", "cloning the template"):
-            worker = Worker(pg_server, pg_template, name, settings.run, keep=settings.keep)
+        with _pg.run.progress.timed_step("clone", "cloning the template"):
+            worker = WorkerDatabase(pg_server, pg_template, name, settings.run, keep=settings.keep)
     stats.clone_time = time.perf_counter() - began
     stats.from_spare = worker.from_spare
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
     stats.stand_ins = worker.stand_ins
     sweeping = None
     if settings.sweeps:
-        sweeping = sweep.in_background(pg_server, pg_template.name, settings.prefix)
+        sweeping = sweep.start_sweep(pg_server, pg_template.name, settings.prefix)
     if pg_template.built and settings.peers:
         names = [
             database_names.worker(settings.prefix, settings.run, peer) for peer in settings.peers
@@ -215,16 +228,16 @@ def pg_database(_pg: Isolated, pg_server: Server, pg_template: Template) -> Iter
     _pg.worker = worker
     yield worker.database
     if settings.keep:
-        stats.kept.append(f"{settings.worker}: {_pg.psql(name)}")
+        stats.kept.append(f"{settings.worker}: {_pg.psql_command(name)}")
     try:
-        _pg.finish_last()
+        _pg.finish_last_test()
     except PgTemplateError as error:
         fail(error)
     finally:
         _pg.worker = None
         if sweeping is not None:
-            sweeping.join(SWEEP_PATIENCE)
-        with _pg.run.reports.at_end(known=_pg.lost):
+            sweeping.join(SWEEP_TIMEOUT)
+        with _pg.run.reports.reported_at_end(known=_pg.lost):
             worker.close(drop=_pg.lost)
 
 
@@ -237,7 +250,7 @@ def pg_url(pg_database: Database) -> str:
 
 
 @fixture()
-def pg(_pg: Isolated, pg_database: Database) -> Database:
+def pg(_pg: IsolatedDatabase, pg_database: Database) -> Database:
     """This worker's database, and the promise that this test starts from the template's state."""
-    _pg.reach()
+    _pg.mark_used()
     return pg_database

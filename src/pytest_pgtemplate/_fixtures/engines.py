@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate._fixtures.factory import fixture
-from pytest_pgtemplate._run import Isolated, fail, fails
+from pytest_pgtemplate._run import IsolatedDatabase, fail, fails
 from pytest_pgtemplate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from sqlalchemy.orm import Session, sessionmaker
 
-    from pytest_pgtemplate._engines import Pools, Shared
+    from pytest_pgtemplate._engines import Engines, Shared
     from pytest_pgtemplate._worker import Database
 
 
@@ -40,21 +40,21 @@ def pg_session_options() -> dict[str, Any]:
 
 
 @fixture(scope="session")
-def _pg_pools(
-    _pg: Isolated, pg_database: Database, pg_engine_options: dict[str, Any]
-) -> Iterator[Pools]:
-    from pytest_pgtemplate._engines import Pools
+def _pg_engines(
+    _pg: IsolatedDatabase, pg_database: Database, pg_engine_options: dict[str, Any]
+) -> Iterator[Engines]:
+    from pytest_pgtemplate._engines import Engines
 
-    with _pg.once("_pg_pools"):
-        pools = Pools(pg_database.url, pg_engine_options)
-    with _pg.for_tests(pools):
-        yield pools
-    pools.close()
+    with _pg.reported_once("_pg_pools"):
+        engines = Engines(pg_database.url, pg_engine_options)
+    with _pg.reset_after_tests(engines):
+        yield engines
+    engines.close()
 
 
 @fixture(scope="session")
 def pg_shared(
-    _pg: Isolated,
+    _pg: IsolatedDatabase,
     pg_database: Database,
     pg_url: str,
     pg_engine_options: dict[str, Any],
@@ -63,39 +63,39 @@ def pg_shared(
     """For fixtures wider than ``function``: ``.engine``, ``.sessionmaker``, ``.sync_engine``,
     ``.sync_sessionmaker``, ``.url`` and ``.dsn``.
     """
-    from pytest_pgtemplate._engines import Pools, Shared
+    from pytest_pgtemplate._engines import Engines, Shared
 
-    with _pg.once("pg_shared"):
+    with _pg.reported_once("pg_shared"):
         # Not those of the tests, who close what is open after each.
-        pools = Pools(pg_database.url, pg_engine_options)
-    with _pg.forgetting(pools):
-        yield Shared(pools, pg_session_options, pg_url, pg_database.dsn)
-    pools.close()
+        engines = Engines(pg_database.url, pg_engine_options)
+    with _pg.closed_on_reclone(engines):
+        yield Shared(engines, pg_session_options, pg_url, pg_database.dsn)
+    engines.close()
 
 
 @fixture()
 def pg_engine(
-    request: pytest.FixtureRequest, _pg: Isolated, _pg_pools: Pools
+    request: pytest.FixtureRequest, _pg: IsolatedDatabase, _pg_engines: Engines
 ) -> Iterator[AsyncEngine]:
     """An ``AsyncEngine`` on this worker's database. What the test leaves open is closed for it."""
     _refuse_trio(request, _pg)
-    _pg.reach()
-    with _pg.once("pg_engine"):
-        pool = _pg_pools.of_async()
-    yield pool.view()
+    _pg.mark_used()
+    with _pg.reported_once("pg_engine"):
+        pool = _pg_engines.async_engine()
+    yield pool.engine_for_test()
     pool.close_open()
 
 
-def _refuse_trio(request: pytest.FixtureRequest, isolated: Isolated) -> None:
+def _refuse_trio(request: pytest.FixtureRequest, isolated: IsolatedDatabase) -> None:
     if "anyio_backend" not in request.fixturenames:
         return
     backend = request.getfixturevalue("anyio_backend_name")
     if backend != "asyncio":
         error = ConfigurationError(
-            f"{isolated.fixture('pg_engine')} needs asyncio, and anyio runs this test under"
+            f"{isolated.fixture_name('pg_engine')} needs asyncio, and anyio runs this test under"
             f" {backend}",
             hint='asyncpg and psycopg know no other: let a fixture anyio_backend return "asyncio",'
-            f" or use {isolated.fixture('pg_sync_session')}",
+            f" or use {isolated.fixture_name('pg_sync_session')}",
         )
         fail(error)
 
@@ -114,39 +114,42 @@ def pg_sessionmaker(
 @fixture()
 def pg_session(
     request: pytest.FixtureRequest,
-    _pg: Isolated,
+    _pg: IsolatedDatabase,
     pg_sessionmaker: async_sessionmaker[AsyncSession],
 ) -> AsyncSession:
     """An ``AsyncSession``; under ``isolation="rollback"`` on ``pg_connection``."""
     if _pg.rolls_back(request.node):
-        connection = request.getfixturevalue(_pg.fixture("pg_connection"))
+        connection = request.getfixturevalue(_pg.fixture_name("pg_connection"))
         return pg_sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
     return pg_sessionmaker()
 
 
 @fixture()
 def pg_connection(
-    request: pytest.FixtureRequest, _pg: Isolated, _pg_pools: Pools, pg_engine: AsyncEngine
+    request: pytest.FixtureRequest,
+    _pg: IsolatedDatabase,
+    _pg_engines: Engines,
+    pg_engine: AsyncEngine,
 ) -> Iterator[AsyncConnection]:
     """An ``AsyncConnection``, which connects when it is first used."""
     from pytest_pgtemplate._engines import connect_on_use
 
     if _pg.rolls_back(request.node):
         with fails():
-            pool = _pg_pools.of_async(nested=True)
-        yield connect_on_use(pool.view())
+            pool = _pg_engines.async_engine(nested=True)
+        yield connect_on_use(pool.engine_for_test())
         pool.close_open()
     else:
         yield connect_on_use(pg_engine)
 
 
 @fixture()
-def pg_sync_engine(_pg: Isolated, _pg_pools: Pools) -> Iterator[Engine]:
+def pg_sync_engine(_pg: IsolatedDatabase, _pg_engines: Engines) -> Iterator[Engine]:
     """An ``Engine`` on this worker's database. What the test leaves open is closed for it."""
-    _pg.reach()
-    with _pg.once("pg_sync_engine"):
-        pool = _pg_pools.of_sync()
-    yield pool.view()
+    _pg.mark_used()
+    with _pg.reported_once("pg_sync_engine"):
+        pool = _pg_engines.sync_engine()
+    yield pool.engine_for_test()
     pool.close_open()
 
 
@@ -164,15 +167,15 @@ def pg_sync_sessionmaker(
 @fixture()
 def pg_sync_session(
     request: pytest.FixtureRequest,
-    _pg: Isolated,
-    _pg_pools: Pools,
+    _pg: IsolatedDatabase,
+    _pg_engines: Engines,
     pg_sync_sessionmaker: sessionmaker[Session],
 ) -> Iterator[Session]:
     """A ``Session``; under ``isolation="rollback"`` in a transaction that is never committed."""
     if _pg.rolls_back(request.node):
         with fails():
-            pool = _pg_pools.of_sync(nested=True)
-        connection = pool.view().connect()
+            pool = _pg_engines.sync_engine(nested=True)
+        connection = pool.engine_for_test().connect()
         yield pg_sync_sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
         pool.close_open()
     else:

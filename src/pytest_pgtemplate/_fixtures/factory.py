@@ -16,33 +16,33 @@ from typing import Any, Literal, NamedTuple
 
 import pytest
 
-from pytest_pgtemplate._run import RUN, Isolated
+from pytest_pgtemplate._run import RUN, IsolatedDatabase
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate.errors import ConfigurationError
 
 Scope = Literal["session", "function"]
 
 
-class Fixture(NamedTuple):
+class FixtureFunction(NamedTuple):
     """One of the set: for pytest it becomes a fixture of each database."""
 
     function: Callable[..., Any]
     scope: Scope
 
 
-def fixture(scope: Scope = "function") -> Callable[[Callable[..., Any]], Fixture]:
+def fixture(scope: Scope = "function") -> Callable[[Callable[..., Any]], FixtureFunction]:
     """Make a function one of the set."""
-    return partial(Fixture, scope=scope)
+    return partial(FixtureFunction, scope=scope)
 
 
-def chains(databases: Iterable[str], modules: Iterable[ModuleType]) -> list[ModuleType]:
+def make_plugins(databases: Iterable[str], modules: Iterable[ModuleType]) -> list[ModuleType]:
     """A plugin for each database, with the fixtures of ``modules`` in it under its names.
 
     Raises ConfigurationError when two of them would have a fixture of the same name.
     """
     everything = chain.from_iterable(vars(module).values() for module in modules)
-    fixtures = [each for each in everything if isinstance(each, Fixture)]
-    plugins = [_chain(name, fixtures) for name in databases]
+    fixtures = [each for each in everything if isinstance(each, FixtureFunction)]
+    plugins = [_make_plugin(name, fixtures) for name in databases]
     count = Counter(name for each in plugins for name in vars(each) if not name.startswith("__"))
     if twice := sorted(name for name, times in count.items() if times > 1):
         raise ConfigurationError(
@@ -51,20 +51,20 @@ def chains(databases: Iterable[str], modules: Iterable[ModuleType]) -> list[Modu
     return plugins
 
 
-def _chain(database: str, fixtures: Iterable[Fixture]) -> ModuleType:
+def _make_plugin(database: str, fixtures: Iterable[FixtureFunction]) -> ModuleType:
     @pytest.fixture(scope="session")
-    def isolated(pytestconfig: pytest.Config) -> Isolated:
+    def isolated(pytestconfig: pytest.Config) -> IsolatedDatabase:
         return pytestconfig.stash[RUN].databases[database]
 
     plugin = ModuleType(f"{__name__}.{database}")
     setattr(plugin, fixture_name("_pg", database), isolated)
     for function, scope in fixtures:
         name = fixture_name(function.__name__, database)
-        setattr(plugin, name, pytest.fixture(scope=scope)(of(database, function)))
+        setattr(plugin, name, pytest.fixture(scope=scope)(for_database(database, function)))
     return plugin
 
 
-def of(database: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def for_database(database: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function; it takes the fixtures of ``database``."""
     if not database:
         return function

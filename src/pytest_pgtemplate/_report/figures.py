@@ -19,8 +19,8 @@ def figures(recording: Recording) -> Iterator[str]:
     resets = findings.resets(recording)
     yield f"  resets: median {1000 * resets.median:.2f} ms, worst {1000 * resets.worst:.2f} ms"
     yield f"  one more worker? {findings.one_more_worker(recording)}"
-    yield "  dearest tests:"
-    for test, seconds in findings.dearest(recording, MOST):
+    yield "  slowest tests:"
+    for test, seconds in findings.slowest_tests(recording, MOST):
         wrote = f"  wrote {', '.join(test.tables)}" if test.tables else ""
         yield f"    {seconds:8.3f} s  {test.nodeid}{wrote}"
     for title, lines in (

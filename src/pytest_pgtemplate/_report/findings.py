@@ -6,7 +6,7 @@ from collections import Counter
 from statistics import median
 from typing import NamedTuple
 
-from pytest_pgtemplate._display.tables import counted
+from pytest_pgtemplate._display.tables import pluralize
 from pytest_pgtemplate._report.recording import (
     COLLECT,
     LAYER,
@@ -22,7 +22,7 @@ from pytest_pgtemplate._report.recording import (
 WORTH = 0.05  # seconds that are worth a hint
 
 
-class Shared(NamedTuple):
+class RepeatedFixture(NamedTuple):
     """A fixture that would be worth a wider scope: what it cost, and how much that would save."""
 
     module: str
@@ -64,7 +64,7 @@ def resets(recording: Recording) -> Resets:
     return Resets(len(times), median(times or [0.0]), max(times, default=0.0), sum(times))
 
 
-def dearest(recording: Recording, count: int) -> list[tuple[Test, float]]:
+def slowest_tests(recording: Recording, count: int) -> list[tuple[Test, float]]:
     """The tests that took longest, and how long (s), without what a worker does once."""
     first: dict[tuple[str, str], float] = {}
     for event in recording.of_kind(*ONCE):
@@ -78,14 +78,14 @@ def dearest(recording: Recording, count: int) -> list[tuple[Test, float]]:
     return sorted(costs, key=lambda entry: -entry[1])[:count]
 
 
-def worth_sharing(recording: Recording) -> list[Shared]:
-    """Fixtures that were set up again and again for the tests of one module, the dearest first."""
+def worth_sharing(recording: Recording) -> list[RepeatedFixture]:
+    """Fixtures that were set up repeatedly for the tests of one module, the slowest first."""
     found = []
     for (module, fixture), built in recording.fixtures.items():
         times = sum(built.times.values())
         saves = built.seconds * (1 - len(built.times) / times)
         if saves >= WORTH:
-            found.append(Shared(module, fixture, times, built.seconds, saves))
+            found.append(RepeatedFixture(module, fixture, times, built.seconds, saves))
     return sorted(found, key=lambda each: -each.saves)
 
 
@@ -123,8 +123,8 @@ def one_more_worker(recording: Recording) -> str:
     saves = min(work / workers - work / (workers + 1), work / workers - longest)
     if workers >= recording.processors:
         return (
-            f"No: {counted(workers, 'worker')} already share{'s' * (workers == 1)}"
-            f" {counted(recording.processors, 'processor')}."
+            f"No: {pluralize(workers, 'worker')} already share{'s' * (workers == 1)}"
+            f" {pluralize(recording.processors, 'processor')}."
         )
     if saves < 0.05 * recording.seconds:
         return (
@@ -133,6 +133,6 @@ def one_more_worker(recording: Recording) -> str:
         )
     return (
         f"Yes: about {saves:.1f} of {recording.seconds:.1f} s, as"
-        f" {counted(workers, 'worker')} had {work:.1f} s of work and there are"
-        f" {counted(recording.processors, 'processor')}."
+        f" {pluralize(workers, 'worker')} had {work:.1f} s of work and there are"
+        f" {pluralize(recording.processors, 'processor')}."
     )

@@ -24,14 +24,14 @@ from pytest_pgtemplate._settings import is_fixture_name
 from pytest_pgtemplate._urls import redaction
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._engines import Connections
+    from pytest_pgtemplate._engines import ConnectionCounter
 
 WRITERS: dict[str, Callable[[Recording, Path], None]] = {
     "pg_report": write_page,
     "pg_trace": write_trace,
 }
-OWN = 2  # connections of the plugin's own to a database, and to its server
-Sent = tuple[str, str, float, float, dict[str, Any]]  # by a timeline
+OWN_CONNECTIONS = 2  # connections of the plugin's own to a database, and to its server
+TimelineEvent = tuple[str, str, float, float, dict[str, Any]]  # by a timeline
 
 
 class Recorder:
@@ -47,7 +47,7 @@ class Recorder:
         self._reports: list[pytest.TestReport] = []  # to be read at the end, which is cheaper
         self._running: dict[tuple[str, str], Test] = {}  # by worker and test
         self._spawned: dict[str, float] = {}
-        self._connections: Connections | None = None  # where tests run
+        self._connections: ConnectionCounter | None = None  # where tests run
         self.recording = Recording(time.time(), processors=_processors())
 
     # In a worker, and without xdist
@@ -58,16 +58,16 @@ class Recorder:
             return (yield)
 
     def pytest_collection_finish(self) -> None:
-        from pytest_pgtemplate._engines import Connections
+        from pytest_pgtemplate._engines import ConnectionCounter
 
-        self._connections = Connections()
+        self._connections = ConnectionCounter()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         if self._connections is not None:
             self._connections.close()
             for stats in self._run.stats[:1]:
-                stats.connections = self._connections.peak + OWN * len(self._run.stats)
+                stats.connections = self._connections.peak + OWN_CONNECTIONS * len(self._run.stats)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
@@ -80,15 +80,15 @@ class Recorder:
             return (yield)
         finally:
             took = time.perf_counter() - began
-            if self._run.takes_ours(fixturedef):
+            if self._run.uses_plugin_fixture(fixturedef):
                 self._built.append((fixturedef.argname, took - self._nested))
             self._nested = outer + took
 
-    def _told(self) -> list[Any]:
+    def _report_data(self) -> list[Any]:
         """What the report of a test carries: the events since the one before, and fixtures."""
         built, self._built = self._built, []
-        passwords = redaction.passwords_of(self._run.urls)
-        return [[_without(passwords, event) for event in self._timeline.take()], built]
+        passwords = redaction.find_passwords(self._run.urls)
+        return [[_redact_event(passwords, event) for event in self._timeline.take()], built]
 
     # In the controller, and without xdist
 
@@ -108,11 +108,11 @@ class Recorder:
         if type(report) is not pytest.TestReport:
             return  # of a subtest
         if report.when == "teardown" and not hasattr(report, "node"):
-            report.pgtemplate = self._told()  # type: ignore[attr-defined]
+            report.pgtemplate = self._report_data()  # type: ignore[attr-defined]
         if not self._in_worker:
             self._reports.append(report)
 
-    def _note(self, report: pytest.TestReport) -> None:
+    def _record_report(self, report: pytest.TestReport) -> None:
         worker = report.node.gateway.id if hasattr(report, "node") else "main"
         key = worker, report.nodeid
         test = self._running.get(key)
@@ -127,16 +127,16 @@ class Recorder:
             test.outcome, test.start = "crashed", test.start or time.time()
         if report.when not in {"setup", "call"}:
             self.recording.tests.append(self._running.pop(key))
-            self._take_over(test, *getattr(report, "pgtemplate", ((), ())))
+            self._record_events(test, *getattr(report, "pgtemplate", ((), ())))
 
-    def _take_over(
-        self, test: Test, events: Sequence[Sent], built: Sequence[tuple[str, float]]
+    def _record_events(
+        self, test: Test, events: Sequence[TimelineEvent], built: Sequence[tuple[str, float]]
     ) -> None:
         tables: set[str] = set()
         for each in events:
             event = Event(test.worker, *each)
             if event.kind == COLLECT:
-                self._has_started(test.worker, event.start)
+                self._correct_start(test.worker, event.start)
             event.details.setdefault("test", test.nodeid)
             self.recording.events.append(event)
             if event.kind == "reset" and event.name == test.nodeid:
@@ -146,7 +146,7 @@ class Recorder:
         for fixture, seconds in built:
             self.recording.built(test.module, fixture, test.worker, seconds)
 
-    def _has_started(self, worker: str, moment: float) -> None:
+    def _correct_start(self, worker: str, moment: float) -> None:
         """The controller hears of it later than the worker goes on."""
         events = self.recording.events
         for number, each in enumerate(events):
@@ -157,7 +157,7 @@ class Recorder:
         """Write the files that were asked for; a line about each, and those of ``--pg-stats``."""
         self.recording.ended = time.time()
         for report in self._reports:
-            self._note(report)
+            self._record_report(report)
         self.recording.facts = facts
         lines = list(figures(self.recording)) if self._run.settings.stats else []
         for option, write in WRITERS.items():
@@ -172,11 +172,11 @@ class Recorder:
         return lines
 
 
-def _without(passwords: Iterable[str], event: Sent) -> Sent:
+def _redact_event(passwords: Iterable[str], event: TimelineEvent) -> TimelineEvent:
     kind, name, start, end, details = event
     for password in passwords:
-        hidden = partial(redaction.hide_where_expected, password=password)
-        details = {key: redaction.clean(value, hidden) for key, value in details.items()}
+        hidden = partial(redaction.redact_where_expected, password=password)
+        details = {key: redaction.redact_report(value, hidden) for key, value in details.items()}
     return kind, name, start, end, details
 
 

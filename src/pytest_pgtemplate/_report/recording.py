@@ -61,7 +61,7 @@ class Test:
 
 
 @dataclass
-class Built:
+class FixtureSetups:
     """How often a fixture was set up for one module after another, by each worker."""
 
     times: dict[str, int] = field(default_factory=dict)  # by worker
@@ -77,7 +77,9 @@ class Recording:
     processors: int = 1
     tests: list[Test] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    fixtures: dict[tuple[str, str], Built] = field(default_factory=dict)  # by module and name
+    fixtures: dict[tuple[str, str], FixtureSetups] = field(
+        default_factory=dict
+    )  # by module and name
     facts: dict[str, str] = field(default_factory=dict)  # server, template .. as they are called
 
     @property
@@ -94,6 +96,6 @@ class Recording:
 
     def built(self, module: str, fixture: str, worker: str, seconds: float) -> None:
         """Note that ``worker`` has set up ``fixture`` for a test of ``module``."""
-        built = self.fixtures.setdefault((module, fixture), Built())
+        built = self.fixtures.setdefault((module, fixture), FixtureSetups())
         built.times[worker] = built.times.get(worker, 0) + 1
         built.seconds += seconds

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine, ExceptionContext
 
-from pytest_pgtemplate._urls.redaction import hide_in_sql
+from pytest_pgtemplate._urls.redaction import redact_sql
 
-MOST = 100  # statements of a test, the last ones
-LONGEST = 300  # characters of a statement, or of its parameters
+MAX_STATEMENTS = 100  # statements of a test, the last ones
+MAX_CHARACTERS = 300  # characters of a statement, or of its parameters
 
 _STARTED = "pgtemplate_started"
 
@@ -32,18 +32,18 @@ class _Statement(NamedTuple):
 class SqlLog:
     """A plugin: it listens to all of SQLAlchemy's engines, and shows what a failing test sent."""
 
-    def __init__(self, hidden: Callable[[str], str]) -> None:
-        self._hidden = hidden  # what takes the run's own passwords out of a text
-        self._statements: deque[_Statement] = deque(maxlen=MOST)
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact  # what takes the run's own passwords out of a text
+        self._statements: deque[_Statement] = deque(maxlen=MAX_STATEMENTS)
         self._sent = 0
         self._began = time.perf_counter()
         self._listeners: dict[str, Callable[..., Any]] = {
             "before_cursor_execute": self._before,
             "after_cursor_execute": self._after,
             "handle_error": self._failed,
-            "begin": lambda _: self._note("BEGIN"),
-            "commit": lambda _: self._note("COMMIT"),
-            "rollback": lambda _: self._note("ROLLBACK"),
+            "begin": lambda _: self._record("BEGIN"),
+            "commit": lambda _: self._record("COMMIT"),
+            "rollback": lambda _: self._record("ROLLBACK"),
         }
         for name, listener in self._listeners.items():
             event.listen(Engine, name, listener)
@@ -77,14 +77,14 @@ class SqlLog:
         self, connection: Connection, cursor: Any, sql: str, parameters: Any, *_: object
     ) -> None:
         rows = f", {cursor.rowcount} rows" if cursor.rowcount >= 0 else ""
-        self._note(sql, parameters, connection.info.pop(_STARTED, None), rows=rows)
+        self._record(sql, parameters, connection.info.pop(_STARTED, None), rows=rows)
 
     def _failed(self, context: ExceptionContext) -> None:
         error = f"-- {context.original_exception}".partition("\n")[0]
         started = context.connection.info.pop(_STARTED, None) if context.connection else None
-        self._note(context.statement or "", context.parameters, started, error=error)
+        self._record(context.statement or "", context.parameters, started, error=error)
 
-    def _note(
+    def _record(
         self,
         sql: str,
         parameters: object = None,
@@ -102,9 +102,9 @@ class SqlLog:
     def _line(self, statement: _Statement) -> str:
         parameters = repr(statement.parameters) if statement.parameters else ""
         texts = (" ".join(statement.sql.split()), parameters, statement.error, statement.took)
-        shown = (_cut(self._hidden(hide_in_sql(text))) for text in texts if text)
+        shown = (_shorten(self._redact(redact_sql(text))) for text in texts if text)
         return f"{1000 * statement.moment:9.1f} ms  {'  '.join(shown)}"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}.."
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}.."

@@ -4,8 +4,8 @@
 runs it in a clone.
 """
 
-from pytest_pgtemplate._reset.resetter import Outcome, Resetter
-from pytest_pgtemplate._reset.scripts import install, layout, uninstall
-from pytest_pgtemplate._reset.watch import Leak
+from pytest_pgtemplate._reset.blocker_watch import Leak
+from pytest_pgtemplate._reset.resetter import ResetResult, Resetter
+from pytest_pgtemplate._reset.scripts import install, installed_sql, uninstall
 
-__all__ = ["Leak", "Outcome", "Resetter", "install", "layout", "uninstall"]
+__all__ = ["Leak", "ResetResult", "Resetter", "install", "installed_sql", "uninstall"]

@@ -11,26 +11,26 @@ from typing import Any
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate._reset.loop import Loop
-from pytest_pgtemplate._reset.scripts import install_for_session, prepare_session, sql
-from pytest_pgtemplate._reset.watch import GRACE, Leak, Watch
-from pytest_pgtemplate._server import LOST, Connection, connect, explain, quote_literal
+from pytest_pgtemplate._reset.blocker_watch import GRACE, BlockerWatch, Leak
+from pytest_pgtemplate._reset.caller_loop import CallerLoop
+from pytest_pgtemplate._reset.scripts import install_for_session, prepare_session, read_sql
+from pytest_pgtemplate._server import CONNECTION_LOST, Connection, connect, explain, quote_literal
 
 _CHANGED = "its schema was changed"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a reset found. ``stale``: why only a new clone helps, or None."""
+class ResetResult:
+    """What a reset found. ``reclone_reason``: why only a new clone helps, or None."""
 
-    stale: str | None
+    reclone_reason: str | None
     leaks: tuple[Leak, ...]
     written: tuple[int, ...] = field(default=(), compare=False)  # tables, as ``names`` knows them
     changes: int | None = None  # rows that came or went with a new layer; None: nothing changed
 
 
 @dataclass(frozen=True)
-class Layers:
+class SavedLayers:
     """Layers on their way from one database to another."""
 
     numbers: frozenset[int]
@@ -50,7 +50,7 @@ class Resetter:
         self._vacuum: asyncio.Task[None] | None = None
         self._layers: set[int] = set()
         self._names: dict[int, str] = {}
-        self._loop = Loop()
+        self._loop = CallerLoop()
         try:
             self._run(self._open())
         except BaseException:
@@ -58,40 +58,40 @@ class Resetter:
             raise
 
     def reset(
-        self, going: Collection[int] = (), meanwhile: Callable[[], None] | None = None
-    ) -> Outcome:
+        self, removed: Collection[int] = (), while_waiting: Callable[[], None] | None = None
+    ) -> ResetResult:
         """Put back what differs, ending transactions that are still open after ``GRACE`` s.
 
-        The layers that are ``going`` are part of the state no more. ``meanwhile`` is called while
-        the server is at work.
+        The layers in ``removed`` are no longer part of the state. ``while_waiting`` is called while
+        the server works.
         """
-        outcome: Outcome = self._run(self._reset(list(going)), meanwhile)
+        outcome: ResetResult = self._run(self._reset(list(removed)), while_waiting)
         return outcome
 
-    def names(self, tables: Collection[int]) -> list[str]:
+    def table_names(self, tables: Collection[int]) -> list[str]:
         """What tables that were written are called."""
         if tables and not self._names:
             self._names.update(self._run(self._connection.fetch(self._named)))
         return sorted(self._names[table] for table in tables if table in self._names)
 
-    def reset_all(self) -> Outcome:
+    def reset_all(self) -> ResetResult:
         """Go back to the state of the template: no layer stays."""
         return self.reset(self._layers)
 
-    def keep(self, layer: int) -> Outcome:
+    def add_layer(self, layer: int) -> ResetResult:
         """Take what was written since the last reset into the state, as part of ``layer``.
 
         Transactions that are open are ended as in a reset.
         """
-        outcome: Outcome = self._run(self._keep(layer))
+        outcome: ResetResult = self._run(self._add_layer(layer))
         return outcome
 
-    def keep_at_once(self, layer: int) -> Outcome | None:
+    def try_add_layer(self, layer: int) -> ResetResult | None:
         """The same; None, and nothing is done, while a transaction is open that has written."""
-        outcome: Outcome | None = self._run(self._keep_at_once(layer))
+        outcome: ResetResult | None = self._run(self._try_add_layer(layer))
         return outcome
 
-    def now(self) -> str:
+    def current_xid(self) -> str:
         """A moment, to be given to ``wrote_since``."""
         now: str = self._run(self._fetch("SELECT pg_current_xact_id()::xid::text"))
         return now
@@ -102,20 +102,20 @@ class Resetter:
         wrote: bool = self._run(self._fetch(query, moment))
         return wrote
 
-    def built_on(self, below: Collection[int], above: Collection[int]) -> list[int] | None:
+    def find_dependency(self, below: Collection[int], above: Collection[int]) -> list[int] | None:
         """A layer ``above`` and one ``below``, whose rows the first changed or refers to."""
         query = f"SELECT {self._schema}.built_on($1, $2)"
         found: list[int] | None = self._run(self._fetch(query, list(below), list(above)))
         return found
 
-    def save_layers(self, going: Collection[int] = ()) -> Layers | None:
-        """What a new clone needs to get the layers of this database, without those ``going``."""
-        staying = self._layers - set(going)
+    def save_layers(self, removed: Collection[int] = ()) -> SavedLayers | None:
+        """What a new clone needs to get the layers of this database, without those ``removed``."""
+        staying = self._layers - set(removed)
         if not staying:
             return None
-        return Layers(frozenset(staying), self._run(self._save_layers(list(going))))
+        return SavedLayers(frozenset(staying), self._run(self._save_layers(list(removed))))
 
-    def load_layers(self, layers: Layers) -> None:
+    def load_layers(self, layers: SavedLayers) -> None:
         """Bring this database, which is a new clone, to the state of the one that saved them."""
         self._run(self._fetch(f"SELECT {self._schema}.load_layers($1)", layers.state))
         self._layers = set(layers.numbers)
@@ -126,9 +126,9 @@ class Resetter:
             self._run(self._close())
             self._loop.close()
 
-    def _run(self, coroutine: Any, meanwhile: Callable[[], None] | None = None) -> Any:
+    def _run(self, coroutine: Any, while_waiting: Callable[[], None] | None = None) -> Any:
         try:
-            return self._loop.run(coroutine, timeout=self._timeout, meanwhile=meanwhile)
+            return self._loop.run(coroutine, timeout=self._timeout, while_waiting=while_waiting)
         except Exception as error:
             raise explain(error, self._url) from error
 
@@ -142,7 +142,7 @@ class Resetter:
 
     async def _make_ready(self) -> None:
         replica = await prepare_session(self._connection)
-        row = await self._connection.fetchrow(sql("installed"))
+        row = await self._connection.fetchrow(read_sql("installed"))
         triggers, self.event_triggers = bool(row["triggers"]), bool(row["event_triggers"])
         self.pid: int = row["pid"]
         self.stand_ins: list[str] = row["stand_ins"]
@@ -163,10 +163,10 @@ class Resetter:
         )
 
     async def _close(self) -> None:
-        with suppress(asyncpg.PostgresError, *LOST):
+        with suppress(asyncpg.PostgresError, *CONNECTION_LOST):
             await self._finish_vacuum()
             await self._end_prepared()
-        with suppress(TimeoutError, asyncpg.PostgresError, *LOST):  # it is aborted then
+        with suppress(TimeoutError, asyncpg.PostgresError, *CONNECTION_LOST):  # it is aborted then
             await self._connection.close(timeout=GRACE)
 
     async def _end_prepared(self) -> None:
@@ -177,50 +177,54 @@ class Resetter:
         ):
             await self._connection.execute(f"ROLLBACK PREPARED {quote_literal(gid)}")
 
-    async def _reset(self, going: list[int]) -> Outcome:
+    async def _reset(self, removed: list[int]) -> ResetResult:
         await self._finish_vacuum()
-        watch = Watch(self.pid, self._connect)
+        watch = BlockerWatch(self.pid, self._connect)
         try:
-            written, grown = await self._call.fetchrow(going)
-            stale = _CHANGED if grown is None else None
-        except (asyncpg.PostgresError, *LOST) as error:
-            written, grown, stale = (), None, str(error)  # what cannot be put back is cloned afresh
+            written, grown = await self._call.fetchrow(removed)
+            reclone_reason = _CHANGED if grown is None else None
+        except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
+            written, grown, reclone_reason = (
+                (),
+                None,
+                str(error),
+            )  # what cannot be put back is cloned afresh
         finally:
             leaks = await watch.stop()
-        if stale is None:
-            self._layers -= set(going)
+        if reclone_reason is None:
+            self._layers -= set(removed)
         if grown:
-            self._vacuum = asyncio.create_task(self._give_back(grown))
-        return Outcome(stale, leaks, tuple(written))
+            self._vacuum = asyncio.create_task(self._vacuum_tables(grown))
+        return ResetResult(reclone_reason, leaks, tuple(written))
 
-    async def _keep(self, layer: int) -> Outcome:
-        watch = Watch(self.pid, self._connect)
+    async def _add_layer(self, layer: int) -> ResetResult:
+        watch = BlockerWatch(self.pid, self._connect)
         try:
-            outcome = await self._call_keep(layer, patient=True)
+            outcome = await self._call_add_layer(layer, patient=True)
         finally:
             leaks = await watch.stop()
         return replace(outcome, leaks=leaks)
 
-    async def _keep_at_once(self, layer: int) -> Outcome | None:
+    async def _try_add_layer(self, layer: int) -> ResetResult | None:
         try:
-            return await self._call_keep(layer, patient=False)
+            return await self._call_add_layer(layer, patient=False)
         except asyncpg.LockNotAvailableError:
             return None
 
-    async def _call_keep(self, layer: int, *, patient: bool) -> Outcome:
+    async def _call_add_layer(self, layer: int, *, patient: bool) -> ResetResult:
         await self._finish_vacuum()
         query = f"SELECT * FROM {self._schema}.keep($1, $2)"
         row = await self._connection.fetchrow(query, layer, patient)
         if row["changes"] is not None:
             self._layers.add(layer)
-        return Outcome(_CHANGED if row["stale"] else None, (), changes=row["changes"])
+        return ResetResult(_CHANGED if row["stale"] else None, (), changes=row["changes"])
 
-    async def _save_layers(self, going: list[int]) -> Any:
+    async def _save_layers(self, removed: list[int]) -> Any:
         await self._finish_vacuum()
         transaction = self._connection.transaction()
         await transaction.start()
         try:
-            await self._fetch(f"SELECT {self._schema}.forget_layers($1)", going)
+            await self._fetch(f"SELECT {self._schema}.forget_layers($1)", removed)
             return await self._fetch(f"SELECT {self._schema}.save_layers()")
         finally:
             await transaction.rollback()
@@ -229,7 +233,7 @@ class Resetter:
         await self._finish_vacuum()
         return await self._connection.fetchval(query, *arguments)
 
-    async def _give_back(self, tables: list[str]) -> None:
+    async def _vacuum_tables(self, tables: list[str]) -> None:
         """It runs while the next test does. A table that is locked can wait."""
         await self._connection.execute(f"VACUUM (SKIP_LOCKED) {', '.join(tables)}")
 
@@ -240,5 +244,5 @@ class Resetter:
             return
         await asyncio.wait([vacuum], timeout=GRACE)
         vacuum.cancel()  # unless it is done
-        with suppress(asyncpg.PostgresError, asyncio.CancelledError, *LOST):
+        with suppress(asyncpg.PostgresError, asyncio.CancelledError, *CONNECTION_LOST):
             await vacuum  # the test may have dropped the table

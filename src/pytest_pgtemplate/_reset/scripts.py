@@ -9,15 +9,21 @@ from importlib.resources import files
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate._server import Connection, connect, explain, portal
+from pytest_pgtemplate._server import Connection, connect, explain, load_sql, portal
 from pytest_pgtemplate.errors import ConfigurationError
 
-CATALOGS = ("pg_attribute", "pg_class", "pg_depend", "pg_proc", "pg_trigger")  # what ours fill
+TOUCHED_CATALOGS = (
+    "pg_attribute",
+    "pg_class",
+    "pg_depend",
+    "pg_proc",
+    "pg_trigger",
+)  # what ours fill
 MANY = 1000  # rows of the state from which it pays not to look at them
 LARGE = 512 * 1024  # bytes by which a table has to grow for TRUNCATE to pay; docs/reset.md
 
 
-def layout() -> bytes:
+def installed_sql() -> bytes:
     """All that is installed: part of the fingerprint, as a template made by other SQL is stale."""
     scripts = files("pytest_pgtemplate._reset").iterdir()
     texts = sorted(f.read_text("utf-8") for f in scripts if f.name.endswith(".sql"))
@@ -51,9 +57,9 @@ async def _uninstall(url: URL, timeout: float) -> None:
     connection = await connect(url, timeout=timeout, application="pytest-pgtemplate uninstall")
     try:
         await prepare_session(connection)
-        await connection.execute(sql("uninstall"))
+        await connection.execute(read_sql("uninstall"))
         # Else the catalogs grow with each template that is built from one that was.
-        await connection.execute(f"VACUUM {', '.join(CATALOGS)}")
+        await connection.execute(f"VACUUM {', '.join(TOUCHED_CATALOGS)}")
     finally:
         await connection.close()
 
@@ -86,7 +92,7 @@ async def prepare_session(connection: Connection) -> bool:
     As a replica no foreign key and no trigger of the user's gets in the way. It stays one: to go
     to and fro would throw away the session's query plans each time.
     """
-    await connection.execute(sql("session"))
+    await connection.execute(read_sql("session"))
     try:
         await connection.execute("SET session_replication_role = replica")
     except asyncpg.InsufficientPrivilegeError:
@@ -110,10 +116,10 @@ async def _install(connection: Connection, tracking: str, *, replica: bool, sche
         if schema == "pgtemplate":
             await connection.execute("CREATE SCHEMA pgtemplate")
         await connection.execute(_script(names, schema))
-        await _notice_ddl(connection, schema)
+        await _install_ddl_tracking(connection, schema)
 
 
-async def _notice_ddl(connection: Connection, schema: str) -> None:
+async def _install_ddl_tracking(connection: Connection, schema: str) -> None:
     """Last of all: from here on every change of the schema counts."""
     if schema == "pgtemplate":
         with suppress(asyncpg.InsufficientPrivilegeError):
@@ -124,11 +130,10 @@ async def _notice_ddl(connection: Connection, schema: str) -> None:
 
 
 def _script(names: list[str], schema: str) -> str:
-    return "\n".join(sql(name).replace("pgtemplate.", f"{schema}.") for name in names)
+    return "\n".join(read_sql(name).replace("pgtemplate.", f"{schema}.") for name in names)
 
 
 @cache
-@cache
-def sql(name: str) -> str:
-    text = files("pytest_pgtemplate._reset").joinpath(f"{name}.sql").read_text("utf-8")
+def read_sql(name: str) -> str:
+    text = load_sql("_reset", name)
     return text.replace(":large", str(LARGE)).replace(":many", str(MANY))

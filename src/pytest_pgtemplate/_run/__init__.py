@@ -4,41 +4,41 @@ How each test is isolated, which failure was reported already, what the environm
 summary at the end. It is imported in every run of pytest, so it is light.
 """
 
-from pytest_pgtemplate._run.directory import Directory
-from pytest_pgtemplate._run.environment import Environment
-from pytest_pgtemplate._run.failed import section
-from pytest_pgtemplate._run.failures import Failures
-from pytest_pgtemplate._run.isolated import FAILED, Isolated
+from pytest_pgtemplate._run.environment import EnvironmentVariables
+from pytest_pgtemplate._run.error_reporter import ErrorReporter, fail, fails
+from pytest_pgtemplate._run.failure_section import failure_section
+from pytest_pgtemplate._run.isolated_database import FAILED, IsolatedDatabase
 from pytest_pgtemplate._run.isolation import MARKER
-from pytest_pgtemplate._run.overrides import disagreement
-from pytest_pgtemplate._run.progress import Progress, draw_in_pytest, draw_on, duplicate
-from pytest_pgtemplate._run.reports import Reports, fail, fails
+from pytest_pgtemplate._run.overrides import find_override_conflict
+from pytest_pgtemplate._run.progress import ProgressReporter, draw_in_pytest, draw_on, duplicate
+from pytest_pgtemplate._run.reported_errors import ReportedErrors
 from pytest_pgtemplate._run.run import RUN, Run
-from pytest_pgtemplate._run.stats import Stats
-from pytest_pgtemplate._run.summary import facts, header_line, summary_lines
+from pytest_pgtemplate._run.run_directory import RunDirectory
+from pytest_pgtemplate._run.stats import DatabaseStats
+from pytest_pgtemplate._run.summary import header_line, report_facts, summary_lines
 from pytest_pgtemplate._run.timeline import Timeline
 
 __all__ = [
     "FAILED",
     "MARKER",
     "RUN",
-    "Directory",
-    "Environment",
-    "Failures",
-    "Isolated",
-    "Progress",
-    "Reports",
+    "DatabaseStats",
+    "EnvironmentVariables",
+    "ErrorReporter",
+    "IsolatedDatabase",
+    "ProgressReporter",
+    "ReportedErrors",
     "Run",
-    "Stats",
+    "RunDirectory",
     "Timeline",
-    "disagreement",
     "draw_in_pytest",
     "draw_on",
     "duplicate",
-    "facts",
     "fail",
     "fails",
+    "failure_section",
+    "find_override_conflict",
     "header_line",
-    "section",
+    "report_facts",
     "summary_lines",
 ]

@@ -23,24 +23,24 @@ from pytest_pgtemplate._run.progress import duplicate
 if TYPE_CHECKING:
     from _pytest._io import TerminalWriter
 
-LOOK = 0.1  # seconds between two looks, and two frames
-PATIENCE = 0.5  # seconds that nobody has to be told about
-LOG_EVERY = 5.0  # seconds before the first line in a log, and between two
+POLL_INTERVAL = 0.1  # seconds between two looks, and two frames
+SHOW_AFTER = 0.5  # seconds that nobody has to be told about
+LOG_INTERVAL = 5.0  # seconds before the first line in a log, and between two
 
 
-class Display:
+class ProgressLine:
     """A thread that reads what is told and draws it, while somebody may tell something.
 
     A plugin of pytest's, for it has to make way when pytest writes. ``writer`` tells where in a
-    line that is; ``opened`` gives what to draw on, until the stack ends.
+    line that is; ``open_output`` gives what to draw on, until the stack ends.
     """
 
     def __init__(
-        self, directory: Path, writer: TerminalWriter, opened: Callable[[ExitStack], TextIO]
+        self, directory: Path, writer: TerminalWriter, open_output: Callable[[ExitStack], TextIO]
     ) -> None:
         self._directory = directory
         self._writer = writer
-        self._opened = opened
+        self._opened = open_output
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -91,17 +91,17 @@ class Display:
                 self._shown = False
 
     def _work(self) -> None:
-        while not self._ended.wait(LOOK):
-            steps = progress_file.look(self._directory)
+        while not self._ended.wait(POLL_INTERVAL):
+            steps = progress_file.read_progress(self._directory)
             waited = time.time() - min((step.since for step in steps.values()), default=time.time())
             if not steps:
                 self._erase()
-            elif self._live and (waited > PATIENCE or self._shown):
+            elif self._live and (waited > SHOW_AFTER or self._shown):
                 with self._lock:
                     self._shown = True
-                    self._write_below(line(steps, self._writer.fullwidth - 1))
-            elif not self._live and waited > LOG_EVERY:
-                self._log(line(steps, 0))
+                    self._write_below(progress_text(steps, self._writer.fullwidth - 1))
+            elif not self._live and waited > LOG_INTERVAL:
+                self._log(progress_text(steps, 0))
 
     def _write_below(self, text: str) -> None:
         """In the line below the one that pytest is writing, and back to where pytest was."""
@@ -111,7 +111,7 @@ class Display:
 
     def _log(self, text: str) -> None:
         now, width = time.monotonic(), self._writer.width_of_current_line
-        if self._logged is None or now - self._logged[0] >= LOG_EVERY:
+        if self._logged is None or now - self._logged[0] >= LOG_INTERVAL:
             begun = width > 0 and (self._logged is None or self._logged[1] != width)
             self._logged = (now, width)
             self._write(f"{chr(10) * begun}{text}\n")
@@ -122,30 +122,30 @@ class Display:
             self._out.flush()
 
 
-def line(steps: dict[str, Step], width: int) -> str:
+def progress_text(steps: dict[str, Step], width: int) -> str:
     """What is done by whom, for how long, and how many wait; cut at ``width``, unless that is 0."""
-    at_work = {worker: step for worker, step in steps.items() if step.doing not in WAITING}
-    worker, step = min((at_work or steps).items(), key=lambda entry: entry[1].since)
-    text, whose = str(step), [worker] if at_work and worker != "main" else []
-    if waiting := len(steps) - len(at_work):
-        whose.append(f"{waiting} wait{'s' * (waiting == 1)}")
+    working = {worker: step for worker, step in steps.items() if step.doing not in WAITING}
+    worker, step = min((working or steps).items(), key=lambda entry: entry[1].since)
+    text, notes = str(step), [worker] if working and worker != "main" else []
+    if waiting := len(steps) - len(working):
+        notes.append(f"{waiting} wait{'s' * (waiting == 1)}")
     end = f"  {time.time() - step.since:.0f} s"
-    if whose and steps.keys() != {"main"}:
-        end += f"  ({', '.join(whose)})"
+    if notes and steps.keys() != {"main"}:
+        end += f"  ({', '.join(notes)})"
     text = f"pgtemplate: {text}"
     if width and len(text) + len(end) > width:
         text = text[: max(0, width - len(end) - 2)] + ".."
     return text + end
 
 
-def in_pytest(config: pytest.Config, directory: Path) -> Display:
+def in_pytest(config: pytest.Config, directory: Path) -> ProgressLine:
     """Where pytest writes to, also while it captures what tests write."""
 
-    def opened(stack: ExitStack) -> TextIO:
+    def open_output(stack: ExitStack) -> TextIO:
         capture = config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             return duplicate(sys.stdout, stack)
 
-    display = Display(directory, config.get_terminal_writer(), opened)
+    display = ProgressLine(directory, config.get_terminal_writer(), open_output)
     config.pluginmanager.register(display, "pgtemplate-display")
     return display

@@ -9,25 +9,27 @@ import pytest
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate.errors import ConfigurationError
 
-_OF_IT = ("pg_migrations", "pg_seed")
+_OVERRIDABLE = ("pg_migrations", "pg_seed")
 
 
-def disagreement(items: Iterable[pytest.Item], database: str) -> ConfigurationError | None:
+def find_override_conflict(
+    items: Iterable[pytest.Item], database: str
+) -> ConfigurationError | None:
     """What to tell when tests that need the template see different overrides of one fixture.
 
     pytest would build it with the one that the first test sees, and give it to all.
     """
-    template, *fixtures = (fixture_name(each, database) for each in ("pg_template", *_OF_IT))
+    template, *fixtures = (fixture_name(each, database) for each in ("pg_template", *_OVERRIDABLE))
     seen: dict[str, str] = {}
     for item in items:
         if not {template, fixture_name("pg", database)} & {*getattr(item, "fixturenames", ())}:
             continue
         for name in fixtures:
-            where = _where(name, item)
-            before = seen.setdefault(name, where)
-            if where != before:
+            node = _override_node(name, item)
+            before = seen.setdefault(name, node)
+            if node != before:
                 return ConfigurationError(
-                    f"{name} is not the same everywhere: {_place(before)} and {_place(where)}"
+                    f"{name} is not the same everywhere: {_place(before)} and {_place(node)}"
                     " differ, and a database has one template",
                     hint="override it once, in a conftest.py above all tests that need it; for a"
                     " database of its own, name that in pg_databases: with the name orders the"
@@ -36,7 +38,7 @@ def disagreement(items: Iterable[pytest.Item], database: str) -> ConfigurationEr
     return None
 
 
-def _where(name: str, item: pytest.Item) -> str:
+def _override_node(name: str, item: pytest.Item) -> str:
     """The node whose override counts for ``item``; the plugin's own is nobody's."""
     found = item.session._fixturemanager.getfixturedefs(name, item)
     return found[-1].baseid if found else ""

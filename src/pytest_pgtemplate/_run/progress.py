@@ -17,26 +17,29 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._display.progress_file import Step
-    from pytest_pgtemplate._run.display import Display
+    from pytest_pgtemplate._run.display import ProgressLine
     from pytest_pgtemplate._run.timeline import Timeline
 
 _log = logging.getLogger("pytest_pgtemplate")
 
 
-class Progress:
+class ProgressReporter:
     """What this process tells, in a file; where it may draw, what other workers tell, too.
 
     A plugin of pytest's, to be there when xdist has started a worker. ``draw`` makes what draws.
     """
 
     def __init__(
-        self, directory: Callable[[], Path], worker: str, draw: Callable[[Path], Display | None]
+        self,
+        directory: Callable[[], Path],
+        worker: str,
+        draw: Callable[[Path], ProgressLine | None],
     ) -> None:
         self.draw = draw
         self.timeline: Timeline | None = None  # where the run is recorded
         self._directory = directory  # asked for when it is needed
         self._worker = worker
-        self._display: Display | None = None
+        self._display: ProgressLine | None = None
         self._steps: list[Step] = []  # the innermost last
         self._began: tuple[str, float] | None = None  # the part of it that is told of
 
@@ -44,20 +47,20 @@ class Progress:
     def file(self) -> Path:
         return self._directory() / f"{self._worker}.step"
 
-    def tell(self, doing: str) -> None:
+    def begin_part(self, doing: str) -> None:
         """Begin a part of what is done."""
         from pytest_pgtemplate._display import progress_file
 
         self._end_part()
         self._began = doing, time.time()
-        progress_file.tell(self.file, progress_file.Step(doing))
+        progress_file.write_step(self.file, progress_file.Step(doing))
 
     @contextmanager
-    def during(self, kind: str, doing: str) -> Iterator[None]:
+    def timed_step(self, kind: str, doing: str) -> Iterator[None]:
         """Around what may take long; ``kind`` is what a recording of the run calls it."""
         began = time.time()
         try:
-            with self.showing(doing):
+            with self.step(doing):
                 yield
         finally:
             seconds = time.time() - began
@@ -66,12 +69,12 @@ class Progress:
                 self.timeline.add(kind, doing, seconds)
 
     @contextmanager
-    def showing(self, doing: str) -> Iterator[None]:
+    def step(self, doing: str) -> Iterator[None]:
         """The same for what is logged and recorded by others, if at all."""
         from pytest_pgtemplate._display import progress_file
 
         self._steps.append(progress_file.Step(doing))
-        progress_file.tell(self.file, self._steps[-1])
+        progress_file.write_step(self.file, self._steps[-1])
         self._show()
         try:
             yield
@@ -79,7 +82,7 @@ class Progress:
             self._end_part()
             self._steps.pop()
             if self._steps:
-                progress_file.tell(self.file, self._steps[-1])
+                progress_file.write_step(self.file, self._steps[-1])
             else:
                 self._end()
 
@@ -107,7 +110,7 @@ class Progress:
             self._display.stop()
 
 
-def draw_in_pytest(config: pytest.Config, directory: Path) -> Display | None:
+def draw_in_pytest(config: pytest.Config, directory: Path) -> ProgressLine | None:
     """Below what pytest writes, in the process that has its terminal."""
     if hasattr(config, "workerinput") or not config.pluginmanager.has_plugin("terminalreporter"):
         return None
@@ -125,10 +128,10 @@ def duplicate(stream: TextIO, stack: ExitStack) -> TextIO:
     return stack.enter_context(os.fdopen(file, "w", encoding="utf-8", errors="replace"))
 
 
-def draw_on(stream: TextIO, directory: Path) -> Display:
+def draw_on(stream: TextIO, directory: Path) -> ProgressLine:
     """On a stream that nobody else writes to meanwhile: of a command."""
     from _pytest._io import TerminalWriter
 
     from pytest_pgtemplate._run import display
 
-    return display.Display(directory, TerminalWriter(stream), lambda _: stream)
+    return display.ProgressLine(directory, TerminalWriter(stream), lambda _: stream)

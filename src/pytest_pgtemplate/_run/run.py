@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from pytest_pgtemplate._run.directory import Directory
-from pytest_pgtemplate._run.environment import Environment
-from pytest_pgtemplate._run.isolated import FAILED, Ending, Isolated
+from pytest_pgtemplate._run.environment import EnvironmentVariables
+from pytest_pgtemplate._run.error_reporter import ErrorReporter, fail
+from pytest_pgtemplate._run.fixture_layers import fixture_label, may_write
+from pytest_pgtemplate._run.isolated_database import FAILED, IsolatedDatabase, Teardown
 from pytest_pgtemplate._run.isolation import isolation_of
-from pytest_pgtemplate._run.layers import may_write, name_of
-from pytest_pgtemplate._run.progress import Progress
-from pytest_pgtemplate._run.reports import Reports, fail
-from pytest_pgtemplate._run.stats import Stats
+from pytest_pgtemplate._run.progress import ProgressReporter
+from pytest_pgtemplate._run.run_directory import RunDirectory
+from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._run.timeline import Timeline
 from pytest_pgtemplate._settings import Settings, is_fixture_name
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
@@ -27,10 +27,10 @@ class Run:
     def __init__(
         self,
         settings: Settings,
-        directory: Directory,
-        reports: Reports,
-        environment: Environment,
-        progress: Progress,
+        directory: RunDirectory,
+        reports: ErrorReporter,
+        environment: EnvironmentVariables,
+        progress: ProgressReporter,
     ) -> None:
         self.settings = settings
         self.directory = directory
@@ -40,21 +40,21 @@ class Run:
         self.current: pytest.Item | None = None  # the test that runs
         self.timeline: Timeline | None = None  # while the run is recorded
         self.crashed = False  # in the controller: a worker of this run has
-        self._takers: set[str] = set()  # the user's fixtures that take one of ours
+        self._plugin_fixture_users: set[str] = set()  # the user's fixtures that take one of ours
         self.urls = [*settings.all_urls, *environment.urls]  # their passwords are never shown
-        self.databases = {name: Isolated(self, name) for name in ("", *settings.databases)}
+        self.databases = {name: IsolatedDatabase(self, name) for name in ("", *settings.databases)}
 
     @property
-    def main(self) -> Isolated:
+    def main(self) -> IsolatedDatabase:
         """The database whose fixtures bear no name."""
         return self.databases[""]
 
     @property
-    def stats(self) -> list[Stats]:
+    def stats(self) -> list[DatabaseStats]:
         """Of each database that a test has asked for."""
         return [each.stats for each in self.databases.values() if each.stats.template]
 
-    def prepare(self, item: pytest.Item) -> None:
+    def prepare_test(self, item: pytest.Item) -> None:
         """Skip a test that needs what is broken; have ready what it needs."""
         try:
             isolation_of(item, self.settings)
@@ -65,36 +65,38 @@ class Run:
         needed = getattr(item, "fixturenames", ())
         self.reports.skip_if_broken(needed)
         for database in self.databases.values():
-            database.prepare(needed)
+            database.prepare_test(needed)
 
     @contextmanager
-    def setting_up(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
+    def fixture_setup(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
         """Around the setup of a fixture wider than ``function``: it may write to any database."""
         with ExitStack() as stack:
-            if self.takes_ours(fixture):
-                stack.enter_context(self.progress.showing(f"setting up {name_of(fixture)}"))
+            if self.uses_plugin_fixture(fixture):
+                stack.enter_context(self.progress.step(f"setting up {fixture_label(fixture)}"))
             for database in self.databases.values() if may_write(fixture) else ():
-                stack.enter_context(database.layers.setting_up(fixture, request))
+                stack.enter_context(database.layers.fixture_setup(fixture, request))
             yield
 
-    def takes_ours(self, fixture: pytest.FixtureDef[Any]) -> bool:
+    def uses_plugin_fixture(self, fixture: pytest.FixtureDef[Any]) -> bool:
         """Whether a fixture of the user's takes one of ours, straight or through others.
 
         pytest has set up what it takes before.
         """
         if is_fixture_name(fixture.argname):
             return False
-        takes = any(is_fixture_name(each) or each in self._takers for each in fixture.argnames)
+        takes = any(
+            is_fixture_name(each) or each in self._plugin_fixture_users for each in fixture.argnames
+        )
         if takes:
-            self._takers.add(fixture.argname)
+            self._plugin_fixture_users.add(fixture.argname)
         return takes
 
-    def end(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    def begin_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """The teardown of a test begins."""
         for database in self.databases.values():
-            database.ending = Ending(item, nextitem)
+            database.teardown = Teardown(item, nextitem)
 
-    def finish(self) -> list[PgTemplateError]:
+    def finish_teardown(self) -> list[PgTemplateError]:
         """Isolate the test that ends from what comes next; return what came of that.
 
         LeakError, SchemaChangedError and ServerError: one of each database at most.
@@ -103,16 +105,16 @@ class Run:
         errors = []
         for database in self.databases.values():
             try:
-                database.finish()
+                database.finish_teardown()
             except PgTemplateError as error:
                 errors.append(error)
         return errors
 
-    def forget(self) -> None:
+    def abandon_test(self) -> None:
         """The test was interrupted and did not end: what it left open is no leak."""
         self.current = None
         for database in self.databases.values():
-            database.ending = None
+            database.teardown = None
 
 
 RUN = pytest.StashKey[Run]()

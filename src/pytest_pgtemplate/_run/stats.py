@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 
 @dataclass(eq=False, repr=False)
-class Stats:
+class DatabaseStats:
     """What a worker did with one database, for the summary. Times in seconds."""
 
     worker: str

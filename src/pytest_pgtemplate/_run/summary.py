@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from pytest_pgtemplate._run.stats import Stats
+from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._settings import Settings
 
 
@@ -14,34 +14,34 @@ def header_line(settings: Settings, sources: dict[str, str]) -> str:
     set_by: dict[str, list[str]] = {}
     for name, source in sources.items():
         set_by.setdefault(source, []).append(name)
-    told = "; ".join(f"{', '.join(names)} from {source}" for source, names in set_by.items())
+    origins = "; ".join(f"{', '.join(names)} from {source}" for source, names in set_by.items())
     where = "the server in pg_url" if settings.urls else "the embedded server"
-    return f"pgtemplate: databases {settings.prefix}_* on {where}{told and f' ({told})'}"
+    return f"pgtemplate: databases {settings.prefix}_* on {where}{origins and f' ({origins})'}"
 
 
 WORTH_A_HINT = 1.0  # seconds spent on data that other workers built, too
 MOST = 10  # lines of one kind, unless every worker is asked for
 
 
-def summary_lines(workers: list[Stats], settings: Settings) -> Iterator[str]:
+def summary_lines(workers: list[DatabaseStats], settings: Settings) -> Iterator[str]:
     """What was done: one line for each database, or one more for each worker that had it."""
     for name in ("", *settings.databases):
-        if with_it := [stats for stats in workers if stats.database == name]:
-            yield from _of_database(with_it, settings)
-    yield from _silent_servers(settings.silent)
-    yield from _where_there_is_no_room(workers)
+        if stats_of_database := [stats for stats in workers if stats.database == name]:
+            yield from _database_lines(stats_of_database, settings)
+    yield from _unreachable_servers(settings.unreachable)
+    yield from _too_few_connections(workers)
 
 
-def _silent_servers(urls: tuple[str, ...]) -> Iterator[str]:
+def _unreachable_servers(urls: tuple[str, ...]) -> Iterator[str]:
     from pytest_pgtemplate._urls import server_address
 
     for url in urls:
-        host, port = server_address.parse(url).place
+        host, port = server_address.parse(url).host_and_port
         yield f"  no server answers at {host}:{port}: its workers took another"
 
 
-def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
-    from pytest_pgtemplate._display.tables import counted
+def _database_lines(workers: list[DatabaseStats], settings: Settings) -> Iterator[str]:
+    from pytest_pgtemplate._display.tables import pluralize
 
     name, every_worker = workers[0].database, settings.stats
     times = sum(stats.resets for stats in workers)
@@ -51,14 +51,14 @@ def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
     average = f", {1000 * reset_time / times:.2f} ms each" if times else ""
     databases = sum(stats.clone_time > 0 for stats in workers)
     spares = sum(stats.from_spare for stats in workers)
-    of_them = f" ({counted(spares, 'spare')})" if spares else ""
+    spares_text = f" ({pluralize(spares, 'spare')})" if spares else ""
     yield (
         f"pgtemplate: {name and f'{name}: '}template {workers[0].template} {template};"
-        f" {counted(databases, 'database')}{of_them}, {counted(times, 'reset')}{average}"
+        f" {pluralize(databases, 'database')}{spares_text}, {pluralize(times, 'reset')}{average}"
     )
     if built and built.why and every_worker:
         yield f"  built because of {built.why}"
-    yield from _what_the_role_may_not(workers[0], settings.tracking)
+    yield from _missing_privileges(workers[0], settings.tracking)
     if workers[0].stand_ins:
         extensions = " and ".join(workers[0].stand_ins)
         yield f"  stand-ins for {extensions}, which the server lacks: docs/embedded.md#extensions"
@@ -67,7 +67,7 @@ def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
     for stats in sorted(workers, key=lambda each: (len(each.worker), each.worker)):
         if every_worker:
             source = "spare" if stats.from_spare else "clone"
-            resets = counted(stats.resets, "reset")
+            resets = pluralize(stats.resets, "reset")
             yield (
                 f"  {stats.worker}: template {stats.template_time:.3f} s, {source}"
                 f" {stats.clone_time:.3f} s, {resets} {stats.reset_time:.3f} s"
@@ -81,7 +81,7 @@ def _of_database(workers: list[Stats], settings: Settings) -> Iterator[str]:
         yield f"  cloned afresh after {len(recloned) - shown} more tests (--pg-stats lists all)"
 
 
-def facts(workers: list[Stats]) -> dict[str, str]:
+def report_facts(workers: list[DatabaseStats]) -> dict[str, str]:
     """What a page about the run calls things by."""
     if not workers:
         return {}
@@ -94,9 +94,9 @@ def facts(workers: list[Stats]) -> dict[str, str]:
     }
 
 
-def _layers(workers: list[Stats], *, every: bool) -> Iterator[str]:
+def _layers(workers: list[DatabaseStats], *, every: bool) -> Iterator[str]:
     """What shared data has cost, and where the same was built more often than it need be."""
-    from pytest_pgtemplate._display.tables import counted
+    from pytest_pgtemplate._display.tables import pluralize
 
     built: dict[str, list[tuple[str, int, float]]] = {}
     for stats in workers:
@@ -109,31 +109,31 @@ def _layers(workers: list[Stats], *, every: bool) -> Iterator[str]:
         rows = f", {sum(changes for _, changes, _ in layers)} rows" if every else ""
         if seconds * (1 - places / len(layers)) >= WORTH_A_HINT:
             yield (
-                f"{line}{rows}, for {counted(places, 'scope')}: --dist loadscope keeps the"
+                f"{line}{rows}, for {pluralize(places, 'scope')}: --dist loadscope keeps the"
                 " tests of a module on one worker, and pg_seed builds what all tests share once"
             )
         elif every:
             yield f"{line}{rows}"
 
 
-def _servers(workers: list[Stats]) -> Iterator[str]:
+def _servers(workers: list[DatabaseStats]) -> Iterator[str]:
     """Each, and how many connections it had: those of a worker, and what they add up to."""
     for server in dict.fromkeys(stats.server for stats in workers):
         there = [stats for stats in workers if stats.server == server]
         peaks = [stats.connections for stats in there if stats.connections]
-        told = f"{max(peaks, default=0)} of a worker, {sum(peaks)} of all at most"
-        counted = f"; peak connections: {told}, {there[0].allowed} allowed"
-        yield f"  {server}{counted if peaks else ''}"
+        peak = f"{max(peaks, default=0)} of a worker, {sum(peaks)} of all at most"
+        peaks_text = f"; peak connections: {peak}, {there[0].allowed} allowed"
+        yield f"  {server}{peaks_text if peaks else ''}"
 
 
-def _what_the_role_may_not(worker: Stats, asked: str) -> Iterator[str]:
+def _missing_privileges(worker: DatabaseStats, asked: str) -> Iterator[str]:
     if worker.tracking == "scan" and asked == "auto":
         yield "  the role may not create triggers: each reset looks into every table"
     elif worker.tracking == "triggers" and not worker.event_triggers:
         yield "  the role may not create event triggers: each reset compares the catalogs"
 
 
-def _where_there_is_no_room(workers: list[Stats]) -> Iterator[str]:
+def _too_few_connections(workers: list[DatabaseStats]) -> Iterator[str]:
     for (server, room), count in Counter((each.server, each.room) for each in workers).items():
         if count > room:
             yield (

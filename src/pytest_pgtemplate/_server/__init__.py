@@ -5,26 +5,27 @@ databases are ours, and ``facts`` what a server and our role there are.
 """
 
 from pytest_pgtemplate._server import portal
-from pytest_pgtemplate._server.connection import LOST, Connection, connect, explain
+from pytest_pgtemplate._server.connection import CONNECTION_LOST, Connection, connect, explain
 from pytest_pgtemplate._server.facts import PER_WORKER
-from pytest_pgtemplate._server.marks import Database, Kind, Mark
-from pytest_pgtemplate._server.marks import loads as mark_of
+from pytest_pgtemplate._server.marks import Kind, Mark, ServerDatabase, parse_mark
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._server.server import Server
+from pytest_pgtemplate._server.sql_files import load_sql
 
 __all__ = [
-    "LOST",
+    "CONNECTION_LOST",
     "PER_WORKER",
     "Connection",
-    "Database",
     "Kind",
     "Mark",
     "Server",
+    "ServerDatabase",
     "connect",
     "event_loops",
     "explain",
     "file_locks",
-    "mark_of",
+    "load_sql",
+    "parse_mark",
     "portal",
     "quote_literal",
 ]

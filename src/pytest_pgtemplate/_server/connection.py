@@ -15,9 +15,9 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate.errors import ServerError
 
-ATTEMPT = 10.0  # seconds for one connection attempt
-LOOKS = 10  # at a pooler that others use, too: by chance it may lend each of us its own
-STARTING = 0.1  # seconds between attempts while the server says that it is starting up
+CONNECT_TIMEOUT = 10.0  # seconds for one connection attempt
+POOLER_PROBES = 10  # at a pooler that others use, too: by chance it may lend each of us its own
+STARTUP_POLL = 0.1  # seconds between attempts while the server says that it is starting up
 
 _HINTS = {
     asyncpg.DiskFullError: "make room there: every worker's database takes as much of it as the"
@@ -27,7 +27,7 @@ _HINTS = {
 }
 
 # How asyncpg says that a connection is gone, or about to go, next to its PostgresConnectionError.
-LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+CONNECTION_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 Connection = Any  # asyncpg.Connection, which is generic in some releases only
 
 
@@ -61,13 +61,13 @@ async def _open(url: URL, timeout: float, application: str) -> Connection:
         try:
             return await asyncpg.connect(
                 str(_urls.asyncpg_dsn(url)),
-                timeout=min(ATTEMPT, timeout),
+                timeout=min(CONNECT_TIMEOUT, timeout),
                 server_settings={"application_name": application},
             )
         except asyncpg.CannotConnectNowError:
             if time.monotonic() > deadline:
                 raise
-            await asyncio.sleep(STARTING)
+            await asyncio.sleep(STARTUP_POLL)
 
 
 async def _refuse_shared_session(connection: Connection, url: URL, timeout: float) -> None:
@@ -75,7 +75,7 @@ async def _refuse_shared_session(connection: Connection, url: URL, timeout: floa
     pid = await _pid_of(connection)
     other = await _open(url, timeout, "pytest-pgtemplate")
     try:
-        for _ in range(LOOKS):
+        for _ in range(POOLER_PROBES):
             if await _pid_of(other) == pid:
                 raise _pooled(url)
             async with other.transaction():  # keeps what it was lent
@@ -92,21 +92,21 @@ async def _pid_of(connection: Connection) -> int:
 
 def _pooled(url: URL) -> ServerError:
     return ServerError(
-        f"the pooler at {where(url)} lends a session of the server to one transaction after the"
-        " other, and ours must be our own: an advisory lock says which database is in use",
+        f"the pooler at {server_place(url)} lends a session of the server to one transaction after"
+        " the other, and ours must be our own: an advisory lock says which database is in use",
         hint="name the server itself in pg_url, or a pooler in session mode (PgBouncer: pool_mode ="
         " session)",
     )
 
 
-def where(url: URL) -> str:
+def server_place(url: URL) -> str:
     """Name a server for people: host and port or socket, never a password."""
     host = url.host or url.query.get("host") or "the default socket"
     port = url.port or url.query.get("port") or 5432
     return f"{host}:{port}"
 
 
-def _unreadable(url: URL) -> str:
+def _unreadable_tls_file(url: URL) -> str:
     """A file that a connection with TLS takes, and that is not there."""
     query = _urls.for_driver(url, None).query
     files = [str(query[name]) for name in ("sslrootcert", "sslcert", "sslkey") if name in query]
@@ -117,7 +117,7 @@ def _unreadable(url: URL) -> str:
 
 def explain(error: BaseException, url: URL) -> ServerError:  # noqa: C901, PLR0912 - one table
     """Say what ``error`` means at the server of ``url``, and what to do next."""
-    place = where(url)
+    place = server_place(url)
     match error:
         case asyncpg.InvalidPasswordError():
             return ServerError(
@@ -173,7 +173,7 @@ def explain(error: BaseException, url: URL) -> ServerError:  # noqa: C901, PLR09
                 f"no TLS with the server at {place}: {error}",
                 hint="check sslmode, sslrootcert, sslcert, sslkey and the host's name in pg_url",
             )
-        case ValueError() | OSError() if file := _unreadable(url):
+        case ValueError() | OSError() if file := _unreadable_tls_file(url):
             return ServerError(
                 f"{file} cannot be read, which TLS with the server at {place} takes",
                 hint="let sslrootcert (and sslcert, sslkey) in pg_url name files on this machine",

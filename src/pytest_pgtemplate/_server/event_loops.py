@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def run(loop: asyncio.AbstractEventLoop, until: Any) -> Any:
+def run_in_loop(loop: asyncio.AbstractEventLoop, until: Any) -> Any:
     """The result of a task or coroutine of ``loop``, which runs no longer than that."""
     if not _in_a_loop():
         return loop.run_until_complete(until)
@@ -18,7 +18,7 @@ def run(loop: asyncio.AbstractEventLoop, until: Any) -> Any:
         return other.submit(loop.run_until_complete, until).result()
 
 
-async def bounded(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
+async def with_timeout(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
     """Raises TimeoutError after ``seconds``."""
     async with asyncio.timeout(seconds):  # in this task: wait_for makes another
         return await coroutine

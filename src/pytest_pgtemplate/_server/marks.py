@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from pytest_pgtemplate._urls import database_names
+from pytest_pgtemplate.errors import NotOursError
 
 KEY = "pytest-pgtemplate"
 CONNECTION_LIMIT = 0x70677470  # "pgtp": no limit in practice, and nobody's by accident
@@ -22,7 +23,7 @@ INVALID = -2  # PostgreSQL's own value after an interrupted DROP DATABASE; it ca
 Kind = Literal["scratch", "template", "worker", "kept", "spare"]
 
 
-Settings = tuple[tuple[str, str], ...]  # ALTER DATABASE .. SET: names and values
+DatabaseSettings = tuple[tuple[str, str], ...]  # ALTER DATABASE .. SET: names and values
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Mark:
     pid: int = field(default_factory=os.getpid)
     created: int = field(default_factory=lambda: int(time.time()))
     used: int = field(default_factory=lambda: int(time.time()))
-    settings: Settings = ()
+    settings: DatabaseSettings = ()
     grants: tuple[str, ...] | None = None  # None: the default privileges
     origin: str = ""  # the template that this one was built from; else it was built from nothing
     heads: tuple[str, ...] = ()  # of the revisions it holds, where others may be added
@@ -49,7 +50,7 @@ class Mark:
         return json.dumps({KEY: 1, **asdict(self)})
 
 
-def loads(comment: str | None) -> Mark | None:
+def parse_mark(comment: str | None) -> Mark | None:
     """Read a comment; None when it is not a mark of ours."""
     try:
         data: Any = json.loads(comment or "")
@@ -64,7 +65,7 @@ def loads(comment: str | None) -> Mark | None:
         return None
 
 
-class Database(NamedTuple):
+class ServerDatabase(NamedTuple):
     """One row of ``pg_database`` as far as it concerns us."""
 
     name: str
@@ -79,7 +80,7 @@ class Database(NamedTuple):
         return self.connection_limit == INVALID
 
     @property
-    def ours(self) -> bool:
+    def is_ours(self) -> bool:
         """Whether we made it: it bears our mark, or is of a kind that is born before its mark."""
         if self.mark is not None:
             return True
@@ -88,3 +89,13 @@ class Database(NamedTuple):
             and database_names.may_be_unmarked(self.name)
             and not self.leased
         )
+
+
+def require_ours(database: ServerDatabase | None, name: str) -> ServerDatabase:
+    """The guard: raise NotOursError for a database that the plugin did not make."""
+    if database is None or not database.is_ours:
+        raise NotOursError(
+            f'database "{name}" was not made by pytest-pgtemplate and stays untouched',
+            hint="drop or rename it yourself if you are sure, or choose another pg_name",
+        )
+    return database

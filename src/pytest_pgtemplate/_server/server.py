@@ -7,19 +7,25 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate._server.connection import where
-from pytest_pgtemplate._server.facts import Facts, as_postgresql, check
-from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, Database, Mark, Settings, loads
+from pytest_pgtemplate._server.connection import server_place
+from pytest_pgtemplate._server.facts import ServerFacts, check_facts, explain_missing_features
+from pytest_pgtemplate._server.marks import (
+    CONNECTION_LIMIT,
+    DatabaseSettings,
+    Mark,
+    ServerDatabase,
+    parse_mark,
+    require_ours,
+)
 from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._server.session import LOCK_SEED, Session
-from pytest_pgtemplate.errors import NotOursError, ServerError
+from pytest_pgtemplate._server.sql_files import load_sql
+from pytest_pgtemplate.errors import ServerError
 
 
 class Server:
@@ -34,15 +40,15 @@ class Server:
         self.timeout = timeout
         self._session = Session(url, timeout=timeout)
         try:
-            with as_postgresql(url):
-                self.facts = Facts(**dict(self._fetch(_sql("facts"))[0]))
-            check(self.facts, url)
+            with explain_missing_features(url):
+                self.facts = ServerFacts(**dict(self._fetch(load_sql("_server", "facts"))[0]))
+            check_facts(self.facts, url)
         except BaseException:
             self.close()
             raise
 
     def __str__(self) -> str:
-        return f"PostgreSQL {self.version} at {where(self.url)}"
+        return f"PostgreSQL {self.version} at {server_place(self.url)}"
 
     def __repr__(self) -> str:
         return f"<Server: {self}>"
@@ -63,17 +69,17 @@ class Server:
 
     # Databases
 
-    def databases(self) -> list[Database]:
+    def databases(self) -> list[ServerDatabase]:
         """All databases that are ours."""
-        return [database for database in self._list(None) if database.ours]
+        return [database for database in self._list(None) if database.is_ours]
 
-    def find(self, name: str) -> Database | None:
+    def find(self, name: str) -> ServerDatabase | None:
         """The database ``name``, ours or not."""
         return next(iter(self._list(name)), None)
 
-    def ours(self, name: str) -> Database:
+    def require_ours(self, name: str) -> ServerDatabase:
         """The way by name to what is to be sealed or renamed. Raises NotOursError for others."""
-        return _checked(self.find(name), name)
+        return require_ours(self.find(name), name)
 
     def create(self, name: str, mark: Mark, template: str = "template1") -> None:
         """Create an empty database that is ours from its first instant."""
@@ -84,7 +90,7 @@ class Server:
         how = f"STRATEGY {strategy or self.strategy()}" if self.facts.major >= 15 else ""
         self._create(name, mark, f"TEMPLATE {quote_identifier(template)} {how}")
 
-    def unhurried(self, settings: Settings) -> Settings:
+    def with_async_commit(self, settings: DatabaseSettings) -> DatabaseSettings:
         """``settings`` for tests, which wait for no disk; a setting of the user's own wins."""
         if not self.facts.fsync or any(name == "synchronous_commit" for name, _ in settings):
             return settings
@@ -96,8 +102,8 @@ class Server:
         A database of ours that bears this name until then gets the scratch name in exchange: at no
         moment is there none for others to clone.
         """
-        mark = self._as_it_is(scratch, mark)
-        name = quote_identifier(self.ours(scratch).name)
+        mark = self._with_current_settings(scratch, mark)
+        name = quote_identifier(self.require_ours(scratch).name)
         self._end_sessions(scratch)  # a pooler keeps one when its client has gone
         self._execute(
             f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true;"
@@ -113,7 +119,7 @@ class Server:
         database = self.find(name)
         if database is None:
             return
-        if _checked(database, name).sealed:
+        if require_ours(database, name).sealed:
             self._execute(f"ALTER DATABASE {quote_identifier(name)} WITH IS_TEMPLATE false")
         statement = f"DROP DATABASE IF EXISTS {quote_identifier(name)}"
         try:
@@ -124,61 +130,63 @@ class Server:
             # An autovacuum worker counts as a superuser's session; without FORCE it is sent away.
             self._execute(statement)
 
-    def put_aside(self, name: str, kept_name: str) -> None:
+    def keep_aside(self, name: str, kept_name: str) -> None:
         """Give up a database of ours without dropping it: its mark says that a user wants it.
 
         Ends its connections.
         """
-        database = self.ours(name)
+        database = self.require_ours(name)
         assert database.mark is not None
         self._end_sessions(name)
         self.rename(database, kept_name, replace(database.mark, kind="kept"))
 
-    def rename(self, database: Database, new_name: str, mark: Mark, *, shut: bool = False) -> None:
+    def rename(
+        self, database: ServerDatabase, new_name: str, mark: Mark, *, disallow: bool = False
+    ) -> None:
         """Give a database of ours, as it was found, another name and mark, in one transaction.
 
-        Nobody may be connected to it. ``shut``: nor may anybody connect from then on.
+        Nobody may be connected to it. ``disallow``: nor may anybody connect from then on.
         """
-        quoted = quote_identifier(_checked(database, database.name).name)
+        quoted = quote_identifier(require_ours(database, database.name).name)
         self._execute(
             f"{_comment(quoted, mark)};"
-            f" ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS {not shut};"
+            f" ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS {not disallow};"
             f" ALTER DATABASE {quoted} RENAME TO {quote_identifier(new_name)}"
         )
 
-    def shut(self, database: Database) -> None:
+    def disallow_connections(self, database: ServerDatabase) -> None:
         """Let nobody connect to a database of ours, as it was found; who is connected stays."""
-        quoted = quote_identifier(_checked(database, database.name).name)
+        quoted = quote_identifier(require_ours(database, database.name).name)
         self._execute(f"ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS false")
 
-    def is_as_cloned(self, name: str, template: str, mark: Mark, *, at_most: int) -> bool:
+    def is_like_new_clone(self, name: str, template: str, mark: Mark, *, at_most: int) -> bool:
         """Whether ``name`` is what a clone of ``template`` is, in all that no reset sees.
 
         ``at_most``: bytes that it may take.
         """
-        row = self._fetch(_sql("as_cloned"), name, template, CONNECTION_LIMIT)
-        now = self._as_it_is(name, mark)
+        row = self._fetch(load_sql("_server", "as_cloned"), name, template, CONNECTION_LIMIT)
+        now = self._with_current_settings(name, mark)
         return (
             bool(row and row[0]["same"])
             and now.size <= at_most
             and now == replace(mark, size=now.size)
         )
 
-    def others(self, name: str, pid: int) -> int:
+    def count_other_sessions(self, name: str, pid: int) -> int:
         """How many sessions a database has beside ``pid``, and end those that are idle."""
-        count: int = self._fetch(_sql("others"), name, pid)[0][0]
+        count: int = self._fetch(load_sql("_server", "others"), name, pid)[0][0]
         return count
 
-    def touch(self, name: str) -> None:
+    def record_use(self, name: str) -> None:
         """Note in the mark of a template that it is in use."""
-        mark = self.ours(name).mark
+        mark = self.require_ours(name).mark
         assert mark is not None
         self._comment(name, replace(mark, used=int(time.time())))
 
-    def remember(self, name: str, proved: Iterable[str]) -> None:
+    def record_proved(self, name: str, proved: Iterable[str]) -> None:
         """Add to the mark of a template what a check of its migrations has proved."""
         with self.locked(name):
-            mark = self.ours(name).mark
+            mark = self.require_ours(name).mark
             assert mark is not None
             known = tuple(sorted({*mark.proved, *proved}))
             self._comment(name, replace(mark, proved=known))
@@ -197,13 +205,16 @@ class Server:
         """The same; False when another process has it."""
         return self._session.lease(name)
 
-    def holds(self, name: str) -> bool:
+    def holds_lease(self, name: str) -> bool:
         """Whether this connection has claimed ``name``."""
-        return self._session.holds(name)
+        return self._session.holds_lease(name)
 
-    def unclaimed(self, names: Collection[str]) -> list[str]:
+    def unleased(self, names: Collection[str]) -> list[str]:
         """Those of the names that no process has claimed."""
-        return [row["name"] for row in self._fetch(_sql("unclaimed"), list(names), LOCK_SEED)]
+        return [
+            row["name"]
+            for row in self._fetch(load_sql("_server", "unclaimed"), list(names), LOCK_SEED)
+        ]
 
     def release(self, name: str) -> None:
         self._session.release(name)
@@ -222,18 +233,20 @@ class Server:
     def _fetch(self, query: str, *arguments: object) -> list[Any]:
         return self._session.fetch(query, *arguments)
 
-    def _list(self, name: str | None) -> list[Database]:
+    def _list(self, name: str | None) -> list[ServerDatabase]:
         return [
-            Database(row["name"], row["sealed"], row["limit"], loads(row["comment"]), row["leased"])
-            for row in self._fetch(_sql("databases"), name, LOCK_SEED)
+            ServerDatabase(
+                row["name"], row["sealed"], row["limit"], parse_mark(row["comment"]), row["leased"]
+            )
+            for row in self._fetch(load_sql("_server", "databases"), name, LOCK_SEED)
         ]
 
     def _create(self, name: str, mark: Mark, options: str) -> None:
         quoted = quote_identifier(name)
-        with as_postgresql(self.url):
+        with explain_missing_features(self.url):
             self._execute(f"CREATE DATABASE {quoted} {options} CONNECTION LIMIT {CONNECTION_LIMIT}")
         self._comment(name, mark)
-        self._carry_over(name, mark)
+        self._apply_settings(name, mark)
 
     def _comment(self, name: str, mark: Mark) -> None:
         self._execute(_comment(quote_identifier(name), mark))
@@ -250,7 +263,7 @@ class Server:
         old = self.find(final)
         steps = [(scratch, final)]
         if old is not None:
-            steps = [(_checked(old, final).name, aside), *steps, (aside, scratch)]
+            steps = [(require_ours(old, final).name, aside), *steps, (aside, scratch)]
         for before, after in steps:
             yield f"ALTER DATABASE {quote_identifier(before)} RENAME TO {quote_identifier(after)}"
 
@@ -259,13 +272,13 @@ class Server:
         cheap = not self.facts.fsync or self.facts.file_copy_method == "clone"
         return "FILE_COPY" if cheap else "WAL_LOG"
 
-    def _as_it_is(self, name: str, mark: Mark) -> Mark:
-        row = self._fetch(_sql("settings"), name)[0]
+    def _with_current_settings(self, name: str, mark: Mark) -> Mark:
+        row = self._fetch(load_sql("_server", "settings"), name)[0]
         settings = tuple((key, value) for key, value in json.loads(row["settings"]))
         grants = tuple(json.loads(row["grants"])) if row["has_acl"] else None
         return replace(mark, settings=settings, grants=grants, size=row["size"])
 
-    def _carry_over(self, name: str, mark: Mark) -> None:
+    def _apply_settings(self, name: str, mark: Mark) -> None:
         """Give a database the settings and privileges that its mark lists."""
         quoted = quote_identifier(name)
         for key, value in mark.settings:
@@ -279,20 +292,5 @@ class Server:
             self._execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC{grants}")
 
 
-def _checked(database: Database | None, name: str) -> Database:
-    """The guard: what we did not make, nobody touches."""
-    if database is None or not database.ours:
-        raise NotOursError(
-            f'database "{name}" was not made by pytest-pgtemplate and stays untouched',
-            hint="drop or rename it yourself if you are sure, or choose another pg_name",
-        )
-    return database
-
-
 def _comment(quoted: str, mark: Mark) -> str:
     return f"COMMENT ON DATABASE {quoted} IS {quote_literal(mark.dumps())}"
-
-
-@cache
-def _sql(name: str) -> str:
-    return files("pytest_pgtemplate._server").joinpath(f"{name}.sql").read_text("utf-8")

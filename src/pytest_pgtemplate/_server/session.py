@@ -16,12 +16,18 @@ import asyncpg
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._server import portal
-from pytest_pgtemplate._server.connection import LOST, Connection, connect, explain, where
+from pytest_pgtemplate._server.connection import (
+    CONNECTION_LOST,
+    Connection,
+    connect,
+    explain,
+    server_place,
+)
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate.errors import ServerError
 
 LOCK_SEED = 0x7067746D706C  # keeps our advisory locks apart from an application's
-GOODBYE = 5.0  # seconds that the server has to take note that we leave
+CLOSE_TIMEOUT = 5.0  # seconds that the server has to take note that we leave
 RETRY = 0.05  # seconds between attempts to reach a server that has gone
 
 T = TypeVar("T")
@@ -34,7 +40,7 @@ class Session:
         self._url = url
         self._timeout = timeout
         self._connection: Connection | None = None
-        self._busy = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
         self._restoring: asyncio.Task[None] | None = None
         self._leases: set[str] = set()
         self._unclaimed: set[str] = set()  # of the leases: those that this connection has not yet
@@ -47,9 +53,9 @@ class Session:
         rows: list[Any] = self._run(lambda connection: connection.fetch(query, *arguments))
         return rows
 
-    def advisory(self, function: str, name: str) -> Any:
+    def call_advisory_lock(self, function: str, name: str) -> Any:
         """What an advisory lock function says to ``name``."""
-        return self.fetch(f"SELECT {_lock(function, name)}")[0][0]
+        return self.fetch(f"SELECT {_lock_call(function, name)}")[0][0]
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -60,35 +66,35 @@ class Session:
         """
         leased = name in self._leases  # which is the same lock
         if not leased:
-            self.advisory("pg_advisory_lock", name)
+            self.call_advisory_lock("pg_advisory_lock", name)
         outer, self._locked = self._locked, True
         try:
             yield
         finally:
             self._locked = outer
             if not leased:
-                self.advisory("pg_advisory_unlock", name)
+                self.call_advisory_lock("pg_advisory_unlock", name)
 
     def lease(self, name: str) -> bool:
         """Hold the lock ``name`` for as long as this process lives; False when it is taken."""
-        if self.advisory("pg_try_advisory_lock", name):
+        if self.call_advisory_lock("pg_try_advisory_lock", name):
             self._leases.add(name)
         return name in self._leases
 
-    def holds(self, name: str) -> bool:
+    def holds_lease(self, name: str) -> bool:
         return name in self._leases
 
     def release(self, name: str) -> None:
         self._leases.discard(name)
         self._unclaimed.discard(name)
-        self.advisory("pg_advisory_unlock", name)
+        self.call_advisory_lock("pg_advisory_unlock", name)
 
     def close(self) -> None:
         """Disconnect, which frees the leases."""
         self._leases.clear()
         if self._connection is not None:
             with suppress(TimeoutError):  # it is aborted then
-                portal.run(self._connection.close(timeout=GOODBYE), timeout=self._timeout + 1)
+                portal.run(self._connection.close(timeout=CLOSE_TIMEOUT), timeout=self._timeout + 1)
 
     def _run(self, call: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
         try:
@@ -97,43 +103,45 @@ class Session:
             raise explain(error, self._url) from error
 
     async def _call(self, call: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
-        async with self._busy:
-            connection = await self._live()
+        async with self._one_at_a_time:
+            connection = await self._connected()
             try:
                 return await call(connection)
             except asyncpg.InternalClientError:
                 # The server has told it to end, and the end is on its way. Nothing was sent.
                 connection.terminate()
-                return await call(await self._live())
+                return await call(await self._connected())
 
-    async def _live(self) -> Connection:
+    async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             if self._locked:
                 raise ServerError(
-                    f"the connection to the server at {where(self._url)} broke while it held"
+                    f"the connection to the server at {server_place(self._url)} broke while it held"
                     " a lock",
                     hint="run again; the server's log may tell why",
                 )
             self._connection = await _connect_maintenance(self._url, self._timeout)
-            self._connection.add_termination_listener(self._lost)
+            self._connection.add_termination_listener(self._on_termination)
             self._unclaimed = set(self._leases)
         for name in list(self._unclaimed):
             # Not at once when the server has yet to notice that our old session has gone.
-            if await self._connection.fetchval(f"SELECT {_lock('pg_try_advisory_lock', name)}"):
+            if await self._connection.fetchval(
+                f"SELECT {_lock_call('pg_try_advisory_lock', name)}"
+            ):
                 self._unclaimed.discard(name)
         return self._connection
 
-    def _lost(self, _: Connection) -> None:
+    def _on_termination(self, _: Connection) -> None:
         if self._leases and not self._locked:
-            self._restoring = asyncio.get_running_loop().create_task(self._restore())
+            self._restoring = asyncio.get_running_loop().create_task(self._reclaim_leases())
 
-    async def _restore(self) -> None:
+    async def _reclaim_leases(self) -> None:
         """Claim our names again at once: a sweep takes what nobody claims for left behind."""
         deadline = time.monotonic() + self._timeout
         while self._leases and time.monotonic() < deadline:
-            with suppress(asyncpg.PostgresError, *LOST):
-                async with self._busy:
-                    await self._live()
+            with suppress(asyncpg.PostgresError, *CONNECTION_LOST):
+                async with self._one_at_a_time:
+                    await self._connected()
                 if not self._unclaimed:
                     return
             await asyncio.sleep(RETRY)
@@ -154,5 +162,5 @@ async def _connect_maintenance(url: URL, timeout: float) -> Connection:
         return await connect(url, timeout=timeout, application=application)
 
 
-def _lock(function: str, name: str) -> str:
+def _lock_call(function: str, name: str) -> str:
     return f"{function}(hashtextextended({quote_literal(name)}, {LOCK_SEED}))"

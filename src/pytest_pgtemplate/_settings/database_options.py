@@ -12,9 +12,9 @@ from pytest_pgtemplate._settings import options, worker_input
 ENV_URL = "PGTEMPLATE_URL"
 
 
-def names(config: pytest.Config) -> list[str]:
+def further_databases(config: pytest.Config) -> list[str]:
     """The further ones, of ``pg_databases``."""
-    found: list[str] = options.ini(config, "pg_databases") or []
+    found: list[str] = options.from_ini(config, "pg_databases") or []
     for name in found:
         if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
             raise pytest.UsageError(f"pg_databases: {name!r} is no name like orders or orders_2")
@@ -25,7 +25,7 @@ def names(config: pytest.Config) -> list[str]:
 
 def add_options(config: pytest.Config, parser: pytest.Parser) -> None:
     """Let ``pg_url_orders`` be an option where ``orders`` is in ``pg_databases``."""
-    options.add_databases(parser, names(config))
+    options.add_databases(parser, further_databases(config))
 
 
 def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
@@ -33,25 +33,25 @@ def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[st
 
     None: the embedded server. The main database has no name.
     """
-    told = worker_input.told(config).urls
+    told = worker_input.read_worker_input(config).urls
     urls: dict[str, tuple[str, ...]] = {}
-    silent: list[str] = []
-    for name in ("", *names(config)):
+    unreachable: list[str] = []
+    for name in ("", *further_databases(config)):
         given = tuple(told[name]) if name in told else _urls(config, name)
-        down = _silent(config, given)
+        down = _unreachable(config, given)
         urls[name] = tuple(url for url in given if url not in down)
-        silent += (url for url in down if url not in silent)
-    return urls, tuple(silent)
+        unreachable += (url for url in down if url not in unreachable)
+    return urls, tuple(unreachable)
 
 
 def _urls(config: pytest.Config, database: str) -> tuple[str, ...]:
     """Those of a further database are the main one's, unless it has its own."""
-    option = options.of("pg_url", database)
-    given: str | None = options.on_line(config, option)
+    option = options.option_name("pg_url", database)
+    given: str | None = options.from_command_line(config, option)
     if given is None:
-        given = in_environment(database)
+        given = urls_in_environment(database)
     if given is None:
-        given = options.ini(config, option)
+        given = options.from_ini(config, option)
     if given is None and database:
         return _urls(config, "")
     if not given:
@@ -69,18 +69,18 @@ def _urls(config: pytest.Config, database: str) -> tuple[str, ...]:
     return found
 
 
-def _silent(config: pytest.Config, urls: tuple[str, ...]) -> tuple[str, ...]:
+def _unreachable(config: pytest.Config, urls: tuple[str, ...]) -> tuple[str, ...]:
     """Which servers of several do not answer; if none does, that is for a test to tell.
 
     The controller asks, and the workers know only those that did.
     """
-    if len(urls) < 2 or worker_input.told(config).worker != "main":
+    if len(urls) < 2 or worker_input.read_worker_input(config).worker != "main":
         return ()
     from pytest_pgtemplate._urls import server_address
 
     asked = config.stash.setdefault(_ANSWERS, {})
     for url in {*urls} - asked.keys():
-        asked[url] = server_address.answers(server_address.parse(url))
+        asked[url] = server_address.is_answering(server_address.parse(url))
     found = tuple(url for url in urls if not asked[url])
     return found if len(found) < len(urls) else ()
 
@@ -90,17 +90,20 @@ _ANSWERS = pytest.StashKey[dict[str, bool]]()
 
 def sources(config: pytest.Config) -> dict[str, str]:
     """Where each option that is set has its value from."""
-    found = options.sources(config, names(config))
-    url_options = {name: options.of("pg_url", name) for name in ("", *names(config))}
+    found = options.sources(config, further_databases(config))
+    url_options = {
+        name: options.option_name("pg_url", name) for name in ("", *further_databases(config))
+    }
     variables = {
         option: _variable(name)
         for name, option in url_options.items()
-        if in_environment(name) is not None and options.on_line(config, option) is None
+        if urls_in_environment(name) is not None
+        and options.from_command_line(config, option) is None
     }
     return variables | {name: found[name] for name in found if name not in variables}
 
 
-def in_environment(database: str) -> str | None:
+def urls_in_environment(database: str) -> str | None:
     """The URLs that the environment names. An empty value is none: CI sets what it has not."""
     return os.environ.get(_variable(database), "").strip() or None
 

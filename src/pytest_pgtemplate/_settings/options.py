@@ -44,7 +44,7 @@ _INI = (
     ("pg_check_since", "string", "the revision below which no downgrade is asked for"),
     ("pg_check_heads", "int", "how many heads the migrations are to have (default: 1)"),
 )
-_OF_EACH_DATABASE = ("pg_url", "pg_alembic_ini", "pg_revision", "pg_check_since", "pg_check_heads")
+_PER_DATABASE = ("pg_url", "pg_alembic_ini", "pg_revision", "pg_check_since", "pg_check_heads")
 _ON_COMMAND_LINE = (
     "pg_url",
     "pg_alembic_ini",
@@ -86,12 +86,12 @@ def add_options(parser: pytest.Parser) -> None:
 def add_databases(parser: pytest.Parser, databases: Iterable[str]) -> None:
     """Known once it is known which further databases there are."""
     kinds = {name: kind for name, kind, _ in _INI}
-    for database, name in product(databases, _OF_EACH_DATABASE):
-        option, text = of(name, database), f"{name} of the database {database}"
+    for database, name in product(databases, _PER_DATABASE):
+        option, text = option_name(name, database), f"{name} of the database {database}"
         parser.addini(option, text, type=kinds[name], default=None)  # type: ignore[arg-type]
 
 
-def of(name: str, database: str) -> str:
+def option_name(name: str, database: str) -> str:
     """What an option is called for a database; the main one has no name."""
     return f"{name}_{database}" if database else name
 
@@ -103,24 +103,24 @@ def _flag(name: str) -> str:
 def sources(config: pytest.Config, databases: Iterable[str]) -> dict[str, str]:
     """Where each option that is set has its value from: the command line, or a file."""
     found: dict[str, str] = {}
-    theirs = (of(name, each) for each, name in product(databases, _OF_EACH_DATABASE))
+    theirs = (option_name(name, each) for each, name in product(databases, _PER_DATABASE))
     for name in chain((name for name, *_ in _INI), theirs):
-        if name in _ON_COMMAND_LINE and on_line(config, name) is not None:
+        if name in _ON_COMMAND_LINE and from_command_line(config, name) is not None:
             found[name] = _flag(name)
-        elif ini(config, name) is not None and config.inipath is not None:
+        elif from_ini(config, name) is not None and config.inipath is not None:
             found[name] = config.inipath.name
     return found
 
 
-def on_line(config: pytest.Config, name: str) -> Any:
+def from_command_line(config: pytest.Config, name: str) -> Any:
     """What the command line says, which is known before conftests are imported."""
     return getattr(config.known_args_namespace, name, None)
 
 
 def get(config: pytest.Config, name: str) -> str | None:
     """Command line > ini. An empty value on the command line switches an ini value off."""
-    given: str | None = on_line(config, name)
-    return given if given is not None else ini(config, name)
+    given: str | None = from_command_line(config, name)
+    return given if given is not None else from_ini(config, name)
 
 
 def choice(config: pytest.Config, name: str) -> str:
@@ -131,7 +131,7 @@ def choice(config: pytest.Config, name: str) -> str:
     return value
 
 
-def ini(config: pytest.Config, name: str) -> Any:
+def from_ini(config: pytest.Config, name: str) -> Any:
     try:
         return config.getini(name)
     except (TypeError, ValueError, pytest.UsageError) as error:  # pytest 9 raises the last one
@@ -140,10 +140,10 @@ def ini(config: pytest.Config, name: str) -> Any:
 
 def path(config: pytest.Config, name: str) -> Path | None:
     """Resolve against the invocation directory (command line) or the ini file's (ini)."""
-    given = on_line(config, name)
+    given = from_command_line(config, name)
     if given is not None:
         return config.invocation_params.dir / given if given else None
-    value = ini(config, name)
+    value = from_ini(config, name)
     return ini_directory(config) / value if value else None
 
 

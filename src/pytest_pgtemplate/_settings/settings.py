@@ -28,7 +28,7 @@ class Settings(NamedTuple):
     check_since: str | None
     check_heads: int
     databases: Mapping[str, Mapping[str, Any]]  # all these of each further one, by its name
-    silent: tuple[str, ...]  # servers of several that do not answer, and are not in urls
+    unreachable: tuple[str, ...]  # servers of several that do not answer, and are not in urls
     prefix: str
     env: Mapping[str, str]  # templates, by the variable's name
     autouse: bool
@@ -52,7 +52,7 @@ class Settings(NamedTuple):
     records: bool  # what the run did and when
     run: str  # the same in every worker of a run
     worker: str  # "gw0", or "main" without xdist
-    controller: str  # whose embedded server this worker shares; "": its own
+    embedded_owner: str  # whose embedded server this worker shares; "": its own
     workers: int  # that the run began with
 
     def __repr__(self) -> str:
@@ -63,7 +63,7 @@ class Settings(NamedTuple):
         """The server of this worker: workers are dealt out over the servers. None: embedded."""
         return self.urls[self._number % len(self.urls)] if self.urls else None
 
-    def of(self, database: str) -> Settings:
+    def for_database(self, database: str) -> Settings:
         """The same for a further database: where it is, what builds it, and under which prefix."""
         if not database:
             return self
@@ -78,20 +78,20 @@ class Settings(NamedTuple):
     @property
     def servers(self) -> dict[str, tuple[str, ...]]:
         """The URLs of each database, by its name."""
-        return {name: self.of(name).urls for name in ("", *self.databases)}
+        return {name: self.for_database(name).urls for name in ("", *self.databases)}
 
     @property
     def uses_embedded(self) -> bool:
         return not all(self.servers.values())
 
     @property
-    def automatic(self) -> list[str]:
+    def autouse_databases(self) -> list[str]:
         """Databases that each test gets by ``pg_autouse``: the application can reach no others."""
         if not self.autouse:
             return []
         from pytest_pgtemplate._urls import url_templates
 
-        return ["", *url_templates.further(self.env)]
+        return ["", *url_templates.referenced_databases(self.env)]
 
     @property
     def embedded(self) -> tuple[Path | None, int | None, bool]:
@@ -103,14 +103,16 @@ class Settings(NamedTuple):
         """Whether this worker sweeps its server: one does, for each server of a run."""
         return self._number < max(1, len(self.urls))
 
-    def refuse_foreign(self) -> None:
+    def refuse_other_host(self) -> None:
         """Raise ConfigurationError in a worker whose embedded server is not its controller's."""
-        if self.controller and self.controller != worker_input.place(self.cache):
+        if self.embedded_owner and self.embedded_owner != worker_input.embedded_server_owner(
+            self.cache
+        ):
             raise ConfigurationError(
                 f"worker {self.worker} runs on {platform.node()}, where the embedded server is not"
                 " that of the run",
                 hint=f"name a server that all hosts reach in {database_options.ENV_URL} or pg_url,"
-                " where pytest is started: its workers are told",
+                " where pytest is started: its workers receive it",
             )
 
     @property
@@ -141,16 +143,16 @@ def cache() -> Path:
     return user_cache_path("pytest-pgtemplate", appauthor=False)
 
 
-def for_workers(settings: Settings) -> worker_input.Told:
+def for_workers(settings: Settings) -> worker_input.WorkerInput:
     """What the workers of this run have to know."""
-    place = worker_input.place(settings.cache) if settings.uses_embedded else ""
-    return worker_input.Told(settings.run, "", settings.prefix, settings.servers, place)
+    owner = worker_input.embedded_server_owner(settings.cache) if settings.uses_embedded else ""
+    return worker_input.WorkerInput(settings.run, "", settings.prefix, settings.servers, owner)
 
 
 def wants_environment(config: pytest.Config) -> bool:
     """Whether there is something to set before conftests are imported."""
-    worker_input.told(config)  # what they start is no worker
-    return bool(options.ini(config, "pg_env"))
+    worker_input.read_worker_input(config)  # what they start is no worker
+    return bool(options.from_ini(config, "pg_env"))
 
 
 def read(config: pytest.Config) -> Settings:
@@ -158,27 +160,31 @@ def read(config: pytest.Config) -> Settings:
 
     The same before and after conftests are imported.
     """
-    told = worker_input.told(config)
-    servers, silent = database_options.servers(config)
+    given = worker_input.read_worker_input(config)
+    servers, unreachable = database_options.servers(config)
     of_each = {name: {"urls": urls, **_lineage(config, name)} for name, urls in servers.items()}
     main = of_each.pop("")
     templates = _templates(config, list(of_each))
-    only = options.on_line(config, "pg_check_only")
-    check = only or options.on_line(config, "pg_check") or bool(options.ini(config, "pg_check"))
+    only = options.from_command_line(config, "pg_check_only")
+    check = (
+        only
+        or options.from_command_line(config, "pg_check")
+        or bool(options.from_ini(config, "pg_check"))
+    )
     if check:
         _has_something_to_check(main, *of_each.values())
     return Settings(
         root=config.rootpath,
         **main,
         databases=of_each,
-        silent=silent,
-        prefix=told.prefix or _prefix(config),
+        unreachable=unreachable,
+        prefix=given.prefix or _prefix(config),
         env=templates,
-        autouse=bool(options.ini(config, "pg_autouse")),
+        autouse=bool(options.from_ini(config, "pg_autouse")),
         fingerprint_files=tuple(_files(config)),
         timeout=_timeout(config),
         bindir=options.path(config, "pg_bindir"),
-        version=options.ini(config, "pg_version"),
+        version=options.from_ini(config, "pg_version"),
         listen=_listen(config, templates),
         isolation=options.choice(config, "pg_isolation"),
         scope=options.choice(config, "pg_scope"),
@@ -187,41 +193,42 @@ def read(config: pytest.Config) -> Settings:
         tracking=options.choice(config, "pg_tracking"),
         check=check,
         check_only=only,
-        rebuild=options.on_line(config, "pg_rebuild"),
-        keep=options.on_line(config, "pg_keep"),
-        keep_failed=options.on_line(config, "pg_keep_failed"),
-        stats=options.on_line(config, "pg_stats"),
-        log_sql=options.on_line(config, "pg_log_sql") is not None,
+        rebuild=options.from_command_line(config, "pg_rebuild"),
+        keep=options.from_command_line(config, "pg_keep"),
+        keep_failed=options.from_command_line(config, "pg_keep_failed"),
+        stats=options.from_command_line(config, "pg_stats"),
+        log_sql=options.from_command_line(config, "pg_log_sql") is not None,
         records=any(
-            options.on_line(config, name) for name in ("pg_stats", "pg_report", "pg_trace")
+            options.from_command_line(config, name)
+            for name in ("pg_stats", "pg_report", "pg_trace")
         ),
-        run=told.run,
-        worker=told.worker,
-        controller=told.place,
+        run=given.run,
+        worker=given.worker,
+        embedded_owner=given.embedded_owner,
         workers=getattr(config, "workerinput", {}).get("workercount", 1),
     )
 
 
 def _templates(config: pytest.Config, databases: list[str]) -> dict[str, str]:
-    entries = options.ini(config, "pg_env")
+    entries = options.from_ini(config, "pg_env")
     if not entries:
         return {}
     from pytest_pgtemplate._urls import url_templates
 
     try:
-        return url_templates.read(entries, databases)
+        return url_templates.parse_entries(entries, databases)
     except ValueError as error:
         raise pytest.UsageError(f"pg_env: {error}") from None
 
 
 def _listen(config: pytest.Config, templates: dict[str, str]) -> bool:
     """Whoever asks for a URL, host or port may know no sockets."""
-    listen: bool | None = options.ini(config, "pg_listen")
+    listen: bool | None = options.from_ini(config, "pg_listen")
     if listen is not None or not templates:
         return bool(listen)
     from pytest_pgtemplate._urls import url_templates
 
-    return any(map(url_templates.asks_for_port, templates.values()))
+    return any(map(url_templates.needs_tcp, templates.values()))
 
 
 def _prefix(config: pytest.Config) -> str:
@@ -230,15 +237,15 @@ def _prefix(config: pytest.Config) -> str:
 
 def _lineage(config: pytest.Config, database: str) -> dict[str, Any]:
     """What a database's options say of its migrations."""
-    option = partial(options.of, database=database)
+    option = partial(options.option_name, database=database)
     path = options.path(config, option("pg_alembic_ini"))
     if path and not path.is_file():
         raise pytest.UsageError(f"{option('pg_alembic_ini')}: there is no file {path}")
     return {
         "alembic_config": path or (None if database else _default_alembic_config(config.rootpath)),
         "revision": options.get(config, option("pg_revision")) or "heads",
-        "check_since": options.ini(config, option("pg_check_since")) or None,
-        "check_heads": options.ini(config, option("pg_check_heads")) or 1,
+        "check_since": options.from_ini(config, option("pg_check_since")) or None,
+        "check_heads": options.from_ini(config, option("pg_check_heads")) or 1,
     }
 
 
@@ -263,7 +270,7 @@ def _default_alembic_config(root: Path) -> Path:
 def _files(config: pytest.Config) -> list[Path]:
     """Expand ``pg_fingerprint_files``; a glob that matches nothing is a typing mistake."""
     found: list[Path] = []
-    for pattern in options.ini(config, "pg_fingerprint_files") or ():
+    for pattern in options.from_ini(config, "pg_fingerprint_files") or ():
         try:
             matches = sorted(
                 path for path in options.ini_directory(config).glob(pattern) if path.is_file()

@@ -17,57 +17,57 @@ from typing import Any, NamedTuple
 
 import pytest
 
-_VARIABLE = "PGTEMPLATE_TOLD"
-_TAKE = "import os; os.environ.update(channel.receive())"
+_VARIABLE = "PGTEMPLATE_WORKER_INPUT"
+_SET_VARIABLES = "import os; os.environ.update(channel.receive())"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # two hosts may have the same name
 
 
-class Told(NamedTuple):
+class WorkerInput(NamedTuple):
     """What a process was told. One that was not is on its own, or the controller."""
 
     run: str
     worker: str = "main"
     prefix: str = ""
     urls: Mapping[str, Sequence[str]] = {}  # by the name of the database
-    place: str = ""
+    embedded_owner: str = ""
 
 
-def told(config: pytest.Config) -> Told:
+def read_worker_input(config: pytest.Config) -> WorkerInput:
     """The same whenever it is asked for.
 
     It is taken out of the environment: a run of pytest that a test starts is no worker.
     """
-    if _TOLD not in config.stash:
+    if _WORKER_INPUT not in config.stash:
         given = os.environ.pop(_VARIABLE, None)
         alone = {"run": os.urandom(4).hex()}
-        config.stash[_TOLD] = Told(**(json.loads(given) if given else alone))
-    return config.stash[_TOLD]
+        config.stash[_WORKER_INPUT] = WorkerInput(**(json.loads(given) if given else alone))
+    return config.stash[_WORKER_INPUT]
 
 
-_TOLD = pytest.StashKey[Told]()
+_WORKER_INPUT = pytest.StashKey[WorkerInput]()
 
 
-def place(cache: Path) -> str:
+def embedded_server_owner(cache: Path) -> str:
     """Who shares an embedded server: processes of one host that have the same cache."""
     boot = _BOOT.read_text("ascii").strip() if _BOOT.exists() else ""
     return f"{platform.node()} {boot} {cache}"
 
 
-class Messenger:
+class WorkerInputSender:
     """A plugin of the controller, for a hook of xdist that knows no config."""
 
-    def __init__(self, message: Told) -> None:
+    def __init__(self, message: WorkerInput) -> None:
         self._message = message
 
     @pytest.hookimpl
     def pytest_xdist_newgateway(self, gateway: Any) -> None:
         """Python runs there, pytest not yet; replacements for crashed workers come here, too."""
-        message = self._message._replace(worker=_plain(gateway.id))._asdict()
-        channel = gateway.remote_exec(_TAKE)
+        message = self._message._replace(worker=_numbered_worker(gateway.id))._asdict()
+        channel = gateway.remote_exec(_SET_VARIABLES)
         channel.send({_VARIABLE: json.dumps(message)})
         channel.waitclose()
 
 
-def _plain(gateway: str) -> str:
+def _numbered_worker(gateway: str) -> str:
     """A name of the user's own (--tx popen//id=name) becomes a number, too."""
     return gateway if re.fullmatch(r"gw\d+", gateway) else f"gw{zlib.crc32(gateway.encode())}"

@@ -7,6 +7,7 @@ decided it; ``lineage`` tells which older one is a good start, ``reasons`` why n
 
 from pytest_pgtemplate._template import seed
 from pytest_pgtemplate._template.alembic import Alembic
+from pytest_pgtemplate._template.build_reason import digest_by_name, explain_build, save_parts
 from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.migrations import (
     Command,
@@ -14,22 +15,21 @@ from pytest_pgtemplate._template.migrations import (
     Migrations,
     SqlFiles,
     Target,
-    judge,
     migrate,
+    raise_if_failed,
 )
-from pytest_pgtemplate._template.reasons import made_of, remember, why
 from pytest_pgtemplate._template.revisions import Script, ancestors, heads
 from pytest_pgtemplate._template.seed import Seed
 from pytest_pgtemplate._template.template import (
-    Order,
-    Origin,
-    Scratch,
+    OriginTemplate,
+    ScratchDatabase,
     Template,
-    ensure,
-    fingerprint,
-    lineage_of,
-    nearest,
-    origins,
+    TemplateRequest,
+    compute_fingerprint,
+    ensure_template,
+    find_origins,
+    nearest_origin,
+    read_lineage,
 )
 
 __all__ = [
@@ -37,26 +37,26 @@ __all__ = [
     "Command",
     "Metadata",
     "Migrations",
-    "Order",
-    "Origin",
-    "Scratch",
+    "OriginTemplate",
+    "ScratchDatabase",
     "Script",
     "Seed",
     "SqlFiles",
     "Target",
     "Template",
+    "TemplateRequest",
     "ancestors",
+    "compute_fingerprint",
+    "digest_by_name",
     "digest_parts",
-    "ensure",
-    "fingerprint",
+    "ensure_template",
+    "explain_build",
+    "find_origins",
     "heads",
-    "judge",
-    "lineage_of",
-    "made_of",
     "migrate",
-    "nearest",
-    "origins",
-    "remember",
+    "nearest_origin",
+    "raise_if_failed",
+    "read_lineage",
+    "save_parts",
     "seed",
-    "why",
 ]

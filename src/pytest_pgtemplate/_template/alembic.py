@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate import _child, _urls
 from pytest_pgtemplate._template.lineage import Lineage, Revision
-from pytest_pgtemplate._template.migrations import Target, judge
+from pytest_pgtemplate._template.migrations import Target, raise_if_failed
 from pytest_pgtemplate._template.revisions import Script, declared, in_order
 from pytest_pgtemplate._urls import server_address, url_templates
 from pytest_pgtemplate.errors import ConfigurationError
@@ -83,14 +83,14 @@ class Alembic:
                 digest = hashlib.sha256(name + b"\0" + content).digest()
                 revisions[said.name] = Revision(said.needs, digest)
         # Labels and parts of names can stand for revisions, too: which, is for Alembic to say.
-        known = all(each.follows <= revisions.keys() for each in revisions.values())
+        known = all(each.down_revisions <= revisions.keys() for each in revisions.values())
         return Lineage(tuple(base), revisions) if known else None
 
     def scripts(self) -> list[Script]:
         """The revisions in order, in full. Raises MigrationError for a lineage that is broken."""
         return in_order(self._scripts())
 
-    def around(self, scripts: Collection[Script]) -> Iterator[bytes]:
+    def environment_parts(self, scripts: Collection[Script]) -> Iterator[bytes]:
         """What else decides the schema."""
         yield from self._configuration()
         theirs = {each.file for each in scripts}
@@ -100,9 +100,11 @@ class Alembic:
                 yield content
 
     def migrate(self, target: Target) -> str | None:
-        return judge(self.run("migrate", target), "alembic upgrade " + self.revision, target)
+        return raise_if_failed(
+            self.run("migrate", target), "alembic upgrade " + self.revision, target
+        )
 
-    def run(self, module: str, target: Target, **more: object) -> _child.Ended:
+    def run(self, module: str, target: Target, **more: object) -> _child.ChildResult:
         """Let a job of the child's have this environment, and ``more``."""
         url = _urls.render(self._url(target.url))
         job = {
@@ -125,7 +127,9 @@ class Alembic:
         address = server_address.parse(_urls.render(url))
         self._dumped_attributes()
         return {
-            name: url_templates.fill(value, {"": address}) if isinstance(value, str) else value
+            name: url_templates.render_template(value, {"": address})
+            if isinstance(value, str)
+            else value
             for name, value in self.attributes.items()
         }
 
@@ -134,7 +138,7 @@ class Alembic:
         try:
             for value in self.attributes.values():
                 if isinstance(value, str):
-                    url_templates.check(value, constant=True)
+                    url_templates.check_template(value, constant=True)
             return json.dumps(self.attributes, sort_keys=True)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
@@ -159,7 +163,7 @@ class Alembic:
             found = _urls.sync_url(url)
         except ConfigurationError:
             return url
-        if _urls.connect_args(url, _urls.driver_of(found)):
+        if _urls.connect_args(url, _urls.driver_name(found)):
             raise ConfigurationError(
                 "pg_url asks for TLS or options, of which env.py could tell pg8000 nothing: a URL"
                 " of this driver has no place for them",

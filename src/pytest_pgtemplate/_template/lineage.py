@@ -13,7 +13,7 @@ from typing import NamedTuple
 class Revision(NamedTuple):
     """A step of the migrations: the names of those it follows, and the digest of its file."""
 
-    follows: frozenset[str]
+    down_revisions: frozenset[str]
     digest: bytes
 
 
@@ -25,35 +25,41 @@ class Lineage(NamedTuple):
 
     @property
     def heads(self) -> tuple[str, ...]:
-        followed = frozenset[str]().union(*(each.follows for each in self.revisions.values()))
+        followed = frozenset[str]().union(
+            *(each.down_revisions for each in self.revisions.values())
+        )
         return tuple(sorted(self.revisions.keys() - followed))
 
-    def up_to(self, heads: Iterable[str]) -> frozenset[str]:
+    def including_ancestors(self, heads: Iterable[str]) -> frozenset[str]:
         """``heads`` and all that they follow; nothing if one of them is not wanted."""
         found: set[str] = set()
-        coming = set(heads)
-        if not coming <= self.revisions.keys():
+        pending = set(heads)
+        if not pending <= self.revisions.keys():
             return frozenset()
-        while coming:
-            found |= coming
-            coming = set().union(*(self.revisions[name].follows for name in coming)) - found
+        while pending:
+            found |= pending
+            pending = (
+                set().union(*(self.revisions[name].down_revisions for name in pending)) - found
+            )
         return frozenset(found)
 
-    def parts(self, held: Collection[str]) -> Iterator[bytes]:
-        """All that decides the schema once the revisions ``held`` have run."""
+    def parts(self, applied: Collection[str]) -> Iterator[bytes]:
+        """All that decides the schema once the revisions ``applied`` have run."""
         yield from self.base
-        for name in sorted(held):
+        for name in sorted(applied):
             yield name.encode()
             yield self.revisions[name].digest
 
-    def is_on_top_of(self, held: frozenset[str]) -> bool:
-        """Whether the other revisions follow all those ``held``, and one another.
+    def is_on_top_of(self, applied: frozenset[str]) -> bool:
+        """Whether the other revisions follow all those ``applied``, and one another.
 
         Only then is it certain that all run in this order, too, when nothing is there yet.
         """
-        added = [self.up_to({name}) for name in self.revisions.keys() - held]
-        in_line = sorted(map(len, added)) == list(range(len(held) + 1, len(self.revisions) + 1))
-        return in_line and all(held <= each for each in added)
+        added = [self.including_ancestors({name}) for name in self.revisions.keys() - applied]
+        in_line = sorted(map(len, added)) == list(range(len(applied) + 1, len(self.revisions) + 1))
+        return in_line and all(applied <= each for each in added)
 
 
-Tell = Callable[[], Lineage | None]  # it takes some ms, and is asked only when something is built
+LineageReader = Callable[
+    [], Lineage | None
+]  # it takes some ms, and is asked only when something is built

@@ -1,6 +1,6 @@
 """What builds the schema in the template: the Migrations protocol, and its simple kinds.
 
-Each kind knows two things: every byte that can change the schema, told without importing any of it,
+Each kind knows two things: every byte that can change the schema, read without importing any of it,
 and how to bring an empty database to that schema.
 """
 
@@ -29,12 +29,12 @@ from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTempl
 
 @dataclass(frozen=True)
 class Target:
-    """The database to migrate, empty but for what is ``held``; how long that may take (s)."""
+    """The database to migrate, empty but for what is ``applied``; how long that may take (s)."""
 
     url: URL
     timeout: float
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    held: frozenset[str] = frozenset()  # the revisions of a lineage that have run there already
+    applied: frozenset[str] = frozenset()  # the revisions of a lineage that have run there already
     progress: Path | None = None  # where to tell how far it has come
 
 
@@ -110,9 +110,9 @@ class SqlFiles:
         return Lineage((b"sql",), revisions)
 
     def migrate(self, target: Target) -> str:
-        wanted = self.paths[len(target.held) :]
+        wanted = self.paths[len(target.applied) :]
         names = [path.name for path in wanted]
-        for path in progress_file.each(target.progress, "migrating", wanted, names):
+        for path in progress_file.report_each(target.progress, "migrating", wanted, names):
             _execute(path.read_text("utf-8"), str(path), target)
         return f"{len(wanted)} of {len(self.paths)} files"
 
@@ -158,7 +158,7 @@ class Command:
             raise MigrationError(
                 f"{self.argv[0]} cannot be started: {error}", hint="correct pg_migrations"
             ) from error
-        judge(ended, " ".join(self.argv), target)
+        raise_if_failed(ended, " ".join(self.argv), target)
 
 
 def _read(path: Path) -> bytes:
@@ -183,7 +183,7 @@ def _execute(script: str, what: str, target: Target) -> None:
     try:
         portal.run(execute(), timeout=target.timeout)
     except TimeoutError:
-        raise _too_long(what, target) from None
+        raise _timeout_error(what, target) from None
     except Exception as error:
         raise MigrationError(
             f"{what} failed: {error}", hint="correct the SQL and run again"
@@ -199,36 +199,39 @@ def migrate(migrations: Migrations, target: Target) -> str | None:
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
         raise MigrationError(
-            f"{type(migrations).__name__}.migrate failed:\n{_scrub(trace, target.url).rstrip()}",
+            f"{type(migrations).__name__}.migrate failed:\n"
+            + _redact_password(trace, target.url).rstrip(),
             hint="mend what the pg_migrations fixture returns, and run again",
         ) from error
 
 
-def judge(ended: _child.Ended, what: str, target: Target) -> str | None:
+def raise_if_failed(ended: _child.ChildResult, what: str, target: Target) -> str | None:
     """Raise MigrationError unless the child that ran ``what`` ended well; return what has run."""
-    output = _scrub(ended.output, target.url).rstrip()
+    output = _redact_password(ended.output, target.url).rstrip()
     if ended.code == 0:
-        return _told(ended.output, "ran").get("ran")
+        return _last_words(ended.output, "ran").get("ran")
     if ended.code is None:
-        raise _too_long(what, target, output)
-    if ended.code == _child.TOLD and (told := _told(ended.output, "message", "hint")):
-        raise MigrationError(**told)
+        raise _timeout_error(what, target, output)
+    if ended.code == _child.REPORTED_ERROR and (
+        error := _last_words(ended.output, "message", "hint")
+    ):
+        raise MigrationError(**error)
     raise MigrationError(
         f"{what} failed (exit code {ended.code}):\n{output}",
         hint="mend the migration and run again; nothing half-built is left behind",
     )
 
 
-def _told(output: str, *keys: str) -> dict[str, str]:
+def _last_words(output: str, *keys: str) -> dict[str, str]:
     """What our own child said last; nothing when it was somebody else's, or had no last word."""
     try:
-        told: Any = json.loads(output.rstrip().rpartition("\n")[2])
+        words: Any = json.loads(output.rstrip().rpartition("\n")[2])
     except ValueError:
         return {}
-    return told if isinstance(told, dict) and told.keys() == set(keys) else {}
+    return words if isinstance(words, dict) and words.keys() == set(keys) else {}
 
 
-def _too_long(what: str, target: Target, output: str = "") -> MigrationError:
+def _timeout_error(what: str, target: Target, output: str = "") -> MigrationError:
     last = f"; it said last:\n{output}" if output else ""
     return MigrationError(
         f"{what} took longer than pg_timeout = {target.timeout:g} s and was stopped{last}",
@@ -236,5 +239,5 @@ def _too_long(what: str, target: Target, output: str = "") -> MigrationError:
     )
 
 
-def _scrub(text: str, url: URL) -> str:
-    return redaction.hide(text, str(url.password or ""))
+def _redact_password(text: str, url: URL) -> str:
+    return redaction.redact(text, str(url.password or ""))

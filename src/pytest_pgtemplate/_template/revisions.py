@@ -18,7 +18,7 @@ class Declared(NamedTuple):
     """What one file says. ``needs``: those that it follows, and those that it depends on."""
 
     name: str
-    follows: frozenset[str]
+    down_revisions: frozenset[str]
     needs: frozenset[str]
     labels: frozenset[str]
     downgrade: int | None  # the line that it begins in
@@ -41,11 +41,13 @@ def declared(source: bytes) -> Declared | None:
     if "revision" not in told:
         return None
     (name,) = _names(told["revision"])
-    follows = frozenset(_names(told.get("down_revision")))
-    needs = follows.union(_names(told.get("depends_on")))
+    down_revisions = frozenset(_names(told.get("down_revision")))
+    needs = down_revisions.union(_names(told.get("depends_on")))
     labels = frozenset(_names(told.get("branch_labels")))
     line, refuses = _downgrade(tree)
-    return Declared(name, follows, needs, labels, line, refuses or told.get("irreversible") is True)
+    return Declared(
+        name, down_revisions, needs, labels, line, refuses or told.get("irreversible") is True
+    )
 
 
 class Script(NamedTuple):
@@ -83,7 +85,7 @@ def in_order(files: Iterable[Path]) -> list[Script]:
 def heads(scripts: Iterable[Script]) -> list[Script]:
     """Those that no other follows."""
     scripts = list(scripts)
-    followed = {name for each in scripts for name in each.says.follows}
+    followed = {name for each in scripts for name in each.says.down_revisions}
     return [each for each in scripts if each.name not in followed]
 
 
@@ -163,10 +165,10 @@ def _resolved(script: Script, found: Mapping[str, Script], labels: Mapping[str, 
             raise _broken(f"{script.file} needs revision {name!r}, which is in no file")
         return matches[0]
 
-    follows, needs = (
-        frozenset(map(resolve, names)) for names in (script.says.follows, script.says.needs)
+    down_revisions, needs = (
+        frozenset(map(resolve, names)) for names in (script.says.down_revisions, script.says.needs)
     )
-    return script._replace(says=script.says._replace(follows=follows, needs=needs))
+    return script._replace(says=script.says._replace(down_revisions=down_revisions, needs=needs))
 
 
 def _broken(what: str) -> MigrationError:

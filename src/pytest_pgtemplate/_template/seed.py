@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pytest_pgtemplate import _child, _urls
-from pytest_pgtemplate._template.migrations import Target, judge
+from pytest_pgtemplate._template.migrations import Target, raise_if_failed
 from pytest_pgtemplate.errors import ConfigurationError
 
 Seed = Callable[[str], object]
@@ -25,7 +25,7 @@ def run(seed: Seed, target: Target) -> None:
     where = _where(seed)
     job = {**where, "url": str(_urls.render(target.url))}
     ended = _child.run_job("seed", job, env=target.env, cwd=Path.cwd(), timeout=target.timeout)
-    judge(ended, f"pg_seed {where['name']}", target)
+    raise_if_failed(ended, f"pg_seed {where['name']}", target)
 
 
 def _where(seed: Seed) -> dict[str, str]:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate._template.alembic import Alembic
 from pytest_pgtemplate._template.digests import digest_parts
-from pytest_pgtemplate._template.lineage import Lineage, Tell
+from pytest_pgtemplate._template.lineage import Lineage, LineageReader
 from pytest_pgtemplate._template.migrations import Migrations, SqlFiles
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import PgTemplateError, PgTemplateWarning, TemplateError
@@ -34,14 +34,14 @@ class Template(NamedTuple):
     built: bool
 
 
-def fingerprint(parts: Iterable[bytes], server: Server) -> str:
+def compute_fingerprint(parts: Iterable[bytes], server: Server) -> str:
     """Hash everything that decides what the template holds."""
     facts = server.facts
     about = (facts.major, facts.locale, facts.role, facts.superuser)
     return digest_parts(chain((str(fact).encode() for fact in about), parts))
 
 
-def lineage_of(migrations: Migrations, base: Iterable[bytes]) -> Lineage | None:
+def read_lineage(migrations: Migrations, base: Iterable[bytes]) -> Lineage | None:
     """What a schema made by ``migrations`` and ``base`` comes from, if that is known."""
     # Not of their heirs, which may do more.
     if type(migrations) is Alembic or type(migrations) is SqlFiles:
@@ -50,7 +50,7 @@ def lineage_of(migrations: Migrations, base: Iterable[bytes]) -> Lineage | None:
     return None
 
 
-class Order(NamedTuple):
+class TemplateRequest(NamedTuple):
     """Which template is wanted, and by which run. ``rebuild``: one that this run has built.
 
     ``unseeded``: the one without the seed of this one. ``lineage``: of one that has no seed.
@@ -61,8 +61,8 @@ class Order(NamedTuple):
     run: str
     fingerprint: str
     rebuild: bool
-    unseeded: Order | None = None
-    lineage: Tell = lambda: None
+    unseeded: TemplateRequest | None = None
+    lineage: LineageReader = lambda: None
     saved: Mark | None = None
 
     @property
@@ -70,26 +70,28 @@ class Order(NamedTuple):
         return database_names.template(self.prefix, self.fingerprint)
 
 
-class Origin(NamedTuple):
+class OriginTemplate(NamedTuple):
     """A template to start from, its mark, and which revisions of the wanted lineage it holds."""
 
     name: str
     mark: Mark
-    held: frozenset[str] = frozenset()
+    applied: frozenset[str] = frozenset()
 
 
-class Scratch(NamedTuple):
+class ScratchDatabase(NamedTuple):
     """A database in which ``order`` is to be carried out: empty, or a clone of ``origin``."""
 
     name: str
-    order: Order
-    origin: Origin | None
+    order: TemplateRequest
+    origin: OriginTemplate | None
 
 
-Build = Callable[[Scratch], None]
+Build = Callable[[ScratchDatabase], None]
 
 
-def ensure(order: Order, build: Build, server: Server, lock_directory: Path) -> Template:
+def ensure_template(
+    order: TemplateRequest, build: Build, server: Server, lock_directory: Path
+) -> Template:
     """Return the template, building it if nobody has: once, however many ask at the same moment.
 
     ``build`` gets a scratch database, which it migrates or seeds.
@@ -97,57 +99,61 @@ def ensure(order: Order, build: Build, server: Server, lock_directory: Path) -> 
     ``server.timeout`` seconds, and whatever ``build`` raises.
     """
     built = False
-    if not _is_there(order, server):
+    if not _exists(order, server):
         # A builder may take ``timeout`` for the migrations alone: wait for its end, or its error.
         with _file_lock(lock_directory / f"{order.name}.lock", 2 * server.timeout):
             # Asked before the other lock is: those of this machine pass here one by one.
-            if not _is_there(order, server):
+            if not _exists(order, server):
                 with server.locked(order.name):
-                    built = not _is_there(order, server)
+                    built = not _exists(order, server)
                     if built:
                         _build(order, build, server, lock_directory)
     return Template(order.name, order.fingerprint, built)
 
 
-def _is_there(order: Order, server: Server) -> bool:
+def _exists(order: TemplateRequest, server: Server) -> bool:
     found = server.find(order.name)
     if found is None or found.mark is None or not found.sealed or found.invalid:
         return False
     return not order.rebuild or found.mark.run == order.run
 
 
-def _build(order: Order, build: Build, server: Server, lock_directory: Path) -> None:
+def _build(order: TemplateRequest, build: Build, server: Server, lock_directory: Path) -> None:
     lineage = order.lineage()
-    origin: Origin | None = None
+    origin: OriginTemplate | None = None
     if order.unseeded is not None:
-        origin = _unseeded(ensure(order.unseeded, build, server, lock_directory), server)
+        origin = _unseeded_origin(
+            ensure_template(order.unseeded, build, server, lock_directory), server
+        )
     elif lineage is not None and not order.rebuild:
-        origin = nearest(origins(order, lineage, server))
+        origin = nearest_origin(find_origins(order, lineage, server))
     scratch = database_names.scratch(order.prefix, order.run)
     server.lease(scratch)
     try:
         server.drop(scratch)  # of a worker of this run that was killed while it built
-        _begin(scratch, order, origin, server)
-        build(Scratch(scratch, order, origin))
-        server.publish(scratch, order.name, _mark(order, origin, lineage, server))
+        _create_scratch(scratch, order, origin, server)
+        build(ScratchDatabase(scratch, order, origin))
+        server.publish(scratch, order.name, _template_mark(order, origin, lineage, server))
     except BaseException:
         with suppress(PgTemplateError):  # a sweep will do it: what went wrong first tells more
-            _clear(scratch, server)
+            _drop_scratch(scratch, server)
         raise
-    _clear(scratch, server)
+    _drop_scratch(scratch, server)
 
 
-def _unseeded(template: Template, server: Server) -> Origin:
+def _unseeded_origin(template: Template, server: Server) -> OriginTemplate:
     found = server.find(template.name)
     if found is None or found.mark is None:
         raise TemplateError(
             f'template "{template.name}" is gone from the server',
             hint="run again, which builds it; was it pruned, or the server made anew?",
         )
-    return Origin(found.name, found.mark)
+    return OriginTemplate(found.name, found.mark)
 
 
-def origins(order: Order, lineage: Lineage, server: Server) -> Iterator[Origin]:
+def find_origins(
+    order: TemplateRequest, lineage: Lineage, server: Server
+) -> Iterator[OriginTemplate]:
     """The templates that hold revisions of ``lineage`` on which the rest is on top."""
     for each in server.databases():
         if (
@@ -155,22 +161,26 @@ def origins(order: Order, lineage: Lineage, server: Server) -> Iterator[Origin]:
             and each.sealed
             and each.name.startswith(database_names.template(order.prefix, ""))
         ):
-            held = lineage.up_to(each.mark.heads)
-            same = held and each.mark.lineage == _digest(lineage, held, server)
-            if same and lineage.is_on_top_of(held):
-                yield Origin(each.name, each.mark, held)
+            applied = lineage.including_ancestors(each.mark.heads)
+            same = applied and each.mark.lineage == _digest(lineage, applied, server)
+            if same and lineage.is_on_top_of(applied):
+                yield OriginTemplate(each.name, each.mark, applied)
 
 
-def nearest(origins: Iterable[Origin]) -> Origin | None:
+def nearest_origin(find_origins: Iterable[OriginTemplate]) -> OriginTemplate | None:
     """The one that holds the most."""
-    return max(origins, key=lambda origin: (len(origin.held), origin.mark.created), default=None)
+    return max(
+        find_origins, key=lambda origin: (len(origin.applied), origin.mark.created), default=None
+    )
 
 
-def _digest(lineage: Lineage, held: Collection[str], server: Server) -> str:
-    return fingerprint(lineage.parts(held), server)
+def _digest(lineage: Lineage, applied: Collection[str], server: Server) -> str:
+    return compute_fingerprint(lineage.parts(applied), server)
 
 
-def _begin(scratch: str, order: Order, origin: Origin | None, server: Server) -> None:
+def _create_scratch(
+    scratch: str, order: TemplateRequest, origin: OriginTemplate | None, server: Server
+) -> None:
     mark = Mark("scratch", order.run, order.fingerprint)
     before = origin.mark if origin else order.saved
     if before is not None:
@@ -181,7 +191,9 @@ def _begin(scratch: str, order: Order, origin: Origin | None, server: Server) ->
         server.create(scratch, mark, template="template0" if order.saved else "template1")
 
 
-def _mark(order: Order, origin: Origin | None, lineage: Lineage | None, server: Server) -> Mark:
+def _template_mark(
+    order: TemplateRequest, origin: OriginTemplate | None, lineage: Lineage | None, server: Server
+) -> Mark:
     mark = Mark("template", order.run, order.fingerprint, origin=origin.name if origin else "")
     if order.saved is not None:
         return replace(
@@ -193,7 +205,7 @@ def _mark(order: Order, origin: Origin | None, lineage: Lineage | None, server: 
     return replace(mark, heads=lineage.heads, lineage=digest)
 
 
-def _clear(scratch: str, server: Server) -> None:
+def _drop_scratch(scratch: str, server: Server) -> None:
     """Drop what is half-built, or the older build that pytest --pg-rebuild has replaced."""
     server.release(scratch)
     server.drop(scratch)

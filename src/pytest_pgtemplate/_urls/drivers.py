@@ -74,17 +74,17 @@ def parse(text: str) -> URL:
             hint="write it as postgresql+asyncpg://user:password@host:5432/postgres",
         )
     _, _, driver = url.drivername.partition("+")
-    return as_its_driver_takes_it(
+    return normalize_for_driver(
         url.set(drivername=f"postgresql+{driver}" if driver else "postgresql")
     )
 
 
-def as_its_driver_takes_it(url: AnyURL) -> AnyURL:
+def normalize_for_driver(url: AnyURL) -> AnyURL:
     """SQLAlchemy knows no ``sslmode`` of asyncpg, nor any other parameter of libpq."""
-    return for_driver(url, "asyncpg") if driver_of(url) == "asyncpg" else url
+    return for_driver(url, "asyncpg") if driver_name(url) == "asyncpg" else url
 
 
-def driver_of(url: URL | Address) -> str | None:
+def driver_name(url: URL | Address) -> str | None:
     """Return the driver that the URL names, None for a bare ``postgresql://``."""
     return url.drivername.partition("+")[2] or None
 
@@ -113,12 +113,12 @@ def asyncpg_dsn(url: URL) -> str:
 
 def for_driver(url: AnyURL, driver: str | None) -> AnyURL:
     """Translate ``url`` for another driver (None: libpq): each spells sockets and TLS its way."""
-    if driver == driver_of(url) and driver in {"psycopg", "psycopg2"}:
+    if driver == driver_name(url) and driver in {"psycopg", "psycopg2"}:
         return url
     query = _as_libpq(url)
     if driver == "asyncpg":
         query = _for_asyncpg(query)
-        if driver_of(url) == "asyncpg":
+        if driver_name(url) == "asyncpg":
             query |= {key: url.query[key] for key in url.query.keys() - _LIBPQ - {"ssl", "dsn"}}
     elif driver == "pg8000":
         query = _for_pg8000(query)
@@ -187,7 +187,7 @@ def _ssl_context(query: dict[str, str]) -> SSLContext:
 
 def async_url(url: URL) -> URL:
     """The URL for an AsyncEngine: the configured driver when it is async, else asyncpg."""
-    driver = driver_of(url)
+    driver = driver_name(url)
     return for_driver(url, driver if driver in ASYNC_DRIVERS else "asyncpg")
 
 
@@ -196,7 +196,7 @@ def sync_url(url: URL) -> URL:
 
     Raises ConfigurationError when no sync driver is installed.
     """
-    driver = driver_of(url)
+    driver = driver_name(url)
     if driver in SYNC_DRIVERS:
         return for_driver(url, driver)
     for candidate in SYNC_DRIVERS:

@@ -19,13 +19,13 @@ _IN_SQL = re.compile(
 _EXPECTED = r"""(?i:(://[^\s:/@]*:|passw(?:or)?d['"]?\s*[:=,]\s*['"]?))"""
 
 
-def passwords_of(urls: Iterable[str]) -> set[str]:
+def find_passwords(urls: Iterable[str]) -> set[str]:
     """The passwords in ``urls``, also in those that cannot be parsed."""
     found = chain.from_iterable(chain.from_iterable(map(_IN_URL.findall, urls)))
     return {unquote(each) for each in found if each}
 
 
-def hide(text: str, password: str) -> str:
+def redact(text: str, password: str) -> str:
     """Replace ``password`` by ``***``: plain, in a URL or config file, by ``repr``, as JSON."""
     urls = {quote(password, safe=safe) for safe in ("", "/", "+", " +")}
     others = {password, repr(password)[1:-1], json.dumps(password)[1:-1]}
@@ -38,30 +38,30 @@ def hide(text: str, password: str) -> str:
     return text
 
 
-def hide_where_expected(text: str, password: str) -> str:
+def redact_where_expected(text: str, password: str) -> str:
     """The same; a mere word, as "postgres" or "test", only where a password is to be expected.
 
     A report of a failed test is full of other words.
     """
     if not password.isalpha():
-        return hide(text, password)
+        return redact(text, password)
     return re.sub(_EXPECTED + re.escape(password) + r"\b(?!:)", r"\1***", text)
 
 
-def hide_in_sql(text: str) -> str:
+def redact_sql(text: str) -> str:
     """Replace passwords of roles, of URLs and of connection strings, whosever they are."""
     return _IN_SQL.sub(lambda found: f"{found[1] or found[2] or found[4]}***", text)
 
 
-def clean(thing: Any, hidden: Callable[[str], str]) -> Any:
+def redact_report(thing: Any, hidden: Callable[[str], str]) -> Any:
     """Apply ``hidden`` to every string within a report of pytest's, in place; return the thing."""
     if isinstance(thing, str):
         return hidden(thing)
     if isinstance(thing, tuple):
-        return tuple(clean(each, hidden) for each in thing)
+        return tuple(redact_report(each, hidden) for each in thing)
     if isinstance(thing, list):
-        thing[:] = [clean(each, hidden) for each in thing]
+        thing[:] = [redact_report(each, hidden) for each in thing]
     elif type(thing).__module__.startswith("_pytest."):
         for name, value in vars(thing).items():
-            setattr(thing, name, clean(value, hidden))
+            setattr(thing, name, redact_report(value, hidden))
     return thing

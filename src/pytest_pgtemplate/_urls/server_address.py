@@ -20,7 +20,7 @@ PATTERN = (
     r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?"
 )
 
-PATIENCE = 3.0  # seconds that a server has to answer
+ANSWER_TIMEOUT = 3.0  # seconds that a server has to answer
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # any PostgreSQL answers this, whoever asks
 
 Query = dict[str, str | tuple[str, ...]]
@@ -56,22 +56,22 @@ class Address(NamedTuple):
         return text.replace(" ", "%20")  # libpq of 18 takes no other spelling
 
     @property
-    def place(self) -> tuple[str, int]:
+    def host_and_port(self) -> tuple[str, int]:
         """Host, which may be a directory with a socket or nothing, and port."""
         return (
-            self.host or self.first("host"),
-            self.port or int(self.first("port") or 5432),
+            self.host or self.query_value("host"),
+            self.port or int(self.query_value("port") or 5432),
         )
 
-    def first(self, key: str) -> str:
+    def query_value(self, key: str) -> str:
         """The value in the query, or nothing."""
         found = self.query.get(key, "")
         return found if isinstance(found, str) else found[0]
 
 
-def answers(address: Address) -> bool:
+def is_answering(address: Address) -> bool:
     """Whether a PostgreSQL is there, as far as that can be told without logging in."""
-    host, port = address.place
+    host, port = address.host_and_port
     if not host or "," in host:
         return True  # libpq has several places to look at
     try:
@@ -84,9 +84,9 @@ def answers(address: Address) -> bool:
 
 def _connect(host: str, port: int) -> socket.socket:
     if not host.startswith("/"):
-        return socket.create_connection((host, port), PATIENCE)
+        return socket.create_connection((host, port), ANSWER_TIMEOUT)
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(PATIENCE)
+    connection.settimeout(ANSWER_TIMEOUT)
     connection.connect(f"{host}/.s.PGSQL.{port}")
     return connection
 

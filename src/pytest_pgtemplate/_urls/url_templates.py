@@ -26,7 +26,7 @@ _NAME = r"[^\s={}\0]+"
 _PIECE = r"(?P<text>\{\{|\}\}|[^{}\0]+)|\{((?P<database>\w+)\.)?(?P<field>\w+)(?P<driver>:\w*)?\}"
 
 
-def read(entries: Iterable[str], databases: Collection[str]) -> dict[str, str]:
+def parse_entries(entries: Iterable[str], databases: Collection[str]) -> dict[str, str]:
     """The template of each variable. Raises ValueError for what cannot be used."""
     templates: dict[str, str] = {}
     for entry in entries:
@@ -36,11 +36,13 @@ def read(entries: Iterable[str], databases: Collection[str]) -> dict[str, str]:
         if name in templates:
             raise ValueError(f"{name} is there twice: {HELP}")
         templates[name] = template if given else "{url}"
-        check(templates[name], databases)
+        check_template(templates[name], databases)
     return templates
 
 
-def check(template: str, databases: Collection[str] = (), *, constant: bool = False) -> None:
+def check_template(
+    template: str, databases: Collection[str] = (), *, constant: bool = False
+) -> None:
     """Raise ValueError unless ``template`` can be filled, and has a field or may be constant."""
     fields = [piece for piece in _pieces(template) if piece["field"]]
     wrong = [piece[0] for piece in fields if not _is_known(piece, databases)]
@@ -50,18 +52,20 @@ def check(template: str, databases: Collection[str] = (), *, constant: bool = Fa
         raise ValueError(f"{template!r} names no field; conftest.py can set a constant: {HELP}")
 
 
-def further(templates: Mapping[str, str]) -> list[str]:
+def referenced_databases(templates: Mapping[str, str]) -> list[str]:
     """The further databases that they tell of, each once."""
     pieces = chain.from_iterable(map(_pieces, templates.values()))
     return list(dict.fromkeys(piece["database"] for piece in pieces if piece["database"]))
 
 
-def render(templates: Mapping[str, str], addresses: Mapping[str, Address]) -> dict[str, str]:
+def render_variables(
+    templates: Mapping[str, str], addresses: Mapping[str, Address]
+) -> dict[str, str]:
     """The value of each variable, by the addresses of the databases; the main one is ``""``."""
-    return {name: fill(template, addresses) for name, template in templates.items()}
+    return {name: render_template(template, addresses) for name, template in templates.items()}
 
 
-def fill(template: str, addresses: Mapping[str, Address]) -> str:
+def render_template(template: str, addresses: Mapping[str, Address]) -> str:
     """Fill the fields; a value that lands in a URL is quoted for it."""
     text = ""
     for piece in _pieces(template):
@@ -76,7 +80,7 @@ def fill(template: str, addresses: Mapping[str, Address]) -> str:
     return text
 
 
-def asks_for_port(template: str) -> bool:
+def needs_tcp(template: str) -> bool:
     """Whether whoever reads this may connect by TCP only: few who parse a URL know sockets."""
     return any(piece["field"] in {"url", "host", "port"} for piece in _pieces(template))
 
@@ -102,7 +106,7 @@ def _is_known(piece: re.Match[str], databases: Collection[str]) -> bool:
 def _url(address: Address, driver: str | None) -> str:
     """``driver``: None for the one that was configured, ``:psycopg``, or ``:`` for none."""
     if driver is None:
-        return drivers.as_its_driver_takes_it(address).render()
+        return drivers.normalize_for_driver(address).render()
     return drivers.for_driver(address, driver[1:] or None).render()
 
 
@@ -110,9 +114,9 @@ def _part(address: Address, field: str) -> str:
     """As libpq does where the URL says nothing."""
     match field:
         case "host":
-            return address.place[0] or "localhost"
+            return address.host_and_port[0] or "localhost"
         case "port":
-            return str(address.place[1])
+            return str(address.host_and_port[1])
         case "name":
             return address.database or ""
         case "user":

@@ -5,6 +5,6 @@ some ahead.
 """
 
 from pytest_pgtemplate._worker import spares, sweep
-from pytest_pgtemplate._worker.worker import Database, Worker
+from pytest_pgtemplate._worker.worker import Database, WorkerDatabase
 
-__all__ = ["Database", "Worker", "spares", "sweep"]
+__all__ = ["Database", "WorkerDatabase", "spares", "sweep"]

@@ -14,17 +14,17 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pytest_pgtemplate._reset import Resetter
-from pytest_pgtemplate._server import Database, Kind, Mark, Server
+from pytest_pgtemplate._server import Kind, Mark, Server, ServerDatabase
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import PgTemplateError
 
-PER_TEMPLATE = 16  # spares: as many workers start without a clone
-IN_ALL = 64  # on a server, all projects and templates together
-ROOM = 16 * 2**20  # bytes that a database may be larger than its template; docs/spares.md
-LEAVING = 0.2  # seconds for sessions to be gone
+MAX_PER_TEMPLATE = 16  # spares: as many workers start without a clone
+MAX_SPARES = 64  # on a server, all projects and templates together
+MAX_GROWTH = 16 * 2**20  # bytes that a database may be larger than its template; docs/spares.md
+SESSION_END_TIMEOUT = 0.2  # seconds for sessions to be gone
 
 
-def take(server: Server, found: Iterable[Database], name: str, mark: Mark) -> bool:
+def take_spare(server: Server, found: Iterable[ServerDatabase], name: str, mark: Mark) -> bool:
     """Make one of the spares that were ``found`` the database ``name``; False when all are gone.
 
     ``mark`` is the one that it gets, and names the build that it has to be a clone of.
@@ -51,14 +51,16 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> b
     database, origin = found.get(name), found.get(template)
     if not (database and database.mark and origin and origin.mark):
         return False
-    if not _has_room(template, databases):
+    if not _is_below_limits(template, databases):
         return False
     with server.locked(name):  # a server that has crashed may have lost the reset
-        server.shut(database)
+        server.disallow_connections(database)
         if not (
-            _is_left_alone(server, name, resetter.pid)
-            and server.is_as_cloned(name, template, database.mark, at_most=origin.mark.size + ROOM)
-            and _is_exact(resetter)
+            _end_other_sessions(server, name, resetter.pid)
+            and server.is_like_new_clone(
+                name, template, database.mark, at_most=origin.mark.size + MAX_GROWTH
+            )
+            and _resets_exactly(resetter)
         ):
             return False
         resetter.close()
@@ -66,54 +68,54 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> b
     return True
 
 
-def make(server: Server, template: str, run: str) -> None:
+def add_spare(server: Server, template: str, run: str) -> None:
     """Clone ``template`` ahead of whoever will want it. Raises ServerError."""
     origin = server.find(template)
     if origin is None or origin.mark is None:
         return
     name = database_names.spare(template)
-    mark = clone_of(server, origin.mark, "worker", run)
+    mark = clone_mark(server, origin.mark, "worker", run)
     with server.locked(name):  # its lease, too
         server.clone(template, name, mark)
-        _publish(server, template, server.ours(name))
+        _publish(server, template, server.require_ours(name))
 
 
-def clone_of(server: Server, template: Mark, kind: Kind, run: str) -> Mark:
+def clone_mark(server: Server, template: Mark, kind: Kind, run: str) -> Mark:
     """The mark of a clone of a template with this mark."""
     return Mark(
         kind,
         run,
         template.fingerprint,
         build=template.run,
-        settings=server.unhurried(template.settings),
+        settings=server.with_async_commit(template.settings),
         grants=template.grants,
     )
 
 
-def of(template: str, databases: Iterable[Database]) -> list[Database]:
+def list_spares(template: str, databases: Iterable[ServerDatabase]) -> list[ServerDatabase]:
     """The spares of ``template`` that nobody is about to take, the last used first."""
     found = [
         each
         for each in databases
         if is_spare(each) and not each.leased and database_names.template_of(each.name) == template
     ]
-    return sorted(found, key=_used, reverse=True)
+    return sorted(found, key=_last_used, reverse=True)
 
 
-def superfluous(databases: Iterable[Database]) -> list[str]:
+def surplus_spares(databases: Iterable[ServerDatabase]) -> list[str]:
     """Spares whose template has gone or was built anew, and beyond the bounds the oldest."""
     databases = list(databases)
     builds = {each.name: each.mark.run for each in databases if each.mark and each.sealed}
-    good: list[Database] = []
+    good: list[ServerDatabase] = []
     bad: list[str] = []
     count = dict.fromkeys(builds, 0)
-    for spare in sorted(filter(is_spare, databases), key=_used, reverse=True):
+    for spare in sorted(filter(is_spare, databases), key=_last_used, reverse=True):
         template = database_names.template_of(spare.name) or ""
         assert spare.mark is not None
         if (
             builds.get(template) != spare.mark.build
-            or count[template] == PER_TEMPLATE
-            or len(good) == IN_ALL
+            or count[template] == MAX_PER_TEMPLATE
+            or len(good) == MAX_SPARES
         ):
             bad.append(spare.name)
         else:
@@ -122,36 +124,39 @@ def superfluous(databases: Iterable[Database]) -> list[str]:
     return bad
 
 
-def is_spare(database: Database) -> bool:
+def is_spare(database: ServerDatabase) -> bool:
     mark = database.mark
     return mark is not None and mark.kind == "spare" and not database.invalid
 
 
-def _used(spare: Database) -> int:
+def _last_used(spare: ServerDatabase) -> int:
     return spare.mark.used if spare.mark else 0
 
 
-def _publish(server: Server, template: str, database: Database) -> None:
+def _publish(server: Server, template: str, database: ServerDatabase) -> None:
     """The last act: from now on it is a spare, and was nothing of the kind before."""
     assert database.mark is not None
     mark = replace(database.mark, kind="spare", used=int(time.time()))
-    server.rename(database, database_names.spare(template), mark, shut=True)
+    server.rename(database, database_names.spare(template), mark, disallow=True)
 
 
-def _has_room(template: str, databases: Collection[Database]) -> bool:
-    return len(of(template, databases)) < PER_TEMPLATE and sum(map(is_spare, databases)) < IN_ALL
+def _is_below_limits(template: str, databases: Collection[ServerDatabase]) -> bool:
+    return (
+        len(list_spares(template, databases)) < MAX_PER_TEMPLATE
+        and sum(map(is_spare, databases)) < MAX_SPARES
+    )
 
 
-def _is_left_alone(server: Server, name: str, pid: int) -> bool:
+def _end_other_sessions(server: Server, name: str, pid: int) -> bool:
     """Whether only ``pid`` is connected: an idle pool goes now, as it would with the database."""
-    deadline = time.monotonic() + LEAVING
-    while server.others(name, pid):
+    deadline = time.monotonic() + SESSION_END_TIMEOUT
+    while server.count_other_sessions(name, pid):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.002)
     return True
 
 
-def _is_exact(resetter: Resetter) -> bool:
+def _resets_exactly(resetter: Resetter) -> bool:
     outcome = resetter.reset_all()
-    return outcome.stale is None and not outcome.leaks
+    return outcome.reclone_reason is None and not outcome.leaks

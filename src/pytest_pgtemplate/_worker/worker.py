@@ -10,11 +10,11 @@ from functools import partial
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
-from pytest_pgtemplate._reset import Outcome, Resetter
+from pytest_pgtemplate._reset import ResetResult, Resetter
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._worker import spares
-from pytest_pgtemplate._worker.stock import Stock
+from pytest_pgtemplate._worker.spare_pool import SparePool
 from pytest_pgtemplate.errors import PgTemplateError, ServerError
 
 
@@ -36,7 +36,7 @@ class Database:
         return f"psql '{_urls.dsn(_urls.without_password(self.url.set(database=name)))}'"
 
 
-class Worker:
+class WorkerDatabase:
     """The database of one worker over its whole life.
 
     The name is claimed before the database exists and until this process ends: a database of ours
@@ -50,7 +50,7 @@ class Worker:
         self._run = run
         self._keep = keep
         self.database = Database(name, server.url.set(database=name), template)
-        self._stock = Stock(server.url, template.name, run, timeout=server.timeout)
+        self._spare_pool = SparePool(server.url, template.name, run, timeout=server.timeout)
         server.lease(name)
         try:
             self._clone()
@@ -82,35 +82,35 @@ class Worker:
         return self._resetter
 
     def reset(
-        self, going: Collection[int] = (), meanwhile: Callable[[], None] | None = None
-    ) -> Outcome:
+        self, removed: Collection[int] = (), while_waiting: Callable[[], None] | None = None
+    ) -> ResetResult:
         """Bring the database back to its state, as far as that goes without cloning.
 
-        ``meanwhile`` is called while the server is at work.
+        ``while_waiting`` is called while the server is at work.
         """
-        return self._resetter.reset(going, meanwhile)
+        return self._resetter.reset(removed, while_waiting)
 
     def prepare(self, others: Collection[str]) -> None:
         """Clone in the background for ``others`` of the run, as long as they have not asked."""
-        self._stock.prepare(others)
+        self._spare_pool.fill_for(others)
 
-    def reclone(self, going: Collection[int] = ()) -> bool:
+    def reclone(self, removed: Collection[int] = ()) -> bool:
         """Drop the database and get a new one of its name; ends every connection to it.
 
-        It gets the layers that are up but those ``going``. False: they could not be had any more.
+        It gets the layers that are up but those ``removed``. False: they could not be had any more.
         """
-        return self._renew(partial(self._server.drop, self.database.name), going)
+        return self._renew(partial(self._server.drop, self.database.name), removed)
 
-    def set_aside(self, name: str, going: Collection[int] = ()) -> bool:
+    def set_aside(self, name: str, removed: Collection[int] = ()) -> bool:
         """Keep the database under another name, and go on with a fresh clone as in ``reclone``."""
-        return self._renew(partial(self._server.put_aside, self.database.name, name), going)
+        return self._renew(partial(self._server.keep_aside, self.database.name, name), removed)
 
     def close(self, *, drop: bool = False) -> None:
         """Leave the database to later runs as a spare if it is fit for that, else ``drop`` it.
 
         Neither, when its mark says that a user wants it.
         """
-        self._stock.close()
+        self._spare_pool.close()
         if self._keep or drop or not self._give_back():
             self._resetter.close()
             if not self._keep:
@@ -124,16 +124,16 @@ class Worker:
         except PgTemplateError:  # whatever it is, it is not beyond doubt
             return False
 
-    def _renew(self, part_with: Callable[[], None], going: Collection[int]) -> bool:
+    def _renew(self, give_up: Callable[[], None], removed: Collection[int]) -> bool:
         try:
-            layers, complete = self._resetter.save_layers(going), True
+            layers, complete = self._resetter.save_layers(removed), True
         except ServerError:
             layers, complete = None, False
         self._resetter.close()
-        part_with()
-        self._stock.settle()
+        give_up()
+        self._spare_pool.wait()
         self._clone()
-        self._stock.replace()
+        self._spare_pool.refill()
         if layers is not None:
             self._resetter.load_layers(layers)
         return complete
@@ -147,9 +147,11 @@ class Worker:
                 f'template "{template.name}" is gone from the server',
                 hint="run again, which builds it; was it pruned, or the server made anew?",
             )
-        mark = spares.clone_of(self._server, origin, "kept" if self._keep else "worker", self._run)
-        found = spares.of(template.name, databases)
-        self.from_spare = spares.take(self._server, found, name, mark)
+        mark = spares.clone_mark(
+            self._server, origin, "kept" if self._keep else "worker", self._run
+        )
+        found = spares.list_spares(template.name, databases)
+        self.from_spare = spares.take_spare(self._server, found, name, mark)
         if not self.from_spare:
             self._server.clone(template.name, name, mark)
         self._resetter = Resetter(self.database.url, timeout=self._server.timeout)

@@ -8,42 +8,42 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_pgtemplate._run.failures import Failures
+from pytest_pgtemplate._run.reported_errors import ReportedErrors
 from pytest_pgtemplate.errors import PgTemplateError
 
 
-class Reports:
+class ErrorReporter:
     """What this process has met so far. What the whole run has reported is in ``failures``."""
 
-    def __init__(self, failures: Failures) -> None:
+    def __init__(self, failures: ReportedErrors) -> None:
         self.failures = failures
         self._broken: dict[str, PgTemplateError] = {}  # by the fixture's name
         self._raised: dict[BaseException, PgTemplateError] = {}
 
     @contextmanager
-    def once(self, fixture: str) -> Iterator[None]:
+    def reported_once(self, fixture: str) -> Iterator[None]:
         """Turn errors of ``fixture`` into one pytest failure per run; everybody else skips."""
         try:
             yield
         except PgTemplateError as error:
-            self.break_(fixture, error)
+            self.mark_broken(fixture, error)
             self.report(error)
 
-    def break_(self, fixture: str, error: PgTemplateError) -> None:
+    def mark_broken(self, fixture: str, error: PgTemplateError) -> None:
         """Let whoever needs ``fixture`` from now on skip."""
         self._broken[fixture] = error
 
     @contextmanager
-    def at_end(self, *, known: bool) -> Iterator[None]:
+    def reported_at_end(self, *, known: bool) -> Iterator[None]:
         """Fail with an error only when nobody knows of it yet: there may be many to end."""
         try:
             yield
         except PgTemplateError as error:
-            if self.failures.is_first(error) and not known:
+            if self.failures.claim(error) and not known:
                 fail(error)
 
     @contextmanager
-    def not_again(self) -> Iterator[None]:
+    def skip_repeated_failures(self) -> Iterator[None]:
         """Pytest raises the failure of a fixture again in every test that asks for the fixture."""
         before = dict(self._raised)
         try:
@@ -55,7 +55,7 @@ class Reports:
 
     def report(self, error: PgTemplateError) -> NoReturn:
         """Fail the present test if the run has not seen this error yet, else skip it."""
-        if not self.failures.is_first(error):
+        if not self.failures.claim(error):
             _skip(error)
         failure = pytest.fail.Exception(str(error), pytrace=False)
         self._raised[failure] = error

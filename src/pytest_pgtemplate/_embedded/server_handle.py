@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_SILENCE = 10.0  # seconds without an answer until the remains of a server are given up
+_NO_ANSWER = 10.0  # seconds without an answer until the remains of a server are given up
 _STOP = 60.0  # seconds that ``stop`` waits for a server that is being started
 
-_told: dict[Path, int] = {}  # which port this process believes that a server has
+_known_ports: dict[Path, int] = {}  # which port this process believes that a server has
 
 
-class Hold:
+class ServerHandle:
     """A share in the server, which stays up until ``close``, or the end of this process."""
 
     def __init__(self, cluster: Cluster, users: int) -> None:
@@ -81,33 +81,33 @@ def url_of(
     Nothing is made, but for port and password of a server that has none yet.
     """
     cluster = locate(bindir, version, listen)
-    with _explained(cluster):
+    with _explain_os_errors(cluster):
         return _with_port(cluster, time.monotonic() + timeout).url
 
 
 def acquire(
     bindir: Path | None, version: int | None = None, listen: bool = False, *, timeout: float
-) -> Hold:
+) -> ServerHandle:
     """Join the server within ``timeout`` seconds, and start it if need be.
 
     Raises ``EmbeddedServerError``.
     """
     cluster = locate(bindir, version, listen)
     deadline = time.monotonic() + timeout
-    with _explained(cluster):
+    with _explain_os_errors(cluster):
         make_directories(cluster)
         cluster = _with_port(cluster, deadline)
         # Before looking at the server: from here on no keeper stops it.
         users = _wait_for_lock(cluster.dir / "users.lock", deadline, shared=True)
         try:
             os.utime(users)
-            with _starting(cluster, deadline):
+            with _start_lock(cluster, deadline):
                 _ensure_keeper(cluster)
                 _ensure_server(cluster, deadline)
         except BaseException:
             os.close(users)
             raise
-    return Hold(cluster, users)
+    return ServerHandle(cluster, users)
 
 
 def status(bindir: Path | None, version: int | None = None, listen: bool = False) -> Status | None:
@@ -134,12 +134,12 @@ def stop(bindir: Path | None, version: int | None = None, listen: bool = False) 
     cluster = locate(bindir, version, listen)
     if not cluster.data.exists():
         return False
-    with _starting(cluster, time.monotonic() + _STOP):
+    with _start_lock(cluster, time.monotonic() + _STOP):
         return keeper.stop_server(cluster.data, cluster.socket)
 
 
 @contextmanager
-def _explained(cluster: Cluster) -> Iterator[None]:
+def _explain_os_errors(cluster: Cluster) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -151,19 +151,19 @@ def _explained(cluster: Cluster) -> Iterator[None]:
 def _with_port(cluster: Cluster, deadline: float) -> Cluster:
     """Choose a port for a server that listens and has none, or whose port somebody else has.
 
-    It stays as long as anybody uses the server, for they were told.
+    It stays the same for as long as anybody uses the server.
     """
     if not cluster.listens:
         return cluster
     make_directories(cluster)
-    with _starting(cluster, deadline):
+    with _start_lock(cluster, deadline):
         chosen = tcp.read(cluster.dir)
         usable = chosen and (chosen.free or keeper.alive(cluster.data) or _in_use(cluster))
         cluster = cluster._replace(tcp=chosen) if usable else choose_tcp(cluster)
-    told = _told.setdefault(cluster.dir, cluster.port)
-    if told != cluster.port:
+    known = _known_ports.setdefault(cluster.dir, cluster.port)
+    if known != cluster.port:
         raise EmbeddedServerError(
-            f"Another program has taken port {told}, which the embedded server was to have.",
+            f"Another program has taken port {known}, which the embedded server was to have.",
             hint="Run again: it has another one now.",
         )
     return cluster
@@ -188,7 +188,7 @@ def _wait_for_lock(path: Path, deadline: float, *, shared: bool = False) -> int:
 
 
 @contextmanager
-def _starting(cluster: Cluster, deadline: float) -> Iterator[None]:
+def _start_lock(cluster: Cluster, deadline: float) -> Iterator[None]:
     """One at a time: whoever starts or stops this server."""
     lock = _wait_for_lock(cluster.dir / "start.lock", deadline)
     try:
@@ -209,7 +209,7 @@ def _ensure_keeper(cluster: Cluster) -> None:
 
 def _ensure_server(cluster: Cluster, deadline: float) -> None:
     """Wait until it answers. Start it if it is not there; make its data anew if that fails."""
-    silence = time.monotonic() + _SILENCE
+    silence = time.monotonic() + _NO_ANSWER
     started = fresh = False
     while not _answers(cluster):
         now = time.monotonic()

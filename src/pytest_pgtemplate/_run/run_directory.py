@@ -8,7 +8,7 @@ from pathlib import Path
 from pytest_pgtemplate._settings import Settings
 
 
-class Directory:
+class RunDirectory:
     """Call it to have it; to find it takes ms, and most runs have no need of it.
 
     ``shared``: there are other processes, which may have asked.

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 from pytest_pgtemplate._server import event_loops
 
-GOODBYE = 1.0  # seconds for connections to take note that they are closed
+CLOSE_TIMEOUT = 1.0  # seconds for connections to take note that they are closed
 
 T = TypeVar("T")
 
 
-class Loop:
+class CallerLoop:
     """One thread at a time may use it."""
 
     def __init__(self) -> None:
@@ -29,25 +29,27 @@ class Loop:
         coroutine: Coroutine[Any, Any, T],
         *,
         timeout: float,
-        meanwhile: Callable[[], None] | None = None,
+        while_waiting: Callable[[], None] | None = None,
     ) -> T:
-        """Run ``coroutine`` and return its result; ``meanwhile`` runs once it waits for the server.
+        """Run ``coroutine`` and return its result; call ``while_waiting`` when it waits for I/O.
 
         Raises TimeoutError after ``timeout`` seconds; the coroutine is cancelled then, as it is
         when the thread is interrupted.
         """
-        task = self._loop.create_task(event_loops.bounded(coroutine, timeout))
+        task = self._loop.create_task(event_loops.with_timeout(coroutine, timeout))
         try:
-            if meanwhile is not None:
-                event_loops.run(self._loop, asyncio.sleep(0))  # as far as to its first statement
-                meanwhile()
-            result: T = event_loops.run(self._loop, task)
+            if while_waiting is not None:
+                event_loops.run_in_loop(
+                    self._loop, asyncio.sleep(0)
+                )  # as far as to its first statement
+                while_waiting()
+            result: T = event_loops.run_in_loop(self._loop, task)
             return result
         except BaseException:
             if not task.done():
                 task.cancel()
                 with suppress(asyncio.CancelledError, Exception):
-                    event_loops.run(self._loop, task)
+                    event_loops.run_in_loop(self._loop, task)
             raise
 
     @property
@@ -55,5 +57,5 @@ class Loop:
         return self._loop.is_closed()
 
     def close(self) -> None:
-        self.run(asyncio.sleep(0), timeout=GOODBYE)
+        self.run(asyncio.sleep(0), timeout=CLOSE_TIMEOUT)
         self._loop.close()

@@ -13,10 +13,10 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._worker import spares
 from pytest_pgtemplate.errors import PgTemplateError
 
-PATIENCE = 5.0  # seconds at the end of a run for the clone that is being made
+CLOSE_TIMEOUT = 5.0  # seconds at the end of a run for the clone that is being made
 
 
-class Stock:
+class SparePool:
     """Sees to it that there are spares of one template. What fails there costs a clone, no more."""
 
     def __init__(self, url: URL, template: str, run: str, *, timeout: float) -> None:
@@ -24,35 +24,35 @@ class Stock:
         self._template = template
         self._run = run
         self._timeout = timeout
-        self._closing = threading.Event()
+        self._closed = threading.Event()
         self._making: threading.Thread | None = None
 
-    def replace(self) -> None:
+    def refill(self) -> None:
         """Have a spare at hand for whoever clones afresh next."""
-        self._start(lambda server: not spares.of(self._template, server.databases()))
+        self._start(lambda server: not spares.list_spares(self._template, server.databases()))
 
-    def prepare(self, names: Collection[str]) -> None:
+    def fill_for(self, names: Collection[str]) -> None:
         """Have one for each of these workers, until it claims its name; on idle cores only."""
 
         def is_missing(server: Server) -> bool:
-            there = spares.of(self._template, server.databases())
-            return _cores_are_idle() and len(server.unclaimed(names)) > len(there)
+            there = spares.list_spares(self._template, server.databases())
+            return _cores_are_idle() and len(server.unleased(names)) > len(there)
 
         self._start(is_missing)
 
-    def settle(self) -> None:
+    def wait(self) -> None:
         """Wait for the clone that is being made: it is ready before another one would be."""
         if self._making is not None:
             self._making.join(self._timeout)
 
     def close(self) -> None:
         """Make no more."""
-        self._closing.set()
+        self._closed.set()
         if self._making is not None:
-            self._making.join(PATIENCE)
+            self._making.join(CLOSE_TIMEOUT)
 
     def _start(self, is_missing: Callable[[Server], bool]) -> None:
-        self.settle()
+        self.wait()
         self._making = threading.Thread(
             target=self._make, args=[is_missing], name="pgtemplate-spares", daemon=True
         )
@@ -62,8 +62,8 @@ class Stock:
         with suppress(PgTemplateError):
             server = Server(self._url, timeout=self._timeout)
             try:
-                while not self._closing.is_set() and is_missing(server):
-                    spares.make(server, self._template, self._run)
+                while not self._closed.is_set() and is_missing(server):
+                    spares.add_spare(server, self._template, self._run)
             finally:
                 server.close()
 

@@ -22,15 +22,17 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from pytest_pgtemplate._server import event_loops
 
-KEEP = 5  # idle connections per home; with LIMIT the same as in SQLAlchemy's own pools
-LIMIT = 15  # connections per home: who wants one more waits
-PATIENCE = 30.0  # seconds that it waits
-ASK = 1.0  # seconds to close what a test left open, before it is cut off
+MAX_IDLE = (
+    5  # idle connections of a loop; with MAX_CONNECTIONS the same as in SQLAlchemy's own pools
+)
+MAX_CONNECTIONS = 15  # connections per home: who wants one more waits
+CHECKOUT_TIMEOUT = 30.0  # seconds that it waits
+GRACEFUL_CLOSE = 1.0  # seconds to close what a test left open, before it is cut off
 CLOSE_TIMEOUT = 10.0  # seconds for all that is to be done in a loop after a test
 ACTIVE = 1  # libpq's PQTRANS_ACTIVE: in the middle of a query
 
 # All that a session can keep besides a transaction, for the next test to find.
-FORGET = """
+RESET_SESSION = """
     CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *;
     SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES
 """
@@ -39,20 +41,20 @@ Loop = asyncio.AbstractEventLoop
 
 
 @dataclass(eq=False)
-class Home:
+class LoopPool:
     """The connections of one event loop, or of sync code (``loop`` is None)."""
 
     loop: Loop | None
     idle: list[ConnectionPoolEntry] = field(default_factory=list)
     # Of the test that runs:
-    out: dict[ConnectionPoolEntry, PoolProxiedConnection] = field(default_factory=dict)
+    checked_out: dict[ConnectionPoolEntry, PoolProxiedConnection] = field(default_factory=dict)
     used: set[ConnectionPoolEntry] = field(default_factory=set)
     sessions: WeakSet[Session] = field(default_factory=WeakSet)
     connections: WeakSet[Connection] = field(default_factory=WeakSet)
 
     def __post_init__(self) -> None:
         semaphore: Any = threading.Semaphore if self.loop is None else asyncio.Semaphore
-        self._slots = semaphore(LIMIT)
+        self._slots = semaphore(MAX_CONNECTIONS)
 
     def run(self, act: Callable[[], None]) -> None:
         """Run ``act``, which does I/O over these connections, where they live."""
@@ -76,78 +78,80 @@ class Home:
         loop.close = close_after  # type: ignore[method-assign]
 
     def wait_for_slot(self) -> bool:
-        """Take one of the LIMIT places; False when none got free in time."""
+        """Take one of MAX_CONNECTIONS slots; False if none became free in time."""
         if self.loop is None:
-            return bool(self._slots.acquire(timeout=PATIENCE))
+            return bool(self._slots.acquire(timeout=CHECKOUT_TIMEOUT))
         if not self._slots.locked():
             return bool(await_only(self._slots.acquire()))
         try:
-            return bool(await_only(asyncio.wait_for(self._slots.acquire(), PATIENCE)))
+            return bool(await_only(asyncio.wait_for(self._slots.acquire(), CHECKOUT_TIMEOUT)))
         except TimeoutError:
             return False
 
-    def free_slot(self) -> None:
+    def release_slot(self) -> None:
         self._slots.release()
 
-    def take_idle(self) -> ConnectionPoolEntry | None:
+    def pop_idle(self) -> ConnectionPoolEntry | None:
         try:
             return self.idle.pop()
         except IndexError:
             return None
 
-    def put_back(self, record: ConnectionPoolEntry) -> None:
-        if len(self.idle) < KEEP:
+    def checkin(self, record: ConnectionPoolEntry) -> None:
+        if len(self.idle) < MAX_IDLE:
             self.idle.append(record)
         else:
             record.close()
 
     def close_idle(self) -> None:
-        while record := self.take_idle():
+        while record := self.pop_idle():
             record.close()
 
     def close_open(self) -> None:
         """Close what a test left open."""
-        self._close_open(leaving=False)
+        self._close_open(invalidate=False)
 
-    def put_right(self) -> None:
+    def reset_sessions(self) -> None:
         """What a test used, and has given back, is as good as new for the next."""
         self.sessions.clear()
         self.connections.clear()
         for record in self.used:
             if record.dbapi_connection is not None:
                 try:
-                    _forget(record.dbapi_connection)
+                    _reset_session(record.dbapi_connection)
                 except Exception as error:
                     record.invalidate(error)
         self.used.clear()
 
     def close(self) -> None:
         """Close all connections. What a test still has of them connects anew where it is used."""
-        self._close_open(leaving=True)
+        self._close_open(invalidate=True)
         self.used.clear()
         self.close_idle()
 
-    def _close_open(self, *, leaving: bool) -> None:
-        if self.out:
+    def _close_open(self, *, invalidate: bool) -> None:
+        if self.checked_out:
             try:
-                self._within(ASK, partial(self._ask, leaving=leaving))
+                self._run_within(
+                    GRACEFUL_CLOSE, partial(self._close_in_order, invalidate=invalidate)
+                )
             except TimeoutError:
-                for record in list(self.out):
+                for record in list(self.checked_out):
                     record.invalidate()
-        self.out.clear()
+        self.checked_out.clear()
         self.sessions.clear()
         self.connections.clear()
 
-    def _within(self, seconds: float, act: Callable[[], None]) -> None:
+    def _run_within(self, seconds: float, act: Callable[[], None]) -> None:
         if self.loop is None:
             act()
         else:
-            await_only(event_loops.bounded(greenlet_spawn(act), seconds))
+            await_only(event_loops.with_timeout(greenlet_spawn(act), seconds))
 
-    def _ask(self, *, leaving: bool) -> None:
+    def _close_in_order(self, *, invalidate: bool) -> None:
         if self.loop is not None:
-            await_only(_generators_closed())
-        for record in list(self.out):
+            await_only(_wait_for_closing_generators())
+        for record in list(self.checked_out):
             cancel(record.driver_connection)
         for session in list(self.sessions):
             with suppress(Exception):  # whatever it is in the middle of: its connection is next
@@ -156,13 +160,13 @@ class Home:
             with suppress(Exception):
                 if transaction := connection.get_transaction():
                     transaction.rollback()
-                if leaving:
+                if invalidate:
                     connection.invalidate()
-        for proxy in list(self.out.values()):
+        for proxy in list(self.checked_out.values()):
             proxy.close()
 
 
-async def _generators_closed() -> None:
+async def _wait_for_closing_generators() -> None:
     """Let those end that the test dropped: ``async for session in get_session(): .. break``."""
     closing = [
         task
@@ -180,19 +184,19 @@ def cancel(driver: Any) -> None:
         driver.cancel()
 
 
-def _forget(connection: Any) -> None:
+def _reset_session(connection: Any) -> None:
     if hasattr(connection, "run_async"):
-        connection.run_async(lambda driver: driver.execute(FORGET))
+        connection.run_async(lambda driver: driver.execute(RESET_SESSION))
     else:
         cursor = connection.cursor()
-        cursor.execute(FORGET)
+        cursor.execute(RESET_SESSION)
         cursor.close()
     connection.commit()
 
 
 def _run_in(loop: Loop, act: Coroutine[Any, Any, None]) -> None:
-    bounded = event_loops.bounded(act, CLOSE_TIMEOUT)
+    bounded = event_loops.with_timeout(act, CLOSE_TIMEOUT)
     if loop.is_running():
         asyncio.run_coroutine_threadsafe(bounded, loop).result(CLOSE_TIMEOUT)
     else:
-        event_loops.run(loop, bounded)
+        event_loops.run_in_loop(loop, bounded)

@@ -13,10 +13,10 @@ from typing import Any
 from pytest_pgtemplate._server.file_locks import Timeout, file_lock
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
-LOOK = 0.05  # seconds between looks at what another worker is at
+POLL_INTERVAL = 0.05  # seconds between looks at what another worker is at
 
 
-class Board:
+class SharedResults:
     """Results by name. What was raised in the place of one is a result, too."""
 
     def __init__(self, directory: Path) -> None:
@@ -28,13 +28,13 @@ class Board:
     def read(self, name: str) -> Any:
         """None: nobody has made it yet. Raises MigrationError when it could not be made."""
         try:
-            said = json.loads(self._file(name).read_text("utf-8"))
+            data = json.loads(self._file(name).read_text("utf-8"))
         except FileNotFoundError:
             return None
-        if "error" in said:
-            message, hint = said["error"]
+        if "error" in data:
+            message, hint = data["error"]
             raise MigrationError(message, hint=hint)
-        return said["result"]
+        return data["result"]
 
     def make(self, name: str, make: Callable[[], object], *, wait: bool) -> bool:
         """Make it, unless somebody has. False: another worker is at it, and we do not ``wait``."""
@@ -42,7 +42,7 @@ class Board:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             lock = file_lock(file.with_suffix(".lock"), -1 if wait else 0)
-            with lock.acquire(poll_interval=LOOK):
+            with lock.acquire(poll_interval=POLL_INTERVAL):
                 if not file.exists():
                     self._write(file, make)
         except Timeout:
@@ -55,13 +55,13 @@ class Board:
         return True
 
     def _write(self, file: Path, make: Callable[[], object]) -> None:
-        said: dict[str, object]
+        data: dict[str, object]
         try:
-            said = {"result": make()}
+            data = {"result": make()}
         except PgTemplateError as error:
-            said = {"error": [error.message, error.hint]}
+            data = {"error": [error.message, error.hint]}
         whole = file.with_suffix(".new")
-        whole.write_text(json.dumps(said), "utf-8")
+        whole.write_text(json.dumps(data), "utf-8")
         whole.replace(file)
 
     def _file(self, name: str) -> Path:

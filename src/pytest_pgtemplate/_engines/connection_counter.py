@@ -9,7 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 
-class Connections:
+class ConnectionCounter:
     """Counts from its making until ``close``; ``peak`` is the most that were open at once."""
 
     def __init__(self) -> None:

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from pytest_pgtemplate._reset.scripts import sql
+from pytest_pgtemplate._reset.scripts import read_sql
 from pytest_pgtemplate._server import Connection, quote_literal
 
 GRACE = 0.5  # seconds that a reset waits for a transaction that is still open
-AGAIN = 0.05  # seconds between two looks at who is in the way
+POLL_INTERVAL = 0.05  # seconds between two looks at who is in the way
 
 
 class Leak(NamedTuple):
@@ -30,7 +30,7 @@ class Leak(NamedTuple):
 Connect = Callable[[], Coroutine[Any, Any, Connection]]
 
 
-class Watch:
+class BlockerWatch:
     """Over one reset, in backend ``pid``: begins with the first statement, ends with ``stop``.
 
     When it cannot end what is in the way, it cancels the task that waits for the reset.
@@ -62,9 +62,9 @@ class Watch:
             connection = await self._connect()
             try:
                 while True:
-                    for row in await connection.fetch(sql("blockers"), self._pid):
+                    for row in await connection.fetch(read_sql("blockers"), self._pid):
                         await self._end(connection, Leak(**dict(row)))
-                    await asyncio.sleep(AGAIN)
+                    await asyncio.sleep(POLL_INTERVAL)
             finally:
                 connection.terminate()
         except Exception:

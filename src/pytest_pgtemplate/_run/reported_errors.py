@@ -12,7 +12,7 @@ from pathlib import Path
 from pytest_pgtemplate.errors import PgTemplateError, TemplateError
 
 
-class Failures:
+class ReportedErrors:
     """The errors that the workers of one run have met so far."""
 
     def __init__(self, directory: Callable[[], Path]) -> None:
@@ -22,11 +22,11 @@ class Failures:
     def _directory(self) -> Path:
         return self._where()
 
-    def is_first(self, error: PgTemplateError) -> bool:
+    def claim(self, error: PgTemplateError) -> bool:
         """Whether nobody in this run has reported ``error`` yet. Asking claims it."""
         return self._claim(hashlib.sha256(str(error).encode()).hexdigest(), str(error))
 
-    def remember_build(self, template: str, error: PgTemplateError) -> None:
+    def record_failed_build(self, template: str, error: PgTemplateError) -> None:
         """Spare the other workers of this run the same failing build."""
         self._claim(template, f"{error.hint}\0{error.message}")
 

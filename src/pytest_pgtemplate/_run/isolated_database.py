@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_pgtemplate._run.fixture_layers import FixtureLayers
 from pytest_pgtemplate._run.isolation import isolation_of
-from pytest_pgtemplate._run.layers import Layers
-from pytest_pgtemplate._run.stats import Stats
+from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import (
@@ -26,16 +26,16 @@ from pytest_pgtemplate.errors import (
 )
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._engines import Pools
-    from pytest_pgtemplate._reset import Leak, Outcome, Resetter
+    from pytest_pgtemplate._engines import Engines
+    from pytest_pgtemplate._reset import Leak, ResetResult, Resetter
     from pytest_pgtemplate._run.run import Run
-    from pytest_pgtemplate._worker import Worker
+    from pytest_pgtemplate._worker import WorkerDatabase
 
 _log = logging.getLogger("pytest_pgtemplate")
 FAILED = pytest.StashKey[bool]()  # of an item: whether its setup or call failed
 
 
-class Ending:
+class Teardown:
     """A test in its teardown. ``isolated``: it was once, and ``error`` is what came of that."""
 
     def __init__(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
@@ -45,7 +45,7 @@ class Ending:
         self.error: PgTemplateError | None = None
 
 
-class Isolated:
+class IsolatedDatabase:
     """A database by its ``name`` in ``pg_databases``; the main one has none.
 
     It exists from the first test that asks for it on, and as long as there is a ``worker``.
@@ -54,34 +54,34 @@ class Isolated:
     def __init__(self, run: Run, name: str) -> None:
         self.run = run
         self.name = name
-        self.settings = run.settings.of(name)
-        self.stats = Stats(self.settings.worker, name)
-        self.layers = Layers(self)
-        self.disagreement: ConfigurationError | None = None  # on what builds the template
-        self.worker: Worker | None = None  # while this process has the database
-        self.reached = False  # whether a test has asked for it since it was isolated
-        self.ending: Ending | None = None  # the test whose teardown has begun
+        self.settings = run.settings.for_database(name)
+        self.stats = DatabaseStats(self.settings.worker, name)
+        self.layers = FixtureLayers(self)
+        self.override_conflict: ConfigurationError | None = None  # on what builds the template
+        self.worker: WorkerDatabase | None = None  # while this process has the database
+        self.used = False  # whether a test has asked for it since it was isolated
+        self.teardown: Teardown | None = None  # the test whose teardown has begun
         self.lost = False  # the database is in an unknown state, for the server failed in a reset
-        self._pools: list[Pools] = []  # what was opened to it
-        self._pools_of_tests: Pools | None = None  # those that each test finds as good as new
+        self._engines: list[Engines] = []  # what was opened to it
+        self._test_engines: Engines | None = None  # those that each test finds as good as new
 
-    def fixture(self, name: str) -> str:
+    def fixture_name(self, name: str) -> str:
         """What a fixture of the main database is called for this one."""
         return fixture_name(name, self.name)
 
-    def once(self, fixture: str) -> AbstractContextManager[None]:
+    def reported_once(self, fixture: str) -> AbstractContextManager[None]:
         """Turn errors of ``fixture`` into one pytest failure per run; everybody else skips."""
-        return self.run.reports.once(self.fixture(fixture))
+        return self.run.reports.reported_once(self.fixture_name(fixture))
 
-    def prepare(self, needed: Collection[str]) -> None:
+    def prepare_test(self, needed: Collection[str]) -> None:
         """A test begins, which needs these fixtures."""
-        if self.fixture("pg_database") in needed:
-            self.reach()
+        if self.fixture_name("pg_database") in needed:
+            self.mark_used()
 
-    def reach(self) -> None:
+    def mark_used(self) -> None:
         """The test that runs has asked for it, straight or by the way."""
-        self.reached = True
-        self.renew()
+        self.used = True
+        self.reclone_if_lost()
 
     @property
     def resetter(self) -> Resetter | None:
@@ -93,11 +93,11 @@ class Isolated:
         return f"test {self.run.current.nodeid}" if self.run.current is not None else "a test"
 
     @property
-    def shows_last_test(self) -> bool:
+    def keeps_last_state(self) -> bool:
         """Whoever keeps a database wants to see what the last test left."""
-        return self.settings.keep and self.ending is not None and self.ending.nextitem is None
+        return self.settings.keep and self.teardown is not None and self.teardown.nextitem is None
 
-    def renew(self) -> None:
+    def reclone_if_lost(self) -> None:
         """Clone afresh what a reset could not save, or report why that fails, too."""
         if self.lost and self.worker is not None:
             try:
@@ -109,148 +109,155 @@ class Isolated:
         return isolation_of(item, self.settings).kind == "rollback"
 
     @contextmanager
-    def for_tests(self, pools: Pools) -> Iterator[None]:
-        """Make the connections of ``pools`` as good as new after each test."""
-        self._pools_of_tests = pools
+    def reset_after_tests(self, engines: Engines) -> Iterator[None]:
+        """Make the connections of ``engines`` as good as new after each test."""
+        self._test_engines = engines
         try:
-            with self.forgetting(pools):
+            with self.closed_on_reclone(engines):
                 yield
         finally:
-            self._pools_of_tests = None
+            self._test_engines = None
 
     @contextmanager
-    def forgetting(self, pools: Pools) -> Iterator[None]:
-        """Close the connections of ``pools`` whenever the database is cloned afresh."""
-        self._pools.append(pools)
+    def closed_on_reclone(self, engines: Engines) -> Iterator[None]:
+        """Close the connections of ``engines`` whenever the database is cloned afresh."""
+        self._engines.append(engines)
         try:
             yield
         finally:
-            self._pools.remove(pools)
+            self._engines.remove(engines)
 
-    def finish_last(self) -> None:
+    def finish_last_test(self) -> None:
         """The last test: its database goes with the session's fixtures, before that test ends."""
         if self.run.current is not None:
-            self.ending = self.ending or Ending(self.run.current, None)
-            self._finish(self.ending)
+            self.teardown = self.teardown or Teardown(self.run.current, None)
+            self._finish(self.teardown)
 
-    def finish_early(self) -> None:
+    def finish_before_fixture_teardown(self) -> None:
         """Shared data is about to go with its fixture: what the test that ends wrote goes first."""
-        if self.ending is not None and not self.ending.isolated:
+        if self.teardown is not None and not self.teardown.isolated:
             try:
-                self._finish(self.ending)
+                self._finish(self.teardown)
             except PgTemplateError as error:
-                self.ending.error = error
+                self.teardown.error = error
 
-    def finish(self) -> None:
+    def finish_teardown(self) -> None:
         """Isolate the test that ends from what comes next.
 
         Raises LeakError, SchemaChangedError and ServerError.
         """
-        ending = self.ending
-        assert ending is not None
+        teardown = self.teardown
+        assert teardown is not None
         try:
-            self._finish(ending)
-            if ending.error is not None:
-                raise ending.error
+            self._finish(teardown)
+            if teardown.error is not None:
+                raise teardown.error
         finally:
-            self.ending = None
-            self._put_right()  # unless a reset has done so
+            self.teardown = None
+            self._reset_sessions()  # unless a reset has done so
 
-    def _finish(self, ending: Ending) -> None:
+    def _finish(self, teardown: Teardown) -> None:
         """Once, and again for what was written since, by the teardown of shared fixtures."""
-        ending.isolated = True
+        teardown.isolated = True
         if self.worker is None or self.lost:
             return
-        item, nextitem = ending.item, ending.nextitem
+        item, nextitem = teardown.item, teardown.nextitem
         isolation = isolation_of(item, self.settings, strict=False)
         if nextitem is not None:
             following = isolation_of(nextitem, self.settings, strict=False)
             if isolation.lasts(item, nextitem, following):
                 return
-        reached, self.reached = self.reached, False
-        if reached and self.settings.keep_failed and item.stash.get(FAILED, False):
+        used, self.used = self.used, False
+        if used and self.settings.keep_failed and item.stash.get(FAILED, False):
             self._set_aside(self.worker, item.nodeid)
-        elif self.shows_last_test:
+        elif self.keeps_last_state:
             return
-        elif reached and isolation.kind == "clone":
+        elif used and isolation.kind == "clone":
             if nextitem is not None:
                 self._reclone(self.worker, item.nodeid, "isolation is clone")
         elif isolation.kind != "none":
-            self.reset(self.layers.going, item.nodeid)
+            self.reset(self.layers.removed, item.nodeid)
 
-    def reset(self, going: list[int], whose: str) -> None:
-        """Go back to the template and the layers that stay. ``whose``: what made this necessary."""
+    def reset(self, removed: list[int], node_id: str) -> None:
+        """Go back to the template and the layers that stay. ``node_id`` is for messages."""
         assert self.worker is not None
         began = time.perf_counter()
         self.lost = True
-        outcome = self.worker.reset(going, meanwhile=self._put_right)
+        result = self.worker.reset(removed, while_waiting=self._reset_sessions)
         self.lost = False
         seconds = time.perf_counter() - began
         self.stats.reset_time += seconds
         self.stats.resets += 1
         if self.run.timeline is not None:
-            tables = self.worker.resetter.names(outcome.written)
-            self.run.timeline.add("reset", whose, seconds, tables=tables)
-        if outcome.stale is not None:
-            self._reclone(self.worker, whose, outcome.stale, going)
-            self.stats.recloned.append(f"{whose}: {outcome.stale}")
+            tables = self.worker.resetter.table_names(result.written)
+            self.run.timeline.add("reset", node_id, seconds, tables=tables)
+        if result.reclone_reason is not None:
+            self._reclone(self.worker, node_id, result.reclone_reason, removed)
+            self.stats.recloned.append(f"{node_id}: {result.reclone_reason}")
         else:
-            self.layers.have_gone(going)
-        self.judge_leaks(outcome, whose)
-        if outcome.stale is not None and self.settings.on_ddl == "error":
+            self.layers.discard(removed)
+        self.report_leaks(result, node_id)
+        if result.reclone_reason is not None and self.settings.on_ddl == "error":
             raise SchemaChangedError(
-                f"the database could not be reset after {self._in(whose)}: {outcome.stale}",
+                f"the database could not be reset after {self._in_database(node_id)}:"
+                f" {result.reclone_reason}",
                 hint="mark it @pytest.mark.pg(isolation='clone'), or set pg_on_ddl = reclone",
             )
 
-    def _in(self, whose: str) -> str:
-        return f"{whose} (in {self.name})" if self.name else whose
+    def _in_database(self, node_id: str) -> str:
+        return f"{node_id} (in {self.name})" if self.name else node_id
 
-    def _put_right(self) -> None:
-        if self._pools_of_tests is not None:
-            self._pools_of_tests.put_right()
+    def _reset_sessions(self) -> None:
+        if self._test_engines is not None:
+            self._test_engines.reset_sessions()
 
-    def judge_leaks(self, outcome: Outcome, whose: str) -> None:
+    def report_leaks(self, result: ResetResult, node_id: str) -> None:
         """Raise LeakError, or warn, when a reset or a layer had to end a transaction."""
-        if outcome.leaks:
+        if result.leaks:
             if self.run.timeline is not None:
-                what = "; ".join(map(str, outcome.leaks))
-                self.run.timeline.add("leak", whose, 0.0, what=what)
-            error = _leak_error(outcome.leaks, self._in(whose))
+                what = "; ".join(map(str, result.leaks))
+                self.run.timeline.add("leak", node_id, 0.0, what=what)
+            error = _leak_error(result.leaks, self._in_database(node_id))
             if self.settings.on_leak == "error":
                 raise error
             warnings.warn(PgTemplateWarning(str(error)), stacklevel=1)
 
-    def _reclone(self, worker: Worker, whose: str, why: str, going: Collection[int] = ()) -> None:
-        self._replace(worker.reclone, whose, why, going)
+    def _reclone(
+        self, worker: WorkerDatabase, node_id: str, reason: str, removed: Collection[int] = ()
+    ) -> None:
+        self._replace(worker.reclone, node_id, reason, removed)
 
-    def _set_aside(self, worker: Worker, test: str) -> None:
+    def _set_aside(self, worker: WorkerDatabase, test: str) -> None:
         name = database_names.kept(worker.database.name, len(self.stats.kept) + 1)
-        self._replace(partial(worker.set_aside, name), test, "kept", self.layers.going)
-        self.stats.kept.append(f"{test}: {self.psql(name)}")
+        self._replace(partial(worker.set_aside, name), test, "kept", self.layers.removed)
+        self.stats.kept.append(f"{test}: {self.psql_command(name)}")
 
     def _replace(
-        self, by: Callable[[Collection[int]], bool], whose: str, why: str, going: Collection[int]
+        self,
+        by: Callable[[Collection[int]], bool],
+        node_id: str,
+        reason: str,
+        removed: Collection[int],
     ) -> None:
         """Go on with a new clone, to which the layers come along."""
         began = time.perf_counter()
-        going = {*going, *self.layers.going}
+        removed = {*removed, *self.layers.removed}
         self.lost = True
-        for pools in self._pools:
-            pools.close()
-        with self.run.progress.showing("cloning the template afresh"):
-            complete = by(going)
+        for engines in self._engines:
+            engines.close()
+        with self.run.progress.step("cloning the template afresh"):
+            complete = by(removed)
         self.lost = False
         seconds = time.perf_counter() - began
-        _log.info("cloned afresh after %s (%s): %.3f s", whose, why, seconds)
+        _log.info("cloned afresh after %s (%s): %.3f s", node_id, reason, seconds)
         if self.run.timeline is not None:
-            self.run.timeline.add("reclone", whose, seconds, why=why)
+            self.run.timeline.add("reclone", node_id, seconds, why=reason)
         if complete:
-            self.layers.have_gone(going)
+            self.layers.discard(removed)
         else:
-            self.layers.are_lost()
+            self.layers.mark_lost()
 
-    def psql(self, name: str) -> str:
+    def psql_command(self, name: str) -> str:
         """A command that connects; the embedded server has to be started again for it."""
         assert self.worker is not None
         settings = self.settings
@@ -261,10 +268,10 @@ class Isolated:
         return f"pgtemplate {which}psql {name}" if embedded else self.worker.database.psql(name)
 
 
-def _leak_error(leaks: tuple[Leak, ...], whose: str) -> LeakError:
+def _leak_error(leaks: tuple[Leak, ...], node_id: str) -> LeakError:
     lines = "\n".join(f"  {leak}" for leak in leaks)
     return LeakError(
-        f"{whose} left open what the database could not be reset under; it was ended:\n{lines}",
+        f"{node_id} left open what the database could not be reset under; it was ended:\n{lines}",
         hint="commit, roll back or close it in the test or in the fixture that opened it"
         " (async with ..); pg_on_leak = warn makes this a warning",
     )

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_pgtemplate._run.isolated import Isolated
+from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 from pytest_pgtemplate._run.run import Run
 from pytest_pgtemplate._urls import database_names
 
 
-def section(run: Run, item: pytest.Item) -> str:
+def failure_section(run: Run, item: pytest.Item) -> str:
     """Where its rows are to be seen; "" for a test that has no database."""
     needed = getattr(item, "fixturenames", ())
     return "\n".join(
         "\n".join(_lines(each, each.worker.database.name))
         for each in run.databases.values()
-        if each.worker is not None and each.fixture("pg_database") in needed
+        if each.worker is not None and each.fixture_name("pg_database") in needed
     )
 
 
-def _lines(of: Isolated, name: str) -> list[str]:
+def _lines(database: IsolatedDatabase, name: str) -> list[str]:
     lines = [f"database: {name}"]
-    if of.layers.owners:
-        lines.append(f"with what was written by {', '.join(of.layers.owners)}")
-    if of.settings.keep_failed:
-        name = database_names.kept(name, len(of.stats.kept) + 1)
+    if database.layers.owners:
+        lines.append(f"with what was written by {', '.join(database.layers.owners)}")
+    if database.settings.keep_failed:
+        name = database_names.kept(name, len(database.stats.kept) + 1)
         lines.append(f"kept as: {name}")
-    elif not of.settings.keep:
+    elif not database.settings.keep:
         lines.append("dropped when the run ends; --pg-keep-failed keeps it")
-    lines.append(f"open it: {of.psql(name)}")
+    lines.append(f"open it: {database.psql_command(name)}")
     return lines

@@ -15,13 +15,13 @@ from pytest_pgtemplate._template.alembic import Alembic
 from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.migrations import Command, Migrations, SqlFiles
 
-KEPT = 10  # templates of a prefix
-MOST = 5  # names of one kind
+FILES_PER_PREFIX = 10  # templates of a prefix
+NAMES_SHOWN = 5  # names of one kind
 
 Parts = dict[str, str]  # digests, by what people call it
 
 
-def made_of(
+def digest_by_name(
     migrations: Migrations, files: Iterable[Path], home: Path, others: Mapping[str, Iterable[bytes]]
 ) -> Parts:
     """Every file by its path from ``home``, and ``others`` by their names."""
@@ -34,16 +34,16 @@ def made_of(
     return parts | {name: _digest(those) for name, those in others.items()}
 
 
-def remember(directory: Path, name: str, parts: Parts) -> None:
+def save_parts(directory: Path, name: str, parts: Parts) -> None:
     """Keep what the template ``name`` is made of. It is never worth an error."""
     with suppress(OSError):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"{name}.json").write_text(json.dumps(parts), "utf-8")
-        for old in _newest_first(directory, name)[KEPT:]:
+        for old in _newest_first(directory, name)[FILES_PER_PREFIX:]:
             old.unlink(missing_ok=True)
 
 
-def why(directory: Path, name: str, parts: Parts) -> str:
+def explain_build(directory: Path, name: str, parts: Parts) -> str:
     """In words; "" when nothing is known of an earlier one."""
     known = {path.stem: _read(path) for path in _newest_first(directory, name)}
     if name in known:
@@ -51,8 +51,8 @@ def why(directory: Path, name: str, parts: Parts) -> str:
     if not known:
         return ""
     changes = {each: _changes(known[each], parts) for each in known}
-    nearest = min(changes, key=lambda each: sum(map(len, changes[each].values())))
-    return f"{_in_words(changes[nearest])} since {nearest}"
+    nearest_origin = min(changes, key=lambda each: sum(map(len, changes[each].values())))
+    return f"{_format_changes(changes[nearest_origin])} since {nearest_origin}"
 
 
 def _changes(old: Parts, new: Parts) -> dict[str, list[str]]:
@@ -63,14 +63,14 @@ def _changes(old: Parts, new: Parts) -> dict[str, list[str]]:
     }
 
 
-def _in_words(kinds: Mapping[str, list[str]]) -> str:
-    told = (f"{kind}: {_some(names)}" for kind, names in kinds.items() if names)
-    return "; ".join(told) or "other options"
+def _format_changes(kinds: Mapping[str, list[str]]) -> str:
+    changes = (f"{kind}: {_shorten(names)}" for kind, names in kinds.items() if names)
+    return "; ".join(changes) or "other options"
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - MOST} more" if names[MOST:] else ""
-    return ", ".join(names[:MOST]) + more
+def _shorten(names: list[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if names[NAMES_SHOWN:] else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def _newest_first(directory: Path, name: str) -> list[Path]:
