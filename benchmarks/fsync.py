@@ -32,7 +32,7 @@ from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
-from servers import PrivateServer, home
+from support.servers import PrivateServer, home
 
 PREFIX, RUN = f"benchmark_{os.getpid()}", "0" * 8
 TIMEOUT = 60.0

@@ -9,7 +9,13 @@ import pytest
 
 from pytest_pgtemplate import _embedded
 
-pytest_plugins = ["pytester", "projects", "servers", "browser", "clients"]
+pytest_plugins = [
+    "pytester",
+    "support.projects",
+    "support.servers",
+    "support.browser",
+    "support.clients",
+]
 
 os.environ.pop("CI", None)  # pytest's summary is longer there: child runs shall look the same
 

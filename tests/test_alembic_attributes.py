@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from projects import ITEM, TESTS, Project
 from pytest_pgtemplate import Alembic
 from pytest_pgtemplate.errors import ConfigurationError
+from support.projects import ITEM, TESTS, Project
 
 URL = """
 from alembic import context

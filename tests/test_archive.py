@@ -18,8 +18,6 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL
 
-from databases import EVERYTHING, RUN, TIMEOUT, bindir_of, pg_dump, server_as
-from projects import COUNTED, ITEM, Project, query, unique
 from pytest_pgtemplate import SqlFiles, _archive, _urls
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Server
@@ -29,7 +27,9 @@ from pytest_pgtemplate._template.migrations import Target
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
 from pytest_pgtemplate.errors import ConfigurationError
-from servers import private_server
+from support.databases import EVERYTHING, RUN, TIMEOUT, bindir_of, pg_dump, server_as
+from support.projects import COUNTED, ITEM, Project, query, unique
+from support.servers import private_server
 
 SETTINGS = """
 DO $$

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from servers import need_binaries
+from support.servers import need_binaries
 
-CHAOS = Path(__file__).with_name("chaos.py")
+TESTS = Path(__file__).parent
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
 def test_what_is_killed_at_any_moment_leaves_nothing_and_breaks_nobody() -> None:
     need_binaries()
-    command = [sys.executable, str(CHAOS), "--kills", "12", "--seed", "7", "--seconds", "40"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    chaos = ["-m", "support.chaos", "--kills", "12", "--seed", "7", "--seconds", "40"]
+    command = [sys.executable, *chaos]
+    result = subprocess.run(command, cwd=TESTS, capture_output=True, timeout=400, check=False)
+    assert result.returncode == 0, (result.stdout + result.stderr).decode()

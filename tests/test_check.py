@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from projects import ASYNC_ENV, COUNTED, INI, SYNC_ENV, Project
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._cli import main
+from support.projects import ASYNC_ENV, COUNTED, INI, SYNC_ENV, Project
 
 
 def sql(text: str) -> str:

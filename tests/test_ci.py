@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from projects import COUNTED, ITEM, TESTS, Project
 from pytest_pgtemplate import _embedded
+from support.projects import COUNTED, ITEM, TESTS, Project
 
 RECIPES = Path(__file__).parents[1] / "examples" / "ci"
 OURS = ("pytest ", "pgtemplate ", "test ! -f ")

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import ITEM, TESTS, Project, execute, make_project
 from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._cli import main
 from pytest_pgtemplate._server import Server
-from servers import free_port
+from support.projects import ITEM, TESTS, Project, execute, make_project
+from support.servers import free_port
 
 Capture = pytest.CaptureFixture[str]
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytest
 
-from projects import COUNTED, ITEM, PLAIN, SYNC_ENV, Project
+from support.projects import COUNTED, ITEM, PLAIN, SYNC_ENV, Project
 
 ASYNC = [option for option in PLAIN if "asyncio" not in option]
 CACHED = [option for option in PLAIN if "cacheprovider" not in option]

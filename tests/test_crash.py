@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from projects import COUNTED, ITEM, TESTS, Project, make_project, query
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._server.session import LOCK_SEED
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import sweep as _sweep
-from servers import PrivateServer, home, need_binaries
+from support.projects import COUNTED, ITEM, TESTS, Project, make_project, query
+from support.servers import PrivateServer, home, need_binaries
 
 MoreServers = Callable[..., PrivateServer]
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import Project, make_project
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate._urls import database_names
+from support.projects import Project, make_project
 
 CONFTEST = """
 import pytest

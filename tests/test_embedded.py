@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from projects import interruptible
 from pytest_pgtemplate import _embedded
 from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
 from pytest_pgtemplate._embedded import keeper
 from pytest_pgtemplate.errors import EmbeddedServerError
-from servers import SYSTEM
+from support.projects import interruptible
+from support.servers import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,12 +18,12 @@ import psycopg
 import pytest
 from sqlalchemy.engine import URL, make_url
 
-from projects import Project, query
 from pytest_pgtemplate import _embedded
 from pytest_pgtemplate._cli import main
 from pytest_pgtemplate._embedded import server_handle as _hold
 from pytest_pgtemplate._embedded import tcp
 from pytest_pgtemplate.errors import EmbeddedServerError
+from support.projects import Project, query
 
 
 @pytest.fixture(scope="module")

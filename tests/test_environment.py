@@ -10,10 +10,10 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import ITEM, SYNC_ENV, Project, execute, make_project, unique
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._urls import server_address, url_templates
-from servers import tcp
+from support.projects import ITEM, SYNC_ENV, Project, execute, make_project, unique
+from support.servers import tcp
 
 with warnings.catch_warnings(action="ignore"):
     from fastapi import testclient  # noqa: F401 - a run in this process cannot import it again

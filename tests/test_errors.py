@@ -19,7 +19,11 @@ import pytest
 from alembic.config import Config
 from sqlalchemy.engine import URL
 
-from projects import (
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.quoting import quote_literal
+from pytest_pgtemplate._urls import database_names
+from support.projects import (
     ASYNC_ENV,
     COUNTED,
     ITEM,
@@ -32,11 +36,7 @@ from projects import (
     query,
     unique,
 )
-from pytest_pgtemplate import _urls
-from pytest_pgtemplate._server import Server
-from pytest_pgtemplate._server.quoting import quote_literal
-from pytest_pgtemplate._urls import database_names
-from servers import CONNECTIONS, connections, free_port, tcp
+from support.servers import CONNECTIONS, connections, free_port, tcp
 
 FAILED = pytest.ExitCode.TESTS_FAILED
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import Project, make_project, query
 from pytest_pgtemplate._server import Server
-from servers import private_server, system_bindir
+from support.projects import Project, make_project, query
+from support.servers import private_server, system_bindir
 
 PRELOADED = ("pg_cron", "pgaudit")
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from projects import ITEM, Project
+from support.projects import ITEM, Project
 
 TESTS = """
 import pytest

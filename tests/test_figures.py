@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import COUNTED, ITEM, Project, make_project
 from pytest_pgtemplate._server import Server
-from servers import private_server
+from support.projects import COUNTED, ITEM, Project, make_project
+from support.servers import private_server
 
 TESTS = """
 import pytest

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from projects import COUNTED, ITEM, TESTS, Project
-from servers import free_port
+from support.projects import COUNTED, ITEM, TESTS, Project
+from support.servers import free_port
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 

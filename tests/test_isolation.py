@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from projects import ITEM, Project, execute, query, unique
 from pytest_pgtemplate import _urls
+from support.projects import ITEM, Project, execute, query, unique
 
 # A connection of the application's own, which no fixture closes.
 LEAK = """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from projects import ITEM, Project, execute, query, unique
 from pytest_pgtemplate import _urls
+from support.projects import ITEM, Project, execute, query, unique
 
 CONFTEST = """
 import pytest

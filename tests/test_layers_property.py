@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from databases import KINDS, Base, Dump, database, difference
+from support.databases import KINDS, Base, Dump, database, difference
 from test_reset_property import CONNECTIONS, EXAMPLES, Play, perform, plays
 
 LOOSE = {"public.s0", "public.s1"}  # sequences of no table

@@ -9,9 +9,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from databases import EVERYTHING, KINDS, Kind, pg_dump, server_as
-from databases import bindir_of as _bindir_of
-from projects import COUNTED, ITEM, Project, query, unique
 from pytest_pgtemplate import Alembic, Migrations, SqlFiles, Target, _urls
 from pytest_pgtemplate._reset import install, uninstall
 from pytest_pgtemplate._server import Server
@@ -21,6 +18,9 @@ from pytest_pgtemplate._template.migrations import migrate
 from pytest_pgtemplate._template.revisions import declared
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
+from support.databases import EVERYTHING, KINDS, Kind, pg_dump, server_as
+from support.databases import bindir_of as _bindir_of
+from support.projects import COUNTED, ITEM, Project, query, unique
 
 TIMEOUT = 60.0
 

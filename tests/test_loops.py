@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy.engine import make_url
 
-from projects import unique
 from pytest_pgtemplate._server import Server
+from support.projects import unique
 
 Run = Callable[..., pytest.RunResult]
 

@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ENUM
 from sqlalchemy.engine import URL
 
-from projects import ASYNC_ENV, INI, ITEM, SYNC_ENV, TESTS, Project, query
 from pytest_pgtemplate import Alembic, Command, Metadata, Migrations, SqlFiles, Target, _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._urls import database_names, drivers
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError
+from support.projects import ASYNC_ENV, INI, ITEM, SYNC_ENV, TESTS, Project, query
 
 RUN = "0a1b2c3d"
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from projects import query
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._urls import database_names
+from support.projects import query
 
 LONGEST = 63  # bytes: PostgreSQL cuts what is longer, and says nothing
 

@@ -10,12 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
-from projects import COUNTED, ITEM, PLAIN, SYNC_ENV, TESTS, Project, query
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._run import RUN
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._urls import database_names, server_address
+from support.projects import COUNTED, ITEM, PLAIN, SYNC_ENV, TESTS, Project, query
 
 URL = "postgresql://{}@127.0.0.1:1/postgres"  # nobody ever connects there
 USAGE_ERROR = pytest.ExitCode.USAGE_ERROR

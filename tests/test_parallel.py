@@ -13,11 +13,11 @@ import pytest
 from filelock import FileLock
 from sqlalchemy.engine import URL
 
-from projects import COUNTED, ITEM, TESTS, Project, execute, make_project
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._urls import database_names
-from servers import free_port, private_server, tcp
+from support.projects import COUNTED, ITEM, TESTS, Project, execute, make_project
+from support.servers import free_port, private_server, tcp
 
 RUNS = 16
 PASSWORD = "hunter2"

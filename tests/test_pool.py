@@ -14,7 +14,6 @@ from sqlalchemy import Engine, event, exc, func, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from projects import query, unique
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._engines import loop_pool as _home
 from pytest_pgtemplate._engines.loop_pool import MAX_CONNECTIONS, MAX_IDLE
@@ -23,6 +22,7 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._urls import drivers
 from pytest_pgtemplate.errors import ConfigurationError
+from support.projects import query, unique
 
 OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
 BACKEND = select(func.pg_backend_pid())

@@ -11,13 +11,13 @@ import psycopg
 import pytest
 from sqlalchemy.engine import URL
 
-from poolers import pgbouncer
-from projects import PLAIN, TESTS, Project
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._cli import main
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import ServerError
-from relatives import relative
+from support.poolers import pgbouncer
+from support.projects import PLAIN, TESTS, Project
+from support.relatives import relative
 
 
 @pytest.mark.parametrize("mode", ["transaction", "statement"])

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from clients import Clients
-from projects import ITEM, TESTS, Project
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Mark, Server
+from support.clients import Clients
+from support.projects import ITEM, TESTS, Project
 
 PATIENT = """
 import pathlib, time

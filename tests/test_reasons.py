@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from projects import ITEM, TESTS, Project
+from support.projects import ITEM, TESTS, Project
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import TESTS, Project, execute, unique
 from pytest_pgtemplate import _urls
-from relatives import relative
+from support.projects import TESTS, Project, execute, unique
+from support.relatives import relative
 
 
 @pytest.mark.parametrize(

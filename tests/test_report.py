@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from browser import Browser
-from projects import ITEM, Project
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._report.findings import one_more_worker
 from pytest_pgtemplate._report.page import write_page
 from pytest_pgtemplate._report.recording import Event, Recording, Test
 from pytest_pgtemplate._worker import WorkerDatabase
+from support.browser import Browser
+from support.projects import ITEM, Project
 
 TESTS = """
 import json, time

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
-from databases import KINDS, Base, Kind, database, difference
 from pytest_pgtemplate._reset import ResetResult
+from support.databases import KINDS, Base, Kind, database, difference
 
 SCHEMA = """
 CREATE TYPE mood AS ENUM ('sad', 'fine');

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from databases import Base, Kind, database, difference
-from projects import ITEM, Project, query
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.blocker_watch import GRACE
 from pytest_pgtemplate._reset.scripts import LARGE
 from pytest_pgtemplate.errors import ServerError
+from support.databases import Base, Kind, database, difference
+from support.projects import ITEM, Project, query
 
 SOON = GRACE + 3.0  # seconds: GRACE, a connection, a rollback, on a slow machine
 IDLE = "idle in transaction"

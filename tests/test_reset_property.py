@@ -18,10 +18,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from databases import KINDS, Base, Session, database, difference, run
-from projects import unique
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.scripts import LARGE
+from support.databases import KINDS, Base, Session, database, difference, run
+from support.projects import unique
 
 # For each kind of database. An example is one schema and up to eight rounds of statements.
 EXAMPLES = int(os.environ.get("PGTEMPLATE_EXAMPLES", "12"))

@@ -9,7 +9,9 @@ from contextlib import suppress
 import asyncpg
 import pytest
 
-from databases import (
+from pytest_pgtemplate._reset import ResetResult
+from pytest_pgtemplate._reset.scripts import LARGE
+from support.databases import (
     EVERYTHING,
     KINDS,
     VIRTUAL,
@@ -19,8 +21,6 @@ from databases import (
     difference,
     run,
 )
-from pytest_pgtemplate._reset import ResetResult
-from pytest_pgtemplate._reset.scripts import LARGE
 
 Situation = str | list[str] | Callable[[Base], None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projects import Project
+from support.projects import Project
 
 CONFTEST = """
 import pytest

@@ -15,12 +15,12 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy.engine import URL
 
-from clients import Clients
-from projects import ITEM, TESTS, Project, execute, interruptible, make_project, unique
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.quoting import quote_literal
-from servers import free_port, tcp
+from support.clients import Clients
+from support.projects import ITEM, TESTS, Project, execute, interruptible, make_project, unique
+from support.servers import free_port, tcp
 
 PASSWORD = "correct-horse/%battery?staple"
 SPELLINGS = {PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), PASSWORD.replace("%", "%%")}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from projects import ITEM, Project
 from pytest_pgtemplate._urls import database_names
+from support.projects import ITEM, Project
 
 CONFTEST = """
 import os

@@ -14,7 +14,6 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import execute, query, unique
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.facts import OLDEST, check_facts
 from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, INVALID, KEY, Mark
@@ -24,6 +23,7 @@ from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
 from pytest_pgtemplate.errors import NotOursError, ServerError
+from support.projects import execute, query, unique
 
 RUN = "0a1b2c3d"
 SCRATCH = Mark("scratch", RUN, "f" * 64)

@@ -10,9 +10,9 @@ from contextlib import suppress
 
 from sqlalchemy.engine import URL
 
-from projects import execute, query, unique
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.session import LOCK_SEED
+from support.projects import execute, query, unique
 
 HOLDERS = """
 SELECT pid FROM pg_locks

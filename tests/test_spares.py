@@ -10,14 +10,23 @@ from contextlib import ExitStack, closing, suppress
 import asyncpg
 import pytest
 
-from databases import EVERYTHING, KINDS, RUN, Base, Session, database, difference, make_template
-from projects import COUNTED, ITEM, TESTS, Project, execute, query
 from pytest_pgtemplate._server import Mark, Server, ServerDatabase
 from pytest_pgtemplate._server.quoting import quote_identifier
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase, spares, sweep
 from pytest_pgtemplate.errors import NotOursError
+from support.databases import (
+    EVERYTHING,
+    KINDS,
+    RUN,
+    Base,
+    Session,
+    database,
+    difference,
+    make_template,
+)
+from support.projects import COUNTED, ITEM, TESTS, Project, execute, query
 
 SCHEMA = "CREATE TABLE item (id serial PRIMARY KEY, name text); INSERT INTO item VALUES (0, 'old')"
 

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import URL
 
-from projects import connect, execute, make_project, query, unique
 from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._embedded import stand_ins
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.quoting import quote_literal
+from support.projects import connect, execute, make_project, query, unique
 
 EXTENSIONS = ('CREATE EXTENSION "uuid-ossp"', "CREATE EXTENSION pgcrypto SCHEMA public")
 

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import ITEM, TESTS, Project, execute, query
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, KEY, Mark
 from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._worker import sweep as _sweep
 from pytest_pgtemplate.errors import NotOursError, PgTemplateError
+from support.projects import ITEM, TESTS, Project, execute, query
 
 RUN = "0a1b2c3d"
 NOW = int(time.time())

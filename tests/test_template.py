@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from projects import COUNTED, ITEM, TESTS, Project
 from pytest_pgtemplate import Alembic
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, TemplateError
+from support.projects import COUNTED, ITEM, TESTS, Project
 
 RUN = "0a1b2c3d"
 RUNS = 8

@@ -18,14 +18,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from projects import ASYNC_ENV, ITEM, Project, make_project
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
 from pytest_pgtemplate._engines import Engines
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import Alembic
 from pytest_pgtemplate.errors import ConfigurationError, ServerError
-from servers import home, private_server, system_bindir
+from support.projects import ASYNC_ENV, ITEM, Project, make_project
+from support.servers import home, private_server, system_bindir
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a CA with")
 

@@ -21,12 +21,12 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import ITEM, Project, make_project, query
 from pytest_pgtemplate import _embedded
 from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import EmbeddedServerError
+from support.projects import ITEM, Project, make_project, query
 
 CONNECTIONS = 30
 # Whoever comes through the socket is trusted; over TCP a password is asked for.

@@ -20,7 +20,6 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import URL
 
-from projects import execute, unique
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._reset import ResetResult, Resetter, install, scripts
@@ -31,6 +30,7 @@ from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
+from support.projects import execute, unique
 
 RUN = "0a1b2c3d"
 TIMEOUT = 30.0  # seconds for anything at all: nothing may hang

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
-from servers import free_port, home
+from support.servers import free_port, home
 
 INI = """
 [databases]

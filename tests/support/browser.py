@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from servers import free_port
+from support.servers import free_port
 
 STARTING = 60.0  # seconds
 NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -1,6 +1,6 @@
 """Chaos: runs that start at any moment, and processes that are killed at any moment.
 
-    python tests/chaos.py --kills 200 --seed 7
+    cd tests; python -m support.chaos --kills 200 --seed 7
 
 A round starts two or three runs of ``pytest -n 2`` at random offsets and kills random processes of
 theirs with SIGKILL. When what is left has ended, one clean run has to be green, no process of the
@@ -42,15 +42,15 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from databases import bindir_of, pg_dump
-from projects import INI, PLAIN, SYNC_ENV, execute, query
 from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._embedded import keeper as _embedded_keeper
 from pytest_pgtemplate._server import Server, ServerDatabase
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import spares as _spares
 from pytest_pgtemplate._worker import sweep as _sweep
-from servers import private_server, tcp
+from support.databases import bindir_of, pg_dump
+from support.projects import INI, PLAIN, SYNC_ENV, execute, query
+from support.servers import private_server, tcp
 
 WORKERS = 2
 TESTS = 20
