@@ -8,13 +8,14 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from configparser import ConfigParser
+from graphlib import TopologicalSorter
 from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pytest_pgtemplate"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-LONGEST = 300  # lines
+LONGEST, LONGEST_FUNCTION = 300, 60  # lines
 
 # In the order of the data: a package knows only those named before it.
 ROOMS = [
@@ -35,6 +36,11 @@ KNOW_SETTINGS = {"_run", "_report", "_fixtures", "_check", "plugin", "_cli"}
 
 def room_of(module: Path) -> str:
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def module_name(module: Path) -> str:
+    path = module.relative_to(PACKAGE.parent).with_suffix("")
+    return ".".join(path.parts).removesuffix(".__init__")
 
 
 def imports(module: Path) -> Iterator[str]:
@@ -80,6 +86,26 @@ def test_imports_point_one_way() -> None:
         assert rooms_known_to(module) <= set(before), module
 
 
+def test_no_file_imports_itself_through_others() -> None:
+    """Not even for typing only: a cycle means that one of the files has two jobs."""
+    names = {module_name(module): module for module in MODULES}
+    graph = {
+        name: {
+            imported if imported in names else imported.rpartition(".")[0]
+            for imported in imports(module)
+            if imported.partition(".")[0] == PACKAGE.name
+        }
+        - {name}
+        for name, module in names.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_few_modules_and_packages_lie_at_the_top() -> None:
+    assert len([path for path in PACKAGE.iterdir() if path.suffix in {".py", ".typed"}]) <= 4
+    assert len([path for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()]) <= 17
+
+
 def test_rooms_meet_at_their_faces() -> None:
     for module in MODULES:
         for room, *way in other_rooms(module):
@@ -112,6 +138,18 @@ def test_no_module_is_long() -> None:
     lines = {str(module): len(module.read_text("utf-8").splitlines()) for module in MODULES}
 
     assert {name: count for name, count in lines.items() if count > LONGEST} == {}
+
+
+def test_no_function_is_long() -> None:
+    long = [
+        f"{module.name}:{node.lineno} {node.name}"
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
+    ]
+
+    assert long == []
 
 
 def test_every_import_names_what_it_wants() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from pytest_pgtemplate._fixtures import factory
 from pytest_pgtemplate._fixtures.databases import migration_target, template_request
-from pytest_pgtemplate._run import RUN, IsolatedDatabase, Run, fail
+from pytest_pgtemplate._run import RUN, ErrorReporter, IsolatedDatabase, fail
 from pytest_pgtemplate._settings import options
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import MigrationError, PgTemplateError
@@ -188,7 +188,7 @@ def _check_heads(scripts: list[Script], wanted: int, option: str) -> None:
 
 
 def _check(name: str, _pg_checks: RevisionChecks, _pg: IsolatedDatabase) -> None:
-    _report_verdict(partial(_pg_checks.verdict, name), _pg.run)
+    _report_verdict(partial(_pg_checks.verdict, name), _pg.run.reports)
 
 
 def _check_build(
@@ -197,14 +197,14 @@ def _check_build(
     pg_template: Template,
     pg_migrations: Migrations,
 ) -> None:
-    _report_verdict(partial(_pg_checks.build, pg_template, pg_migrations), _pg.run)
+    _report_verdict(partial(_pg_checks.build, pg_template, pg_migrations), _pg.run.reports)
 
 
-def _report_verdict(check: Callable[[], Verdict], run: Run) -> None:
+def _report_verdict(check: Callable[[], Verdict], reports: ErrorReporter) -> None:
     try:
         outcome, text = check()
     except PgTemplateError as error:
-        run.reports.report(error)
+        reports.report(error)
     if outcome == "failed":
         pytest.fail(text, pytrace=False)
     if outcome == "skipped":

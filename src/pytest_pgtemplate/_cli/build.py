@@ -15,7 +15,8 @@ from typing import Any, TextIO
 import pytest
 from _pytest.runner import runtestprotocol
 
-from pytest_pgtemplate._run import RUN, IsolatedDatabase, draw_on, duplicate
+from pytest_pgtemplate._display.progress_line import duplicate_stream, progress_line_on
+from pytest_pgtemplate._run import RUN, IsolatedDatabase
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
@@ -40,7 +41,7 @@ def build(arguments: Sequence[str]) -> list[BuiltTemplate]:
     """
     alone = ["-n0"] if find_spec("xdist") else []
     with ExitStack() as stack:
-        first = TemplateBuilder(duplicate(sys.stderr, stack))
+        first = TemplateBuilder(duplicate_stream(sys.stderr, stack))
         output = stack.enter_context(redirect_stdout(io.StringIO()))
         stack.enter_context(redirect_stderr(output))
         pytest.main([*arguments, *alone, "--continue-on-collection-errors"], plugins=[first])
@@ -72,7 +73,7 @@ class TemplateBuilder:
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        config.stash[RUN].progress.draw = partial(draw_on, self._terminal)
+        config.stash[RUN].progress.draw = partial(progress_line_on, self._terminal)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(

@@ -19,8 +19,9 @@ from pytest_pgtemplate import _archive, _embedded, _urls
 from pytest_pgtemplate._cli import server_connection
 from pytest_pgtemplate._cli.build import BuiltTemplate, build
 from pytest_pgtemplate._cli.doctor import examine
+from pytest_pgtemplate._display.progress_line import progress_line_on
 from pytest_pgtemplate._display.tables import table
-from pytest_pgtemplate._run import ProgressReporter, draw_on
+from pytest_pgtemplate._run import ProgressReporter
 from pytest_pgtemplate._server import Server, ServerDatabase
 from pytest_pgtemplate._settings import cache
 from pytest_pgtemplate._settings.database_options import ENV_URL, urls_in_environment
@@ -37,7 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = _parse(argv)
     directory = cache() / "runs" / f"command_{os.getpid()}"
-    arguments.progress = ProgressReporter(lambda: directory, "main", partial(draw_on, sys.stderr))
+    arguments.progress = ProgressReporter(
+        lambda: directory, "main", partial(progress_line_on, sys.stderr)
+    )
     try:
         for line in arguments.command(arguments):
             print(line)  # noqa: T201

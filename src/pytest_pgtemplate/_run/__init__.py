@@ -10,7 +10,7 @@ from pytest_pgtemplate._run.failure_section import failure_section
 from pytest_pgtemplate._run.isolated_database import FAILED, IsolatedDatabase
 from pytest_pgtemplate._run.isolation import MARKER
 from pytest_pgtemplate._run.overrides import find_override_conflict
-from pytest_pgtemplate._run.progress import ProgressReporter, draw_in_pytest, draw_on, duplicate
+from pytest_pgtemplate._run.progress import ProgressReporter, draw_in_pytest
 from pytest_pgtemplate._run.reported_errors import ReportedErrors
 from pytest_pgtemplate._run.run import RUN, Run
 from pytest_pgtemplate._run.run_directory import RunDirectory
@@ -32,8 +32,6 @@ __all__ = [
     "RunDirectory",
     "Timeline",
     "draw_in_pytest",
-    "draw_on",
-    "duplicate",
     "fail",
     "fails",
     "failure_section",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
 
@@ -18,8 +18,10 @@ from pytest_pgtemplate._run.error_reporter import fail, fails
 from pytest_pgtemplate.errors import LayerError, PgTemplateError, SchemaChangedError
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._reset import Resetter
-    from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
+    from pytest_pgtemplate._reset import ResetResult, Resetter
+    from pytest_pgtemplate._run.context import RunContext
+    from pytest_pgtemplate._run.stats import DatabaseStats
+    from pytest_pgtemplate._worker import WorkerDatabase
 
 _NON_WRITING_PACKAGES = (
     "pytest_pgtemplate",
@@ -44,10 +46,28 @@ class _UnattributedWrites(NamedTuple):
     moment: str
 
 
+class LayeredDatabase(Protocol):
+    """What the layers ask of the database that they are in."""
+
+    run: RunContext
+    stats: DatabaseStats
+    worker: WorkerDatabase | None
+
+    @property
+    def resetter(self) -> Resetter | None: ...
+    @property
+    def test(self) -> str: ...
+    @property
+    def keeps_last_state(self) -> bool: ...
+    def reset(self, removed: list[int], node_id: str) -> None: ...
+    def report_leaks(self, result: ResetResult, node_id: str) -> None: ...
+    def finish_before_fixture_teardown(self) -> None: ...
+
+
 class FixtureLayers:
     """The layers of a database of this process, and whose they are."""
 
-    def __init__(self, database: IsolatedDatabase) -> None:
+    def __init__(self, database: LayeredDatabase) -> None:
         self._database = database
         self._count = 0
         self._active: dict[int, Layer] = {}  # by number

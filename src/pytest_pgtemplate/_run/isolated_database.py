@@ -28,7 +28,7 @@ from pytest_pgtemplate.errors import (
 if TYPE_CHECKING:
     from pytest_pgtemplate._engines import Engines
     from pytest_pgtemplate._reset import Leak, ResetResult, Resetter
-    from pytest_pgtemplate._run.run import Run
+    from pytest_pgtemplate._run.context import RunContext
     from pytest_pgtemplate._worker import WorkerDatabase
 
 _log = logging.getLogger("pytest_pgtemplate")
@@ -51,7 +51,7 @@ class IsolatedDatabase:
     It exists from the first test that asks for it on, and as long as there is a ``worker``.
     """
 
-    def __init__(self, run: Run, name: str) -> None:
+    def __init__(self, run: RunContext, name: str) -> None:
         self.run = run
         self.name = name
         self.settings = run.settings.for_database(name)

@@ -1,23 +1,23 @@
-"""What this process tells of what takes long; ``display`` shows it.
+"""Reports the steps of this process that take long; ``_display.progress_line`` shows them.
 
-Imported in every run of pytest, so it is light.
+It is imported in every run of pytest, so it is light.
 """
 
 from __future__ import annotations
 
 import logging
-import os
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._display.progress_file import Step
-    from pytest_pgtemplate._run.display import ProgressLine
+    from pytest_pgtemplate._display.progress_line import ProgressLine
     from pytest_pgtemplate._run.timeline import Timeline
 
 _log = logging.getLogger("pytest_pgtemplate")
@@ -110,28 +110,41 @@ class ProgressReporter:
             self._display.stop()
 
 
+class ProgressLinePlugin:
+    """Erases the progress line before pytest writes, and ends it with the session."""
+
+    def __init__(self, line: ProgressLine) -> None:
+        self._line = line
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Hook of xdist: a worker has ended."""
+        self._line.remove_worker(node.gateway.id)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        self._line.erase()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self) -> None:
+        self._line.erase()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        self._line.stop()
+
+
 def draw_in_pytest(config: pytest.Config, directory: Path) -> ProgressLine | None:
-    """Below what pytest writes, in the process that has its terminal."""
+    """A line below what pytest writes, also while it captures; only in the terminal's process."""
     if hasattr(config, "workerinput") or not config.pluginmanager.has_plugin("terminalreporter"):
         return None
-    from pytest_pgtemplate._run import display
+    from pytest_pgtemplate._display.progress_line import ProgressLine, duplicate_stream
 
-    return display.in_pytest(config, directory)
+    def open_output(stack: ExitStack) -> TextIO:
+        capture = config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            return duplicate_stream(sys.stdout, stack)
 
-
-def duplicate(stream: TextIO, stack: ExitStack) -> TextIO:
-    """Another way to where ``stream`` leads now, until ``stack`` ends; or itself."""
-    try:
-        file = os.dup(stream.fileno())
-    except (OSError, ValueError):
-        return stream
-    return stack.enter_context(os.fdopen(file, "w", encoding="utf-8", errors="replace"))
-
-
-def draw_on(stream: TextIO, directory: Path) -> ProgressLine:
-    """On a stream that nobody else writes to meanwhile: of a command."""
-    from _pytest._io import TerminalWriter
-
-    from pytest_pgtemplate._run import display
-
-    return display.ProgressLine(directory, TerminalWriter(stream), lambda _: stream)
+    line = ProgressLine(directory, config.get_terminal_writer(), open_output)
+    config.pluginmanager.register(ProgressLinePlugin(line), "pgtemplate-progress-line")
+    return line

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_pgtemplate._run.context import RunContext
 from pytest_pgtemplate._run.environment import EnvironmentVariables
 from pytest_pgtemplate._run.error_reporter import ErrorReporter, fail
 from pytest_pgtemplate._run.fixture_layers import fixture_label, may_write
@@ -16,13 +17,12 @@ from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._run.progress import ProgressReporter
 from pytest_pgtemplate._run.run_directory import RunDirectory
 from pytest_pgtemplate._run.stats import DatabaseStats
-from pytest_pgtemplate._run.timeline import Timeline
 from pytest_pgtemplate._settings import Settings, is_fixture_name
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
 
 
-class Run:
-    """This process's part in the run."""
+class Run(RunContext):
+    """This process's part in the run: ``config.stash[RUN]``."""
 
     def __init__(
         self,
@@ -32,16 +32,8 @@ class Run:
         environment: EnvironmentVariables,
         progress: ProgressReporter,
     ) -> None:
-        self.settings = settings
-        self.directory = directory
-        self.reports = reports
-        self.environment = environment
-        self.progress = progress
-        self.current: pytest.Item | None = None  # the test that runs
-        self.timeline: Timeline | None = None  # while the run is recorded
-        self.crashed = False  # in the controller: a worker of this run has
+        super().__init__(settings, directory, reports, environment, progress)
         self._plugin_fixture_users: set[str] = set()  # the user's fixtures that take one of ours
-        self.urls = [*settings.all_urls, *environment.urls]  # their passwords are never shown
         self.databases = {name: IsolatedDatabase(self, name) for name in ("", *settings.databases)}
 
     @property

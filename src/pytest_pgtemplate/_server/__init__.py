@@ -5,7 +5,8 @@ databases are ours, and ``facts`` what a server and our role there are.
 """
 
 from pytest_pgtemplate._server import portal
-from pytest_pgtemplate._server.connection import CONNECTION_LOST, Connection, connect, explain
+from pytest_pgtemplate._server.connection import CONNECTION_LOST, Connection, connect
+from pytest_pgtemplate._server.connection_errors import explain
 from pytest_pgtemplate._server.facts import PER_WORKER
 from pytest_pgtemplate._server.marks import Kind, Mark, ServerDatabase, parse_mark
 from pytest_pgtemplate._server.quoting import quote_literal

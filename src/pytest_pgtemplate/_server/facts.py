@@ -9,7 +9,7 @@ from typing import NamedTuple
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate._server.connection import server_place
+from pytest_pgtemplate._server.connection_errors import server_place
 from pytest_pgtemplate._server.quoting import quote_identifier
 from pytest_pgtemplate.errors import ServerError
 

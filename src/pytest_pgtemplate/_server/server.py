@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate._server.connection import server_place
+from pytest_pgtemplate._server.connection_errors import server_place
 from pytest_pgtemplate._server.facts import ServerFacts, check_facts, explain_missing_features
 from pytest_pgtemplate._server.marks import (
     CONNECTION_LIMIT,

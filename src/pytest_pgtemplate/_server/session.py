@@ -16,13 +16,8 @@ import asyncpg
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._server import portal
-from pytest_pgtemplate._server.connection import (
-    CONNECTION_LOST,
-    Connection,
-    connect,
-    explain,
-    server_place,
-)
+from pytest_pgtemplate._server.connection import CONNECTION_LOST, Connection, connect
+from pytest_pgtemplate._server.connection_errors import explain, server_place
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate.errors import ServerError
 

@@ -1,46 +1,50 @@
-"""Shows what workers wait for: a line rewritten in a terminal, a line now and then in a log.
+"""Shows what workers wait for: one line that is rewritten in a terminal, a few lines in a log.
 
-Workers tell in files of the run's directory. Without xdist the one process does the same.
+Each worker writes its step to a file in the run's directory; this thread reads the files. Without
+xdist the one process does both.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+import shutil
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Protocol, TextIO
 
-import pytest
+from pytest_pgtemplate._display.progress_file import WAITING, Step, read_progress
 
-from pytest_pgtemplate._display import progress_file
-from pytest_pgtemplate._display.progress_file import WAITING, Step
-from pytest_pgtemplate._run.progress import duplicate
+POLL_INTERVAL = 0.1  # seconds between two readings, and between two frames
+SHOW_AFTER = 0.5  # seconds; a shorter step is not shown
+LOG_INTERVAL = 5.0  # seconds before the first line in a log, and between two lines
 
-if TYPE_CHECKING:
-    from _pytest._io import TerminalWriter
 
-POLL_INTERVAL = 0.1  # seconds between two looks, and two frames
-SHOW_AFTER = 0.5  # seconds that nobody has to be told about
-LOG_INTERVAL = 5.0  # seconds before the first line in a log, and between two
+class LineWriter(Protocol):
+    """The part of pytest's ``TerminalWriter`` that says where in its line the terminal is."""
+
+    @property
+    def fullwidth(self) -> int: ...
+    @property
+    def width_of_current_line(self) -> int: ...
+    def markup(self, text: str, **markup: bool) -> str: ...
 
 
 class ProgressLine:
-    """A thread that reads what is told and draws it, while somebody may tell something.
+    """A thread that reads the steps of all workers and draws them while there are any.
 
-    A plugin of pytest's, for it has to make way when pytest writes. ``writer`` tells where in a
-    line that is; ``open_output`` gives what to draw on, until the stack ends.
+    ``writer`` knows the line that pytest is writing, below which this one is drawn.
+    ``open_output`` returns the stream to draw on, which is closed with the stack.
     """
 
     def __init__(
-        self, directory: Path, writer: TerminalWriter, open_output: Callable[[ExitStack], TextIO]
+        self, directory: Path, writer: LineWriter, open_output: Callable[[ExitStack], TextIO]
     ) -> None:
         self._directory = directory
         self._writer = writer
-        self._opened = open_output
+        self._open_output = open_output
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -50,7 +54,7 @@ class ProgressLine:
     def start(self) -> None:
         if self._thread is None:
             self._open = ExitStack()
-            self._out = self._opened(self._open)
+            self._out = self._open_output(self._open)
             self._live = self._out.isatty() and os.environ.get("TERM") != "dumb"
             self._ended.clear()
             self._thread = threading.Thread(
@@ -63,28 +67,15 @@ class ProgressLine:
             self._ended.set()
             self._thread.join()
             self._thread = None
-            self._erase()
+            self.erase()
             self._open.close()
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """xdist: a worker has ended. One that crashed leaves what it told last."""
+    def remove_worker(self, worker: str) -> None:
+        """Remove the step of a worker that has ended; one that crashed could not do so itself."""
         with suppress(OSError):
-            (self._directory / f"{node.gateway.id}.step").unlink(missing_ok=True)
+            (self._directory / f"{worker}.step").unlink(missing_ok=True)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logstart(self) -> None:
-        self._erase()
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self) -> None:
-        self._erase()
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        self.stop()
-
-    def _erase(self) -> None:
+    def erase(self) -> None:
         if self._shown:
             with self._lock:
                 self._write_below("")
@@ -92,10 +83,10 @@ class ProgressLine:
 
     def _work(self) -> None:
         while not self._ended.wait(POLL_INTERVAL):
-            steps = progress_file.read_progress(self._directory)
+            steps = read_progress(self._directory)
             waited = time.time() - min((step.since for step in steps.values()), default=time.time())
             if not steps:
-                self._erase()
+                self.erase()
             elif self._live and (waited > SHOW_AFTER or self._shown):
                 with self._lock:
                     self._shown = True
@@ -117,7 +108,7 @@ class ProgressLine:
             self._write(f"{chr(10) * begun}{text}\n")
 
     def _write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # whoever read it has gone
+        with suppress(OSError, ValueError):  # the reading end is closed
             self._out.write(text)
             self._out.flush()
 
@@ -138,14 +129,28 @@ def progress_text(steps: dict[str, Step], width: int) -> str:
     return text + end
 
 
-def in_pytest(config: pytest.Config, directory: Path) -> ProgressLine:
-    """Where pytest writes to, also while it captures what tests write."""
+def duplicate_stream(stream: TextIO, stack: ExitStack) -> TextIO:
+    """A second stream to where ``stream`` leads now, until ``stack`` ends; else ``stream``."""
+    try:
+        file = os.dup(stream.fileno())
+    except (OSError, ValueError):
+        return stream
+    return stack.enter_context(os.fdopen(file, "w", encoding="utf-8", errors="replace"))
 
-    def open_output(stack: ExitStack) -> TextIO:
-        capture = config.pluginmanager.get_plugin("capturemanager")
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            return duplicate(sys.stdout, stack)
 
-    display = ProgressLine(directory, config.get_terminal_writer(), open_output)
-    config.pluginmanager.register(display, "pgtemplate-display")
-    return display
+class _CommandWriter:
+    """The ``LineWriter`` of a command, which writes nothing while the line is shown."""
+
+    width_of_current_line = 0
+
+    @property
+    def fullwidth(self) -> int:
+        return shutil.get_terminal_size().columns
+
+    def markup(self, text: str, **_: bool) -> str:
+        return text
+
+
+def progress_line_on(stream: TextIO, directory: Path) -> ProgressLine:
+    """A progress line for a command: nothing else writes to ``stream`` while it is shown."""
+    return ProgressLine(directory, _CommandWriter(), lambda _: stream)
