@@ -287,11 +287,11 @@ def test_without_migrations_it_is_told_what_to_write(shop: Project) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"pg_databases": "Orders"}, "pg_databases: 'Orders' is no name *"),
-        ({"pg_databases": "orders orders"}, "pg_databases: orders is there twice"),
+        ({"pg_databases": "Orders"}, "pg_databases: 'Orders' is not a valid name*"),
+        ({"pg_databases": "orders orders"}, "pg_databases: orders appears twice"),
         ({"pg_databases": "sync"}, "pg_databases: there would be two fixtures pg_sync_engine*"),
         ({"pg_url_orders": "http://x"}, "pg_url_orders is not a PostgreSQL URL: *"),
-        ({"pg_env": "A={events.url}"}, "pg_env: has no field {events.url}: *"),
+        ({"pg_env": "A={events.url}"}, "pg_env: unknown field {events.url}: *"),
     ],
 )
 def test_what_cannot_be_is_refused(shop: Project, options: dict[str, str], told: str) -> None:

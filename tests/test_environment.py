@@ -417,14 +417,14 @@ def test_with_autouse_the_database_is_there_before_any_fixture(app: Project) -> 
 @pytest.mark.parametrize(
     ("pg_env", "said"),
     [
-        ("A=b", "names no field"),
+        ("A=b", "has no field"),
         ("A={nme}", "{nme}"),
         ("A={host:psycopg}", "{host:psycopg}"),
-        ("A={url!r}", "cannot be read"),
-        ("A={", "cannot be read"),
-        ("A={host}}", "cannot be read"),
-        ("=a", "no name of a variable"),
-        ("A={name} A", "A is there twice"),
+        ("A={url!r}", "cannot be parsed"),
+        ("A={", "cannot be parsed"),
+        ("A={host}}", "cannot be parsed"),
+        ("=a", "not a valid variable name"),
+        ("A={name} A", "A appears twice"),
     ],
 )
 def test_a_template_that_cannot_be_filled(app: Project, pg_env: str, said: str) -> None:

@@ -28,11 +28,11 @@ __all__ = [
     "Template",
 ]
 
-_ROOMS = {"Database": "_worker", "Server": "_server"}  # the others: "_template"
+_PACKAGES = {"Database": "_worker", "Server": "_server"}  # the others: "_template"
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: pytest loads this package in every run, database tests or not."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ROOMS.get(name, '_template')}"), name)
+    return getattr(import_module(f"{__name__}.{_PACKAGES.get(name, '_template')}"), name)

@@ -1,24 +1,24 @@
 """Every error and warning that pytest-pgtemplate raises.
 
 PgTemplateError             message and HINT
- +-- ConfigurationError     an option or URL that cannot be used
- +-- ServerError            the server cannot be reached, or may not do what is needed
- |    +-- EmbeddedServerError   no binaries, no cache, or the private server would not start
- +-- MigrationError         the migrations failed, took too long, or went elsewhere
+ +-- ConfigurationError     an option or URL cannot be used
+ +-- ServerError            the server cannot be reached, or the role lacks a privilege
+ |    +-- EmbeddedServerError   the embedded server has no binaries, no cache or does not start
+ +-- MigrationError         the migrations failed, timed out or migrated another database
  +-- TemplateError          the template could not be built or published in time
  +-- LeakError              a test or a wide fixture left a transaction open
- +-- LayerError             what a wide fixture wrote cannot be told from what others did
+ +-- LayerError             the writes of a wide fixture cannot be attributed to it
  +-- SchemaChangedError     a test changed the schema, and pg_on_ddl is "error"
- +-- NotOursError           a database without our mark was to be dropped or renamed
+ +-- NotOursError           the plugin refused to drop or rename a database without its mark
 
-PgTemplateWarning           something a user should know and can live with
+PgTemplateWarning           the run can continue, but the user should know about it
 """
 
 from __future__ import annotations
 
 
 class PgTemplateError(Exception):
-    """Base of all errors: what went wrong, and in ``hint`` the next step."""
+    """Base of all errors: ``message`` says what went wrong, ``hint`` names the next step."""
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
@@ -30,15 +30,15 @@ class PgTemplateError(Exception):
 
 
 class ConfigurationError(PgTemplateError):
-    """An option, environment variable or URL has a value that cannot be used."""
+    """The value of an option, environment variable or URL cannot be used."""
 
 
 class ServerError(PgTemplateError):
-    """The PostgreSQL server cannot be reached, or refuses what is needed of it."""
+    """The PostgreSQL server cannot be reached, or it refuses a required operation."""
 
 
 class EmbeddedServerError(ServerError):
-    """The private server cannot be found, prepared or started."""
+    """The embedded server cannot be found, prepared or started."""
 
 
 class MigrationError(PgTemplateError):
@@ -50,20 +50,20 @@ class TemplateError(PgTemplateError):
 
 
 class LeakError(PgTemplateError):
-    """A transaction was left open that wrote something, or holds what a reset needs."""
+    """An open transaction wrote something, or it holds a lock that the reset needs."""
 
 
 class LayerError(PgTemplateError):
-    """What a fixture wider than ``function`` wrote cannot be told from what others wrote."""
+    """The writes of a fixture wider than ``function`` cannot be told apart from other writes."""
 
 
 class SchemaChangedError(PgTemplateError):
-    """A test changed the schema although ``pg_on_ddl`` forbids it."""
+    """A test changed the schema, and ``pg_on_ddl`` is ``error``."""
 
 
 class NotOursError(PgTemplateError):
-    """A database that does not bear our mark was about to be dropped or renamed."""
+    """A database without the plugin's mark was about to be dropped or renamed."""
 
 
 class PgTemplateWarning(UserWarning):
-    """Something a user should know about and can live with."""
+    """The run can continue, but the user should know about it."""

@@ -48,7 +48,7 @@ def save(
     try:
         with TemporaryDirectory() as name, tarfile.open(scratch, "w") as archive:
             directory = Path(name)
-            told = progress_file.report_each(
+            told = progress_file.report_progress(
                 progress, "saving", sources, [each.name for each in sources]
             )
             entries = [_dump(each, tracking, run, directory) for each in told]
@@ -88,7 +88,9 @@ def load(
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise _not_ours(file) from error
         names = [order.name for _, order, _ in entries]
-        for client, order, public in progress_file.report_each(progress, "loading", entries, names):
+        for client, order, public in progress_file.report_progress(
+            progress, "loading", entries, names
+        ):
             restore = partial(_restore, client, directory, tracking, public)
             yield ensure_template(order, restore, client.server, lock_directory)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate._child.catalog import CatalogReader, DatabaseState, TableRows
 from pytest_pgtemplate._child.migrate import open_environment, progress_of, revision_title
-from pytest_pgtemplate._display.progress_file import Step, report_each, write_step
+from pytest_pgtemplate._display.progress_file import Step, report_progress, write_step
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
@@ -62,7 +62,7 @@ class RevisionWalk:
         before = None
         progress = progress_of(self._job)
         steps = self._script._upgrade_revs(self._job["revision"], heads)
-        for step in report_each(progress, "checking", steps, list(map(revision_title, steps))):
+        for step in report_progress(progress, "checking", steps, list(map(revision_title, steps))):
             if step.revision.revision in ahead:
                 ahead.remove(step.revision.revision)
                 before = yield from self._check(step, before, catalog, context)

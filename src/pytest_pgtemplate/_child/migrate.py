@@ -39,7 +39,7 @@ def run(job: dict[str, Any]) -> str:
     def plan(heads: Any, context: MigrationContext) -> Any:
         seen.append(context)
         steps[:] = script._upgrade_revs(job["revision"], heads)
-        return progress_file.report_each(
+        return progress_file.report_progress(
             progress_of(job), "migrating", steps, list(map(revision_title, steps))
         )
 

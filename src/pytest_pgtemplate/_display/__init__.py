@@ -1,3 +1,3 @@
-"""What people see: aligned tables, and how far a process has come. It knows no pytest."""
+"""Aligned tables, and files that report the progress of a process. Independent of pytest."""
 
 __all__ = ["progress_file", "progress_line", "tables"]

@@ -1,6 +1,6 @@
-"""How far a process has come, in a small file that another one reads.
+"""Report the progress of a process in a small file, which another process reads.
 
-A worker of xdist has no other way to the terminal while it works, nor has the child that migrates.
+While an xdist worker or the migrating child process works, it has no other way to the terminal.
 """
 
 from __future__ import annotations
@@ -22,26 +22,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Step:
-    """What a process is doing since a moment (of ``time.time``), and at which step of how many."""
+    """What a process is doing: ``migrating 3/10  add a table``. ``since``: ``time.time()``."""
 
     doing: str
     number: int = 0
-    of: int = 0
-    what: str = ""
+    total: int = 0
+    subject: str = ""
     since: float = field(default_factory=time.time)
 
     def __str__(self) -> str:
-        count = f" {self.number}/{self.of}" if self.of else ""
-        what = f"  {self.what}" if self.what else ""
-        return f"{self.doing}{count}{what}"
+        count = f" {self.number}/{self.total}" if self.total else ""
+        subject = f"  {self.subject}" if self.subject else ""
+        return f"{self.doing}{count}{subject}"
 
 
 def write_step(path: Path | None, step: Step) -> None:
-    """Write ``step`` where others look for it. To tell is never worth an error.
-
-    In place, as every step of a migration is told: to put a new file in the old one's stead makes
-    a file system write it to the disk.
-    """
+    """Write ``step`` to ``path``. Errors are ignored: progress must not fail a build."""
+    # In place, although a reader can see half a line: a rename would make some file systems
+    # flush the file to the disk, for each of hundreds of revisions.
     if path is not None:
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,20 +49,20 @@ def write_step(path: Path | None, step: Step) -> None:
                 file.truncate()
 
 
-def report_each(
-    path: Path | None, doing: str, things: Sequence[T], names: Sequence[str]
+def report_progress(
+    path: Path | None, doing: str, items: Sequence[T], names: Sequence[str]
 ) -> Iterator[T]:
-    """Hand on ``things``, and tell for each that it has begun."""
+    """Yield ``items``, and report the beginning of each one in the file ``path``."""
     since = time.time()
-    for number, (thing, name) in enumerate(zip(things, names, strict=True), 1):
-        write_step(path, Step(doing, number, len(things), name, since))
-        yield thing
+    for number, (item, name) in enumerate(zip(items, names, strict=True), 1):
+        write_step(path, Step(doing, number, len(items), name, since))
+        yield item
 
 
 def read_progress(directory: Path) -> dict[str, Step]:
-    """What has been told in ``directory``, by the names of the files."""
+    """Return the last step of each process in ``directory``, by the stem of its file."""
     steps = {}
     for path in sorted(directory.glob("*.step")):
-        with suppress(OSError, ValueError, TypeError):  # it ended or told while we looked
+        with suppress(OSError, ValueError, TypeError):  # removed or half written
             steps[path.stem] = Step(**json.loads(path.read_text("utf-8")))
     return steps

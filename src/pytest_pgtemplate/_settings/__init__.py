@@ -1,7 +1,7 @@
-"""Options, environment and configuration files, read into one frozen ``Settings``.
+"""Read options, environment variables and configuration files into one frozen ``Settings``.
 
-``options`` declares each option, ``database_options`` those of each database, and ``worker_input``
-is what the controller of an xdist run sends to its workers.
+``options`` declares the options, ``database_options`` those of each database, and ``worker_input``
+carries what the controller of an xdist run sends to its workers.
 """
 
 from pytest_pgtemplate._settings.fixture_names import fixture_name, is_fixture_name

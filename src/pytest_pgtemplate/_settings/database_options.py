@@ -1,4 +1,4 @@
-"""Which databases a run may have, and on which servers each of them is."""
+"""Which databases a run has, and the server URLs of each of them."""
 
 from __future__ import annotations
 
@@ -13,83 +13,86 @@ ENV_URL = "PGTEMPLATE_URL"
 
 
 def further_databases(config: pytest.Config) -> list[str]:
-    """The further ones, of ``pg_databases``."""
-    found: list[str] = options.from_ini(config, "pg_databases") or []
-    for name in found:
+    """Return the names in ``pg_databases``. Raises UsageError for an invalid name."""
+    names: list[str] = options.from_ini(config, "pg_databases") or []
+    for name in names:
         if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
-            raise pytest.UsageError(f"pg_databases: {name!r} is no name like orders or orders_2")
-        if found.count(name) > 1:
-            raise pytest.UsageError(f"pg_databases: {name} is there twice")
-    return found
+            raise pytest.UsageError(
+                f"pg_databases: {name!r} is not a valid name; examples: orders, orders_2"
+            )
+        if names.count(name) > 1:
+            raise pytest.UsageError(f"pg_databases: {name} appears twice")
+    return names
 
 
 def add_options(config: pytest.Config, parser: pytest.Parser) -> None:
-    """Let ``pg_url_orders`` be an option where ``orders`` is in ``pg_databases``."""
+    """Declare ``pg_url_orders`` and the like for each database in ``pg_databases``."""
     options.add_databases(parser, further_databases(config))
 
 
 def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """The URLs of each database, by its name, and those that do not answer.
+    """Return the URLs by database, and the unreachable URLs.
 
-    None: the embedded server. The main database has no name.
+    The name of the main database is ``""``. A database without URLs uses the embedded server.
     """
-    told = worker_input.read_worker_input(config).urls
+    received = worker_input.read_worker_input(config).urls
     urls: dict[str, tuple[str, ...]] = {}
     unreachable: list[str] = []
     for name in ("", *further_databases(config)):
-        given = tuple(told[name]) if name in told else _urls(config, name)
-        down = _unreachable(config, given)
-        urls[name] = tuple(url for url in given if url not in down)
+        configured = tuple(received[name]) if name in received else _urls(config, name)
+        down = _unreachable(config, configured)
+        urls[name] = tuple(url for url in configured if url not in down)
         unreachable += (url for url in down if url not in unreachable)
     return urls, tuple(unreachable)
 
 
 def _urls(config: pytest.Config, database: str) -> tuple[str, ...]:
-    """Those of a further database are the main one's, unless it has its own."""
+    """Return the URLs of a database. Without its own, a further database uses the main URLs."""
     option = options.option_name("pg_url", database)
-    given: str | None = options.from_command_line(config, option)
-    if given is None:
-        given = urls_in_environment(database)
-    if given is None:
-        given = options.from_ini(config, option)
-    if given is None and database:
+    value: str | None = options.from_command_line(config, option)
+    if value is None:
+        value = urls_in_environment(database)
+    if value is None:
+        value = options.from_ini(config, option)
+    if value is None and database:
         return _urls(config, "")
-    if not given:
+    if not value:
         return ()
     from pytest_pgtemplate._urls import server_address
 
-    found = tuple(given.split())
+    urls = tuple(value.split())
     try:
-        for url in found:
+        for url in urls:
             server_address.parse(url)
     except ValueError as error:
         raise pytest.UsageError(
             f"{option} is {error}: write it as postgresql+asyncpg://user:password@host:5432/postgres"
         ) from None
-    return found
+    return urls
 
 
 def _unreachable(config: pytest.Config, urls: tuple[str, ...]) -> tuple[str, ...]:
-    """Which servers of several do not answer; if none does, that is for a test to tell.
+    """Return the servers that do not answer, if there are several and at least one answers.
 
-    The controller asks, and the workers know only those that did.
+    If none answers, the first database test reports the error. Only the controller probes; workers
+    receive the URLs of the servers that answered.
     """
     if len(urls) < 2 or worker_input.read_worker_input(config).worker != "main":
         return ()
     from pytest_pgtemplate._urls import server_address
 
-    asked = config.stash.setdefault(_ANSWERS, {})
-    for url in {*urls} - asked.keys():
-        asked[url] = server_address.is_answering(server_address.parse(url))
-    found = tuple(url for url in urls if not asked[url])
-    return found if len(found) < len(urls) else ()
+    answers = config.stash.setdefault(_ANSWERS, {})
+    for url in {*urls} - answers.keys():
+        answers[url] = server_address.is_answering(server_address.parse(url))
+    down = tuple(url for url in urls if not answers[url])
+    return down if len(down) < len(urls) else ()
 
 
 _ANSWERS = pytest.StashKey[dict[str, bool]]()
 
 
 def sources(config: pytest.Config) -> dict[str, str]:
-    """Where each option that is set has its value from."""
+    """Return the source of each option that is set: a flag, a variable or a file name."""
     found = options.sources(config, further_databases(config))
     url_options = {
         name: options.option_name("pg_url", name) for name in ("", *further_databases(config))
@@ -104,7 +107,7 @@ def sources(config: pytest.Config) -> dict[str, str]:
 
 
 def urls_in_environment(database: str) -> str | None:
-    """The URLs that the environment names. An empty value is none: CI sets what it has not."""
+    """Return the URLs in the environment. Empty counts as unset: CI may expand a missing secret."""
     return os.environ.get(_variable(database), "").strip() or None
 
 

@@ -1,6 +1,6 @@
-"""The options: how each is declared, and read from command line and configuration file.
+"""Declare the options, and read them from the command line and the configuration file.
 
-Here and in ``_settings`` alone is ``pytest.UsageError`` raised. ``None`` means unset.
+Invalid values raise ``pytest.UsageError``. ``None`` means unset.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _INI = (
     ("pg_alembic_ini", "string", "alembic.ini, or a pyproject.toml with [tool.alembic]"),
     ("pg_revision", "string", "revision to migrate to (default: heads)"),
     ("pg_name", "string", "prefix of every database name (default: the rootdir's name)"),
-    ("pg_env", "args", "environment variables that tell the URL, or parts of it: NAME={host}"),
-    ("pg_databases", "args", "further databases, by names of one's own"),
-    ("pg_autouse", "bool", "isolate every test, whatever fixtures it uses"),
-    ("pg_fingerprint_files", "args", "more files (globs) that can change the schema"),
+    ("pg_env", "args", "environment variables to set to the URL, or to parts of it: NAME={host}"),
+    ("pg_databases", "args", "names of further databases, for example: orders billing"),
+    ("pg_autouse", "bool", "isolate every test, also tests without a pg fixture"),
+    ("pg_fingerprint_files", "args", "globs of further files that determine the schema"),
     ("pg_timeout", "float", "seconds for locks, migrations and server start (default: 300)"),
     ("pg_bindir", "string", "PostgreSQL binaries for the embedded server"),
     ("pg_version", "int", "major version of the embedded server (default: the first found)"),
-    ("pg_listen", "bool", "the embedded server listens on 127.0.0.1, too, with a password"),
+    ("pg_listen", "bool", "let the embedded server also listen on 127.0.0.1, with a password"),
     ("pg_isolation", "string", "truncate, rollback, clone or none (default: truncate)"),
-    ("pg_scope", "string", "isolate after each function, class, module or session"),
-    ("pg_on_leak", "string", "a transaction left open: error or warn (default: error)"),
-    ("pg_on_ddl", "string", "a changed schema: reclone or error (default: reclone)"),
-    ("pg_tracking", "string", "how writes are noticed: auto, triggers or scan (default: auto)"),
-    ("pg_check", "bool", "test the migrations, too, as items of the run"),
-    ("pg_check_since", "string", "the revision below which no downgrade is asked for"),
-    ("pg_check_heads", "int", "how many heads the migrations are to have (default: 1)"),
+    ("pg_scope", "string", "reset after each function, class, module or session"),
+    ("pg_on_leak", "string", "if a test leaves a transaction open: error or warn (default: error)"),
+    ("pg_on_ddl", "string", "if a test changes the schema: reclone or error (default: reclone)"),
+    ("pg_tracking", "string", "how to detect writes: auto, triggers or scan (default: auto)"),
+    ("pg_check", "bool", "also test the migrations, as items of the run"),
+    ("pg_check_since", "string", "oldest revision whose downgrade is tested"),
+    ("pg_check_heads", "int", "expected number of heads of the migrations (default: 1)"),
 )
 _PER_DATABASE = ("pg_url", "pg_alembic_ini", "pg_revision", "pg_check_since", "pg_check_heads")
 _ON_COMMAND_LINE = (
@@ -54,15 +54,15 @@ _ON_COMMAND_LINE = (
     "pg_isolation",
 )
 _FLAGS = (
-    ("--pg-check", "test the migrations, too, as items of the run"),
-    ("--pg-rebuild", "build the template anew"),
-    ("--pg-keep", "leave this run's databases in place and print how to connect"),
-    ("--pg-keep-failed", "put the database of each failed test aside and print how to connect"),
-    ("--pg-stats", "the long summary at the end"),
+    ("--pg-check", "also test the migrations, as items of the run"),
+    ("--pg-rebuild", "rebuild the template"),
+    ("--pg-keep", "keep this run's databases and print how to connect"),
+    ("--pg-keep-failed", "keep the database of each failed test and print how to connect"),
+    ("--pg-stats", "print the long summary"),
 )
 _FILES = (
-    ("--pg-report", "write the run as a page with a timeline"),
-    ("--pg-trace", "write the run as Trace Events, for Perfetto and the like"),
+    ("--pg-report", "write an HTML report with a timeline of the run"),
+    ("--pg-trace", "write the timeline of the run as Trace Events (Perfetto)"),
 )
 
 
@@ -74,17 +74,16 @@ def add_options(parser: pytest.Parser) -> None:
             group.addoption(_flag(name), dest=name, default=None, help=text)
     for flag, text in _FLAGS:
         group.addoption(flag, action="store_true", default=False, help=text)
-    # What `pgtemplate check` asks for.
+    # `pgtemplate check` passes this one.
     group.addoption("--pg-check-only", action="store_true", help=argparse.SUPPRESS)
-    group.addoption(
-        *("--pg-log-sql",), choices=("failed",), help="a failing test shows the SQL that it sent"
-    )
+    text = "show the SQL that each failed test sent"
+    group.addoption("--pg-log-sql", choices=("failed",), help=text)
     for flag, text in _FILES:
         group.addoption(flag, metavar="FILE", default=None, help=text)
 
 
 def add_databases(parser: pytest.Parser, databases: Iterable[str]) -> None:
-    """Known once it is known which further databases there are."""
+    """Declare the options of further databases, as soon as ``pg_databases`` is known."""
     kinds = {name: kind for name, kind, _ in _INI}
     for database, name in product(databases, _PER_DATABASE):
         option, text = option_name(name, database), f"{name} of the database {database}"
@@ -92,7 +91,7 @@ def add_databases(parser: pytest.Parser, databases: Iterable[str]) -> None:
 
 
 def option_name(name: str, database: str) -> str:
-    """What an option is called for a database; the main one has no name."""
+    """Return the name of an option for a database (``""``: the main database)."""
     return f"{name}_{database}" if database else name
 
 
@@ -101,10 +100,10 @@ def _flag(name: str) -> str:
 
 
 def sources(config: pytest.Config, databases: Iterable[str]) -> dict[str, str]:
-    """Where each option that is set has its value from: the command line, or a file."""
+    """Return the source of each option that is set: a flag or the name of a file."""
     found: dict[str, str] = {}
-    theirs = (option_name(name, each) for each, name in product(databases, _PER_DATABASE))
-    for name in chain((name for name, *_ in _INI), theirs):
+    per_database = (option_name(name, db) for db, name in product(databases, _PER_DATABASE))
+    for name in chain((name for name, *_ in _INI), per_database):
         if name in _ON_COMMAND_LINE and from_command_line(config, name) is not None:
             found[name] = _flag(name)
         elif from_ini(config, name) is not None and config.inipath is not None:
@@ -113,17 +112,18 @@ def sources(config: pytest.Config, databases: Iterable[str]) -> dict[str, str]:
 
 
 def from_command_line(config: pytest.Config, name: str) -> Any:
-    """What the command line says, which is known before conftests are imported."""
+    """Return an option of the command line, also before pytest imports any conftest.py."""
     return getattr(config.known_args_namespace, name, None)
 
 
 def get(config: pytest.Config, name: str) -> str | None:
-    """Command line > ini. An empty value on the command line switches an ini value off."""
+    """Command line > ini. An empty value on the command line unsets an ini value."""
     given: str | None = from_command_line(config, name)
     return given if given is not None else from_ini(config, name)
 
 
 def choice(config: pytest.Config, name: str) -> str:
+    """Return an option with a fixed set of values. Raises UsageError for any other value."""
     valid = _CHOICES[name]
     value = get(config, name) or valid[0]
     if value not in valid:
@@ -139,7 +139,7 @@ def from_ini(config: pytest.Config, name: str) -> Any:
 
 
 def path(config: pytest.Config, name: str) -> Path | None:
-    """Resolve against the invocation directory (command line) or the ini file's (ini)."""
+    """Resolve a path: relative to the invocation directory (command line) or to the ini file."""
     given = from_command_line(config, name)
     if given is not None:
         return config.invocation_params.dir / given if given else None

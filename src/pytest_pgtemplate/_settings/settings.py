@@ -1,4 +1,4 @@
-"""What the options come to: command line, then environment, then ini, then default."""
+"""Resolve every setting: command line, then environment, then ini file, then default."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ LONGEST = 2_000_000.0  # seconds: PostgreSQL counts milliseconds in 31 bits
 
 
 class Settings(NamedTuple):
-    """What the user asked for, and where this process stands in the run."""
+    """The resolved settings of one run, and the role of this process in it."""
 
     root: Path  # of the project
     urls: tuple[str, ...]  # empty: the embedded server
-    alembic_config: Path | None  # None: a further database that is not said to have one
+    alembic_config: Path | None  # None: a further database without pg_alembic_ini_<name>
     revision: str
     check_since: str | None
     check_heads: int
-    databases: Mapping[str, Mapping[str, Any]]  # all these of each further one, by its name
-    unreachable: tuple[str, ...]  # servers of several that do not answer, and are not in urls
+    databases: Mapping[str, Mapping[str, Any]]  # name -> fields of a further database
+    unreachable: tuple[str, ...]  # configured servers that do not answer; not in urls
     prefix: str
-    env: Mapping[str, str]  # templates, by the variable's name
+    env: Mapping[str, str]  # variable -> template
     autouse: bool
     fingerprint_files: tuple[Path, ...]
     timeout: float  # seconds
     bindir: Path | None
-    version: int | None  # the major version that the embedded server shall have
-    listen: bool  # whether it listens on 127.0.0.1, too
+    version: int | None  # major version of the embedded server
+    listen: bool  # whether the embedded server also listens on 127.0.0.1
     isolation: str
     scope: str
     on_leak: str
@@ -49,22 +49,22 @@ class Settings(NamedTuple):
     keep_failed: bool
     stats: bool
     log_sql: bool
-    records: bool  # what the run did and when
-    run: str  # the same in every worker of a run
+    records: bool  # record the timeline of the run
+    run: str  # the same id in every worker of a run
     worker: str  # "gw0", or "main" without xdist
-    embedded_owner: str  # whose embedded server this worker shares; "": its own
-    workers: int  # that the run began with
+    embedded_owner: str  # embedded_server_owner() of the controller; "": no embedded server
+    workers: int  # number of workers at the start of the run
 
     def __repr__(self) -> str:
-        return f"<settings of {self.worker} in run {self.run}>"  # urls may hold a password
+        return f"<settings of {self.worker} in run {self.run}>"  # urls may contain a password
 
     @property
     def url(self) -> str | None:
-        """The server of this worker: workers are dealt out over the servers. None: embedded."""
+        """The server of this worker, round robin over ``urls``. None: the embedded server."""
         return self.urls[self._number % len(self.urls)] if self.urls else None
 
     def for_database(self, database: str) -> Settings:
-        """The same for a further database: where it is, what builds it, and under which prefix."""
+        """Return the settings of a further database: its URLs, migrations and prefix."""
         if not database:
             return self
         prefix = database_names.prefix_of(f"{self.prefix}_{database}")
@@ -72,12 +72,12 @@ class Settings(NamedTuple):
 
     @property
     def all_urls(self) -> tuple[str, ...]:
-        """Of every database, each once."""
+        """The URLs of all databases, without duplicates."""
         return tuple(dict.fromkeys(chain.from_iterable(self.servers.values())))
 
     @property
     def servers(self) -> dict[str, tuple[str, ...]]:
-        """The URLs of each database, by its name."""
+        """The URLs of each database, by name."""
         return {name: self.for_database(name).urls for name in ("", *self.databases)}
 
     @property
@@ -86,7 +86,7 @@ class Settings(NamedTuple):
 
     @property
     def autouse_databases(self) -> list[str]:
-        """Databases that each test gets by ``pg_autouse``: the application can reach no others."""
+        """The databases that ``pg_autouse`` isolates: those that ``pg_env`` gives to the tests."""
         if not self.autouse:
             return []
         from pytest_pgtemplate._urls import url_templates
@@ -95,29 +95,29 @@ class Settings(NamedTuple):
 
     @property
     def embedded(self) -> tuple[Path | None, int | None, bool]:
-        """Which embedded server: what ``_embedded`` wants to know of it."""
+        """The parameters of ``_embedded.acquire``: bindir, major version, listen."""
         return self.bindir, self.version, self.listen
 
     @property
     def sweeps(self) -> bool:
-        """Whether this worker sweeps its server: one does, for each server of a run."""
+        """Whether this worker sweeps its server: one worker per server does."""
         return self._number < max(1, len(self.urls))
 
     def refuse_other_host(self) -> None:
-        """Raise ConfigurationError in a worker whose embedded server is not its controller's."""
+        """Raise ConfigurationError if this worker cannot use the controller's embedded server."""
         if self.embedded_owner and self.embedded_owner != worker_input.embedded_server_owner(
             self.cache
         ):
             raise ConfigurationError(
-                f"worker {self.worker} runs on {platform.node()}, where the embedded server is not"
-                " that of the run",
-                hint=f"name a server that all hosts reach in {database_options.ENV_URL} or pg_url,"
-                " where pytest is started: its workers receive it",
+                f"worker {self.worker} runs on {platform.node()} and cannot use the embedded server"
+                " of the host that started the run",
+                hint=f"set {database_options.ENV_URL} or pg_url, on the host that starts the run,"
+                " to a server that all hosts can reach; the workers receive it",
             )
 
     @property
     def peers(self) -> list[str]:
-        """The other workers that the run began with on this server."""
+        """The other workers that use this server since the start of the run."""
         step = max(1, len(self.urls))
         numbers = range(self._number % step, self.workers, step)
         return [f"gw{number}" for number in numbers if number != self._number]
@@ -132,33 +132,36 @@ class Settings(NamedTuple):
 
     @property
     def directory(self) -> Path:
-        """Where the workers of this run meet, while it lasts."""
+        """The directory that all workers of this run share; removed at its end."""
         return self.cache / "runs" / self.run
 
 
 def cache() -> Path:
-    """Where runs of this user meet: locks, and what was reported. Stable, unlike basetemp."""
+    """Return the directory that all runs of this user share, for locks and the embedded server.
+
+    pytest's basetemp cannot serve: it changes with every run.
+    """
     from platformdirs import user_cache_path
 
     return user_cache_path("pytest-pgtemplate", appauthor=False)
 
 
 def for_workers(settings: Settings) -> worker_input.WorkerInput:
-    """What the workers of this run have to know."""
+    """Return what the controller sends to its workers."""
     owner = worker_input.embedded_server_owner(settings.cache) if settings.uses_embedded else ""
     return worker_input.WorkerInput(settings.run, "", settings.prefix, settings.servers, owner)
 
 
 def wants_environment(config: pytest.Config) -> bool:
-    """Whether there is something to set before conftests are imported."""
-    worker_input.read_worker_input(config)  # what they start is no worker
+    """Whether ``pg_env`` has variables to set before pytest imports the conftests."""
+    worker_input.read_worker_input(config)  # removes it from the environment of child processes
     return bool(options.from_ini(config, "pg_env"))
 
 
 def read(config: pytest.Config) -> Settings:
-    """Read and check every option. Raises pytest.UsageError for a value that cannot be used.
+    """Read and check every option. Raises pytest.UsageError for an invalid value.
 
-    The same before and after conftests are imported.
+    The result is the same before and after pytest imports the conftests.
     """
     given = worker_input.read_worker_input(config)
     servers, unreachable = database_options.servers(config)
@@ -222,7 +225,7 @@ def _templates(config: pytest.Config, databases: list[str]) -> dict[str, str]:
 
 
 def _listen(config: pytest.Config, templates: dict[str, str]) -> bool:
-    """Whoever asks for a URL, host or port may know no sockets."""
+    """Listen if a variable contains a URL, host or port: its reader may not support sockets."""
     listen: bool | None = options.from_ini(config, "pg_listen")
     if listen is not None or not templates:
         return bool(listen)
@@ -236,7 +239,7 @@ def _prefix(config: pytest.Config) -> str:
 
 
 def _lineage(config: pytest.Config, database: str) -> dict[str, Any]:
-    """What a database's options say of its migrations."""
+    """Return the fields of ``Settings`` that describe the migrations of a database."""
     option = partial(options.option_name, database=database)
     path = options.path(config, option("pg_alembic_ini"))
     if path and not path.is_file():
@@ -256,7 +259,7 @@ def _has_something_to_check(main: dict[str, Any], *further: dict[str, Any]) -> N
 
 
 def _default_alembic_config(root: Path) -> Path:
-    """alembic.ini in the rootdir, else its pyproject.toml if that speaks of Alembic."""
+    """alembic.ini in the rootdir, else its pyproject.toml if it contains [tool.alembic]."""
     ini, pyproject = root / "alembic.ini", root / "pyproject.toml"
     if (
         not ini.is_file()
@@ -268,14 +271,14 @@ def _default_alembic_config(root: Path) -> Path:
 
 
 def _files(config: pytest.Config) -> list[Path]:
-    """Expand ``pg_fingerprint_files``; a glob that matches nothing is a typing mistake."""
+    """Expand ``pg_fingerprint_files``. Raises UsageError for a glob without a match."""
     found: list[Path] = []
     for pattern in options.from_ini(config, "pg_fingerprint_files") or ():
         try:
             matches = sorted(
                 path for path in options.ini_directory(config).glob(pattern) if path.is_file()
             )
-        except NotImplementedError as error:  # an absolute one
+        except NotImplementedError as error:  # raised for an absolute pattern
             raise pytest.UsageError(f"pg_fingerprint_files: {pattern!r}: {error}") from None
         if not matches:
             raise pytest.UsageError(f"pg_fingerprint_files: nothing matches {pattern!r}")

@@ -1,7 +1,7 @@
-"""What the controller of an xdist run has resolved, and its workers go by, on whatever host.
+"""Send resolved settings from the controller of an xdist run to its workers, on any host.
 
-A worker has to know before it reads its command line, for then it imports conftests. That is too
-early for ``workerinput``, and not for a variable that is set in its environment.
+xdist's ``workerinput`` reaches a worker after it has imported the conftests. ``pg_env`` has to be
+set before, so the settings travel in an environment variable that xdist's gateway sets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")  # two hosts may have the same n
 
 
 class WorkerInput(NamedTuple):
-    """What a process was told. One that was not is on its own, or the controller."""
+    """What a worker receives. A controller, or a run without xdist, uses the defaults."""
 
     run: str
     worker: str = "main"
@@ -33,14 +33,12 @@ class WorkerInput(NamedTuple):
 
 
 def read_worker_input(config: pytest.Config) -> WorkerInput:
-    """The same whenever it is asked for.
-
-    It is taken out of the environment: a run of pytest that a test starts is no worker.
-    """
+    """Return the input of this process: always the same object for one ``config``."""
     if _WORKER_INPUT not in config.stash:
-        given = os.environ.pop(_VARIABLE, None)
-        alone = {"run": os.urandom(4).hex()}
-        config.stash[_WORKER_INPUT] = WorkerInput(**(json.loads(given) if given else alone))
+        # Removed from the environment: a pytest run that a test starts is not a worker.
+        received = os.environ.pop(_VARIABLE, None)
+        values = json.loads(received) if received else {"run": os.urandom(4).hex()}
+        config.stash[_WORKER_INPUT] = WorkerInput(**values)
     return config.stash[_WORKER_INPUT]
 
 
@@ -48,20 +46,20 @@ _WORKER_INPUT = pytest.StashKey[WorkerInput]()
 
 
 def embedded_server_owner(cache: Path) -> str:
-    """Who shares an embedded server: processes of one host that have the same cache."""
+    """Identify the embedded server: one per host and cache directory."""
     boot = _BOOT.read_text("ascii").strip() if _BOOT.exists() else ""
     return f"{platform.node()} {boot} {cache}"
 
 
 class WorkerInputSender:
-    """A plugin of the controller, for a hook of xdist that knows no config."""
+    """A plugin of the controller: xdist passes no ``config`` to ``pytest_xdist_newgateway``."""
 
     def __init__(self, message: WorkerInput) -> None:
         self._message = message
 
     @pytest.hookimpl
     def pytest_xdist_newgateway(self, gateway: Any) -> None:
-        """Python runs there, pytest not yet; replacements for crashed workers come here, too."""
+        """Runs before pytest starts in the worker, also for replacements of crashed workers."""
         message = self._message._replace(worker=_numbered_worker(gateway.id))._asdict()
         channel = gateway.remote_exec(_SET_VARIABLES)
         channel.send({_VARIABLE: json.dumps(message)})
@@ -69,5 +67,5 @@ class WorkerInputSender:
 
 
 def _numbered_worker(gateway: str) -> str:
-    """A name of the user's own (--tx popen//id=name) becomes a number, too."""
+    """Map an id that the user chose (--tx popen//id=name) to a number, too."""
     return gateway if re.fullmatch(r"gw\d+", gateway) else f"gw{zlib.crc32(gateway.encode())}"

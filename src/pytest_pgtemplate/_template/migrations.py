@@ -112,7 +112,7 @@ class SqlFiles:
     def migrate(self, target: Target) -> str:
         wanted = self.paths[len(target.applied) :]
         names = [path.name for path in wanted]
-        for path in progress_file.report_each(target.progress, "migrating", wanted, names):
+        for path in progress_file.report_progress(target.progress, "migrating", wanted, names):
             _execute(path.read_text("utf-8"), str(path), target)
         return f"{len(wanted)} of {len(self.paths)} files"
 

@@ -1,7 +1,7 @@
-"""Server URLs and the names of databases: text only, no I/O but one look whether a server answers.
+"""Server URLs and database names. Text only, except for the probe ``is_answering``.
 
-``drivers`` reads a URL and writes it as each driver spells it, ``server_address`` does so without
-SQLAlchemy, and ``url_templates`` fills the templates of ``pg_env``. ``database_names`` makes and
+``drivers`` parses URLs and translates them for each driver, ``server_address`` parses them without
+SQLAlchemy, ``url_templates`` renders the templates of ``pg_env``, ``database_names`` makes and
 recognises names, and ``redaction`` hides passwords.
 """
 

@@ -1,15 +1,15 @@
-"""Names of databases. Pure functions, no I/O.
+"""Database names. Pure functions, no I/O.
 
     template   {prefix}_tpl_{fingerprint[:12]}
     scratch    {prefix}_new_{run}                 a template while it is built
     worker     {prefix}_{run}_gw0, {prefix}_{run}_main
-    kept       {prefix}_{run}_gw0_kept1           what --pg-keep-failed puts aside
-    check      {prefix}_{run}_gw0_check           where a worker walks through the migrations
-    spare      {prefix}_sp_{fingerprint[:12]}_{random}    as good as a new clone, and nobody's
+    kept       {prefix}_{run}_gw0_kept1           the database of a failed test (--pg-keep-failed)
+    check      {prefix}_{run}_gw0_check           where a worker tests the migrations
+    spare      {prefix}_sp_{fingerprint[:12]}_{random}    a clone that no worker uses yet
 
-A further database of ``pg_databases`` has a prefix of its own: the main one's and its name.
+The prefix of a further database in ``pg_databases`` is the main prefix followed by its name.
 
-PostgreSQL cuts names at 63 bytes without an error, so the prefix is cut here, and kept distinct.
+PostgreSQL truncates names to 63 bytes without an error. ``prefix_of`` prevents this.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import hashlib
 import os
 import re
 
-PREFIX_BYTES = 36  # what 63 bytes leave for the longest suffix of ours
+PREFIX_BYTES = 36  # 63 bytes minus the longest suffix
 _RUN = r"[0-9a-f]{8}"
 _TEMPLATE = r".+_tpl_[0-9a-f]{12}"
 _SPARE = r"(.+)_sp_([0-9a-f]{12})_[0-9a-f]{8}"
-_BORN_UNMARKED = rf".+_(new_{_RUN}|{_RUN}_(gw\d+|main)(_check)?)|{_SPARE}"
+_UNMARKED = rf".+_(new_{_RUN}|{_RUN}_(gw\d+|main)(_check)?)|{_SPARE}"
 
 
 def prefix_of(text: str) -> str:
     """Make a database name prefix from any text: lower-case words joined by ``_``.
 
-    Text longer than 36 bytes is cut and gets a hash, so that two long names stay two names.
+    Text longer than 36 bytes is truncated and gets a hash, so that two long names stay distinct.
     """
     words = re.sub(r"[\W_]+", "_", text.lower()).strip("_") or "tests"
     raw = words.encode()
@@ -60,15 +60,15 @@ def kept(name: str, number: int) -> str:
 
 
 def spare(template: str) -> str:
-    """A new name for a spare of ``template``."""
+    """Return a new name for a spare of ``template``."""
     prefix, _, fingerprint = template.rpartition("_tpl_")
     return f"{prefix}_sp_{fingerprint}_{os.urandom(4).hex()}"
 
 
 def template_of(spare: str) -> str | None:
-    """The template that a spare is a clone of; None when ``spare`` is no spare's name."""
-    found = re.fullmatch(_SPARE, spare)
-    return found and template(found[1], found[2])
+    """Return the template of a spare, or None if ``spare`` is not the name of a spare."""
+    match = re.fullmatch(_SPARE, spare)
+    return match and template(match[1], match[2])
 
 
 def is_template(name: str) -> bool:
@@ -76,5 +76,5 @@ def is_template(name: str) -> bool:
 
 
 def may_be_unmarked(name: str) -> bool:
-    """Whether ``name`` is of a kind that exists for an instant before its comment is written."""
-    return re.fullmatch(_BORN_UNMARKED, name) is not None
+    """Whether databases with such a name exist for an instant before their mark is written."""
+    return re.fullmatch(_UNMARKED, name) is not None

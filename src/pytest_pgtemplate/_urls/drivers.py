@@ -1,7 +1,7 @@
-"""Server URLs: read once, then carried as SQLAlchemy ``URL`` (its ``repr`` hides the password).
+"""Parse server URLs into SQLAlchemy ``URL`` (its ``repr`` hides the password); translate them.
 
-TLS and ``options`` are written in them as libpq has them, whatever the driver, and passed on in the
-way that each driver takes.
+In ``pg_url``, TLS and ``options`` are always libpq parameters. This module translates them into
+the parameters of each driver.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ _LIBPQ = frozenset(
     target_session_attrs tcp_user_timeout
     """.split()  # noqa: SIM905 - readable
 )
-
-
 _ASYNCPG = frozenset(
     """
     application_name client_encoding host krbsrvname options passfile port service
@@ -46,7 +44,7 @@ _ASYNCPG = frozenset(
 
 
 class SecretStr(str):
-    """A URL string that works everywhere and shows no password in a traceback or log record."""
+    """A URL string whose ``repr`` hides the password, in tracebacks and log records."""
 
     __slots__ = ()
 
@@ -57,9 +55,9 @@ class SecretStr(str):
 
 
 def parse(text: str) -> URL:
-    """Read a ``postgresql[+driver]://`` URL.
+    """Parse a ``postgresql[+driver]://`` URL.
 
-    Raises ConfigurationError; the text itself is never shown, as it may hold a password.
+    Raises ConfigurationError. The message never shows the text: it may contain a password.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -80,52 +78,54 @@ def parse(text: str) -> URL:
 
 
 def normalize_for_driver(url: AnyURL) -> AnyURL:
-    """SQLAlchemy knows no ``sslmode`` of asyncpg, nor any other parameter of libpq."""
+    """Translate libpq parameters for asyncpg: SQLAlchemy's dialect rejects ``sslmode``."""
     return for_driver(url, "asyncpg") if driver_name(url) == "asyncpg" else url
 
 
 def driver_name(url: URL | Address) -> str | None:
-    """Return the driver that the URL names, None for a bare ``postgresql://``."""
+    """Return the driver in the URL, or None for a bare ``postgresql://``."""
     return url.drivername.partition("+")[2] or None
 
 
 def render(url: URL) -> str:
+    """Return the URL as a string, with its password."""
     base, mark, query = url.render_as_string(hide_password=False).partition("?")
-    # libpq knows no other spelling of a space.
+    # libpq decodes %20, but not "+".
     return SecretStr(base.replace(" ", "%20") + mark + query.replace("+", "%20"))
 
 
 def without_password(url: URL) -> URL:
-    """What may be seen in a list of processes. ``URL.set(password=None)`` changes nothing."""
-    return url._replace(password=None)
+    """Return a URL that may appear in a process list."""
+    return url._replace(password=None)  # URL.set(password=None) changes nothing
 
 
 def dsn(url: URL) -> str:
-    """Render a plain libpq URI, as psql, psycopg and pg_dump read it."""
+    """Render a libpq URI for psql, psycopg and pg_dump."""
     return render(for_driver(url, None))
 
 
 def asyncpg_dsn(url: URL) -> str:
-    """Render a URI for ``asyncpg.connect``, which sends parameters unknown to it to the server."""
+    """Render a URI for ``asyncpg.connect``, which would send unknown parameters to the server."""
     url = for_driver(url, None)
     return render(url.difference_update_query(url.query.keys() - _ASYNCPG))
 
 
 def for_driver(url: AnyURL, driver: str | None) -> AnyURL:
-    """Translate ``url`` for another driver (None: libpq): each spells sockets and TLS its way."""
+    """Translate sockets, TLS and options in ``url`` for another driver (None: libpq)."""
     if driver == driver_name(url) and driver in {"psycopg", "psycopg2"}:
         return url
-    query = _as_libpq(url)
+    query = _libpq_query(url)
     if driver == "asyncpg":
-        query = _for_asyncpg(query)
+        query = _asyncpg_query(query)
         if driver_name(url) == "asyncpg":
             query |= {key: url.query[key] for key in url.query.keys() - _LIBPQ - {"ssl", "dsn"}}
     elif driver == "pg8000":
-        query = _for_pg8000(query)
+        query = _pg8000_query(query)
     return url.set(drivername=f"postgresql+{driver}" if driver else "postgresql", query=query)
 
 
-def _as_libpq(url: URL | Address) -> Query:
+def _libpq_query(url: URL | Address) -> Query:
+    """Return the query in libpq's parameters: the inverse of the two functions below."""
     query: Query = {key: value for key, value in url.query.items() if key in _LIBPQ}
     if "ssl" in url.query:
         query["sslmode"] = url.query["ssl"]
@@ -137,8 +137,9 @@ def _as_libpq(url: URL | Address) -> Query:
     return query
 
 
-def _for_asyncpg(query: Query) -> Query:
-    """SQLAlchemy passes each on as an argument; ``dsn`` is the one in which the others fit."""
+def _asyncpg_query(query: Query) -> Query:
+    # SQLAlchemy passes each parameter to asyncpg.connect() as a keyword, and few libpq parameters
+    # exist as keywords. Its ``dsn`` keyword accepts the others.
     kept = {key: query[key] for key in ("host", "port") if key in query}
     rest = {key: query[key] for key in query.keys() & _ASYNCPG - kept.keys()}
     if rest.keys() <= {"sslmode"}:
@@ -146,7 +147,7 @@ def _for_asyncpg(query: Query) -> Query:
     return kept | {"dsn": f"postgresql://?{urlencode(sorted(rest.items()), quote_via=quote)}"}
 
 
-def _for_pg8000(query: Query) -> Query:
+def _pg8000_query(query: Query) -> Query:
     host = query.get("host")
     if isinstance(host, str) and host.startswith("/"):
         return {"unix_sock": f"{host}/.s.PGSQL.{query.get('port', 5432)}"}
@@ -154,22 +155,22 @@ def _for_pg8000(query: Query) -> Query:
 
 
 def connect_args(url: URL, driver: str | None) -> dict[str, Any]:
-    """What an engine has to give its driver beside the URL: pg8000's cannot say it."""
+    """Return the ``connect_args`` of an engine: pg8000 reads TLS and options from no URL."""
     if driver != "pg8000":
         return {}
-    query = {key: str(value) for key, value in _as_libpq(url).items()}
-    given: dict[str, Any] = {}
+    query = {key: str(value) for key, value in _libpq_query(url).items()}
+    arguments: dict[str, Any] = {}
     if query.get("sslmode") == "disable":
-        given["ssl_context"] = False
+        arguments["ssl_context"] = False
     elif query.get("sslmode") in {"require", "verify-ca", "verify-full"}:
-        given["ssl_context"] = _ssl_context(query)
+        arguments["ssl_context"] = _ssl_context(query)
     if "options" in query:
-        given["startup_params"] = {"options": query["options"]}
-    return given
+        arguments["startup_params"] = {"options": query["options"]}
+    return arguments
 
 
 def _ssl_context(query: dict[str, str]) -> SSLContext:
-    """As libpq reads its parameters."""
+    """Return the context that libpq would use for these parameters."""
     import ssl
 
     root = query.get("sslrootcert")
@@ -186,15 +187,15 @@ def _ssl_context(query: dict[str, str]) -> SSLContext:
 
 
 def async_url(url: URL) -> URL:
-    """The URL for an AsyncEngine: the configured driver when it is async, else asyncpg."""
+    """Return the URL for an AsyncEngine: the configured driver if it is async, else asyncpg."""
     driver = driver_name(url)
     return for_driver(url, driver if driver in ASYNC_DRIVERS else "asyncpg")
 
 
 def sync_url(url: URL) -> URL:
-    """The URL for an Engine: the configured driver when it is sync, else the first one installed.
+    """Return the URL for an Engine: the configured driver if it is sync, else an installed one.
 
-    Raises ConfigurationError when no sync driver is installed.
+    Raises ConfigurationError if no sync driver is installed.
     """
     driver = driver_name(url)
     if driver in SYNC_DRIVERS:
@@ -203,6 +204,6 @@ def sync_url(url: URL) -> URL:
         if find_spec(candidate) is not None:
             return for_driver(url, candidate)
     raise ConfigurationError(
-        "no sync PostgreSQL driver is installed: looked for " + ", ".join(SYNC_DRIVERS),
+        "no sync PostgreSQL driver is installed; the plugin looked for " + ", ".join(SYNC_DRIVERS),
         hint="pip install 'psycopg[binary]', or use the async fixtures",
     )

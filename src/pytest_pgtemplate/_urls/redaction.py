@@ -1,4 +1,4 @@
-"""Hide a password in what is about to be shown, in whatever way it is written there."""
+"""Hide passwords in text that the plugin is about to show, in every spelling of the password."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _EXPECTED = r"""(?i:(://[^\s:/@]*:|passw(?:or)?d['"]?\s*[:=,]\s*['"]?))"""
 
 
 def find_passwords(urls: Iterable[str]) -> set[str]:
-    """The passwords in ``urls``, also in those that cannot be parsed."""
+    """Return the passwords in ``urls``, also in URLs that cannot be parsed."""
     found = chain.from_iterable(chain.from_iterable(map(_IN_URL.findall, urls)))
-    return {unquote(each) for each in found if each}
+    return {unquote(password) for password in found if password}
 
 
 def redact(text: str, password: str) -> str:
-    """Replace ``password`` by ``***``: plain, in a URL or config file, by ``repr``, as JSON."""
+    """Replace ``password`` by ``***``: plain, quoted in a URL or config file, as repr or JSON."""
     urls = {quote(password, safe=safe) for safe in ("", "/", "+", " +")}
     others = {password, repr(password)[1:-1], json.dumps(password)[1:-1]}
     spellings = urls | others | {spelling.replace("%", "%%") for spelling in urls}
     for spelling in sorted(spellings - {""}, key=len, reverse=True):
-        # A password that is a word is not hidden within other words: it may be "postgres".
+        # A password may be a common word ("postgres"), so parts of other words are left alone.
         before = r"(?<!\w)" if spelling[0].isalnum() else ""
         after = r"(?!\w)" if spelling[-1].isalnum() else ""
         text = re.sub(before + re.escape(spelling) + after, "***", text)
@@ -39,9 +39,9 @@ def redact(text: str, password: str) -> str:
 
 
 def redact_where_expected(text: str, password: str) -> str:
-    """The same; a mere word, as "postgres" or "test", only where a password is to be expected.
+    """Redact, but replace a purely alphabetic password only next to ``password=`` or in a URL.
 
-    A report of a failed test is full of other words.
+    Otherwise, the password "test" would make the report of a failed test unreadable.
     """
     if not password.isalpha():
         return redact(text, password)
@@ -49,19 +49,19 @@ def redact_where_expected(text: str, password: str) -> str:
 
 
 def redact_sql(text: str) -> str:
-    """Replace passwords of roles, of URLs and of connection strings, whosever they are."""
-    return _IN_SQL.sub(lambda found: f"{found[1] or found[2] or found[4]}***", text)
+    """Replace every password of a role, URL or connection string, not only the known ones."""
+    return _IN_SQL.sub(lambda match: f"{match[1] or match[2] or match[4]}***", text)
 
 
-def redact_report(thing: Any, hidden: Callable[[str], str]) -> Any:
-    """Apply ``hidden`` to every string within a report of pytest's, in place; return the thing."""
-    if isinstance(thing, str):
-        return hidden(thing)
-    if isinstance(thing, tuple):
-        return tuple(redact_report(each, hidden) for each in thing)
-    if isinstance(thing, list):
-        thing[:] = [redact_report(each, hidden) for each in thing]
-    elif type(thing).__module__.startswith("_pytest."):
-        for name, value in vars(thing).items():
-            setattr(thing, name, redact_report(value, hidden))
-    return thing
+def redact_report(value: Any, redact_text: Callable[[str], str]) -> Any:
+    """Apply ``redact_text`` to every string in a pytest report, in place; return ``value``."""
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, tuple):
+        return tuple(redact_report(item, redact_text) for item in value)
+    if isinstance(value, list):
+        value[:] = [redact_report(item, redact_text) for item in value]
+    elif type(value).__module__.startswith("_pytest."):
+        for name, attribute in vars(value).items():
+            setattr(value, name, redact_report(attribute, redact_text))
+    return value

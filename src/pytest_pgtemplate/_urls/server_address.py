@@ -1,7 +1,7 @@
-"""A server's URL, read and written with the standard library alone.
+"""Parse and render a server URL with the standard library only.
 
-SQLAlchemy's ``URL`` takes a tenth of a second to import: too long for a run without a database
-test, which may yet have to tell the application where its database would be.
+Importing SQLAlchemy's ``URL`` takes about 100 ms. That is too slow for a run without database
+tests, which must still set the variables of ``pg_env``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
-# As SQLAlchemy reads it, who never takes back that something was a user.
+# The grammar of sqlalchemy.engine.make_url. Its user group is atomic: no backtracking into it.
 PATTERN = (
     r"postgres(?:ql)?(?:\+(?P<driver>\w+))?://"
     r"(?>(?:(?P<username>[^:/]*)(?::(?P<password>[^@]*))?@)?)"
@@ -20,14 +20,14 @@ PATTERN = (
     r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?"
 )
 
-ANSWER_TIMEOUT = 3.0  # seconds that a server has to answer
-_SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # any PostgreSQL answers this, whoever asks
+ANSWER_TIMEOUT = 3.0  # seconds
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # PostgreSQL answers this before authentication
 
 Query = dict[str, str | tuple[str, ...]]
 
 
 class Address(NamedTuple):
-    """The parts of a URL, by the names that SQLAlchemy's ``URL`` gives them."""
+    """The parts of a URL, with the attribute names of SQLAlchemy's ``URL``."""
 
     drivername: str
     username: str | None
@@ -38,13 +38,13 @@ class Address(NamedTuple):
     query: Query
 
     def __repr__(self) -> str:
-        return f"<address of {self.database}>"  # there may be a password in it
+        return f"<address of {self.database}>"  # the tuple's repr would show the password
 
     def set(self, **changes: Any) -> Address:
         return self._replace(**changes)
 
     def render(self) -> str:
-        """The URL, password included."""
+        """Return the URL with its password."""
         user = password = ""
         if self.username is not None:
             password = "" if self.password is None else f":{quote(self.password, safe=' +')}"
@@ -52,28 +52,26 @@ class Address(NamedTuple):
         host = f"[{self.host}]" if ":" in (self.host or "") else self.host or ""
         port = "" if self.port is None else f":{self.port}"
         database = "" if self.database is None else f"/{self.database}"
-        text = f"{self.drivername}://{user}{host}{port}{database}{_query(self.query)}"
-        return text.replace(" ", "%20")  # libpq of 18 takes no other spelling
+        text = f"{self.drivername}://{user}{host}{port}{database}{_render_query(self.query)}"
+        return text.replace(" ", "%20")  # libpq 18 accepts no other spelling
 
     @property
     def host_and_port(self) -> tuple[str, int]:
-        """Host, which may be a directory with a socket or nothing, and port."""
-        return (
-            self.host or self.query_value("host"),
-            self.port or int(self.query_value("port") or 5432),
-        )
+        """The host (may be empty, or the directory of a socket) and the port."""
+        host = self.host or self.query_value("host")
+        return host, self.port or int(self.query_value("port") or 5432)
 
     def query_value(self, key: str) -> str:
-        """The value in the query, or nothing."""
-        found = self.query.get(key, "")
-        return found if isinstance(found, str) else found[0]
+        """Return the first value of ``key`` in the query, or an empty string."""
+        value = self.query.get(key, "")
+        return value if isinstance(value, str) else value[0]
 
 
 def is_answering(address: Address) -> bool:
-    """Whether a PostgreSQL is there, as far as that can be told without logging in."""
+    """Whether a PostgreSQL server answers at ``address``; does not log in."""
     host, port = address.host_and_port
     if not host or "," in host:
-        return True  # libpq has several places to look at
+        return True  # only libpq knows which of several hosts it would use
     try:
         with _connect(host, port) as connection:
             connection.sendall(_SSL_REQUEST)
@@ -92,19 +90,19 @@ def _connect(host: str, port: int) -> socket.socket:
 
 
 def parse(text: str) -> Address:
-    """Read a ``postgresql[+driver]://`` URL. Raises ValueError for another."""
-    found = re.fullmatch(PATTERN, text)
-    if found is None:
-        raise ValueError("not a PostgreSQL URL")  # not shown: it may hold a password
-    driver, port = found["driver"], found["port"]
+    """Parse a ``postgresql[+driver]://`` URL. Raises ValueError for any other text."""
+    match = re.fullmatch(PATTERN, text)
+    if match is None:
+        raise ValueError("not a PostgreSQL URL")  # without the text: it may contain a password
+    driver, port = match["driver"], match["port"]
     return Address(
         drivername=f"postgresql+{driver}" if driver else "postgresql",
-        username=_unquote(found["username"]),
-        password=_unquote(found["password"]),
-        host=found["host"] or found["ipv6"],
+        username=_unquote(match["username"]),
+        password=_unquote(match["password"]),
+        host=match["host"] or match["ipv6"],
         port=int(port) if port else None,
-        database=_unquote(found["database"]),
-        query=_query_of(found["query"] or ""),
+        database=_unquote(match["database"]),
+        query=_parse_query(match["query"] or ""),
     )
 
 
@@ -112,19 +110,17 @@ def _unquote(text: str | None) -> str | None:
     return None if text is None else unquote(text)
 
 
-def _query_of(text: str) -> Query:
-    query: Query = {}
+def _parse_query(text: str) -> Query:
+    values: dict[str, list[str]] = {}
     for key, value in parse_qsl(text):
-        before = query.get(key, ())
-        several = (*((before,) if isinstance(before, str) else before), value)
-        query[key] = several if len(several) > 1 else value
-    return query
+        values.setdefault(key, []).append(value)
+    return {key: tuple(found) if len(found) > 1 else found[0] for key, found in values.items()}
 
 
-def _query(query: Query) -> str:
+def _render_query(query: Query) -> str:
     pairs = [
-        f"{quote(key, safe='')}={quote(each, safe='')}"
-        for key, value in sorted(query.items())
-        for each in ((value,) if isinstance(value, str) else value)
+        f"{quote(key, safe='')}={quote(value, safe='')}"
+        for key, values in sorted(query.items())
+        for value in ((values,) if isinstance(values, str) else values)
     ]
     return f"?{'&'.join(pairs)}" if pairs else ""

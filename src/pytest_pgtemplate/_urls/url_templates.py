@@ -1,10 +1,10 @@
-"""``pg_env``: environment variables that tell an application where its database is.
+"""``pg_env``: environment variables that contain the URL of a database, or parts of it.
 
     DATABASE_URL                 the URL
     APP_DB_HOST={host}           a template
-    ORDERS_URL={orders.url}      of a further database
+    ORDERS_URL={orders.url}      a further database
 
-Pure functions of text, with the standard library alone: they run in every run that sets ``pg_env``.
+Pure functions with the standard library only: every run that sets ``pg_env`` imports this module.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from pytest_pgtemplate._urls.server_address import Address
 
 FIELDS = ("url", "host", "port", "name", "user", "password")
 HELP = (
-    "write NAME, or NAME=template with one of {url}, {url:driver}, {url:} (no driver),"
-    " {host}, {port}, {name}, {user}, {password}; of a database in pg_databases: {orders.url}"
+    "write NAME, or NAME=template with {url}, {url:driver}, {url:} (no driver), {host}, {port},"
+    " {name}, {user} or {password}; for a database in pg_databases: {orders.url}"
 )
 _NAME = r"[^\s={}\0]+"
 _PIECE = r"(?P<text>\{\{|\}\}|[^{}\0]+)|\{((?P<database>\w+)\.)?(?P<field>\w+)(?P<driver>:\w*)?\}"
 
 
 def parse_entries(entries: Iterable[str], databases: Collection[str]) -> dict[str, str]:
-    """The template of each variable. Raises ValueError for what cannot be used."""
+    """Return the template of each variable. Raises ValueError for an invalid entry."""
     templates: dict[str, str] = {}
     for entry in entries:
         name, given, template = entry.partition("=")
         if not re.fullmatch(_NAME, name):
-            raise ValueError(f"{name!r} is no name of a variable: {HELP}")
+            raise ValueError(f"{name!r} is not a valid variable name: {HELP}")
         if name in templates:
-            raise ValueError(f"{name} is there twice: {HELP}")
+            raise ValueError(f"{name} appears twice: {HELP}")
         templates[name] = template if given else "{url}"
         check_template(templates[name], databases)
     return templates
@@ -43,17 +43,17 @@ def parse_entries(entries: Iterable[str], databases: Collection[str]) -> dict[st
 def check_template(
     template: str, databases: Collection[str] = (), *, constant: bool = False
 ) -> None:
-    """Raise ValueError unless ``template`` can be filled, and has a field or may be constant."""
+    """Raise ValueError for an unknown field, or if there is none and ``constant`` is false."""
     fields = [piece for piece in _pieces(template) if piece["field"]]
     wrong = [piece[0] for piece in fields if not _is_known(piece, databases)]
     if wrong:
-        raise ValueError(f"has no field {wrong[0]}: {HELP}")
+        raise ValueError(f"unknown field {wrong[0]}: {HELP}")
     if not (fields or constant):
-        raise ValueError(f"{template!r} names no field; conftest.py can set a constant: {HELP}")
+        raise ValueError(f"{template!r} has no field; set constants in conftest.py: {HELP}")
 
 
 def referenced_databases(templates: Mapping[str, str]) -> list[str]:
-    """The further databases that they tell of, each once."""
+    """Return the names of the further databases in ``templates``, without duplicates."""
     pieces = chain.from_iterable(map(_pieces, templates.values()))
     return list(dict.fromkeys(piece["database"] for piece in pieces if piece["database"]))
 
@@ -61,12 +61,12 @@ def referenced_databases(templates: Mapping[str, str]) -> list[str]:
 def render_variables(
     templates: Mapping[str, str], addresses: Mapping[str, Address]
 ) -> dict[str, str]:
-    """The value of each variable, by the addresses of the databases; the main one is ``""``."""
+    """Return the value of each variable; ``addresses`` has the main database under ``""``."""
     return {name: render_template(template, addresses) for name, template in templates.items()}
 
 
 def render_template(template: str, addresses: Mapping[str, Address]) -> str:
-    """Fill the fields; a value that lands in a URL is quoted for it."""
+    """Fill the fields of ``template``. Values inside a URL are percent-encoded."""
     text = ""
     for piece in _pieces(template):
         address = addresses[piece["database"] or ""]
@@ -74,14 +74,14 @@ def render_template(template: str, addresses: Mapping[str, Address]) -> str:
             text += _url(address, piece["driver"])
         elif piece["field"]:
             value = _part(address, piece["field"])
-            text += _quoted(piece["field"], value) if "://" in text else value
+            text += _quote(piece["field"], value) if "://" in text else value
         else:
             text += piece["text"][0] if piece["text"] in {"{{", "}}"} else piece["text"]
     return text
 
 
 def needs_tcp(template: str) -> bool:
-    """Whether whoever reads this may connect by TCP only: few who parse a URL know sockets."""
+    """Whether the reader of the variable may need TCP: few URL parsers support Unix sockets."""
     return any(piece["field"] in {"url", "host", "port"} for piece in _pieces(template))
 
 
@@ -91,7 +91,7 @@ def _pieces(template: str) -> list[re.Match[str]]:
     while at < len(template):
         piece = pattern.match(template, at)
         if piece is None:
-            raise ValueError(f"{template!r} cannot be read from {template[at:]!r} on: {HELP}")
+            raise ValueError(f"{template!r} cannot be parsed at {template[at:]!r}: {HELP}")
         pieces.append(piece)
         at = piece.end()
     return pieces
@@ -104,14 +104,14 @@ def _is_known(piece: re.Match[str], databases: Collection[str]) -> bool:
 
 
 def _url(address: Address, driver: str | None) -> str:
-    """``driver``: None for the one that was configured, ``:psycopg``, or ``:`` for none."""
+    """Render the URL. ``driver``: None (as configured), ``:psycopg``, or ``:`` for no driver."""
     if driver is None:
         return drivers.normalize_for_driver(address).render()
     return drivers.for_driver(address, driver[1:] or None).render()
 
 
 def _part(address: Address, field: str) -> str:
-    """As libpq does where the URL says nothing."""
+    """Return one part of the address, with libpq's default if the URL omits it."""
     match field:
         case "host":
             return address.host_and_port[0] or "localhost"
@@ -131,5 +131,5 @@ def _current_user() -> str:
     return getuser()
 
 
-def _quoted(field: str, value: str) -> str:
+def _quote(field: str, value: str) -> str:
     return f"[{value}]" if field == "host" and ":" in value else quote(value, safe="")

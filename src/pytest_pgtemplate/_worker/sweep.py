@@ -164,7 +164,9 @@ def _drop_all(
     time.sleep(RECONNECT_TIME)
     names = [each.name for each in server.databases() if each.name in first and is_droppable(each)]
     return [
-        n for n in progress_file.report_each(progress, "dropping", names, names) if _drop(server, n)
+        n
+        for n in progress_file.report_progress(progress, "dropping", names, names)
+        if _drop(server, n)
     ]
 
 
