@@ -19,7 +19,7 @@ LONGEST, LONGEST_FUNCTION = 300, 60  # lines
 
 # In the order of the data: a package knows only those named before it.
 ROOMS = [
-    "errors",
+    *("errors", "_internals"),
     *("_urls", "_display", "_settings"),
     *("_server", "_embedded"),
     *("_child", "_template"),
@@ -30,7 +30,16 @@ ROOMS = [
     *("plugin", "_cli", "__init__"),
 ]
 # Those that face pytest. All others take plain values, and could serve another test runner.
-KNOW_PYTEST = {"_settings", "_run", "_report", "_fixtures", "_check", "plugin", "_cli"}
+KNOW_PYTEST = {
+    "_internals",
+    "_settings",
+    "_run",
+    "_report",
+    "_fixtures",
+    "_check",
+    "plugin",
+    "_cli",
+}
 KNOW_SETTINGS = {"_run", "_report", "_fixtures", "_check", "plugin", "_cli"}
 
 

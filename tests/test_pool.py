@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._engines import loop_pool as _home
 from pytest_pgtemplate._engines.loop_pool import MAX_CONNECTIONS, MAX_IDLE
-from pytest_pgtemplate._engines.pool import AsyncPooledEngine, SyncPooledEngine, connect_on_use
+from pytest_pgtemplate._engines.pool import AsyncPooledEngine, SyncPooledEngine
+from pytest_pgtemplate._internals.sqlalchemy import connect_on_use
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._urls import drivers

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_pgtemplate import _run, _settings
 from pytest_pgtemplate._fixtures import databases, engines, factory
+from pytest_pgtemplate._internals.pytest import interrupt_traceback, map_report_strings
 from pytest_pgtemplate._run import (
     FAILED,
     RUN,
@@ -154,9 +155,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    # What --full-trace shows of a Ctrl-C.
-    _redact(getattr(reporter, "_keyboardinterrupt_memo", None), session.config)
+    _redact(interrupt_traceback(session.config), session.config)
     stats = session.config.stash[RUN].stats
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
@@ -266,7 +265,7 @@ def _redact(shown: Any, config: pytest.Config) -> Any:
 
     for password in redaction.find_passwords(urls):
         hidden = partial(redaction.redact_where_expected, password=password)
-        shown = redaction.redact_report(shown, hidden)
+        shown = map_report_strings(shown, hidden)
     return shown
 
 

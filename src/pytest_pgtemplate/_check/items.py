@@ -17,6 +17,7 @@ import pytest
 
 from pytest_pgtemplate._fixtures import factory
 from pytest_pgtemplate._fixtures.databases import migration_target, template_request
+from pytest_pgtemplate._internals.pytest import requested_by_signature, set_item_id
 from pytest_pgtemplate._run import RUN, ErrorReporter, IsolatedDatabase, fail
 from pytest_pgtemplate._settings import options
 from pytest_pgtemplate._urls import database_names
@@ -59,7 +60,7 @@ def _files(config: pytest.Config) -> dict[Path, IsolatedDatabase]:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Whatever ``pg_autouse`` and the fixtures of the project want, it is not for our checks."""
     if isinstance(item, CheckItem):
-        item.fixturenames[:] = item._fixtureinfo.argnames
+        item.fixturenames[:] = requested_by_signature(item)
 
 
 class AlembicFile(pytest.File):
@@ -112,8 +113,7 @@ class CheckItem(pytest.Function):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        if parts := getattr(self, "id", None):  # since pytest 9.2; --lf looks for what it reads
-            self._id = parts.parse(self.nodeid)
+        set_item_id(self)
         self.add_marker(pytest.mark.pg(isolation="none"))  # it never writes to a worker's database
         self.where: tuple[Path, int] = (self.path, 0)  # lines count from 0
 

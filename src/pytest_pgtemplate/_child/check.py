@@ -53,15 +53,17 @@ class RevisionWalk:
         )
 
     def steps(self, heads: Any, context: MigrationContext) -> Iterator[Any]:
+        from pytest_pgtemplate._internals.alembic import in_external_transaction, upgrade_steps
+
         catalog = CatalogReader(
             context.connection,
             self._job["functions"],
-            one_transaction=context._in_external_transaction,
+            one_transaction=in_external_transaction(context),
         )
         ahead = set(self._job["revisions"])
         before = None
         progress = progress_of(self._job)
-        steps = self._script._upgrade_revs(self._job["revision"], heads)
+        steps = upgrade_steps(self._script, self._job["revision"], heads)
         for step in report_progress(progress, "checking", steps, list(map(revision_title, steps))):
             if step.revision.revision in ahead:
                 ahead.remove(step.revision.revision)
@@ -90,8 +92,10 @@ class RevisionWalk:
         before = before or self._read(catalog, context)
         yield from self._run_step(up, UP)
         first = self._read(catalog, context)
+        from pytest_pgtemplate._internals.alembic import downgrade_step
+
         self.current_step = (name, DOWN)  # it may not have any
-        down = up.downgrade_from_script(self._script.revision_map, up.revision)
+        down = downgrade_step(self._script, up)
         yield from self._run_step(down, DOWN)
         after = self._read(catalog, context)
         left = _changes(before, after) + _row_changes(before, after)

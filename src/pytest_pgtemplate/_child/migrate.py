@@ -31,6 +31,8 @@ def run(job: dict[str, Any]) -> str:
 
     Raises MigrationError.
     """
+    from pytest_pgtemplate._internals.alembic import upgrade_steps
+
     script, run_env = open_environment(job)
     wanted = {revision.revision for revision in script.get_revisions(job["revision"]) if revision}
     seen: list[MigrationContext] = []
@@ -38,7 +40,7 @@ def run(job: dict[str, Any]) -> str:
 
     def plan(heads: Any, context: MigrationContext) -> Any:
         seen.append(context)
-        steps[:] = script._upgrade_revs(job["revision"], heads)
+        steps[:] = upgrade_steps(script, job["revision"], heads)
         return progress_file.report_progress(
             progress_of(job), "migrating", steps, list(map(revision_title, steps))
         )
@@ -50,7 +52,7 @@ def run(job: dict[str, Any]) -> str:
             f"after the migrations the template holds {_join(applied)}, not {_join(wanted)}",
             hint="env.py must call context.run_migrations() and let its transaction commit",
         )
-    return f"{len(steps)} of {len(script._upgrade_revs(job['revision'], 'base'))} revisions"
+    return f"{len(steps)} of {len(upgrade_steps(script, job['revision'], 'base'))} revisions"
 
 
 def progress_of(job: dict[str, Any]) -> Path | None:
@@ -120,16 +122,17 @@ def _run_env(
     from alembic.runtime.environment import EnvironmentContext
     from sqlalchemy.exc import DBAPIError
 
-    configured = []
+    from pytest_pgtemplate._internals.alembic import override_configure
 
-    def configure(*arguments: Any, **given: Any) -> None:
-        configured.append(given)
-        EnvironmentContext.configure(environment, *arguments, **{**given, **options})
+    configured: list[MigrationContext] = []
+
+    def check(context: MigrationContext) -> None:
+        configured.append(context)
         # Before anything is written: the last moment to keep another database whole.
-        _check_database(environment.get_context(), job["database"])
+        _check_database(context, job["database"])
 
     environment = EnvironmentContext(config, script, fn=plan, destination_rev=job["revision"])
-    environment.configure = configure  # type: ignore[method-assign]
+    override_configure(environment, options, check)
     with _connection(job) as connection, environment:
         if connection is not None:
             config.attributes["connection"] = connection

@@ -9,7 +9,6 @@
 from pytest_pgtemplate._engines.connection_counter import ConnectionCounter
 from pytest_pgtemplate._engines.engines import Engines
 from pytest_pgtemplate._engines.options import async_sessions, sync_sessions
-from pytest_pgtemplate._engines.pool import connect_on_use
 from pytest_pgtemplate._engines.shared import Shared
 
 __all__ = [
@@ -17,6 +16,5 @@ __all__ = [
     "Engines",
     "Shared",
     "async_sessions",
-    "connect_on_use",
     "sync_sessions",
 ]

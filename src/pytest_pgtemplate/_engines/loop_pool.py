@@ -18,15 +18,15 @@ from weakref import WeakSet
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
-from sqlalchemy.util import await_only, greenlet_spawn
 
+from pytest_pgtemplate._internals import asyncio as asyncio_internals
+from pytest_pgtemplate._internals.sqlalchemy import await_only, greenlet_spawn
 from pytest_pgtemplate._server import event_loops
 
-MAX_IDLE = (
-    5  # idle connections of a loop; with MAX_CONNECTIONS the same as in SQLAlchemy's own pools
-)
-MAX_CONNECTIONS = 15  # connections per home: who wants one more waits
-CHECKOUT_TIMEOUT = 30.0  # seconds that it waits
+# Connections of one loop; the defaults of SQLAlchemy's own pools. One more checkout waits.
+MAX_IDLE = 5
+MAX_CONNECTIONS = 15
+CHECKOUT_TIMEOUT = 30.0  # seconds
 GRACEFUL_CLOSE = 1.0  # seconds to close what a test left open, before it is cut off
 CLOSE_TIMEOUT = 10.0  # seconds for all that is to be done in a loop after a test
 ACTIVE = 1  # libpq's PQTRANS_ACTIVE: in the middle of a query
@@ -66,16 +66,7 @@ class LoopPool:
     def run_before_close(self, act: Callable[[], None]) -> None:
         """Run ``act`` as the last thing before the loop closes, whoever closes it."""
         assert self.loop is not None
-        loop, close = self.loop, self.loop.close
-
-        def close_after() -> None:
-            try:
-                if not loop.is_closed() and not loop.is_running():
-                    self.run(act)
-            finally:
-                close()
-
-        loop.close = close_after  # type: ignore[method-assign]
+        asyncio_internals.run_before_close(self.loop, partial(self.run, act))
 
     def wait_for_slot(self) -> bool:
         """Take one of MAX_CONNECTIONS slots; False if none became free in time."""
@@ -150,7 +141,7 @@ class LoopPool:
 
     def _close_in_order(self, *, invalidate: bool) -> None:
         if self.loop is not None:
-            await_only(_wait_for_closing_generators())
+            await_only(asyncio_internals.wait_for_closing_generators())
         for record in list(self.checked_out):
             cancel(record.driver_connection)
         for session in list(self.sessions):
@@ -164,17 +155,6 @@ class LoopPool:
                     connection.invalidate()
         for proxy in list(self.checked_out.values()):
             proxy.close()
-
-
-async def _wait_for_closing_generators() -> None:
-    """Let those end that the test dropped: ``async for session in get_session(): .. break``."""
-    closing = [
-        task
-        for task in asyncio.all_tasks()
-        if type(task.get_coro()).__name__ == "async_generator_athrow"
-    ]
-    if closing:
-        await asyncio.wait(closing)
 
 
 def cancel(driver: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
@@ -26,13 +26,12 @@ from pytest_pgtemplate._engines.loop_pool import (
     cancel,
 )
 from pytest_pgtemplate._engines.options import Options
+from pytest_pgtemplate._internals.sqlalchemy import CustomPool, EngineListeners
 from pytest_pgtemplate.errors import ConfigurationError
 
 
-class _PerLoopPool(Pool):
+class _PerLoopPool(CustomPool):
     """Keeps each connection where it was opened."""
-
-    _sqla_logger_namespace = "sqlalchemy.pool.pgtemplate"  # quiet unless asked for, as its own are
 
     def __init__(self, creator: Any, **options: Any) -> None:
         super().__init__(creator, **options)
@@ -54,7 +53,7 @@ class _PerLoopPool(Pool):
         finally:
             del self.loop_pools[loop_pool.loop]
 
-    def _do_get(self) -> ConnectionPoolEntry:
+    def checkout_entry(self) -> ConnectionPoolEntry:
         loop_pool = self.current_loop_pool()
         if not loop_pool.wait_for_slot():
             raise exc.TimeoutError(
@@ -62,7 +61,7 @@ class _PerLoopPool(Pool):
                 f" {CHECKOUT_TIMEOUT:.0f} s"
             )
         try:
-            record = loop_pool.pop_idle() or self._create_connection()
+            record = loop_pool.pop_idle() or self.new_entry()
         except BaseException:
             loop_pool.release_slot()
             raise
@@ -70,7 +69,7 @@ class _PerLoopPool(Pool):
         record.record_info["loop_pool"] = loop_pool
         return record
 
-    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+    def checkin_entry(self, record: ConnectionPoolEntry) -> None:
         loop_pool = loop_pool_of(record)
         loop_pool.release_slot()
         loop_pool.checkin(record)
@@ -102,7 +101,7 @@ class _PooledEngine:
         assert isinstance(engine.pool, _PerLoopPool)
         self._engine = engine
         self._pool: _PerLoopPool = engine.pool
-        self._own_listeners: Any = None
+        self._listeners = EngineListeners(engine)
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "checkout", self._checked_out)
         event.listen(engine, "checkin", self._checked_in)
@@ -127,22 +126,6 @@ class _PooledEngine:
         for loop_pool in list(self._pool.loop_pools.values()):
             loop_pool.run(loop_pool.close)
 
-    def _fresh_engine(self) -> Engine:
-        """An engine over the shared pool; what listens to it does so until the next one is made."""
-        pool: Any = self._pool
-        dialect: Any = self._engine.dialect
-        if self._own_listeners is None:
-            self._own_listeners = pool.dispatch
-        elif (
-            _listeners(pool.dispatch) == _listeners(self._own_listeners)
-            and not any(_listeners(dialect.dispatch))  # to which we do not listen
-        ):
-            return self._engine.execution_options()
-        for target in (pool, dialect):
-            vars(target).pop("dispatch", None)  # SQLAlchemy makes it anew
-        pool.dispatch._update(self._own_listeners, only_propagate=False)
-        return self._engine.execution_options()
-
     def _connected(self, _: Any, record: ConnectionPoolEntry) -> None:
         self._pool.current_loop_pool().used.add(record)
 
@@ -153,14 +136,8 @@ class _PooledEngine:
         loop_pool.checked_out[record] = proxy
         if record not in loop_pool.used:
             loop_pool.used.add(record)
-            self._connect_again(connection, record)
-
-    def _connect_again(self, connection: Any, record: ConnectionPoolEntry) -> None:
-        """The connection is not new, but it is to the test's own listeners."""
-        listeners: Any = self._pool.dispatch.connect
-        for listener in list(listeners):
-            if listener not in self._own_listeners.connect:
-                listener(connection, record)
+            # Not new, but new to the listeners of this test.
+            self._listeners.call_connect_listeners(connection, record)
 
     def _checked_in(self, _: Any, record: ConnectionPoolEntry) -> None:
         loop_pool_of(record).checked_out.pop(record, None)
@@ -187,7 +164,7 @@ class AsyncPooledEngine(_PooledEngine):
 
     def engine_for_test(self) -> AsyncEngine:
         """An engine for the next test."""
-        return AsyncEngine(self._fresh_engine())
+        return AsyncEngine(self._listeners.engine_for_test())
 
 
 class SyncPooledEngine(_PooledEngine):
@@ -199,38 +176,13 @@ class SyncPooledEngine(_PooledEngine):
 
     def engine_for_test(self) -> Engine:
         """An engine for the next test."""
-        return self._fresh_engine()
+        return self._listeners.engine_for_test()
 
 
 def loop_pool_of(connection: ConnectionPoolEntry | PoolProxiedConnection) -> LoopPool:
     assert connection.record_info is not None
     loop_pool: LoopPool = connection.record_info["loop_pool"]
     return loop_pool
-
-
-def connect_on_use(engine: AsyncEngine) -> AsyncConnection:
-    """A connection that needs no ``await`` to be made: it connects in the loop that first uses it.
-
-    SQLAlchemy's Connection does just that when it was invalidated.
-    """
-    connection = Connection(engine.sync_engine, connection=_Unconnected())  # type: ignore[arg-type]
-    connection.invalidate()
-    return _StartedConnection(engine, connection)
-
-
-class _StartedConnection(AsyncConnection):
-    async def start(self, is_ctxmanager: bool = False) -> AsyncConnection:  # noqa: ARG002
-        """Let ``async with`` and ``await`` do no harm: they are what one is used to."""
-        return self
-
-
-class _Unconnected:
-    is_valid = False
-
-
-def _listeners(dispatch: Any) -> list[list[Any]]:
-    """Who listens, event by event."""
-    return [list(each) for each in dispatch._event_descriptors]
 
 
 def _running_loop() -> Loop:

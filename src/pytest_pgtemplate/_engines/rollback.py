@@ -12,13 +12,13 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
+from pytest_pgtemplate._internals.sqlalchemy import override_transactions
+
 _SAVEPOINT = "pgtemplate"
 
 
 def nest_transactions(engine: Engine) -> None:
     """Make every transaction of ``engine`` a savepoint in one that is never committed."""
-    dialect: Any = engine.dialect
-    original_rollback: Callable[[Any], None] = dialect.do_rollback
     in_savepoint: set[int] = set()  # ids of the DBAPI connections that are within a savepoint
 
     def begin(connection: Any) -> None:
@@ -29,19 +29,19 @@ def nest_transactions(engine: Engine) -> None:
         in_savepoint.remove(id(connection.dbapi_connection))
         _execute(connection, f"RELEASE SAVEPOINT {_SAVEPOINT}")
 
-    def rollback(connection: Any) -> None:
+    def rollback(connection: Any, original: Callable[[Any], None]) -> None:
         if id(connection.dbapi_connection) in in_savepoint:
             in_savepoint.remove(id(connection.dbapi_connection))
             _execute(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
         else:
-            original_rollback(connection)
+            original(connection)
 
     def end(dbapi_connection: Any, _: Any, state: Any) -> None:
         in_savepoint.discard(id(dbapi_connection))
         if state.asyncio_safe:
             dbapi_connection.rollback()
 
-    dialect.do_begin, dialect.do_commit, dialect.do_rollback = begin, commit, rollback
+    override_transactions(engine, begin, commit, rollback)
     event.listen(engine, "reset", end)
 
 

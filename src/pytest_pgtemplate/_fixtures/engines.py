@@ -132,7 +132,7 @@ def pg_connection(
     pg_engine: AsyncEngine,
 ) -> Iterator[AsyncConnection]:
     """An ``AsyncConnection``, which connects when it is first used."""
-    from pytest_pgtemplate._engines import connect_on_use
+    from pytest_pgtemplate._internals.sqlalchemy import connect_on_use
 
     if _pg.rolls_back(request.node):
         with fails():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_pgtemplate._internals.pytest import map_report_strings
 from pytest_pgtemplate._report.figures import figures
 from pytest_pgtemplate._report.page import write_page
 from pytest_pgtemplate._report.recording import COLLECT, START, Event, Recording, Test
@@ -176,7 +177,7 @@ def _redact_event(passwords: Iterable[str], event: TimelineEvent) -> TimelineEve
     kind, name, start, end, details = event
     for password in passwords:
         hidden = partial(redaction.redact_where_expected, password=password)
-        details = {key: redaction.redact_report(value, hidden) for key, value in details.items()}
+        details = {key: map_report_strings(value, hidden) for key, value in details.items()}
     return kind, name, start, end, details
 
 

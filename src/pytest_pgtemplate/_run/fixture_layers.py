@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
 
+from pytest_pgtemplate._internals.pytest import capture_disabled, finish_fixture, module_of_fixture
 from pytest_pgtemplate._run.error_reporter import fail, fails
 from pytest_pgtemplate.errors import LayerError, PgTemplateError, SchemaChangedError
 
@@ -92,7 +93,7 @@ class FixtureLayers:
             changes = self._add_layer(fixture, layer, unattributed)
         except PgTemplateError as error:
             with suppress(Exception):  # one error is enough
-                fixture.finish(request)  # for the next test it may well succeed
+                finish_fixture(fixture, request)  # for the next test it may well succeed
             fail(error)
         if changes is not None:
             fixture.addfinalizer(self._before_teardown)  # added last, it runs first
@@ -218,8 +219,7 @@ class FixtureLayers:
 
 def may_write(fixture: pytest.FixtureDef[Any]) -> bool:
     """Whether to ask the server what this fixture has written."""
-    module = getattr(fixture.func, "__module__", None) or ""
-    return module.partition(".")[0] not in _NON_WRITING_PACKAGES
+    return module_of_fixture(fixture).partition(".")[0] not in _NON_WRITING_PACKAGES
 
 
 def fixture_label(fixture: pytest.FixtureDef[Any]) -> str:
@@ -232,8 +232,7 @@ def fixture_label(fixture: pytest.FixtureDef[Any]) -> str:
 
 def _show_layer(config: pytest.Config, line: str) -> None:
     """As ``--setup-show`` does, which has just told that the fixture was set up."""
-    capture = config.pluginmanager.get_plugin("capturemanager")
-    with capture.global_and_fixture_disabled() if capture else nullcontext():
+    with capture_disabled(config):
         writer = config.get_terminal_writer()
         writer.line()
         writer.write(f"        {line}")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from pytest_pgtemplate._internals.pytest import override_node
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -25,7 +26,7 @@ def find_override_conflict(
         if not {template, fixture_name("pg", database)} & {*getattr(item, "fixturenames", ())}:
             continue
         for name in fixtures:
-            node = _override_node(name, item)
+            node = override_node(item, name)
             before = seen.setdefault(name, node)
             if node != before:
                 return ConfigurationError(
@@ -36,12 +37,6 @@ def find_override_conflict(
                     " fixture is pg_orders_migrations",
                 )
     return None
-
-
-def _override_node(name: str, item: pytest.Item) -> str:
-    """The node whose override counts for ``item``; the plugin's own is nobody's."""
-    found = item.session._fixturemanager.getfixturedefs(name, item)
-    return found[-1].baseid if found else ""
 
 
 def _place(node: str) -> str:

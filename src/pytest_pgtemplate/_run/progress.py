@@ -9,11 +9,13 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
+
+from pytest_pgtemplate._internals.pytest import capture_disabled
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._display.progress_file import Step
@@ -141,8 +143,7 @@ def draw_in_pytest(config: pytest.Config, directory: Path) -> ProgressLine | Non
     from pytest_pgtemplate._display.progress_line import ProgressLine, duplicate_stream
 
     def open_output(stack: ExitStack) -> TextIO:
-        capture = config.pluginmanager.get_plugin("capturemanager")
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
+        with capture_disabled(config):
             return duplicate_stream(sys.stdout, stack)
 
     line = ProgressLine(directory, config.get_terminal_writer(), open_output)

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from pytest_pgtemplate._internals.pytest import command_line_value
+
 KINDS = ("truncate", "rollback", "clone", "none")
 SCOPES = ("function", "class", "module", "session")
 _CHOICES = {
@@ -113,7 +115,7 @@ def sources(config: pytest.Config, databases: Iterable[str]) -> dict[str, str]:
 
 def from_command_line(config: pytest.Config, name: str) -> Any:
     """Return an option of the command line, also before pytest imports any conftest.py."""
-    return getattr(config.known_args_namespace, name, None)
+    return command_line_value(config, name)
 
 
 def get(config: pytest.Config, name: str) -> str | None:

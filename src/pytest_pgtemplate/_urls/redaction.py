@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import chain
-from typing import Any
 from urllib.parse import quote, unquote
 
 _IN_URL = re.compile(r"://[^:/@]*:([^@]*)@|[?&]sslpassword=([^&]*)")
@@ -51,17 +50,3 @@ def redact_where_expected(text: str, password: str) -> str:
 def redact_sql(text: str) -> str:
     """Replace every password of a role, URL or connection string, not only the known ones."""
     return _IN_SQL.sub(lambda match: f"{match[1] or match[2] or match[4]}***", text)
-
-
-def redact_report(value: Any, redact_text: Callable[[str], str]) -> Any:
-    """Apply ``redact_text`` to every string in a pytest report, in place; return ``value``."""
-    if isinstance(value, str):
-        return redact_text(value)
-    if isinstance(value, tuple):
-        return tuple(redact_report(item, redact_text) for item in value)
-    if isinstance(value, list):
-        value[:] = [redact_report(item, redact_text) for item in value]
-    elif type(value).__module__.startswith("_pytest."):
-        for name, attribute in vars(value).items():
-            setattr(value, name, redact_report(attribute, redact_text))
-    return value

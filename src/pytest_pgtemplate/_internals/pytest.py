@@ -1,0 +1,82 @@
+"""Internals of pytest, tested with 8.4 to 9.2. Imported in every run of pytest, so it is light."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytest
+
+
+def command_line_value(config: pytest.Config, name: str) -> Any:
+    """The value of an option on the command line, None if it is not there.
+
+    ``config.getoption`` raises before the command line is parsed for good, which is after conftests
+    are imported, and ``pg_env`` is set before that. ``known_args_namespace`` has been there since
+    pytest 2.
+    """
+    return getattr(config.known_args_namespace, name, None)
+
+
+def override_node(item: pytest.Item, fixture: str) -> str:
+    """The node id whose definition of ``fixture`` counts for ``item``; "" for a plugin's.
+
+    ``request.getfixturevalue`` sets a fixture up; nothing public only looks it up.
+    """
+    found = item.session._fixturemanager.getfixturedefs(fixture, item)
+    return found[-1].baseid if found else ""
+
+
+def module_of_fixture(fixture: pytest.FixtureDef[Any]) -> str:
+    """The module that defines a fixture: ``FixtureDef`` documents its name and scope only."""
+    return getattr(fixture.func, "__module__", None) or ""
+
+
+def finish_fixture(fixture: pytest.FixtureDef[Any], request: Any) -> None:
+    """Tear a fixture down, so that the next test that needs it sets it up again.
+
+    pytest does so when it leaves the scope; there is no public way before that.
+    """
+    fixture.finish(request)
+
+
+def requested_by_signature(item: pytest.Function) -> tuple[str, ...]:
+    """The fixtures that a test function names itself, without autouse fixtures and marks."""
+    return item._fixtureinfo.argnames
+
+
+def set_item_id(item: pytest.Item) -> None:
+    """Let ``--last-failed`` find an item that is made by hand: since pytest 9.2 it reads its id."""
+    if parts := getattr(item, "id", None):
+        item._id = parts.parse(item.nodeid)
+
+
+def capture_disabled(config: pytest.Config) -> AbstractContextManager[None]:
+    """Write to the real terminal meanwhile. ``capsys.disabled()`` is public, for tests only."""
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    return capture.global_and_fixture_disabled() if capture else nullcontext()
+
+
+def map_report_strings(part: Any, change: Callable[[str], str]) -> Any:
+    """Apply ``change`` to every string of a report, its ``longrepr`` or sections; in place.
+
+    The representations of tracebacks are not documented. All of them are objects of classes in
+    ``_pytest``, whose attributes are strings, lists, tuples and such objects again.
+    """
+    if isinstance(part, str):
+        return change(part)
+    if isinstance(part, tuple):
+        return tuple(map_report_strings(each, change) for each in part)
+    if isinstance(part, list):
+        part[:] = [map_report_strings(each, change) for each in part]
+    elif type(part).__module__.startswith("_pytest."):
+        for name, value in vars(part).items():
+            setattr(part, name, map_report_strings(value, change))
+    return part
+
+
+def interrupt_traceback(config: pytest.Config) -> object:
+    """What ``--full-trace`` shows of a Ctrl-C at the end, which no report contains."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return getattr(reporter, "_keyboardinterrupt_memo", None)

@@ -1,0 +1,134 @@
+"""Internals of SQLAlchemy, tested with 2.0.25 to 2.1.9."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
+
+# Sync code of ours (closing sessions, connections) has to run in the greenlet of a loop. The public
+# way, AsyncConnection.run_sync, needs a connection that works; these are what it is made of. The
+# documentation lists them for authors of dialects.
+from sqlalchemy.util import await_only, greenlet_spawn
+
+__all__ = [
+    "CustomPool",
+    "EngineListeners",
+    "await_only",
+    "connect_on_use",
+    "greenlet_spawn",
+    "override_transactions",
+]
+
+
+class CustomPool(Pool):
+    """A pool that decides itself where its connections live.
+
+    Each public pool class has one queue for all event loops, and an asyncpg connection works only
+    in the loop that opened it. So the two methods are overridden that every pool of SQLAlchemy's
+    overrides, ``_do_get`` and ``_do_return_conn``; ``_create_connection`` is what they call.
+    ``_is_asyncio`` says whether a connection is closed by awaiting.
+    """
+
+    # Quiet unless asked for, like the loggers of SQLAlchemy's own pools.
+    _sqla_logger_namespace = "sqlalchemy.pool.pgtemplate"
+
+    def checkout_entry(self) -> ConnectionPoolEntry:
+        raise NotImplementedError
+
+    def checkin_entry(self, entry: ConnectionPoolEntry) -> None:
+        raise NotImplementedError
+
+    def new_entry(self) -> ConnectionPoolEntry:
+        return self._create_connection()
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        return self.checkout_entry()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        self.checkin_entry(record)
+
+
+class EngineListeners:
+    """Removes what a test added to the events of an engine, so that the next test has none of it.
+
+    ``event.remove`` needs the function that was added, and nothing public lists the listeners. So
+    the ``dispatch`` of pool and dialect, which SQLAlchemy makes anew when it is missing, is deleted
+    and filled with our own listeners. The engine's own events belong to a copy that
+    ``Engine.execution_options`` makes for each test, which is public.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pool: Any = engine.pool
+        self._dialect: Any = engine.dialect
+        self._ours: Any = None  # the dispatch that we filled, before the first test listens
+
+    def engine_for_test(self) -> Engine:
+        """An engine over the same pool that only our own listeners listen to."""
+        if self._ours is None:
+            self._ours = self._pool.dispatch
+            self._restore()
+        elif _listeners(self._pool.dispatch) != _listeners(self._ours) or any(
+            _listeners(self._dialect.dispatch)  # we do not listen to the dialect
+        ):
+            self._restore()
+        return self._engine.execution_options()
+
+    def _restore(self) -> None:
+        for target in (self._pool, self._dialect):
+            vars(target).pop("dispatch", None)
+        self._pool.dispatch._update(self._ours, only_propagate=False)
+
+    def call_connect_listeners(self, connection: Any, entry: ConnectionPoolEntry) -> None:
+        """Call the "connect" listeners of the test for a connection that an earlier test opened."""
+        for listener in list(self._pool.dispatch.connect):
+            if listener not in self._ours.connect:
+                listener(connection, entry)
+
+
+def _listeners(dispatch: Any) -> list[list[Any]]:
+    return [list(listeners) for listeners in dispatch._event_descriptors]
+
+
+def connect_on_use(engine: AsyncEngine) -> AsyncConnection:
+    """A connection that needs no ``await`` to be made: it connects in the loop that first uses it.
+
+    ``AsyncEngine.connect()`` has to be awaited in the test's loop, and a sync fixture has none. A
+    ``Connection`` connects again when it was invalidated, which is public; only making one without
+    a connection of the pool is not.
+    """
+    connection = Connection(engine.sync_engine, connection=_Unconnected())  # type: ignore[arg-type]
+    connection.invalidate()
+    return _StartedConnection(engine, connection)
+
+
+class _StartedConnection(AsyncConnection):
+    async def start(self, is_ctxmanager: bool = False) -> AsyncConnection:  # noqa: ARG002
+        """Let users write ``async with`` and ``await`` as for any connection."""
+        return self
+
+
+class _Unconnected:
+    is_valid = False
+
+
+def override_transactions(
+    engine: Engine,
+    begin: Callable[[Any], None],
+    commit: Callable[[Any], None],
+    rollback: Callable[[Any, Callable[[Any], None]], None],
+) -> None:
+    """Let the engine begin, commit and roll back with these functions of a DBAPI connection.
+
+    ``rollback`` gets the original one, too. The events "begin", "commit" and "rollback" are public,
+    but cannot replace what SQLAlchemy does. A dialect's ``do_*`` methods are documented for authors
+    of dialects; replacing them on one instance is ours.
+    """
+    dialect: Any = engine.dialect
+    original: Callable[[Any], None] = dialect.do_rollback
+    dialect.do_begin, dialect.do_commit = begin, commit
+    dialect.do_rollback = lambda connection: rollback(connection, original)

@@ -1,0 +1,252 @@
+"""What the plugin relies on inside other projects: a failure names what a new version broke."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from pytest_pgtemplate._internals import alembic as alembic_internals
+from pytest_pgtemplate._internals import asyncio as asyncio_internals
+from pytest_pgtemplate._internals.pytest import (
+    command_line_value,
+    map_report_strings,
+    module_of_fixture,
+    override_node,
+    requested_by_signature,
+)
+from pytest_pgtemplate._internals.sqlalchemy import (
+    CustomPool,
+    EngineListeners,
+    await_only,
+    greenlet_spawn,
+    override_transactions,
+)
+
+
+class OneConnection(CustomPool):
+    """Hands out one connection, whatever happens."""
+
+    entries: list[ConnectionPoolEntry]
+
+    def checkout_entry(self) -> ConnectionPoolEntry:
+        self.entries = getattr(self, "entries", None) or [self.new_entry()]
+        return self.entries[0]
+
+    def checkin_entry(self, entry: ConnectionPoolEntry) -> None:
+        assert entry is self.entries[0]
+
+
+def test_sqlalchemy_asks_a_pool_for_connections_by_do_get_and_do_return_conn() -> None:
+    engine = create_engine("sqlite://", poolclass=OneConnection)
+
+    with engine.connect() as first:
+        driver = first.connection.dbapi_connection
+    with engine.connect() as second:
+        assert second.connection.dbapi_connection is driver
+
+
+def test_sqlalchemy_makes_dispatch_anew_when_it_is_missing() -> None:
+    engine = create_engine("sqlite://", poolclass=OneConnection)
+    calls: list[str] = []
+    event.listen(engine, "connect", lambda *_: calls.append("ours"))
+    listeners = EngineListeners(engine)
+    event.listen(listeners.engine_for_test(), "connect", lambda *_: calls.append("first test's"))
+
+    with listeners.engine_for_test().connect():
+        assert calls == ["ours"]
+
+
+def test_sqlalchemy_lists_connect_listeners_in_dispatch() -> None:
+    engine = create_engine("sqlite://", poolclass=OneConnection)
+    listeners = EngineListeners(engine)
+    listeners.engine_for_test()
+    calls: list[object] = []
+    event.listen(engine, "connect", lambda connection, _: calls.append(connection))
+
+    listeners.call_connect_listeners("connection", None)  # type: ignore[arg-type]
+
+    assert calls == ["connection"]
+
+
+def test_sqlalchemy_begins_commits_and_rolls_back_by_methods_of_the_dialect() -> None:
+    engine = create_engine("sqlite://")
+    calls: list[str] = []
+    engine.connect().close()  # the dialect asks the database about itself, and rolls back
+    override_transactions(
+        engine,
+        lambda _: calls.append("begin"),
+        lambda _: calls.append("commit"),
+        lambda *_: calls.append("rollback"),
+    )
+
+    with engine.connect() as connection:
+        with connection.begin():
+            pass
+        connection.begin().rollback()
+
+    assert calls[:4] == ["begin", "commit", "begin", "rollback"]
+
+
+def test_sqlalchemy_runs_sync_code_in_a_greenlet_that_can_await() -> None:
+    def sync() -> int:
+        return await_only(asyncio.sleep(0, 7))
+
+    assert asyncio.run(greenlet_spawn(sync)) == 7
+
+
+def test_asyncio_closes_a_loop_by_the_method_of_the_instance() -> None:
+    calls: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        asyncio_internals.run_before_close(loop, lambda: calls.append("before close"))
+
+    asyncio.run(main())
+
+    assert calls == ["before close"]
+
+
+def test_asyncio_closes_a_dropped_generator_in_a_task_of_a_known_type() -> None:
+    closed: list[bool] = []
+
+    async def generator() -> Any:
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0.01)
+            closed.append(True)
+
+    async def main() -> None:
+        async for _ in generator():
+            break
+        await asyncio.sleep(0)
+        await asyncio_internals.wait_for_closing_generators()
+        assert closed
+
+    asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def module_fixture() -> str:
+    """Something to look up."""
+    return "value"
+
+
+def test_pytest_finds_fixtures_for_an_item(
+    request: pytest.FixtureRequest, module_fixture: str
+) -> None:
+    assert module_fixture == "value"
+    assert override_node(request.node, "module_fixture") == request.node.nodeid.partition("::")[0]
+    assert override_node(request.node, "no such fixture") == ""
+    assert requested_by_signature(request.node) == ("request", "module_fixture")
+
+
+def test_pytest_tells_the_module_of_a_fixture(request: pytest.FixtureRequest) -> None:
+    manager: Any = request.session._fixturemanager
+    (definition,) = manager.getfixturedefs("module_fixture", request.node)
+
+    assert module_of_fixture(definition) == __name__
+
+
+def test_pytest_knows_the_command_line_before_conftests_are_imported(
+    pytester: pytest.Pytester,
+) -> None:
+    config = pytester.parseconfig("--pg-name=from_the_command_line")
+
+    assert command_line_value(config, "pg_name") == "from_the_command_line"
+
+
+def test_pytest_gives_the_terminal_back_while_it_captures(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        """
+        from pytest_pgtemplate._internals.pytest import capture_disabled
+
+        def test_it(pytestconfig):
+            with capture_disabled(pytestconfig):
+                print("seen")
+            print("captured")
+        """
+    )
+    result = pytester.runpytest_subprocess()
+
+    result.stdout.fnmatch_lines(["*seen*"])
+    result.stdout.no_fnmatch_line("*captured*")
+
+
+def test_pytest_represents_a_failure_by_objects_that_can_be_walked() -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011, PT012
+        secret = "password"  # noqa: F841
+        raise ValueError("the password")
+    shown = caught.getrepr(showlocals=True)
+
+    map_report_strings(shown, lambda text: text.replace("password", "***"))
+
+    assert "password" not in str(shown)
+    assert "***" in str(shown)
+
+
+def test_pytest_keeps_the_traceback_of_a_ctrl_c(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+        from pytest_pgtemplate._internals.pytest import interrupt_traceback
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_sessionfinish(session):
+            assert "KeyboardInterrupt" in str(interrupt_traceback(session.config))
+            print("found")
+        """
+    )
+    pytester.makepyfile("def test_it(): raise KeyboardInterrupt")
+
+    pytester.runpytest_subprocess("-s").stdout.fnmatch_lines(["*found*"])
+
+
+ENV = """
+from alembic import context
+from sqlalchemy import create_engine
+
+with create_engine("sqlite://").connect() as connection:
+    context.configure(connection=connection, version_table="env_py")
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+REVISION = 'revision, down_revision = "{}", {}\ndef upgrade(): pass\ndef downgrade(): pass\n'
+
+
+def test_alembic_plans_an_upgrade_and_env_py_can_be_overruled(tmp_path: Path) -> None:
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "env.py").write_text(ENV)
+    (tmp_path / "versions" / "one.py").write_text(REVISION.format("one", None))
+    (tmp_path / "versions" / "two.py").write_text(REVISION.format("two", '"one"'))
+    config = Config()
+    config.set_main_option("script_location", str(tmp_path))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+    seen: list[Any] = []
+
+    def plan(heads: Any, context: Any) -> list[Any]:
+        steps = alembic_internals.upgrade_steps(script, "heads", heads)
+        seen.extend(step.revision.revision for step in steps)
+        seen.append(alembic_internals.downgrade_step(script, steps[-1]).is_downgrade)
+        seen.append(alembic_internals.in_external_transaction(context))
+        return steps
+
+    environment = EnvironmentContext(config, script, fn=plan, destination_rev="heads")
+    alembic_internals.override_configure(
+        environment, {"version_table": "ours"}, lambda context: seen.append(context.version_table)
+    )
+    with environment:
+        script.run_env()
+
+    assert seen == ["ours", "one", "two", True, False]
