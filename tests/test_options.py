@@ -36,18 +36,24 @@ def settings(pytester: pytest.Pytester, *arguments: str) -> Settings:
 
 
 def user(found: Settings) -> str | None:
-    return _urls.parse(found.urls[0]).username if found.urls else None
+    return _urls.parse(found.server.urls[0]).username if found.server.urls else None
 
 
 def test_defaults(pytester: pytest.Pytester) -> None:
     found = settings(pytester)
-    assert found.urls == ()
-    assert found.alembic_config == pytester.path / "alembic.ini"
-    assert (found.revision, found.timeout, found.bindir) == ("heads", 300.0, None)
-    assert (dict(found.env), found.fingerprint_files) == ({}, ())
-    assert not any([found.autouse, found.rebuild, found.keep, found.stats])
-    assert found.worker == "main"
-    assert re.fullmatch(r"[0-9a-f]{8}", found.run)
+    assert found.server.urls == ()
+    assert found.template.alembic_config == pytester.path / "alembic.ini"
+    assert (found.template.revision, found.server.timeout, found.server.bindir) == (
+        "heads",
+        300.0,
+        None,
+    )
+    assert (dict(found.env), found.template.fingerprint_files) == ({}, ())
+    assert not any(
+        [found.isolation.autouse, found.template.rebuild, found.isolation.keep, found.output.stats]
+    )
+    assert found.identity.worker == "main"
+    assert re.fullmatch(r"[0-9a-f]{8}", found.identity.run)
 
 
 def test_command_line_over_environment_over_ini(
@@ -73,9 +79,9 @@ def test_an_empty_value_switches_off_what_comes_after_it(
         """
     )
     found = settings(pytester, "--pg-url=", "--pg-bindir=", "--pg-name=", "--pg-alembic-ini=")
-    assert (found.urls, found.bindir) == ((), None)
-    assert found.prefix == database_names.prefix_of(pytester.path.name) != "named"
-    assert found.alembic_config == pytester.path / "alembic.ini"
+    assert (found.server.urls, found.server.bindir) == ((), None)
+    assert found.template.prefix == database_names.prefix_of(pytester.path.name) != "named"
+    assert found.template.alembic_config == pytester.path / "alembic.ini"
 
     monkeypatch.setenv("PGTEMPLATE_URL", " ")  # CI sets what it has not got
     assert user(settings(pytester, "--pg-alembic-ini=")) == "ini"
@@ -131,17 +137,17 @@ def test_every_kind_of_configuration_file(  # type: ignore[no-untyped-def]
     root = pytester.path
     found = settings(pytester, "--strict-config")
     assert user(found) == "ini"
-    assert found.alembic_config == root / "conf/alembic.ini"
-    assert (found.revision, found.prefix) == ("core@head", "my_shop")
+    assert found.template.alembic_config == root / "conf/alembic.ini"
+    assert (found.template.revision, found.template.prefix) == ("core@head", "my_shop")
     assert found.env == {"APP_DSN": "{url}", "OTHER_HOST": "{host}"}
-    assert found.autouse is True
-    assert [path.relative_to(root).as_posix() for path in found.fingerprint_files] == [
+    assert found.isolation.autouse is True
+    assert [path.relative_to(root).as_posix() for path in found.template.fingerprint_files] == [
         "sql/a.sql",
         "sql/b.sql",
         "conf/seed.json",
     ]
-    assert found.timeout == 12.5
-    assert found.embedded == (root / "pg/bin", 17, True)
+    assert found.server.timeout == 12.5
+    assert found.server.embedded == (root / "pg/bin", 17, True)
 
 
 def test_relative_paths(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,15 +158,21 @@ def test_relative_paths(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPat
     file = pytester.makeini("[pytest]\npg_alembic_ini = a.ini\npg_bindir = bin\n")
     monkeypatch.chdir(inner)
     found = settings(pytester, "-c", str(file))
-    assert (found.alembic_config, found.bindir) == (pytester.path / "a.ini", pytester.path / "bin")
+    assert (found.template.alembic_config, found.server.bindir) == (
+        pytester.path / "a.ini",
+        pytester.path / "bin",
+    )
     found = settings(pytester, "-c", str(file), "--pg-alembic-ini=a.ini", "--pg-bindir=../bin")
-    assert (found.alembic_config, found.bindir) == (inner / "a.ini", inner / "../bin")
+    assert (found.template.alembic_config, found.server.bindir) == (
+        inner / "a.ini",
+        inner / "../bin",
+    )
 
 
 def test_a_very_long_timeout_is_one_that_the_server_understands(
     pytester: pytest.Pytester, server_url: str
 ) -> None:
-    timeout = settings(pytester, "--pg-timeout=1e300").timeout
+    timeout = settings(pytester, "--pg-timeout=1e300").server.timeout
     server = Server(_urls.parse(server_url), timeout=timeout)
     server.close()
 
@@ -170,7 +182,7 @@ def test_alembic_in_pyproject_is_found(pytester: pytest.Pytester, both: bool) ->
     pyproject = pytester.makepyprojecttoml('[tool.alembic]\nscript_location = "migrations"\n')
     if both:
         pytester.makefile(".ini", alembic="[alembic]\nscript_location = elsewhere\n")
-    assert settings(pytester).alembic_config == (
+    assert settings(pytester).template.alembic_config == (
         pytester.path / "alembic.ini" if both else pyproject
     )
 

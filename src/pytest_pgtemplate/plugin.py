@@ -46,8 +46,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
-    directory = RunDirectory(settings, shared=config.getoption("dist", "no") != "no")
-    progress = ProgressReporter(directory, settings.worker, partial(_run.draw_in_pytest, config))
+    directory = RunDirectory(settings.identity, shared=config.getoption("dist", "no") != "no")
+    progress = ProgressReporter(
+        directory, settings.identity.worker, partial(_run.draw_in_pytest, config)
+    )
     config.pluginmanager.register(progress, "pgtemplate-progress")
     reports = ErrorReporter(ReportedErrors(directory))
     environment = _set_environment(config, settings)
@@ -208,7 +210,9 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
         config.add_cleanup(environment.restore)
     if not settings.env:
         return environment
-    alone = settings.worker == "main"  # in a worker a UsageError would end in a storm of restarts
+    alone = (
+        settings.identity.worker == "main"
+    )  # in a worker a UsageError would end in a storm of restarts
     try:
         if not early:
             environment.refuse_changed_variables() if alone else environment.record_changes()
@@ -223,7 +227,7 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
 def _register_fixtures(config: pytest.Config) -> None:
     modules = [databases, engines]
     collects = config.getoption("dist", "no") == "no"  # else its workers do
-    if config.stash[RUN].settings.check and collects:
+    if config.stash[RUN].settings.check.enabled and collects:
         from pytest_pgtemplate._check import items
 
         config.pluginmanager.register(items, "pgtemplate-check")
@@ -238,11 +242,11 @@ def _register_fixtures(config: pytest.Config) -> None:
 def _register_requested_plugins(config: pytest.Config) -> None:
     """Plugins that take time to load, and have no part in most runs."""
     settings = config.stash[RUN].settings
-    if settings.records:
+    if settings.output.records:
         from pytest_pgtemplate._report import recorder
 
         config.pluginmanager.register(recorder.Recorder(config, config.stash[RUN]), RECORDER)
-    if settings.log_sql:
+    if settings.output.log_sql:
         from pytest_pgtemplate._report import sql_log
 
         hidden = partial(_redact, config=config)
@@ -276,12 +280,12 @@ def _drop_databases_of_crashed_workers(settings: _settings.Settings) -> None:
 
     with suppress(PgTemplateError), ExitStack() as stack:  # the next run's sweep will do it
         urls = [*settings.all_urls]
-        status = _embedded.status(*settings.embedded) if settings.uses_embedded else None
+        status = _embedded.status(*settings.server.embedded) if settings.uses_embedded else None
         if status is not None and status.running:
-            handle = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
+            handle = _embedded.acquire(*settings.server.embedded, timeout=settings.server.timeout)
             stack.callback(handle.close)
             urls.append(handle.url)
         for url in urls:
-            server = Server(_urls.parse(url), timeout=settings.timeout)
+            server = Server(_urls.parse(url), timeout=settings.server.timeout)
             stack.callback(server.close)
-            sweep.drop_crashed(server, settings.run)
+            sweep.drop_crashed(server, settings.identity.run)

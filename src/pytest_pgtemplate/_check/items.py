@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_pgtemplate._fixtures import factory
-from pytest_pgtemplate._fixtures.databases import migration_target, template_request
+from pytest_pgtemplate._fixtures.template_build import migration_target, template_request
 from pytest_pgtemplate._internals.pytest import requested_by_signature, set_item_id
 from pytest_pgtemplate._run import RUN, ErrorReporter, IsolatedDatabase, fail
 from pytest_pgtemplate._settings import options
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have the run collect our files, too, or nothing else."""
-    if config.stash[RUN].settings.check_only:
+    if config.stash[RUN].settings.check.only:
         config.args.clear()
     given = {_path_of(config, each) for each in config.args}
     config.args += [str(file) for file in _files(config) if file not in given]
@@ -50,7 +50,7 @@ def _files(config: pytest.Config) -> dict[Path, IsolatedDatabase]:
     """What configures Alembic, for which database; that of two is checked for the first one."""
     found: dict[Path, IsolatedDatabase] = {}
     for database in config.stash[RUN].databases.values():
-        file = database.settings.alembic_config
+        file = database.settings.template.alembic_config
         if file is not None and file.is_file():
             found.setdefault(file, database)
     return found
@@ -81,12 +81,12 @@ class AlembicFile(pytest.File):
         except PgTemplateError as broken:
             yield self._item("heads", partial(fail, broken))
             return
-        since = settings.check_since
+        since = settings.check.since
         if since is not None and since not in (each.name for each in scripts):
             option = self._option("pg_check_since")
             raise self.CollectError(f"{option}: there is no revision {since!r}")
         option = self._option("pg_check_heads")
-        yield self._item("heads", partial(_check_heads, scripts, settings.check_heads, option))
+        yield self._item("heads", partial(_check_heads, scripts, settings.check.heads, option))
         yield self._item("build", _check_build)
         for script in checked(scripts, since):
             yield self._revision_item(script)
@@ -137,23 +137,25 @@ def _pg_checks(
             *alembic.environment_parts(scripts),
             str(pg_server.facts.major).encode(),
         ]
-        environment_parts += [path.read_bytes() for path in settings.fingerprint_files]
+        environment_parts += [path.read_bytes() for path in settings.template.fingerprint_files]
         context = CheckContext(
             alembic,
             {each.name: each for each in scripts},
             pg_server,
-            database_names.check(settings.prefix, settings.run, settings.worker),
-            settings.run,
-            settings.tracking,
-            settings.root,
+            database_names.check(
+                settings.template.prefix, settings.identity.run, settings.identity.worker
+            ),
+            settings.identity.run,
+            settings.template.tracking,
+            settings.identity.root,
             partial(migration_target, _pg, pg_server),
         )
-        above = checked(scripts, settings.check_since)
+        above = checked(scripts, settings.check.since)
         task = CheckTask(
             [each.name for each in above if not each.says.irreversible],
             environment_parts,
             template_request(settings, pg_server, pg_migrations, pg_seed),
-            settings.workers,
+            settings.identity.workers,
             _pg.run.directory() / _pg.name,
             partial(_pg.run.progress.timed_step, "check"),
         )
@@ -169,8 +171,8 @@ def _alembic(settings: Settings, migrations: Migrations) -> Alembic:
 
     if isinstance(migrations, Alembic):
         return migrations
-    assert settings.alembic_config is not None
-    return Alembic(settings.alembic_config, settings.revision)
+    assert settings.template.alembic_config is not None
+    return Alembic(settings.template.alembic_config, settings.template.revision)
 
 
 def _check_heads(scripts: list[Script], wanted: int, option: str) -> None:

@@ -123,12 +123,17 @@ def _save(arguments: argparse.Namespace) -> Iterator[str]:
     with ExitStack() as stack:
         sources: list[_archive.Source] = []
         for each in built:
-            where = each.settings.url, settings.embedded, settings.timeout, progress.step
+            where = (
+                each.settings.url,
+                settings.server.embedded,
+                settings.server.timeout,
+                progress.step,
+            )
             client = stack.enter_context(server_connection.client(*where))
             names = _with_unseeded(client.server, each.template.name)
             sources += (_archive.Source(client, name, each.database) for name in names)
         with progress.step("saving"):
-            run, tracking = settings.run, settings.tracking
+            run, tracking = settings.identity.run, settings.template.tracking
             _archive.save(sources, tracking, run, arguments.file, progress.file)
     size = arguments.file.stat().st_size / 1e6
     saved = " and ".join(each.name for each in sources)

@@ -3,4 +3,4 @@
 ``factory`` makes one set of them for each database.
 """
 
-__all__ = ["databases", "engines", "factory"]
+__all__ = ["databases", "engines", "factory", "template_build"]

@@ -7,24 +7,22 @@ Every ``pg*`` name can be overridden in a conftest.py; what depends on it follow
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._fixtures.factory import fixture
+from pytest_pgtemplate._fixtures.template_build import build_template, template_request
 from pytest_pgtemplate._run import IsolatedDatabase, fail
+from pytest_pgtemplate._settings import cache
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._server import Server
-    from pytest_pgtemplate._settings import Settings
     from pytest_pgtemplate._template import (
         Migrations,
-        ScratchDatabase,
         Seed,
-        Target,
         Template,
-        TemplateRequest,
     )
     from pytest_pgtemplate._worker import Database
 
@@ -37,9 +35,9 @@ def pg_migrations(_pg: IsolatedDatabase) -> Migrations:
     """What builds the schema. Override it to use something else than Alembic."""
     from pytest_pgtemplate._template import Alembic
 
-    config = _pg.settings.alembic_config
+    config = _pg.settings.template.alembic_config
     if config is not None:
-        return Alembic(config, _pg.settings.revision)
+        return Alembic(config, _pg.settings.template.revision)
     with _pg.reported_once("pg_migrations"):
         raise ConfigurationError(
             f'nothing says what builds the database "{_pg.name}"',
@@ -69,10 +67,12 @@ def pg_server(_pg: IsolatedDatabase) -> Iterator[Server]:
         if given is None:
             settings.refuse_other_host()
             with _pg.run.progress.timed_step("server", "starting the embedded server"):
-                handle = _embedded.acquire(*settings.embedded, timeout=settings.timeout)
+                handle = _embedded.acquire(
+                    *settings.server.embedded, timeout=settings.server.timeout
+                )
             given = handle.url
             _pg.run.urls.append(given)
-        server = Server(_urls.parse(given), timeout=settings.timeout)
+        server = Server(_urls.parse(given), timeout=settings.server.timeout)
     _pg.stats.server, _pg.stats.room = str(server), server.facts.workers
     _pg.stats.allowed = server.facts.max_connections
     yield server
@@ -94,109 +94,13 @@ def pg_template(
     with _pg.reported_once("pg_template"):
         if _pg.override_conflict is not None:
             raise _pg.override_conflict
-        order = template_request(settings, pg_server, pg_migrations, pg_seed)
-        build = partial(_build, _pg, pg_server, pg_migrations, pg_seed)
+        request = template_request(settings, pg_server, pg_migrations, pg_seed)
+        build = partial(build_template, _pg, pg_server, pg_migrations, pg_seed)
         with _pg.run.progress.timed_step("template", progress_file.WAITING_FOR_TEMPLATE):
-            template = _template.ensure_template(order, build, pg_server, settings.cache / "locks")
+            template = _template.ensure_template(request, build, pg_server, cache() / "locks")
     _pg.stats.template = template.name
     _pg.stats.template_time = time.perf_counter() - began
     return template
-
-
-def template_request(
-    settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
-) -> TemplateRequest:
-    """What decides the template: our own SQL, other files, the migrations and then the seed."""
-    from pytest_pgtemplate import _embedded, _template
-    from pytest_pgtemplate._reset import installed_sql
-
-    base = [settings.tracking.encode(), installed_sql()]
-    base += [path.read_bytes() for path in settings.fingerprint_files]
-    base += [_embedded.stand_ins_fingerprint()] if settings.url is None else []
-    parts = [*base, *migrations.fingerprint()]
-    order = _template.TemplateRequest(
-        prefix=settings.prefix,
-        run=settings.run,
-        fingerprint=_template.compute_fingerprint(parts, server),
-        rebuild=settings.rebuild,
-        lineage=partial(_template.read_lineage, migrations, base),
-    )
-    if seed is None:
-        return order
-    parts += _template.seed.fingerprint(seed)
-    seeded = _template.compute_fingerprint(parts, server)
-    return order._replace(fingerprint=seeded, lineage=lambda: None, unseeded=order)
-
-
-def migration_target(
-    isolated: IsolatedDatabase, server: Server, database: str, applied: frozenset[str] = frozenset()
-) -> Target:
-    """A database to migrate."""
-    from pytest_pgtemplate import _template, _urls
-    from pytest_pgtemplate._urls import server_address
-
-    settings, environment = isolated.settings, isolated.run.environment
-    url = server.url.set(database=database)
-    address = server_address.parse(_urls.render(url))
-    env = environment.for_migrations(settings, isolated.name, address)
-    return _template.Target(url, settings.timeout, env, applied, isolated.run.progress.file)
-
-
-def _build(
-    isolated: IsolatedDatabase,
-    server: Server,
-    migrations: Migrations,
-    seed: Seed | None,
-    scratch: ScratchDatabase,
-) -> None:
-    """Migrate or seed, make resettable; the first worker to fail spares the others the same."""
-    from pytest_pgtemplate import _template
-    from pytest_pgtemplate._reset import install, uninstall
-
-    settings, stats, order = isolated.settings, isolated.stats, scratch.order
-    failures, progress = isolated.run.reports.failures, isolated.run.progress
-    failures.raise_if_build_failed(order.name)
-    applied = scratch.origin.applied if scratch.origin else frozenset()
-    target = migration_target(isolated, server, scratch.name, applied)
-    url, known = target.url, settings.cache / "templates"
-    parts = _build_parts(settings, server, migrations, seed if order.unseeded else None)
-    reason = "--pg-rebuild" if order.rebuild else _template.explain_build(known, order.name, parts)
-    stats.why = stats.why or reason
-    try:
-        if scratch.origin is not None:
-            uninstall(url, settings.tracking, timeout=settings.timeout)
-        if order.unseeded is None:
-            progress.begin_part("migrating")
-            ran = _template.migrate(migrations, target)
-            stats.built = f"migrated {ran}" if ran else "migrated"
-        elif seed is not None:
-            progress.begin_part("seeding")
-            _template.seed.run(seed, target)
-            stats.built = stats.built or "seeded"
-        progress.begin_part("making the template resettable")
-        install(url, settings.tracking, timeout=settings.timeout)
-        _template.save_parts(known, order.name, parts)
-    except PgTemplateError as error:
-        failures.record_failed_build(order.name, error)
-        raise
-
-
-def _build_parts(
-    settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
-) -> dict[str, str]:
-    """By the names that people know, what ``template_request`` makes a fingerprint of."""
-    from pytest_pgtemplate import _template
-    from pytest_pgtemplate._reset import installed_sql
-
-    facts = server.facts
-    others: dict[str, Iterable[bytes]] = {
-        "the server": [f"{facts.major} {facts.locale} {facts.role} {facts.superuser}".encode()],
-        "pytest-pgtemplate": [settings.tracking.encode(), installed_sql()],
-        "pg_revision": [settings.revision.encode()],
-    }
-    if seed is not None:
-        others["pg_seed"] = _template.seed.fingerprint(seed)
-    return _template.digest_by_name(migrations, settings.fingerprint_files, settings.root, others)
 
 
 @fixture(scope="session")
@@ -210,25 +114,30 @@ def pg_database(
     settings, stats = _pg.settings, _pg.stats
     began = time.perf_counter()
     with _pg.reported_once("pg_database"):
-        name = database_names.worker(settings.prefix, settings.run, settings.worker)
+        name = database_names.worker(
+            settings.template.prefix, settings.identity.run, settings.identity.worker
+        )
         with _pg.run.progress.timed_step("clone", "cloning the template"):
-            worker = WorkerDatabase(pg_server, pg_template, name, settings.run, keep=settings.keep)
+            worker = WorkerDatabase(
+                pg_server, pg_template, name, settings.identity.run, keep=settings.isolation.keep
+            )
     stats.clone_time = time.perf_counter() - began
     stats.from_spare = worker.from_spare
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
     stats.stand_ins = worker.stand_ins
     sweeping = None
     if settings.sweeps:
-        sweeping = sweep.start_sweep(pg_server, pg_template.name, settings.prefix)
+        sweeping = sweep.start_sweep(pg_server, pg_template.name, settings.template.prefix)
     if pg_template.built and settings.peers:
         names = [
-            database_names.worker(settings.prefix, settings.run, peer) for peer in settings.peers
+            database_names.worker(settings.template.prefix, settings.identity.run, peer)
+            for peer in settings.peers
         ]
         worker.prepare(names)
     _pg.worker = worker
     yield worker.database
-    if settings.keep:
-        stats.kept.append(f"{settings.worker}: {_pg.psql_command(name)}")
+    if settings.isolation.keep:
+        stats.kept.append(f"{settings.identity.worker}: {_pg.psql_command(name)}")
     try:
         _pg.finish_last_test()
     except PgTemplateError as error:

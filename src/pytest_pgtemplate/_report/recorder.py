@@ -160,7 +160,7 @@ class Recorder:
         for report in self._reports:
             self._record_report(report)
         self.recording.facts = facts
-        lines = list(figures(self.recording)) if self._run.settings.stats else []
+        lines = list(figures(self.recording)) if self._run.settings.output.stats else []
         for option, write in WRITERS.items():
             if given := self._config.getoption(option):
                 file = self._config.invocation_params.dir / given

@@ -100,7 +100,9 @@ def _address_of(settings: Settings, *, strict: bool) -> Address:
     from pytest_pgtemplate._urls import server_address
 
     server = settings.url or _embedded_url(settings, strict=strict)
-    name = database_names.worker(settings.prefix, settings.run, settings.worker)
+    name = database_names.worker(
+        settings.template.prefix, settings.identity.run, settings.identity.worker
+    )
     return server_address.parse(server).set(database=name)
 
 
@@ -108,7 +110,7 @@ def _embedded_url(settings: Settings, *, strict: bool) -> str:
     from pytest_pgtemplate import _embedded
 
     try:
-        return _embedded.url_of(*settings.embedded)
+        return _embedded.url_of(*settings.server.embedded)
     except EmbeddedServerError:
         if strict:
             raise

@@ -23,10 +23,10 @@ def _lines(database: IsolatedDatabase, name: str) -> list[str]:
     lines = [f"database: {name}"]
     if database.layers.owners:
         lines.append(f"with what was written by {', '.join(database.layers.owners)}")
-    if database.settings.keep_failed:
+    if database.settings.isolation.keep_failed:
         name = database_names.kept(name, len(database.stats.kept) + 1)
         lines.append(f"kept as: {name}")
-    elif not database.settings.keep:
+    elif not database.settings.isolation.keep:
         lines.append("dropped when the run ends; --pg-keep-failed keeps it")
     lines.append(f"open it: {database.psql_command(name)}")
     return lines

@@ -55,7 +55,7 @@ class IsolatedDatabase:
         self.run = run
         self.name = name
         self.settings = run.settings.for_database(name)
-        self.stats = DatabaseStats(self.settings.worker, name)
+        self.stats = DatabaseStats(self.settings.identity.worker, name)
         self.layers = FixtureLayers(self)
         self.override_conflict: ConfigurationError | None = None  # on what builds the template
         self.worker: WorkerDatabase | None = None  # while this process has the database
@@ -95,7 +95,11 @@ class IsolatedDatabase:
     @property
     def keeps_last_state(self) -> bool:
         """Whoever keeps a database wants to see what the last test left."""
-        return self.settings.keep and self.teardown is not None and self.teardown.nextitem is None
+        return (
+            self.settings.isolation.keep
+            and self.teardown is not None
+            and self.teardown.nextitem is None
+        )
 
     def reclone_if_lost(self) -> None:
         """Clone afresh what a reset could not save, or report why that fails, too."""
@@ -106,7 +110,7 @@ class IsolatedDatabase:
                 self.run.reports.report(error)
 
     def rolls_back(self, item: pytest.Item) -> bool:
-        return isolation_of(item, self.settings).kind == "rollback"
+        return isolation_of(item, self.settings.isolation).kind == "rollback"
 
     @contextmanager
     def reset_after_tests(self, engines: Engines) -> Iterator[None]:
@@ -162,13 +166,13 @@ class IsolatedDatabase:
         if self.worker is None or self.lost:
             return
         item, nextitem = teardown.item, teardown.nextitem
-        isolation = isolation_of(item, self.settings, strict=False)
+        isolation = isolation_of(item, self.settings.isolation, strict=False)
         if nextitem is not None:
-            following = isolation_of(nextitem, self.settings, strict=False)
+            following = isolation_of(nextitem, self.settings.isolation, strict=False)
             if isolation.lasts(item, nextitem, following):
                 return
         used, self.used = self.used, False
-        if used and self.settings.keep_failed and item.stash.get(FAILED, False):
+        if used and self.settings.isolation.keep_failed and item.stash.get(FAILED, False):
             self._set_aside(self.worker, item.nodeid)
         elif self.keeps_last_state:
             return
@@ -197,7 +201,7 @@ class IsolatedDatabase:
         else:
             self.layers.discard(removed)
         self.report_leaks(result, node_id)
-        if result.reclone_reason is not None and self.settings.on_ddl == "error":
+        if result.reclone_reason is not None and self.settings.isolation.on_ddl == "error":
             raise SchemaChangedError(
                 f"the database could not be reset after {self._in_database(node_id)}:"
                 f" {result.reclone_reason}",
@@ -218,7 +222,7 @@ class IsolatedDatabase:
                 what = "; ".join(map(str, result.leaks))
                 self.run.timeline.add("leak", node_id, 0.0, what=what)
             error = _leak_error(result.leaks, self._in_database(node_id))
-            if self.settings.on_leak == "error":
+            if self.settings.isolation.on_leak == "error":
                 raise error
             warnings.warn(PgTemplateWarning(str(error)), stacklevel=1)
 
@@ -261,9 +265,9 @@ class IsolatedDatabase:
         """A command that connects; the embedded server has to be started again for it."""
         assert self.worker is not None
         settings = self.settings
-        which = f"--bindir '{settings.bindir}' " if settings.bindir else ""
-        which += f"--pg-version {settings.version} " if settings.version else ""
-        which += "--listen " if settings.listen else ""
+        which = f"--bindir '{settings.server.bindir}' " if settings.server.bindir else ""
+        which += f"--pg-version {settings.server.version} " if settings.server.version else ""
+        which += "--listen " if settings.server.listen else ""
         embedded = settings.url is None
         return f"pgtemplate {which}psql {name}" if embedded else self.worker.database.psql(name)
 

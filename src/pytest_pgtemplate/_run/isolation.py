@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_pgtemplate._settings import Settings
+from pytest_pgtemplate._settings import IsolationSettings
 from pytest_pgtemplate._settings.options import KINDS, SCOPES
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -32,12 +32,14 @@ class Isolation(NamedTuple):
         return item.getparent(node) is nextitem.getparent(node) is not None
 
 
-def isolation_of(item: pytest.Item, settings: Settings, *, strict: bool = True) -> Isolation:
+def isolation_of(
+    item: pytest.Item, settings: IsolationSettings, *, strict: bool = True
+) -> Isolation:
     """Read the ``pg`` markers of a test; the closest counts.
 
     Raises ConfigurationError for one that is wrong; if not ``strict``, the options count then.
     """
-    default = Isolation(settings.isolation, settings.scope)
+    default = Isolation(settings.kind, settings.scope)
     try:
         return _marked(item, default)
     except ConfigurationError:

@@ -49,7 +49,7 @@ class Run(RunContext):
     def prepare_test(self, item: pytest.Item) -> None:
         """Skip a test that needs what is broken; have ready what it needs."""
         try:
-            isolation_of(item, self.settings)
+            isolation_of(item, self.settings.isolation)
         except ConfigurationError as wrong:
             fail(wrong)
         self.current = item

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pytest_pgtemplate._settings import Settings
+from pytest_pgtemplate._settings import RunIdentity
 
 
 class RunDirectory:
@@ -14,13 +14,13 @@ class RunDirectory:
     ``shared``: there are other processes, which may have asked.
     """
 
-    def __init__(self, settings: Settings, *, shared: bool) -> None:
-        self._settings = settings
+    def __init__(self, identity: RunIdentity, *, shared: bool) -> None:
+        self._identity = identity
         self._asked = shared
 
     def __call__(self) -> Path:
         self._asked = True
-        return self._settings.directory
+        return self._identity.directory
 
     def remove(self) -> None:
         if self._asked:

@@ -15,8 +15,9 @@ def header_line(settings: Settings, sources: dict[str, str]) -> str:
     for name, source in sources.items():
         set_by.setdefault(source, []).append(name)
     origins = "; ".join(f"{', '.join(names)} from {source}" for source, names in set_by.items())
-    where = "the server in pg_url" if settings.urls else "the embedded server"
-    return f"pgtemplate: databases {settings.prefix}_* on {where}{origins and f' ({origins})'}"
+    where = "the server in pg_url" if settings.server.urls else "the embedded server"
+    databases = f"{settings.template.prefix}_*"
+    return f"pgtemplate: databases {databases} on {where}{origins and f' ({origins})'}"
 
 
 WORTH_A_HINT = 1.0  # seconds spent on data that other workers built, too
@@ -28,7 +29,7 @@ def summary_lines(workers: list[DatabaseStats], settings: Settings) -> Iterator[
     for name in ("", *settings.databases):
         if stats_of_database := [stats for stats in workers if stats.database == name]:
             yield from _database_lines(stats_of_database, settings)
-    yield from _unreachable_servers(settings.unreachable)
+    yield from _unreachable_servers(settings.server.unreachable)
     yield from _too_few_connections(workers)
 
 
@@ -43,7 +44,7 @@ def _unreachable_servers(urls: tuple[str, ...]) -> Iterator[str]:
 def _database_lines(workers: list[DatabaseStats], settings: Settings) -> Iterator[str]:
     from pytest_pgtemplate._display.tables import pluralize
 
-    name, every_worker = workers[0].database, settings.stats
+    name, every_worker = workers[0].database, settings.output.stats
     times = sum(stats.resets for stats in workers)
     reset_time = sum(stats.reset_time for stats in workers)
     built = next((stats for stats in workers if stats.built), None)
@@ -58,7 +59,7 @@ def _database_lines(workers: list[DatabaseStats], settings: Settings) -> Iterato
     )
     if built and built.why and every_worker:
         yield f"  built because of {built.why}"
-    yield from _missing_privileges(workers[0], settings.tracking)
+    yield from _missing_privileges(workers[0], settings.template.tracking)
     if workers[0].stand_ins:
         extensions = " and ".join(workers[0].stand_ins)
         yield f"  stand-ins for {extensions}, which the server lacks: docs/embedded.md#extensions"

@@ -7,13 +7,15 @@ carries what the controller of an xdist run sends to its workers.
 from pytest_pgtemplate._settings.fixture_names import fixture_name, is_fixture_name
 from pytest_pgtemplate._settings.settings import (
     Settings,
-    cache,
     for_workers,
     read,
     wants_environment,
 )
+from pytest_pgtemplate._settings.topics import IsolationSettings, RunIdentity, cache
 
 __all__ = [
+    "IsolationSettings",
+    "RunIdentity",
     "Settings",
     "cache",
     "database_options",

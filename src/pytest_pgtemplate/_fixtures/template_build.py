@@ -1,0 +1,125 @@
+"""What the fixture ``pg_template`` asks for, and how it is built in a scratch database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_pgtemplate._settings import cache
+from pytest_pgtemplate.errors import PgTemplateError
+
+if TYPE_CHECKING:
+    from pytest_pgtemplate._run import IsolatedDatabase
+    from pytest_pgtemplate._server import Server
+    from pytest_pgtemplate._settings import Settings
+    from pytest_pgtemplate._template import (
+        Migrations,
+        ScratchDatabase,
+        Seed,
+        Target,
+        TemplateRequest,
+    )
+
+
+def template_request(
+    settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
+) -> TemplateRequest:
+    """Collect what decides the template: our own SQL, other files, the migrations and the seed."""
+    from pytest_pgtemplate import _embedded, _template
+    from pytest_pgtemplate._reset import installed_sql
+
+    base = [settings.template.tracking.encode(), installed_sql()]
+    base += [path.read_bytes() for path in settings.template.fingerprint_files]
+    base += [_embedded.stand_ins_fingerprint()] if settings.url is None else []
+    parts = [*base, *migrations.fingerprint()]
+    request = _template.TemplateRequest(
+        prefix=settings.template.prefix,
+        run=settings.identity.run,
+        fingerprint=_template.compute_fingerprint(parts, server),
+        rebuild=settings.template.rebuild,
+        lineage=partial(_template.read_lineage, migrations, base),
+    )
+    if seed is None:
+        return request
+    parts += _template.seed.fingerprint(seed)
+    seeded = _template.compute_fingerprint(parts, server)
+    return request._replace(fingerprint=seeded, lineage=lambda: None, unseeded=request)
+
+
+def migration_target(
+    database: IsolatedDatabase, server: Server, name: str, applied: frozenset[str] = frozenset()
+) -> Target:
+    """The database ``name``, as ``Migrations.migrate`` gets it."""
+    from pytest_pgtemplate import _template, _urls
+    from pytest_pgtemplate._urls import server_address
+
+    settings, environment = database.settings, database.run.environment
+    url = server.url.set(database=name)
+    address = server_address.parse(_urls.render(url))
+    env = environment.for_migrations(settings, database.name, address)
+    return _template.Target(url, settings.server.timeout, env, applied, database.run.progress.file)
+
+
+def build_template(
+    database: IsolatedDatabase,
+    server: Server,
+    migrations: Migrations,
+    seed: Seed | None,
+    scratch: ScratchDatabase,
+) -> None:
+    """Migrate or seed a scratch database, and install what resets need.
+
+    A failure is recorded, so that the other workers of this run do not repeat it.
+    """
+    from pytest_pgtemplate import _template
+    from pytest_pgtemplate._reset import install, uninstall
+
+    settings, stats, request = database.settings, database.stats, scratch.order
+    failures, progress = database.run.reports.failures, database.run.progress
+    failures.raise_if_build_failed(request.name)
+    applied = scratch.origin.applied if scratch.origin else frozenset()
+    target = migration_target(database, server, scratch.name, applied)
+    url, known = target.url, cache() / "templates"
+    parts = _build_parts(settings, server, migrations, seed if request.unseeded else None)
+    reason = (
+        "--pg-rebuild" if request.rebuild else _template.explain_build(known, request.name, parts)
+    )
+    stats.why = stats.why or reason
+    try:
+        if scratch.origin is not None:
+            uninstall(url, settings.template.tracking, timeout=settings.server.timeout)
+        if request.unseeded is None:
+            progress.begin_part("migrating")
+            ran = _template.migrate(migrations, target)
+            stats.built = f"migrated {ran}" if ran else "migrated"
+        elif seed is not None:
+            progress.begin_part("seeding")
+            _template.seed.run(seed, target)
+            stats.built = stats.built or "seeded"
+        progress.begin_part("making the template resettable")
+        install(url, settings.template.tracking, timeout=settings.server.timeout)
+        _template.save_parts(known, request.name, parts)
+    except PgTemplateError as error:
+        failures.record_failed_build(request.name, error)
+        raise
+
+
+def _build_parts(
+    settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
+) -> dict[str, str]:
+    """What the fingerprint covers, by the names that users know, to explain the next build."""
+    from pytest_pgtemplate import _template
+    from pytest_pgtemplate._reset import installed_sql
+
+    facts = server.facts
+    others: dict[str, Iterable[bytes]] = {
+        "the server": [f"{facts.major} {facts.locale} {facts.role} {facts.superuser}".encode()],
+        "pytest-pgtemplate": [settings.template.tracking.encode(), installed_sql()],
+        "pg_revision": [settings.template.revision.encode()],
+    }
+    if seed is not None:
+        others["pg_seed"] = _template.seed.fingerprint(seed)
+    return _template.digest_by_name(
+        migrations, settings.template.fingerprint_files, settings.identity.root, others
+    )

@@ -1,0 +1,94 @@
+"""The resolved settings by topic. Each package receives only the topics that it uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+def cache() -> Path:
+    """Return the directory that all runs of this user share, for locks and the embedded server.
+
+    pytest's basetemp cannot serve: it changes with every run.
+    """
+    from platformdirs import user_cache_path
+
+    return user_cache_path("pytest-pgtemplate", appauthor=False)
+
+
+class RunIdentity(NamedTuple):
+    """Which run this process is part of, and as which worker."""
+
+    root: Path  # of the project
+    run: str  # the same id in every worker of a run
+    worker: str  # "gw0", or "main" without xdist
+    workers: int  # number of workers at the start of the run
+    embedded_owner: str  # embedded_server_owner() of the controller; "": no embedded server
+
+    @property
+    def number(self) -> int:
+        return int(self.worker.removeprefix("gw")) if self.worker != "main" else 0
+
+    @property
+    def directory(self) -> Path:
+        """The directory that all workers of this run share; removed at its end."""
+        return cache() / "runs" / self.run
+
+
+class ServerSettings(NamedTuple):
+    """Where the databases of a run are, and which embedded server serves them."""
+
+    urls: tuple[str, ...]  # empty: the embedded server
+    unreachable: tuple[str, ...]  # configured servers that do not answer; not in urls
+    bindir: Path | None
+    version: int | None  # major version of the embedded server
+    listen: bool  # whether the embedded server also listens on 127.0.0.1
+    timeout: float  # seconds
+
+    def __repr__(self) -> str:
+        return f"<{len(self.urls)} server URLs>"  # they may contain passwords
+
+    @property
+    def embedded(self) -> tuple[Path | None, int | None, bool]:
+        """The parameters of ``_embedded.acquire``: bindir, major version, listen."""
+        return self.bindir, self.version, self.listen
+
+
+class TemplateSettings(NamedTuple):
+    """What the template is built from, and what it is called."""
+
+    prefix: str
+    alembic_config: Path | None  # None: a further database without pg_alembic_ini_<name>
+    revision: str
+    fingerprint_files: tuple[Path, ...]
+    tracking: str
+    rebuild: bool
+
+
+class CheckSettings(NamedTuple):
+    """Whether and how the migrations are tested."""
+
+    enabled: bool
+    only: bool  # collect nothing else
+    since: str | None
+    heads: int
+
+
+class IsolationSettings(NamedTuple):
+    """How a test is isolated where no mark says it, and what happens to its database."""
+
+    kind: str
+    scope: str
+    on_leak: str
+    on_ddl: str
+    autouse: bool
+    keep: bool
+    keep_failed: bool
+
+
+class OutputSettings(NamedTuple):
+    """What the run reports beside its results."""
+
+    stats: bool
+    log_sql: bool
+    records: bool  # record the timeline of the run
