@@ -171,7 +171,7 @@ def kill_server() -> int:
 
 def all_gone(bindir: Path | None = None) -> bool:
     found = _embedded.status(bindir)
-    return not found or not (found.running or found.in_use or keeper.alive(found.data))
+    return not found or not (found.running or found.in_use or keeper.is_alive(found.data))
 
 
 def sql(url: str, *statements: str) -> Any:
@@ -332,7 +332,7 @@ def test_a_backend_that_outlives_its_postmaster_is_given_up(
 
     orphan = asyncio.run(leave_a_busy_backend())
     try:
-        monkeypatch.setattr("pytest_pgtemplate._embedded.server_handle._NO_ANSWER", 0.2)
+        monkeypatch.setattr("pytest_pgtemplate._embedded.server_handle._ORPHAN_TIMEOUT", 0.2)
         handle = _embedded.acquire(None, timeout=30)
         assert sql(handle.url, "SELECT 1") == 1
         handle.close()
@@ -392,7 +392,7 @@ def test_a_long_cache_path_moves_the_socket_to_a_short_one(
 def test_any_character_may_stand_in_the_cache_path(start: Callable[..., Run]) -> None:
     user = _embedded_cluster._server_user(os.geteuid())
     found = _binaries.find_binaries(None)
-    if user is not None and not _binaries.reachable(found.bindir / "postgres", user):
+    if user is not None and not _binaries.is_accessible(found.bindir / "postgres", user):
         pytest.skip("initdb itself would have to run from that path, and it cannot")
     assert sql(start().joined().url, "SELECT 1") == 1
 
@@ -424,7 +424,7 @@ def test_stop_stops_a_server_in_use_and_status_tells_it(start: Callable[..., Run
 
 def test_whoever_looks_for_a_server_leaves_no_trace(tmp_path: Path) -> None:
     """A keeper does so while somebody deletes the cache, which has to be empty in the end."""
-    assert not keeper.alive(tmp_path)
+    assert not keeper.is_alive(tmp_path)
     assert not list(tmp_path.iterdir())
 
 

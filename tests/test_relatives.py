@@ -26,7 +26,7 @@ def test_a_relative_that_knows_less_is_told_from_a_postgresql(
         result = system_project.run("--pg-url", str(_urls.render(stand_in.url)))
     result.assert_outcomes(passed=1, errors=1, skipped=2)
     result.stdout.fnmatch_lines(
-        [f"*calls itself PostgreSQL *({sqlstate})", "*HINT: *CREATE DATABASE .. TEMPLATE*"]
+        [f"*lacks a feature of PostgreSQL *({sqlstate})", "*HINT: *CREATE DATABASE .. TEMPLATE*"]
     )
     assert "Traceback" not in str(result.stdout)
 

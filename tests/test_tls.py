@@ -178,7 +178,7 @@ def test_a_file_that_is_not_there_is_named(
     ):
         with pytest.raises(ServerError) as error:
             Server(wrong, timeout=10)
-        assert error.value.message.startswith(f"{files / name} cannot be read")
+        assert f" needs {files / name}, which cannot be read" in error.value.message
 
 
 LIFE = """

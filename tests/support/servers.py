@@ -57,7 +57,7 @@ class PrivateServer:
             os.chown(home, user.pw_uid, user.pw_gid)
             home.chmod(0o755)
             self._how |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-            self._programs = _binaries.within_reach(binaries, user, home / "programs")
+            self._programs = _binaries.executable_bindir(binaries, user, home / "programs")
         initdb = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
         command: list[Any] = [self._programs / "initdb", *initdb, "-D", self._data]
         subprocess.run(command, check=True, **self._how)

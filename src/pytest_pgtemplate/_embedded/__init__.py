@@ -1,10 +1,10 @@
-"""The private PostgreSQL server, for users who have none.
+"""The embedded PostgreSQL server, for users without a server of their own.
 
-    binaries -> cluster -> data -> keeper -> hold
+    binaries -> cluster -> data -> keeper -> server_handle
 
-Its programs are found, a place is given to it, with a port where one is asked for (``tcp``) and
-extensions that the programs lack (``stand_ins``), its data is made, it is stopped when its last
-user has gone, and it is held by whoever uses it.
+``binaries`` finds the programs, ``cluster`` chooses the directories and starts the server, ``data``
+runs initdb, ``keeper`` stops the server after its last user, and ``server_handle`` is what a user
+holds. ``tcp`` adds a port on 127.0.0.1, ``stand_ins`` adds extensions that the binaries lack.
 """
 
 from pytest_pgtemplate._embedded.binaries import find_binaries, find_program

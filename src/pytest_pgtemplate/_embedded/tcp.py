@@ -1,6 +1,6 @@
-"""The other way to a private server: a port on 127.0.0.1, and the password that it asks for.
+"""The port on 127.0.0.1 and the password of the embedded server.
 
-Both are told before the server starts, so each is in a file beside its data.
+Both are known before the server starts, so each is in a file beside its data.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST = "127.0.0.1"
-_PORTS = range(20_000, 32_000)  # below those that systems give to outgoing connections
+_PORTS = range(20_000, 32_000)  # below the ephemeral ports of Linux and macOS
 
 
 @dataclass(frozen=True)
 class Tcp:
-    """How to reach the server, as its superuser."""
+    """The endpoint of the server, for its superuser."""
 
     port: int
     password: str = field(repr=False)
@@ -28,8 +28,8 @@ class Tcp:
         return f"postgresql+asyncpg://postgres:{self.password}@{HOST}:{self.port}/postgres"
 
     @property
-    def free(self) -> bool:
-        """Whether nobody listens at the port, so that the server can."""
+    def is_free(self) -> bool:
+        """Whether the server could listen at the port now."""
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as PostgreSQL does
             try:
@@ -40,7 +40,7 @@ class Tcp:
 
 
 def read(directory: Path) -> Tcp | None:
-    """What was chosen for the server in this directory; None: nothing yet."""
+    """Return the endpoint chosen for the server in this directory, or None."""
     try:
         port, password = _port(directory).read_text(), password_file(directory).read_text()
     except FileNotFoundError:
@@ -49,15 +49,15 @@ def read(directory: Path) -> Tcp | None:
 
 
 def choose(directory: Path) -> Tcp:
-    """Choose a free port; the password stays, if there is one."""
+    """Choose a free port. An existing password stays."""
     _port(directory).unlink(missing_ok=True)
     if not password_file(directory).exists():
         _write(password_file(directory), secrets.token_hex(16))
     ports = (Tcp(port, "") for port in random.sample(_PORTS, len(_PORTS)))
-    _write(_port(directory), str(next(each.port for each in ports if each.free)))
-    chosen = read(directory)
-    assert chosen is not None
-    return chosen
+    _write(_port(directory), str(next(endpoint.port for endpoint in ports if endpoint.is_free)))
+    endpoint = read(directory)
+    assert endpoint is not None
+    return endpoint
 
 
 def password_file(directory: Path) -> Path:
@@ -69,7 +69,7 @@ def _port(directory: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and for nobody else to read."""
+    """Write a file with mode 0600; the rename replaces an old one atomically."""
     scratch = path.with_suffix(".new")
     scratch.unlink(missing_ok=True)
     with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,7 +1,7 @@
-"""What we ask of a PostgreSQL server: create, clone, publish, drop, list, lock, lease.
+"""Administer a PostgreSQL server: create, clone, publish, drop and list databases; lock and lease.
 
-``Server`` does it over one admin ``session``, in the thread of the ``portal``; ``marks`` tell which
-databases are ours, and ``facts`` what a server and our role there are.
+``Server`` does this over one admin ``session``, in the thread of the ``portal``. ``marks`` identify
+the plugin's databases. ``facts`` describe the server and the role.
 """
 
 from pytest_pgtemplate._server import portal

@@ -1,6 +1,6 @@
--- Whether a database ($1) is what a new clone of its template ($2) is, as far as it can be told from
--- outside of it. The functions are below the views pg_prepared_xacts and pg_replication_slots, which
--- take longer to plan.
+-- Does a database ($1) equal a new clone of its template ($2) in everything that other databases can
+-- see? pg_prepared_xact() and pg_get_replication_slots() are the functions behind the views
+-- pg_prepared_xacts and pg_replication_slots, which take longer to plan.
 SELECT d.datconnlimit = $3
    AND d.datdba = t.datdba
    AND d.dattablespace = t.dattablespace

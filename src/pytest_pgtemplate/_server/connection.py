@@ -13,30 +13,31 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server.connection_errors import pooler_error
 
 CONNECT_TIMEOUT = 10.0  # seconds for one connection attempt
-POOLER_PROBES = 10  # at a pooler that others use, too: by chance it may lend each of us its own
-STARTUP_POLL = 0.1  # seconds between attempts while the server says that it is starting up
+POOLER_PROBES = 10  # a busy pooler may give two clients different server sessions by chance
+STARTUP_POLL = 0.1  # seconds between attempts while the server is starting up
 
-# How asyncpg says that a connection is gone, or about to go, next to its PostgresConnectionError.
+# Besides PostgresConnectionError, asyncpg raises these when a connection is lost or about to be.
 CONNECTION_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 Connection = Any  # asyncpg.Connection, which is generic in some releases only
 
 
 async def connect(url: URL, *, timeout: float, application: str) -> Connection:
-    """Connect to the database that ``url`` names; waits for a server that is starting up.
+    """Connect to the database in ``url``; waits while the server is starting up.
 
-    Raises ServerError, if a pooler would not leave us the session, and asyncpg's errors, OSError or
-    TimeoutError: ``explain`` turns them into a ServerError.
+    ``timeout``: seconds, also for locks. Raises ServerError if a pooler shares the session, and
+    asyncpg's errors, OSError or TimeoutError, which ``explain`` turns into a ServerError.
     """
     connection = await _open(url, timeout, application)
-    settings = (  # whatever ALTER ROLE .. SET says; not at the start, for poolers refuse them
+    # They override ALTER ROLE .. SET. Not as startup parameters: poolers refuse those.
+    settings = (
         f"SELECT set_config('lock_timeout', '{int(timeout * 1000)}', false),"
         " set_config('statement_timeout', '0', false),"
         " set_config('plan_cache_mode', 'force_generic_plan', false)"  # planning costs most
     )
     try:
-        # A pooler tells another process id than the server does.
-        ours = f"pg_backend_pid() = {connection.get_server_pid()}"
-        if await connection.execute(f"{settings} WHERE {ours}") != "SELECT 1":
+        # In BackendKeyData, a pooler sends a process id that is not the backend's.
+        is_direct = f"pg_backend_pid() = {connection.get_server_pid()}"
+        if await connection.execute(f"{settings} WHERE {is_direct}") != "SELECT 1":
             await _refuse_shared_session(connection, url, timeout)
             await connection.execute(settings)
     except BaseException:
@@ -61,20 +62,20 @@ async def _open(url: URL, timeout: float, application: str) -> Connection:
 
 
 async def _refuse_shared_session(connection: Connection, url: URL, timeout: float) -> None:
-    """One more session tells whether a pooler lends ours to others, too."""
-    pid = await _pid_of(connection)
+    """Raise ServerError if the pooler is in transaction mode: two clients share a backend."""
+    pid = await _backend_pid(connection)
     other = await _open(url, timeout, "pytest-pgtemplate")
     try:
         for _ in range(POOLER_PROBES):
-            if await _pid_of(other) == pid:
+            if await _backend_pid(other) == pid:
                 raise pooler_error(url)
-            async with other.transaction():  # keeps what it was lent
-                if await _pid_of(connection) != pid:
+            async with other.transaction():  # pins its backend, so the pooler must use another
+                if await _backend_pid(connection) != pid:
                     raise pooler_error(url)
     finally:
         other.terminate()
 
 
-async def _pid_of(connection: Connection) -> int:
+async def _backend_pid(connection: Connection) -> int:
     pid: int = await connection.fetchval("SELECT pg_backend_pid()")
     return pid

@@ -1,4 +1,4 @@
-"""What an error means at a server: the message and the next step, as a ServerError."""
+"""Translate driver errors into ServerError, with a message and a hint."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate.errors import ServerError
 
 _HINTS = {
-    asyncpg.DiskFullError: "make room there: every worker's database takes as much of it as the"
-    " template, or run fewer workers (pytest -n)",
-    asyncpg.OutOfMemoryError: "raise max_locks_per_transaction on the server: a lock for each table"
-    " and index of the template has to fit, or there is too little memory",
+    asyncpg.DiskFullError: "free disk space on the server (every worker's database is as large as"
+    " the template), or run fewer workers (pytest -n)",
+    asyncpg.OutOfMemoryError: "raise max_locks_per_transaction on the server (a clone or reset can"
+    " lock every table and index of the template), or add memory",
 }
 
 
 class _Explanation(NamedTuple):
-    """``message`` may have the fields ``{place}``, ``{role}`` and ``{error}``."""
+    """``message`` may contain the fields ``{place}``, ``{role}`` and ``{error}``."""
 
     kind: type[BaseException]
     message: str
     hint: str
 
 
-# The first that fits counts: TimeoutError and SSLError are kinds of OSError.
+# The first match applies: TimeoutError and SSLError are subclasses of OSError.
 _EXPLANATIONS = (
     _Explanation(
         asyncpg.InvalidPasswordError,
@@ -44,7 +44,7 @@ _EXPLANATIONS = (
     _Explanation(
         asyncpg.InvalidCatalogNameError,
         "the server at {place} has neither a database postgres nor the one in pg_url: {error}",
-        "name a database in pg_url that exists; it is only connected to",
+        "name an existing database in pg_url; the plugin only connects to it",
     ),
     _Explanation(
         asyncpg.TooManyConnectionsError,
@@ -53,8 +53,8 @@ _EXPLANATIONS = (
     ),
     _Explanation(
         asyncpg.InsufficientPrivilegeError,
-        'role "{role}" may not do this at {place}: {error}',
-        "grant what is missing, or name another role in pg_url",
+        'role "{role}" lacks a privilege at {place}: {error}',
+        "grant the missing privilege, or use another role in pg_url",
     ),
     _Explanation(
         asyncpg.LockNotAvailableError,
@@ -64,8 +64,8 @@ _EXPLANATIONS = (
     _Explanation(
         asyncpg.ProtocolViolationError,
         "the server at {place} refused the connection: {error}",
-        "if it is PgBouncer: list what pg_url sets in its ignore_startup_parameters, and let its"
-        " [databases] have an entry * for those that are made here",
+        "if it is PgBouncer: add the parameters of pg_url to ignore_startup_parameters, and an"
+        " entry * to [databases], for the databases that the plugin creates",
     ),
     _Explanation(
         TimeoutError,
@@ -74,10 +74,10 @@ _EXPLANATIONS = (
     ),
     _Explanation(
         ssl.SSLError,
-        "no TLS with the server at {place}: {error}",
-        "check sslmode, sslrootcert, sslcert, sslkey and the host's name in pg_url",
+        "TLS with the server at {place} failed: {error}",
+        "check sslmode, sslrootcert, sslcert, sslkey and the host name in pg_url",
     ),
-    # A URL that SQLAlchemy can read: the text of the error may hold the password.
+    # asyncpg rejects the URL. Without {error}: its text may contain the password.
     _Explanation(
         ValueError,
         "the URL of the server at {place} cannot be used",
@@ -87,8 +87,8 @@ _EXPLANATIONS = (
         _Explanation(
             kind,
             "cannot connect to the server at {place}: {error}",
-            "is it running? check host and port in pg_url; without pg_url the embedded server is"
-            " used",
+            "check that it runs, and host and port in pg_url; without pg_url, the plugin uses the"
+            " embedded server",
         )
         for kind in (OSError, asyncpg.InterfaceError)
     ),
@@ -96,16 +96,17 @@ _EXPLANATIONS = (
 
 
 def explain(error: BaseException, url: URL) -> ServerError:
-    """Say what ``error`` means at the server of ``url``; an unknown one is raised again."""
-    if isinstance(error, asyncpg.InvalidSQLStatementNameError):  # we have just prepared it
+    """Translate ``error`` of the server at ``url``. Raises ``error`` again if it is unknown."""
+    # The statement was prepared on another backend: a pooler in transaction mode.
+    if isinstance(error, asyncpg.InvalidSQLStatementNameError):
         return pooler_error(url)
     may_be_tls_file = isinstance(error, ValueError | OSError) and not isinstance(
         error, TimeoutError | ssl.SSLError
     )
     if may_be_tls_file and (file := _unreadable_tls_file(url)):
         return ServerError(
-            f"{file} cannot be read, which TLS with the server at {server_place(url)} takes",
-            hint="let sslrootcert (and sslcert, sslkey) in pg_url name files on this machine",
+            f"TLS with the server at {server_place(url)} needs {file}, which cannot be read",
+            hint="in pg_url, set sslrootcert (and sslcert, sslkey) to files on this machine",
         )
     for kind, message, hint in _EXPLANATIONS:
         if isinstance(error, kind):
@@ -114,29 +115,29 @@ def explain(error: BaseException, url: URL) -> ServerError:
     if isinstance(error, asyncpg.PostgresError):
         return ServerError(
             f"the server at {server_place(url)} answered {error.sqlstate}: {error.args[0]}",
-            hint=_HINTS.get(type(error)) or error.hint or "the server's log says more",
+            hint=_HINTS.get(type(error)) or error.hint or "see the log of the server",
         )
     raise error
 
 
 def pooler_error(url: URL) -> ServerError:
     return ServerError(
-        f"the pooler at {server_place(url)} lends a session of the server to one transaction after"
-        " the other, and ours must be our own: an advisory lock says which database is in use",
-        hint="name the server itself in pg_url, or a pooler in session mode (PgBouncer: pool_mode ="
-        " session)",
+        f"the pooler at {server_place(url)} assigns a server session per transaction; the plugin"
+        " needs a session of its own, for the advisory locks that mark a database as in use",
+        hint="set pg_url to the server itself, or to a pooler in session mode (PgBouncer: pool_mode"
+        " = session)",
     )
 
 
 def server_place(url: URL) -> str:
-    """Name a server for people: host and port or socket, never a password."""
+    """Return ``host:port`` for messages; never a password."""
     host = url.host or url.query.get("host") or "the default socket"
     port = url.port or url.query.get("port") or 5432
     return f"{host}:{port}"
 
 
 def _unreadable_tls_file(url: URL) -> str:
-    """A file that a connection with TLS takes, and that is not there."""
+    """Return the first TLS file that is missing or unreadable, or an empty string."""
     query = _urls.for_driver(url, None).query
     files = [str(query[name]) for name in ("sslrootcert", "sslcert", "sslkey") if name in query]
     if query.get("sslmode") in ("verify-ca", "verify-full") and "sslrootcert" not in query:

@@ -1,7 +1,7 @@
--- Databases that may be ours, by name ($1) or all (NULL): their mark, and whether another session
--- holds their lease. A lease is a session's advisory lock on the hash of the name; pg_locks
--- shows those of every database. It is read after pg_database, and a lease is taken before its
--- database is created: a database that is seen here without a lease has no owner any more.
+-- One database ($1) or all (NULL), with its mark and whether another session holds its lease.
+-- A lease is a session-level advisory lock on the hash of the name; pg_locks shows the locks of all
+-- databases. The order prevents a race: a process takes the lease before it creates the database, and
+-- this query reads pg_locks after pg_database. So a row without a lease has no living owner.
 SELECT d.datname                                   AS name,
        d.datistemplate                             AS sealed,
        d.datconnlimit                              AS "limit",

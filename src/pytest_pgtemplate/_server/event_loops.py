@@ -11,16 +11,17 @@ T = TypeVar("T")
 
 
 def run_in_loop(loop: asyncio.AbstractEventLoop, until: Any) -> Any:
-    """The result of a task or coroutine of ``loop``, which runs no longer than that."""
+    """Run ``loop`` until the task or coroutine is done, and return its result."""
     if not _in_a_loop():
         return loop.run_until_complete(until)
-    with ThreadPoolExecutor(1) as other:  # a thread runs one loop at a time
-        return other.submit(loop.run_until_complete, until).result()
+    with ThreadPoolExecutor(1) as thread:  # asyncio allows one running loop per thread
+        return thread.submit(loop.run_until_complete, until).result()
 
 
 async def with_timeout(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
-    """Raises TimeoutError after ``seconds``."""
-    async with asyncio.timeout(seconds):  # in this task: wait_for makes another
+    """Await ``coroutine``. Raises TimeoutError after ``seconds``."""
+    # Not wait_for: on Python 3.11 it runs the coroutine in another task.
+    async with asyncio.timeout(seconds):
         return await coroutine
 
 

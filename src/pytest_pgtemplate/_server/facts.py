@@ -1,4 +1,4 @@
-"""What a server is, and whether our role may do there what is needed."""
+"""Read the version, settings and privileges that the plugin needs from a server; check them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pytest_pgtemplate._server.quoting import quote_identifier
 from pytest_pgtemplate.errors import ServerError
 
 OLDEST = 13
-PER_WORKER = 2 + 5  # connections: ours, and a pool of the usual size
+PER_WORKER = 2 + 5  # connections of a worker: the plugin's, and a pool of SQLAlchemy's default size
 
-# What a server says that speaks PostgreSQL's protocol, and knows less than our statements need.
+# Errors of servers that speak PostgreSQL's protocol but lack a feature (CockroachDB, and others).
 _MISSING_FEATURES = (
     asyncpg.FeatureNotSupportedError,
     asyncpg.PostgresSyntaxError,
@@ -28,7 +28,7 @@ _MISSING_FEATURES = (
 
 
 class ServerFacts(NamedTuple):
-    """What this role may do on this server: the columns of ``facts.sql``."""
+    """One row of ``facts.sql``: the server, and what the role may do there."""
 
     version: str
     version_num: int
@@ -47,17 +47,17 @@ class ServerFacts(NamedTuple):
 
     @property
     def workers(self) -> int:
-        """How many have room at once."""
+        """The number of workers that ``max_connections`` allows."""
         return self.max_connections // PER_WORKER
 
 
 def check_facts(facts: ServerFacts, url: URL) -> None:
-    """Raise ServerError unless that is enough."""
+    """Raise ServerError if the server is too old, or if the role may not create databases."""
     if facts.major < OLDEST:
         raise ServerError(
             f"the server at {server_place(url)} runs PostgreSQL {facts.version};"
-            f" {OLDEST} is the oldest that works",
-            hint="name a newer server in pg_url, or none to use the embedded one",
+            f" the oldest supported version is {OLDEST}",
+            hint="set pg_url to a newer server, or unset it to use the embedded server",
         )
     if not facts.createdb:
         raise ServerError(
@@ -68,7 +68,7 @@ def check_facts(facts: ServerFacts, url: URL) -> None:
 
 @contextmanager
 def explain_missing_features(url: URL) -> Iterator[None]:
-    """What is asked in here works on every PostgreSQL: an error tells that this is none."""
+    """Wrap statements that every PostgreSQL supports: if one fails, the server is another one."""
     try:
         yield
     except ServerError as error:
@@ -76,8 +76,8 @@ def explain_missing_features(url: URL) -> Iterator[None]:
         if not isinstance(cause, _MISSING_FEATURES):
             raise
         raise ServerError(
-            f"the server at {server_place(url)} calls itself PostgreSQL and does not know what"
-            f" is needed here: {cause} ({cause.sqlstate})",
-            hint="name a PostgreSQL in pg_url, or none to use the embedded one; what this rests on"
-            " is CREATE DATABASE .. TEMPLATE, advisory locks and triggers",
+            f"the server at {server_place(url)} lacks a feature of PostgreSQL that the plugin"
+            f" needs: {cause} ({cause.sqlstate})",
+            hint="set pg_url to a PostgreSQL server, or unset it to use the embedded server; the"
+            " plugin needs CREATE DATABASE .. TEMPLATE, advisory locks and triggers",
         ) from cause

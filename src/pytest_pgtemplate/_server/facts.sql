@@ -1,4 +1,4 @@
--- What this role may do here, and what a database created here will look like.
+-- The server, the privileges of this role, and the locale of new databases.
 SELECT current_setting('server_version')                       AS version,
        current_setting('server_version_num')::int              AS version_num,
        current_database()                                      AS maintenance,

@@ -1,4 +1,4 @@
-"""File locks: they keep quiet, where filelock logs each step for whoever has a log at DEBUG."""
+"""File locks without log records: filelock logs every step at DEBUG."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from filelock import FileLock, Timeout
 
 __all__ = ["Timeout", "file_lock"]
 
-_ours: set[str] = set()
+_silenced_paths: set[str] = set()
 
 
 def file_lock(path: Path, timeout: float) -> FileLock:
-    """A lock that waits for ``timeout`` seconds, or without end if that is below 0."""
-    _ours.add(str(path))
-    logging.getLogger("filelock").addFilter(_is_of_others)
+    """Return a lock that waits for ``timeout`` seconds, or for ever if that is below 0."""
+    _silenced_paths.add(str(path))
+    # A filter, not a level: the tests may use filelock themselves and check its log.
+    logging.getLogger("filelock").addFilter(_is_for_another_lock)
     return FileLock(path, timeout=timeout)
 
 
-def _is_of_others(record: logging.LogRecord) -> bool:
-    return _ours.isdisjoint(map(str, record.args or ()))
+def _is_for_another_lock(record: logging.LogRecord) -> bool:
+    return _silenced_paths.isdisjoint(map(str, record.args or ()))

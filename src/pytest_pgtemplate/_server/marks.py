@@ -1,7 +1,7 @@
-"""The mark that every database of ours bears: JSON in its comment. Pure, no I/O.
+"""The mark of each database that the plugin creates: JSON in its comment. Pure, no I/O.
 
-A comment can only follow ``CREATE DATABASE``, so a kill between the two leaves none. Every database
-of ours is therefore born with an unusual ``CONNECTION LIMIT``, which is part of the same statement.
+``COMMENT ON DATABASE`` can only follow ``CREATE DATABASE``. If the process is killed in between,
+the database has no mark. It still has an unusual ``CONNECTION LIMIT``, set by the same statement.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import NotOursError
 
 KEY = "pytest-pgtemplate"
-CONNECTION_LIMIT = 0x70677470  # "pgtp": no limit in practice, and nobody's by accident
-INVALID = -2  # PostgreSQL's own value after an interrupted DROP DATABASE; it can only be dropped
+CONNECTION_LIMIT = 0x70677470  # "pgtp": no limit in practice, and unlikely to be chosen by anyone
+INVALID = -2  # set by PostgreSQL after an interrupted DROP DATABASE
 
 Kind = Literal["scratch", "template", "worker", "kept", "spare"]
-
-
 DatabaseSettings = tuple[tuple[str, str], ...]  # ALTER DATABASE .. SET: names and values
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Who made a database, when and what for. Times are seconds since the epoch."""
+    """Who created a database, when and why. Times are seconds since the epoch.
+
+    Stored in databases: only add fields, with defaults.
+    """
 
     kind: Kind
     run: str
@@ -40,18 +41,18 @@ class Mark:
     used: int = field(default_factory=lambda: int(time.time()))
     settings: DatabaseSettings = ()
     grants: tuple[str, ...] | None = None  # None: the default privileges
-    origin: str = ""  # the template that this one was built from; else it was built from nothing
-    heads: tuple[str, ...] = ()  # of the revisions it holds, where others may be added
-    lineage: str = ""  # the digest of these revisions
-    size: int = 0  # bytes: of a template, as it was published
-    proved: tuple[str, ...] = ()  # what a check of the migrations has proved, by digests
+    origin: str = ""  # the template from which this one was built; "": built from an empty database
+    heads: tuple[str, ...] = ()  # heads of its revisions, if further revisions can be applied
+    lineage: str = ""  # digest of these revisions
+    size: int = 0  # bytes of a template when it was published
+    proved: tuple[str, ...] = ()  # digests of what `--pg-check` has proved
 
     def dumps(self) -> str:
         return json.dumps({KEY: 1, **asdict(self)})
 
 
 def parse_mark(comment: str | None) -> Mark | None:
-    """Read a comment; None when it is not a mark of ours."""
+    """Parse a comment. None: it is not a mark."""
     try:
         data: Any = json.loads(comment or "")
         if data.pop(KEY) != 1:
@@ -66,24 +67,25 @@ def parse_mark(comment: str | None) -> Mark | None:
 
 
 class ServerDatabase(NamedTuple):
-    """One row of ``pg_database`` as far as it concerns us."""
+    """One row of ``databases.sql``."""
 
     name: str
     sealed: bool
     connection_limit: int
     mark: Mark | None
-    leased: bool  # by another session than the one that looked
+    leased: bool  # by a session other than ours
 
     @property
     def invalid(self) -> bool:
-        """Whether an interrupted DROP DATABASE left it: it can only be dropped."""
+        """Whether an interrupted DROP DATABASE left it behind: it can only be dropped."""
         return self.connection_limit == INVALID
 
     @property
     def is_ours(self) -> bool:
-        """Whether we made it: it bears our mark, or is of a kind that is born before its mark."""
+        """Whether the plugin created it."""
         if self.mark is not None:
             return True
+        # No mark: its creator was killed before COMMENT ON DATABASE, or is about to send it.
         return not self.sealed and (
             self.connection_limit in (CONNECTION_LIMIT, INVALID)
             and database_names.may_be_unmarked(self.name)
@@ -92,10 +94,13 @@ class ServerDatabase(NamedTuple):
 
 
 def require_ours(database: ServerDatabase | None, name: str) -> ServerDatabase:
-    """The guard: raise NotOursError for a database that the plugin did not make."""
+    """Raise NotOursError for a database that the plugin did not create.
+
+    Every statement that drops, renames or seals a database takes its name through this guard.
+    """
     if database is None or not database.is_ours:
         raise NotOursError(
-            f'database "{name}" was not made by pytest-pgtemplate and stays untouched',
-            hint="drop or rename it yourself if you are sure, or choose another pg_name",
+            f'pytest-pgtemplate did not create the database "{name}" and does not change it',
+            hint="if it is not needed, drop or rename it yourself; else choose another pg_name",
         )
     return database

@@ -1,6 +1,6 @@
--- How many sessions a database ($1) has beside one ($2), after those that are idle were ended, as far as
--- this role may. An autovacuum worker, which is nobody's, gives way. The function is below the view
--- pg_stat_activity, which takes longer to plan.
+-- Ends the idle sessions of a database ($1) that this role may end, and counts all its sessions except
+-- one ($2). Autovacuum workers (without a role) do not count: they leave when a statement needs their
+-- lock. pg_stat_get_activity() is the function behind pg_stat_activity, which takes longer to plan.
 SELECT count(CASE WHEN state = 'idle' AND pg_has_role(usesysid, 'USAGE')
                   THEN pg_terminate_backend(pid) ELSE true END) AS others
   FROM pg_stat_get_activity(NULL) JOIN pg_database d ON d.oid = datid

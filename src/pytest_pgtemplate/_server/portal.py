@@ -1,6 +1,6 @@
-"""Run a coroutine from sync code, whatever the test's own event loop is doing.
+"""Run a coroutine from sync code, independently of the event loop of the test.
 
-Admin work (asyncpg) lives in one private thread with its own loop, started on first use.
+All admin connections (asyncpg) live in one thread with its own loop, started on first use.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ T = TypeVar("T")
 def run(coroutine: Coroutine[Any, Any, T], *, timeout: float) -> T:
     """Run ``coroutine`` in the private loop and return its result.
 
-    Raises TimeoutError after ``timeout`` seconds; the coroutine is cancelled then, as it is when
-    the waiting thread is interrupted.
+    Raises TimeoutError after ``timeout`` seconds. A timeout, or Ctrl-C in the waiting thread,
+    cancels the coroutine.
     """
     future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
     try:

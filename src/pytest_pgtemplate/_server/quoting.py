@@ -1,4 +1,4 @@
-"""Quote what is put into SQL text."""
+"""Quote identifiers and literals for SQL text: utility statements accept no parameters."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ def quote_identifier(identifier: str) -> str:
 
 
 def quote_literal(text: str) -> str:
-    """Quote an SQL string, whatever ``standard_conforming_strings`` says."""
+    """Quote an SQL string; valid for any ``standard_conforming_strings``."""
     return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""What we ask of a PostgreSQL server: facts, create, clone, publish, drop, list, locks, leases."""
+"""Create, clone, publish, drop and list databases on a server; locks and leases."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from pytest_pgtemplate.errors import ServerError
 
 
 class Server:
-    """A live connection to a server, and what we do there.
+    """A PostgreSQL server, over one admin session.
 
-    Every method takes at most ``timeout`` seconds and raises ServerError when the server refuses,
-    is gone or does not answer.
+    Every method takes at most ``timeout`` seconds. It raises ServerError if the server refuses the
+    statement, if the connection is lost, or if the server does not answer.
     """
 
     def __init__(self, url: URL, *, timeout: float) -> None:
@@ -58,11 +58,11 @@ class Server:
         return self.facts.version
 
     def close(self) -> None:
-        """Disconnect, which frees the leases."""
+        """Disconnect, which releases the leases."""
         self._session.close()
 
     def round_trip(self) -> float:
-        """Seconds that a statement takes which does nothing."""
+        """Return the seconds that an empty statement takes."""
         began = time.perf_counter()
         self._fetch("SELECT")
         return time.perf_counter() - began
@@ -70,41 +70,43 @@ class Server:
     # Databases
 
     def databases(self) -> list[ServerDatabase]:
-        """All databases that are ours."""
+        """Return all databases that the plugin created."""
         return [database for database in self._list(None) if database.is_ours]
 
     def find(self, name: str) -> ServerDatabase | None:
-        """The database ``name``, ours or not."""
+        """Return the database ``name``, whoever created it, or None."""
         return next(iter(self._list(name)), None)
 
     def require_ours(self, name: str) -> ServerDatabase:
-        """The way by name to what is to be sealed or renamed. Raises NotOursError for others."""
+        """Return the database ``name``. Raises NotOursError if the plugin did not create it."""
         return require_ours(self.find(name), name)
 
     def create(self, name: str, mark: Mark, template: str = "template1") -> None:
-        """Create an empty database that is ours from its first instant."""
+        """Create an empty database with a mark."""
         self._create(name, mark, f"TEMPLATE {template}")
 
     def clone(self, template: str, name: str, mark: Mark, strategy: str = "") -> None:
-        """Create ``name`` from ``template``, by the strategy that suits the server or another."""
-        how = f"STRATEGY {strategy or self.strategy()}" if self.facts.major >= 15 else ""
-        self._create(name, mark, f"TEMPLATE {quote_identifier(template)} {how}")
+        """Create ``name`` from ``template`` (``strategy``: by default, that of ``strategy()``)."""
+        option = f"STRATEGY {strategy or self.strategy()}" if self.facts.major >= 15 else ""
+        self._create(name, mark, f"TEMPLATE {quote_identifier(template)} {option}")
 
     def with_async_commit(self, settings: DatabaseSettings) -> DatabaseSettings:
-        """``settings`` for tests, which wait for no disk; a setting of the user's own wins."""
+        """Add ``synchronous_commit = off`` for tests, unless the user has set it."""
         if not self.facts.fsync or any(name == "synchronous_commit" for name, _ in settings):
             return settings
         return tuple(sorted([*settings, ("synchronous_commit", "off")], key="=".join))
 
     def publish(self, scratch: str, final: str, mark: Mark) -> None:
-        """Seal a finished scratch database and give it its final name, all in one transaction.
+        """Seal a finished scratch database and rename it to its final name, in one transaction.
 
-        A database of ours that bears this name until then gets the scratch name in exchange: at no
-        moment is there none for others to clone.
+        If there is a template with that name, the two exchange names.
         """
         mark = self._with_current_settings(scratch, mark)
         name = quote_identifier(self.require_ours(scratch).name)
-        self._end_sessions(scratch)  # a pooler keeps one when its client has gone
+        # RENAME fails while a session is connected, and a pooler keeps one after its client's end.
+        self._end_sessions(scratch)
+        # One simple-query message is one transaction. So a database under a final name is complete
+        # and sealed, and other workers can clone the old template until the commit.
         self._execute(
             f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true;"
             f" {_comment(name, mark)};"
@@ -112,9 +114,9 @@ class Server:
         )
 
     def drop(self, name: str) -> None:
-        """Drop a database of ours and end its connections; fine when it is gone already.
+        """Drop a database and end its sessions. Does nothing if the database does not exist.
 
-        Raises NotOursError, and touches nothing, when it does not bear our mark.
+        Raises NotOursError if the plugin did not create the database.
         """
         database = self.find(name)
         if database is None:
@@ -127,14 +129,12 @@ class Server:
         except ServerError as error:
             if not isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
                 raise
-            # An autovacuum worker counts as a superuser's session; without FORCE it is sent away.
+            # FORCE needs the right to end every session, and autovacuum workers run as a
+            # superuser. Without FORCE, PostgreSQL itself asks an autovacuum worker to leave.
             self._execute(statement)
 
     def keep_aside(self, name: str, kept_name: str) -> None:
-        """Give up a database of ours without dropping it: its mark says that a user wants it.
-
-        Ends its connections.
-        """
+        """End the sessions of a database, rename it, and mark it as kept: no sweep drops it."""
         database = self.require_ours(name)
         assert database.mark is not None
         self._end_sessions(name)
@@ -143,9 +143,9 @@ class Server:
     def rename(
         self, database: ServerDatabase, new_name: str, mark: Mark, *, disallow: bool = False
     ) -> None:
-        """Give a database of ours, as it was found, another name and mark, in one transaction.
+        """Change the name and the mark of a database, in one transaction.
 
-        Nobody may be connected to it. ``disallow``: nor may anybody connect from then on.
+        Raises ServerError (55006) if a session is connected. ``disallow``: allow no connections.
         """
         quoted = quote_identifier(require_ours(database, database.name).name)
         self._execute(
@@ -155,36 +155,35 @@ class Server:
         )
 
     def disallow_connections(self, database: ServerDatabase) -> None:
-        """Let nobody connect to a database of ours, as it was found; who is connected stays."""
+        """Allow no new connections to a database. Existing sessions stay."""
         quoted = quote_identifier(require_ours(database, database.name).name)
         self._execute(f"ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS false")
 
     def is_like_new_clone(self, name: str, template: str, mark: Mark, *, at_most: int) -> bool:
-        """Whether ``name`` is what a clone of ``template`` is, in all that no reset sees.
+        """Whether ``name`` equals a new clone of ``template``, in everything outside the database.
 
-        ``at_most``: bytes that it may take.
+        That is: owner, tablespace, settings, grants, prepared transactions and replication slots.
+        A reset compares what is inside. ``at_most``: its maximum size in bytes.
         """
         row = self._fetch(load_sql("_server", "as_cloned"), name, template, CONNECTION_LIMIT)
-        now = self._with_current_settings(name, mark)
-        return (
-            bool(row and row[0]["same"])
-            and now.size <= at_most
-            and now == replace(mark, size=now.size)
-        )
+        current = self._with_current_settings(name, mark)
+        if not (row and row[0]["same"]) or current.size > at_most:
+            return False
+        return current == replace(mark, size=current.size)
 
     def count_other_sessions(self, name: str, pid: int) -> int:
-        """How many sessions a database has beside ``pid``, and end those that are idle."""
+        """Return the number of sessions of a database except ``pid``; end those that are idle."""
         count: int = self._fetch(load_sql("_server", "others"), name, pid)[0][0]
         return count
 
     def record_use(self, name: str) -> None:
-        """Note in the mark of a template that it is in use."""
+        """Update the time of last use in the mark of a template."""
         mark = self.require_ours(name).mark
         assert mark is not None
         self._comment(name, replace(mark, used=int(time.time())))
 
     def record_proved(self, name: str, proved: Iterable[str]) -> None:
-        """Add to the mark of a template what a check of its migrations has proved."""
+        """Add digests of proved migrations to the mark of a template."""
         with self.locked(name):
             mark = self.require_ours(name).mark
             assert mark is not None
@@ -194,38 +193,40 @@ class Server:
     # Locks
 
     def lease(self, name: str) -> None:
-        """Claim ``name`` for as long as this process lives: a kill -9 frees it too."""
+        """Lease the database name ``name`` until this process ends. Raises ServerError if taken.
+
+        A lease is a session-level advisory lock: the server also releases it after a kill -9.
+        """
         if not self.try_lease(name):
             raise ServerError(
                 f'the database name "{name}" is in use by another process',
-                hint="run again, or wait until it has ended",
+                hint="run again, or wait until that process has ended",
             )
 
     def try_lease(self, name: str) -> bool:
-        """The same; False when another process has it."""
+        """Lease ``name``. False: another process holds the lease."""
         return self._session.lease(name)
 
     def holds_lease(self, name: str) -> bool:
-        """Whether this connection has claimed ``name``."""
+        """Whether this process holds the lease of ``name``."""
         return self._session.holds_lease(name)
 
     def unleased(self, names: Collection[str]) -> list[str]:
-        """Those of the names that no process has claimed."""
-        return [
-            row["name"]
-            for row in self._fetch(load_sql("_server", "unclaimed"), list(names), LOCK_SEED)
-        ]
+        """Return the ``names`` that no process has leased."""
+        rows = self._fetch(load_sql("_server", "unleased"), list(names), LOCK_SEED)
+        return [row["name"] for row in rows]
 
     def release(self, name: str) -> None:
+        """Release the lease of ``name``."""
         self._session.release(name)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the lock ``name`` against every host that uses this server."""
+        """Hold the lock ``name``, which excludes every process on every host."""
         with self._session.locked(name):
             yield
 
-    # Below the surface
+    # Private
 
     def _execute(self, statement: str) -> None:
         self._session.execute(statement)
@@ -252,14 +253,15 @@ class Server:
         self._execute(_comment(quote_identifier(name), mark))
 
     def _end_sessions(self, name: str) -> None:
+        # Only sessions that this role may end. Autovacuum leaves when a statement needs its lock.
         self._fetch(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = $1 AND pg_has_role(usesysid, 'USAGE')",  # autovacuum gives way
+            " WHERE datname = $1 AND pg_has_role(usesysid, 'USAGE')",
             name,
         )
 
     def _renames(self, scratch: str, final: str) -> Iterator[str]:
-        aside = f"{scratch}_old"  # a name for within the transaction, which nobody ever sees
+        aside = f"{scratch}_old"  # exists within the transaction only
         old = self.find(final)
         steps = [(scratch, final)]
         if old is not None:
@@ -268,7 +270,9 @@ class Server:
             yield f"ALTER DATABASE {quote_identifier(before)} RENAME TO {quote_identifier(after)}"
 
     def strategy(self) -> str:
-        """FILE_COPY waits for checkpoints, which cost little where nothing is flushed to disk."""
+        """Return the faster strategy for ``CREATE DATABASE`` on this server (PostgreSQL 15+)."""
+        # FILE_COPY runs two checkpoints, which are cheap if they flush nothing (fsync = off), or if
+        # the file system clones the files. Measured: 14 MB 34 vs. 58 ms, with fsync 405 vs. 113 ms.
         cheap = not self.facts.fsync or self.facts.file_copy_method == "clone"
         return "FILE_COPY" if cheap else "WAL_LOG"
 
@@ -279,10 +283,10 @@ class Server:
         return replace(mark, settings=settings, grants=grants, size=row["size"])
 
     def _apply_settings(self, name: str, mark: Mark) -> None:
-        """Give a database the settings and privileges that its mark lists."""
+        """Apply the settings and privileges in the mark: CREATE DATABASE copies neither."""
         quoted = quote_identifier(name)
         for key, value in mark.settings:
-            # FROM CURRENT spares us the quoting rules, which differ from setting to setting.
+            # FROM CURRENT, because the quoting rules of SET differ between settings.
             self._execute(
                 f"SELECT set_config({quote_literal(key)}, {quote_literal(value)}, true);"
                 f" ALTER DATABASE {quoted} SET {quote_identifier(key)} FROM CURRENT"

@@ -1,7 +1,7 @@
-"""The admin connection to a server: made again when it breaks, with the leases that it held.
+"""The admin session of a process on a server. It reconnects and takes its leases again.
 
-One per process, to one maintenance database, the same for everybody (``postgres`` where it can be
-had), because advisory locks are scoped to the database that their session is in.
+All processes connect to the same maintenance database (``postgres`` if possible), because the scope
+of an advisory lock is the database of its session.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from pytest_pgtemplate._server.connection_errors import explain, server_place
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate.errors import ServerError
 
-LOCK_SEED = 0x7067746D706C  # keeps our advisory locks apart from an application's
-CLOSE_TIMEOUT = 5.0  # seconds that the server has to take note that we leave
-RETRY = 0.05  # seconds between attempts to reach a server that has gone
+LOCK_SEED = 0x7067746D706C  # keeps the plugin's advisory locks apart from those of applications
+CLOSE_TIMEOUT = 5.0  # seconds
+RETRY_INTERVAL = 0.05  # seconds between attempts to reconnect
 
 T = TypeVar("T")
 
 
 class Session:
-    """Every method takes at most ``timeout`` seconds and raises ServerError."""
+    """One admin connection. Every method takes at most ``timeout`` seconds; raises ServerError."""
 
     def __init__(self, url: URL, *, timeout: float) -> None:
         self._url = url
         self._timeout = timeout
         self._connection: Connection | None = None
-        self._one_at_a_time = asyncio.Lock()
-        self._restoring: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()  # asyncpg runs one statement at a time
+        self._reclaiming: asyncio.Task[None] | None = None  # a reference keeps the task alive
         self._leases: set[str] = set()
-        self._unclaimed: set[str] = set()  # of the leases: those that this connection has not yet
+        self._lost_leases: set[str] = set()  # not yet taken again by the new connection
         self._locked = False
 
     def execute(self, statement: str) -> None:
@@ -49,17 +49,18 @@ class Session:
         return rows
 
     def call_advisory_lock(self, function: str, name: str) -> Any:
-        """What an advisory lock function says to ``name``."""
+        """Call an advisory lock function for ``name``, and return its result."""
         return self.fetch(f"SELECT {_lock_call(function, name)}")[0][0]
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the lock ``name``. If the connection breaks meanwhile, every call raises.
+        """Hold the lock ``name``.
 
-        Others may have got the lock then; and a server that has crashed may have lost what was
-        committed last.
+        If the connection breaks meanwhile, every call raises ServerError. The session does not
+        reconnect: another process may hold the lock by now, and a crashed server may have lost the
+        last commits.
         """
-        leased = name in self._leases  # which is the same lock
+        leased = name in self._leases  # lease and lock are the same advisory lock
         if not leased:
             self.call_advisory_lock("pg_advisory_lock", name)
         outer, self._locked = self._locked, True
@@ -71,7 +72,7 @@ class Session:
                 self.call_advisory_lock("pg_advisory_unlock", name)
 
     def lease(self, name: str) -> bool:
-        """Hold the lock ``name`` for as long as this process lives; False when it is taken."""
+        """Hold the lock ``name`` until this process ends. False: another session holds it."""
         if self.call_advisory_lock("pg_try_advisory_lock", name):
             self._leases.add(name)
         return name in self._leases
@@ -81,14 +82,14 @@ class Session:
 
     def release(self, name: str) -> None:
         self._leases.discard(name)
-        self._unclaimed.discard(name)
+        self._lost_leases.discard(name)
         self.call_advisory_lock("pg_advisory_unlock", name)
 
     def close(self) -> None:
-        """Disconnect, which frees the leases."""
+        """Disconnect, which releases the leases."""
         self._leases.clear()
         if self._connection is not None:
-            with suppress(TimeoutError):  # it is aborted then
+            with suppress(TimeoutError):  # asyncpg has aborted the connection
                 portal.run(self._connection.close(timeout=CLOSE_TIMEOUT), timeout=self._timeout + 1)
 
     def _run(self, call: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
@@ -98,12 +99,13 @@ class Session:
             raise explain(error, self._url) from error
 
     async def _call(self, call: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
-        async with self._one_at_a_time:
+        async with self._lock:
             connection = await self._connected()
             try:
                 return await call(connection)
             except asyncpg.InternalClientError:
-                # The server has told it to end, and the end is on its way. Nothing was sent.
+                # The server has terminated the session, and asyncpg has not yet seen the end of
+                # the stream. It has sent nothing, so a second attempt cannot run a statement twice.
                 connection.terminate()
                 return await call(await self._connected())
 
@@ -111,35 +113,35 @@ class Session:
         if self._connection is None or self._connection.is_closed():
             if self._locked:
                 raise ServerError(
-                    f"the connection to the server at {server_place(self._url)} broke while it held"
-                    " a lock",
-                    hint="run again; the server's log may tell why",
+                    f"the connection to the server at {server_place(self._url)} was lost while it"
+                    " held a lock",
+                    hint="run again; see the log of the server for the reason",
                 )
             self._connection = await _connect_maintenance(self._url, self._timeout)
             self._connection.add_termination_listener(self._on_termination)
-            self._unclaimed = set(self._leases)
-        for name in list(self._unclaimed):
-            # Not at once when the server has yet to notice that our old session has gone.
-            if await self._connection.fetchval(
-                f"SELECT {_lock_call('pg_try_advisory_lock', name)}"
-            ):
-                self._unclaimed.discard(name)
+            self._lost_leases = set(self._leases)
+        for name in list(self._lost_leases):
+            # This fails while the server has not yet noticed the end of the old session. A later
+            # call tries again.
+            query = f"SELECT {_lock_call('pg_try_advisory_lock', name)}"
+            if await self._connection.fetchval(query):
+                self._lost_leases.discard(name)
         return self._connection
 
     def _on_termination(self, _: Connection) -> None:
         if self._leases and not self._locked:
-            self._restoring = asyncio.get_running_loop().create_task(self._reclaim_leases())
+            self._reclaiming = asyncio.get_running_loop().create_task(self._reclaim_leases())
 
     async def _reclaim_leases(self) -> None:
-        """Claim our names again at once: a sweep takes what nobody claims for left behind."""
+        """Take the leases again at once: a sweep drops every database that has no lease."""
         deadline = time.monotonic() + self._timeout
         while self._leases and time.monotonic() < deadline:
             with suppress(asyncpg.PostgresError, *CONNECTION_LOST):
-                async with self._one_at_a_time:
+                async with self._lock:
                     await self._connected()
-                if not self._unclaimed:
+                if not self._lost_leases:
                     return
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(RETRY_INTERVAL)
 
 
 async def _connect_maintenance(url: URL, timeout: float) -> Connection:

@@ -1,6 +1,6 @@
--- ALTER DATABASE .. SET and GRANT .. ON DATABASE of one database ($1): CREATE DATABASE .. TEMPLATE
--- does not carry them over. In an order that tells whether two databases have the same. And its size,
--- which takes a look at each of its files.
+-- The settings (ALTER DATABASE .. SET), the privileges (GRANT .. ON DATABASE) and the size of one
+-- database ($1). CREATE DATABASE .. TEMPLATE copies neither settings nor privileges. Both are sorted,
+-- so that two databases can be compared. The size costs one stat() per file.
 SELECT coalesce(
            (SELECT jsonb_agg(jsonb_build_array(split_part(setting, '=', 1),
                                                substr(setting, strpos(setting, '=') + 1))

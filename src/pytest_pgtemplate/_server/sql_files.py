@@ -1,4 +1,4 @@
-"""SQL is kept in files beside the modules that run it."""
+"""Load SQL from the files beside the modules that run it."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from importlib.resources import files
 
 @cache
 def load_sql(package: str, name: str) -> str:
-    """The text of ``name.sql`` in a package of this plugin, such as ``_server``."""
+    """Return the text of ``name.sql`` in a package of this plugin, such as ``_server``."""
     return files(f"pytest_pgtemplate.{package}").joinpath(f"{name}.sql").read_text("utf-8")

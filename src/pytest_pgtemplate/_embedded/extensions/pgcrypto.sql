@@ -1,5 +1,5 @@
--- A stand-in for pgcrypto, which the server's binaries lack: in SQL, what SQL can do exactly. The
--- rest is there, and says that it cannot.
+-- A stand-in for pgcrypto, which the binaries of the server lack. The functions that SQL can implement
+-- exactly are implemented. The others raise feature_not_supported.
 
 CREATE FUNCTION @extschema@.pgcrypto_lacks(what text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$

@@ -1,4 +1,4 @@
--- SHA-1 (FIPS 180-4), which the server has no function for. Goes into every extension that needs it.
+-- SHA-1 (FIPS 180-4): the server has no function for it. Part of every extension that needs it.
 CREATE FUNCTION @extschema@.:sha1(data bytea) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE

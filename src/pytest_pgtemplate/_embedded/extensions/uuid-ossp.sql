@@ -1,4 +1,4 @@
--- A stand-in for uuid-ossp, which the server's binaries lack: all of its functions, in SQL.
+-- A stand-in for uuid-ossp, which the binaries of the server lack: all of its functions, in SQL.
 
 CREATE FUNCTION @extschema@.uuid_nil() RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN '00000000-0000-0000-0000-000000000000'::uuid;

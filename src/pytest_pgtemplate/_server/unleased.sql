@@ -1,4 +1,4 @@
--- Names ($1) of which no session holds the lease, an advisory lock as in databases.sql.
+-- The names ($1) whose lease no session holds. A lease is an advisory lock: see databases.sql.
 SELECT name
   FROM unnest($1::text[]) AS name
  WHERE NOT EXISTS (
