@@ -11,6 +11,7 @@ from pytest_pgtemplate import _embedded
 
 pytest_plugins = [
     "pytester",
+    "support.selection",
     "support.projects",
     "support.servers",
     "support.browser",

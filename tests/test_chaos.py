@@ -1,4 +1,4 @@
-"""A minute of chaos; ``tox -e chaos`` has more of it."""
+"""A minute of chaos in the long form; ``tox run -e chaos`` has more of it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from support.servers import need_binaries
 TESTS = Path(__file__).parent
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
 def test_what_is_killed_at_any_moment_leaves_nothing_and_breaks_nobody() -> None:
     need_binaries()

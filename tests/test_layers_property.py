@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from support.databases import KINDS, Base, Dump, database, difference
 from test_reset_property import CONNECTIONS, EXAMPLES, Play, perform, plays
 
+pytestmark = pytest.mark.full("product")  # of tracking, role and server
+
 LOOSE = {"public.s0", "public.s1"}  # sequences of no table
 
 

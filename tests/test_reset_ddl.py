@@ -10,6 +10,8 @@ import pytest
 from pytest_pgtemplate._reset import ResetResult
 from support.databases import KINDS, Base, Kind, database, difference
 
+pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
+
 SCHEMA = """
 CREATE TYPE mood AS ENUM ('sad', 'fine');
 CREATE TABLE item (

@@ -15,6 +15,8 @@ from pytest_pgtemplate.errors import ServerError
 from support.databases import Base, Kind, database, difference
 from support.projects import ITEM, Project, query
 
+pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
+
 SOON = GRACE + 3.0  # seconds: GRACE, a connection, a rollback, on a slow machine
 IDLE = "idle in transaction"
 

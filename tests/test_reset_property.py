@@ -23,6 +23,8 @@ from pytest_pgtemplate._reset.scripts import LARGE
 from support.databases import KINDS, Base, Session, database, difference, run
 from support.projects import unique
 
+pytestmark = pytest.mark.full("product")  # of tracking, role and server
+
 # For each kind of database. An example is one schema and up to eight rounds of statements.
 EXAMPLES = int(os.environ.get("PGTEMPLATE_EXAMPLES", "12"))
 

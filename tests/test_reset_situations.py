@@ -22,6 +22,8 @@ from support.databases import (
     run,
 )
 
+pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
+
 Situation = str | list[str] | Callable[[Base], None]
 
 ODD = '"Odd ""schema"" %s $1"."Select"'

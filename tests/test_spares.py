@@ -159,7 +159,8 @@ def test_whoever_wants_a_clone_takes_a_spare(shop: Project, how: str) -> None:
 # What goes back
 
 
-@pytest.mark.parametrize("kind", KINDS[:5], ids=str)
+@pytest.mark.full("product")
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_after_any_number_of_generations_it_is_what_the_template_is(
     request: pytest.FixtureRequest, kind: object
 ) -> None:

@@ -1,0 +1,84 @@
+"""What the short form of the suite leaves out: the marker ``full``, and the option ``--full``.
+
+``pytest`` is the short form. ``pytest --full`` runs everything. Two uses of one marker:
+
+    @pytest.mark.full              only the long form runs this test
+    @pytest.mark.full("product")   the long form runs this test with the full product of its
+                                   parameters, the short form with a pairwise selection
+
+A pytest plugin. Nothing here is a test.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import astuple, is_dataclass
+from itertools import combinations
+from zlib import crc32
+
+import pytest
+
+Values = tuple[object, ...]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the long form of the suite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    line = "full(which): only in the long form (--full): the test, or its full 'product'"
+    config.addinivalue_line("markers", line)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--full"):
+        return
+    left_out = set(_left_out(items))
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _left_out(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
+    products: dict[object, list[pytest.Function]] = defaultdict(list)
+    for item in items:
+        for marker in item.iter_markers("full"):
+            if marker.args == ("product",):
+                if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+                    products[item.parent, item.originalname].append(item)
+            else:
+                assert not marker.args, f"{item.nodeid}: unknown argument of the marker full"
+                yield item
+    for product in products.values():
+        chosen = pairwise({item.nodeid: _values(item) for item in product})
+        yield from (item for item in product if item.nodeid not in chosen)
+
+
+def _values(item: pytest.Function) -> Values:
+    """The parameters of a test. Each field of a dataclass is a parameter of its own."""
+    values: list[object] = []
+    for value in item.callspec.params.values():
+        if is_dataclass(value) and not isinstance(value, type):
+            values += astuple(value)
+        else:
+            values.append(value if isinstance(value, Hashable) else id(value))
+    return tuple(values)
+
+
+def pairwise(rows: Mapping[str, Values]) -> set[str]:
+    """Names of rows such that each pair of two columns' values is in one of them if in any.
+
+    Of rows that are equally useful, a checksum of their names chooses one: the choice is spread
+    evenly, and is the same in every process.
+    """
+    pairs = {
+        name: set(combinations(enumerate(row), min(2, len(row)))) for name, row in rows.items()
+    }
+    order = sorted(rows, key=lambda name: crc32(name.encode()))
+    missing = set().union(*pairs.values())
+    chosen = set()
+    while missing:
+        best = max(order, key=lambda name: len(pairs[name] & missing))
+        chosen.add(best)
+        missing -= pairs[best]
+    return chosen

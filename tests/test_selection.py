@@ -1,0 +1,50 @@
+"""What the short form of this suite selects."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import pytest
+
+from support.selection import pairwise
+
+FULL = """
+import pytest
+
+@pytest.mark.full
+def test_long():
+    pass
+
+@pytest.mark.full("product")
+@pytest.mark.parametrize("a", range(2))
+@pytest.mark.parametrize("b", range(2))
+@pytest.mark.parametrize("c", range(2))
+def test_product(a, b, c):
+    pass
+
+def test_short():
+    pass
+"""
+
+
+def test_every_pair_of_values_is_in_a_chosen_row() -> None:
+    rows = {str(row): row for row in product(range(12), "ab", "ab", "ab")}
+    chosen = [rows[name] for name in pairwise(rows)]
+
+    assert len(chosen) == 24
+    for one, other in combinations(range(4), 2):
+        assert {(row[one], row[other]) for row in rows.values()} == {
+            (row[one], row[other]) for row in chosen
+        }
+
+
+@pytest.mark.parametrize(("options", "passed"), [([], 7), (["--full"], 10)], ids=["short", "long"])
+def test_the_long_form_runs_what_the_short_form_leaves_out(
+    pytester: pytest.Pytester, options: list[str], passed: int
+) -> None:
+    pytester.makepyfile(FULL)
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+
+    result = pytester.runpytest_inprocess("-p", "support.selection", *options)
+
+    result.assert_outcomes(passed=passed, deselected=10 - passed)
