@@ -37,7 +37,7 @@ from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._template import ScratchDatabase, Template, TemplateRequest
 from pytest_pgtemplate._template.migrations import Target
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate._worker import WorkerDatabase
+from pytest_pgtemplate._worker import WorkerDatabase, WorkerOptions
 
 TIMEOUT = 120.0  # seconds for any one step
 PREFIX = f"bench_{os.getpid()}"
@@ -172,7 +172,7 @@ def _work(url: str, prefix: str, run: str, name: str) -> None:
     began = time.monotonic()
     template = _ensure(server, prefix, run)
     worker = WorkerDatabase(
-        server, template, database_names.worker(prefix, run, name), run, keep=True
+        server, template, database_names.worker(prefix, run, name), run, WorkerOptions(keep=True)
     )
     print(began, time.monotonic(), flush=True)
     sys.stdin.readline()

@@ -134,8 +134,8 @@ def _template(server: Server, tables: int, tracking: str) -> Template:
     connection = portal.run(connect(url, timeout=TIMEOUT, application="benchmark"), timeout=TIMEOUT)
     portal.run(connection.execute(schema), timeout=TIMEOUT)
     portal.run(connection.close(), timeout=TIMEOUT)
-    install(url, tracking, timeout=TIMEOUT)
-    server.publish(scratch, name, Mark("template", RUN, fingerprint))
+    state = install(url, tracking, timeout=TIMEOUT)
+    server.publish(scratch, name, Mark("template", RUN, fingerprint, state=state))
     return Template(name, fingerprint, built=True)
 
 

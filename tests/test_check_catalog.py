@@ -9,8 +9,8 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from pytest_pgtemplate import _urls
-from pytest_pgtemplate._check.snapshot import functions
 from pytest_pgtemplate._child.catalog import CatalogReader
+from pytest_pgtemplate._reset.snapshot import object_functions
 from pytest_pgtemplate._server import Mark, Server
 
 # Each comes after the others. Many write one row of one catalog, or take one away, and no other.
@@ -142,7 +142,7 @@ def test_each_step_is_seen(connection: Connection, one_transaction: bool) -> Non
         if not one_transaction:
             connection.commit()
 
-    reader = CatalogReader(connection, functions(), one_transaction=one_transaction)
+    reader = CatalogReader(connection, object_functions(), one_transaction=one_transaction)
     reader.read()
     commit()
     for step in STEPS.strip().splitlines():

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, suppress
 import asyncpg
 import pytest
 
+from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Mark, Server, ServerDatabase
 from pytest_pgtemplate._server.quoting import quote_identifier
 from pytest_pgtemplate._template import Template
@@ -276,7 +277,8 @@ def test_what_the_template_has_outside_of_it_a_spare_has_too(
     execute(server.url, f"ALTER DATABASE {quoted} SET work_mem = '1MB'")
     execute(server.url, f"REVOKE TEMP ON DATABASE {quoted} FROM PUBLIC")
     execute(server.url.set(database=scratch), SCHEMA)
-    server.publish(scratch, again.name, Mark("template", RUN, again.fingerprint))
+    state = install(server.url.set(database=scratch), "scan", timeout=60)
+    server.publish(scratch, again.name, Mark("template", RUN, again.fingerprint, state=state))
     for expected in (False, True, True):
         mine = hire(server, again)
         assert mine.from_spare is expected

@@ -287,8 +287,9 @@ def make_template(server: Server, prefix: str, script: str, tracking: str) -> Te
     server.create(scratch, Mark("scratch", RUN, fingerprint))
     try:
         execute(server.url, script, database=scratch)
-        install(server.url.set(database=scratch), tracking, timeout=TIMEOUT)
-        server.publish(scratch, template.name, Mark("template", RUN, fingerprint))
+        state = install(server.url.set(database=scratch), tracking, timeout=TIMEOUT)
+        mark = Mark("template", RUN, fingerprint, state=state)
+        server.publish(scratch, template.name, mark)
     except BaseException:
         server.drop(scratch)
         raise

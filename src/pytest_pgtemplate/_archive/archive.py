@@ -133,14 +133,14 @@ def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str,
 
 def _restore(
     client: Client, directory: Path, tracking: str, public: bool, scratch: ScratchDatabase
-) -> None:
+) -> str:
     if not public:
         client.fetch("DROP SCHEMA public", database=scratch.name)
     dump = str(directory / scratch.order.name)
     options = ("--exit-on-error", f"--jobs={JOBS}")
     client.run("pg_restore", *options, dump, database=scratch.name, options=WRITABLE)
     server = client.server
-    install(server.url.set(database=scratch.name), tracking, timeout=server.timeout)
+    return install(server.url.set(database=scratch.name), tracking, timeout=server.timeout)
 
 
 @contextmanager

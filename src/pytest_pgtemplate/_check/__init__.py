@@ -2,8 +2,7 @@
 
 ``items`` are the tests that pytest collects, and ``checks`` answers what they ask. ``plan`` says
 what is left to prove, in which pieces. ``shared_results`` holds results that workers share,
-``walk`` runs the child process, ``snapshot`` compares whole databases, and ``verdicts`` words the
-results. The SQL reads the catalogs.
+``walk`` runs the child process, and ``verdicts`` words the results.
 """
 
 __all__ = ["items"]

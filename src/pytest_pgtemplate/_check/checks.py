@@ -14,10 +14,10 @@ from pathlib import Path
 from pytest_pgtemplate._check import plan, verdicts
 from pytest_pgtemplate._check.plan import BUILD, Plan
 from pytest_pgtemplate._check.shared_results import SharedResults
-from pytest_pgtemplate._check.snapshot import difference
 from pytest_pgtemplate._check.verdicts import Verdict
 from pytest_pgtemplate._check.walk import CheckContext, Verdicts, database, walk
 from pytest_pgtemplate._display import progress_file
+from pytest_pgtemplate._reset import compare_databases
 from pytest_pgtemplate._server import Mark
 from pytest_pgtemplate._template import Migrations, Template, TemplateRequest, find_origins, migrate
 
@@ -66,7 +66,7 @@ class RevisionChecks:
             ):
                 migrate(migrations, context.target(new))
                 urls = [context.server.url.set(database=name) for name in (old, new)]
-                changes = difference(*urls, timeout=context.server.timeout)
+                changes = compare_databases(*urls, timeout=context.server.timeout)
             if changes:
                 return verdicts.build_verdict(template.name, changes)
         self._proved.add(BUILD)

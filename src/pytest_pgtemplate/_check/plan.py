@@ -7,10 +7,10 @@ say: whoever changes one of them has to prove it, and what comes after, again.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from importlib.resources import files
 from itertools import pairwise
 from typing import NamedTuple
 
+from pytest_pgtemplate._reset import object_functions
 from pytest_pgtemplate._template import (
     OriginTemplate,
     Script,
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 
 def keys(scripts: Iterable[Script], environment_parts: Iterable[bytes]) -> dict[str, str]:
     """A digest for each revision: of its file, all that it needs, and what else decides it."""
-    base = _digest([_functions().encode(), *environment_parts])
+    base = _digest(["\0".join(object_functions()).encode(), *environment_parts])
     found: dict[str, str] = {}
     for each in scripts:
         needs = sorted(found[name] for name in each.says.needs)
@@ -86,11 +86,6 @@ def _cut(todo: list[str], pieces: int, late: int) -> list[list[str]]:
     )  # of one revision
     bounds = [round(len(todo) * time * (1 - share**n)) for n in range(pieces)]
     return [todo[low:high] for low, high in pairwise([*bounds, len(todo)])]
-
-
-def _functions() -> str:
-    scripts = files("pytest_pgtemplate._check").iterdir()
-    return "\0".join(sorted(f.read_text("utf-8") for f in scripts if f.name.endswith(".sql")))
 
 
 def _digest(parts: Iterable[bytes]) -> str:

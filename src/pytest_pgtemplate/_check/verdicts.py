@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pytest_pgtemplate._reset import Change, describe
 from pytest_pgtemplate._template import Script
-
-OBJECTS_SHOWN = 12  # objects that are shown
-MAX_CHARACTERS = 300  # characters of one definition
-
-Change = tuple[str | None, str, str | None, str | None]  # part of, object, before, after
 
 
 class Verdict(NamedTuple):
@@ -78,33 +72,4 @@ def _place(file: Path, line: int | None, home: Path) -> str:
 
 
 def _difference_verdict(what: str, changes: list[Change]) -> Verdict:
-    shown = list(_without_parts(changes))
-    lines = [line for change in shown[:OBJECTS_SHOWN] for line in _lines(change)]
-    if shown[OBJECTS_SHOWN:]:
-        lines.append(f"and {len(shown) - OBJECTS_SHOWN} more")
-    return Verdict("failed", "\n  ".join([what, *lines]))
-
-
-def _without_parts(changes: Iterable[Change]) -> Iterator[Change]:
-    """Leave out what comes or goes only because that does which it is part of."""
-    changes = list(changes)
-    whole = {name for _, name, before, after in changes if before is None or after is None}
-    return (change for change in changes if change[0] not in whole)
-
-
-def _lines(change: Change) -> Iterator[str]:
-    _, name, before, after = change
-    if before is None:
-        yield f"left behind: {name}: {_shorten(after)}"
-    elif after is None:
-        yield f"missing: {name}: {_shorten(before)}"
-    else:
-        yield f"changed: {name}"
-        for line in difflib.ndiff(before.splitlines(), after.splitlines()):
-            if line[0] in "+-":
-                yield f"  {line[0]} {_shorten(line[2:])}"
-
-
-def _shorten(text: str | None) -> str:
-    text = " ".join((text or "").split())
-    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} .."
+    return Verdict("failed", "\n  ".join([what, *describe(changes)]))

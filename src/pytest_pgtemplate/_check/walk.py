@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pytest_pgtemplate._check import verdicts
-from pytest_pgtemplate._check.snapshot import functions
 from pytest_pgtemplate._check.verdicts import Verdict
-from pytest_pgtemplate._reset import uninstall
+from pytest_pgtemplate._reset import object_functions, uninstall
 from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate._template import Alembic, Script, Target, raise_if_failed
 from pytest_pgtemplate.errors import MigrationError, PgTemplateError
@@ -74,7 +73,7 @@ def _walk_once(context: CheckContext, left: Sequence[str], start: str) -> list[d
             target,
             revisions=[each for each in left if each != MODELS],
             models=MODELS in left,
-            functions=functions(),
+            functions=object_functions(),
             told=str(report_file),
         )
         lines = report_file.read_text("utf-8").splitlines() if report_file.exists() else []

@@ -108,8 +108,9 @@ def pg_database(
     _pg: IsolatedDatabase, pg_server: Server, pg_template: Template
 ) -> Iterator[Database]:
     """This worker's own database: ``.name``, ``.url``, ``.dsn``, ``.template``."""
+    from pytest_pgtemplate._reset import describe
     from pytest_pgtemplate._urls import database_names
-    from pytest_pgtemplate._worker import WorkerDatabase, sweep
+    from pytest_pgtemplate._worker import WorkerDatabase, WorkerOptions, sweep
 
     settings, stats = _pg.settings, _pg.stats
     began = time.perf_counter()
@@ -117,10 +118,9 @@ def pg_database(
         name = database_names.worker(
             settings.template.prefix, settings.identity.run, settings.identity.worker
         )
+        options = WorkerOptions(settings.isolation.keep)
         with _pg.run.progress.timed_step("clone", "cloning the template"):
-            worker = WorkerDatabase(
-                pg_server, pg_template, name, settings.identity.run, keep=settings.isolation.keep
-            )
+            worker = WorkerDatabase(pg_server, pg_template, name, settings.identity.run, options)
     stats.clone_time = time.perf_counter() - began
     stats.from_spare = worker.from_spare
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
@@ -148,6 +148,7 @@ def pg_database(
             sweeping.join(SWEEP_TIMEOUT)
         with _pg.run.reports.reported_at_end(known=_pg.lost):
             worker.close(drop=_pg.lost)
+        stats.differences += describe(worker.changes)
 
 
 @fixture(scope="session")

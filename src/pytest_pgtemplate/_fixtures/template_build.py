@@ -67,10 +67,11 @@ def build_template(
     migrations: Migrations,
     seed: Seed | None,
     scratch: ScratchDatabase,
-) -> None:
+) -> str:
     """Migrate or seed a scratch database, and install what resets need.
 
-    A failure is recorded, so that the other workers of this run do not repeat it.
+    Returns the seal of its state. A failure is recorded, so that the other workers of this run do
+    not repeat it.
     """
     from pytest_pgtemplate import _template
     from pytest_pgtemplate._reset import install, uninstall
@@ -98,8 +99,9 @@ def build_template(
             _template.seed.run(seed, target)
             stats.built = stats.built or "seeded"
         progress.begin_part("making the template resettable")
-        install(url, settings.template.tracking, timeout=settings.server.timeout)
+        state = install(url, settings.template.tracking, timeout=settings.server.timeout)
         _template.save_parts(known, request.name, parts)
+        return state
     except PgTemplateError as error:
         failures.record_failed_build(request.name, error)
         raise

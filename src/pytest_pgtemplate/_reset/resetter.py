@@ -14,6 +14,8 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate._reset.blocker_watch import GRACE, BlockerWatch, Leak
 from pytest_pgtemplate._reset.caller_loop import CallerLoop
 from pytest_pgtemplate._reset.scripts import install_for_session, prepare_session, read_sql
+from pytest_pgtemplate._reset.snapshot import Details, Difference, LayerChanges, State
+from pytest_pgtemplate._reset.verifier import Verifier
 from pytest_pgtemplate._server import CONNECTION_LOST, Connection, connect, explain, quote_literal
 
 _CHANGED = "its schema was changed"
@@ -27,6 +29,7 @@ class ResetResult:
     leaks: tuple[Leak, ...]
     written: tuple[int, ...] = field(default=(), compare=False)  # tables, as ``names`` knows them
     changes: int | None = None  # rows that came or went with a new layer; None: nothing changed
+    differences: tuple[Difference, ...] = ()  # between the database and its expected state
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,20 @@ class SavedLayers:
 
     numbers: frozenset[int]
     state: str = field(repr=False)
+    expected: list[LayerChanges] = field(repr=False)
 
 
 class Resetter:
     """Brings one database back to its state: that of the template, and the layers on top of it.
 
     A layer is known by a number above 0. Every method takes at most ``timeout`` seconds and raises
-    ServerError.
+    ServerError. With ``verify`` every reset compares the whole database with its expected state.
     """
 
-    def __init__(self, url: URL, *, timeout: float) -> None:
+    def __init__(self, url: URL, *, timeout: float, verify: bool = False) -> None:
         self._url = url
         self._timeout = timeout
+        self._verify = verify
         self._vacuum: asyncio.Task[None] | None = None
         self._layers: set[int] = set()
         self._names: dict[int, str] = {}
@@ -113,12 +118,31 @@ class Resetter:
         staying = self._layers - set(removed)
         if not staying:
             return None
-        return SavedLayers(frozenset(staying), self._run(self._save_layers(list(removed))))
+        expected = self._verifier.layers(without=removed)
+        return SavedLayers(
+            frozenset(staying), self._run(self._save_layers(list(removed))), expected
+        )
 
     def load_layers(self, layers: SavedLayers) -> None:
         """Bring this database, which is a new clone, to the state of the one that saved them."""
         self._run(self._fetch(f"SELECT {self._schema}.load_layers($1)", layers.state))
         self._layers = set(layers.numbers)
+        self._verifier.load_layers(layers.expected)
+
+    def verify(self) -> tuple[Difference, ...]:
+        """Compare the database with its expected state now, if it was opened for that."""
+        found: tuple[Difference, ...] = self._run(self._verifier.compare())
+        return found
+
+    def read_details(self, differences: Collection[Difference]) -> Details:
+        """What the database holds of the things that differ."""
+        details: Details = self._run(self._verifier.read_details(differences))
+        return details
+
+    def read_state(self, boundary: str) -> State:
+        """What the database holds, to be compared with the seal of its template."""
+        state: State = self._run(self._verifier.read_since(boundary))
+        return state
 
     def close(self) -> None:
         """Disconnect, and see the session gone; fine when the connection is lost already."""
@@ -150,6 +174,9 @@ class Resetter:
             await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if triggers else "scan"
         self._schema = "pgtemplate" if triggers else "pg_temp"
+        self._verifier = Verifier(self._connection, self._schema)
+        if self._verify:
+            await self._verifier.begin()
         self._named = f"SELECT id, name FROM {self._schema}.relation"
         reset = (  # asyncpg knows oid[], and would ask the catalogs, for ms, what int[] is
             f"SELECT tables, {self._schema}.reset($1::oid[]::int[], tables)"
@@ -180,22 +207,22 @@ class Resetter:
     async def _reset(self, removed: list[int]) -> ResetResult:
         await self._finish_vacuum()
         watch = BlockerWatch(self.pid, self._connect)
+        differences: tuple[Difference, ...] = ()
         try:
             written, grown = await self._call.fetchrow(removed)
             reclone_reason = _CHANGED if grown is None else None
+            if reclone_reason is None:
+                self._layers -= set(removed)
+                self._verifier.remove_layers(removed)
+                differences = await self._verifier.compare()
         except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
-            written, grown, reclone_reason = (
-                (),
-                None,
-                str(error),
-            )  # what cannot be put back is cloned afresh
+            # What cannot be put back is cloned afresh.
+            written, grown, reclone_reason = (), None, str(error)
         finally:
             leaks = await watch.stop()
-        if reclone_reason is None:
-            self._layers -= set(removed)
         if grown:
             self._vacuum = asyncio.create_task(self._vacuum_tables(grown))
-        return ResetResult(reclone_reason, leaks, tuple(written))
+        return ResetResult(reclone_reason, leaks, tuple(written), differences=differences)
 
     async def _add_layer(self, layer: int) -> ResetResult:
         watch = BlockerWatch(self.pid, self._connect)
@@ -217,6 +244,7 @@ class Resetter:
         row = await self._connection.fetchrow(query, layer, patient)
         if row["changes"] is not None:
             self._layers.add(layer)
+            await self._verifier.add_layer(layer)
         return ResetResult(_CHANGED if row["stale"] else None, (), changes=row["changes"])
 
     async def _save_layers(self, removed: list[int]) -> Any:

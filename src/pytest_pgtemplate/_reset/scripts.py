@@ -9,6 +9,7 @@ from importlib.resources import files
 import asyncpg
 from sqlalchemy.engine import URL
 
+from pytest_pgtemplate._reset.snapshot import seal_state, state_sql
 from pytest_pgtemplate._server import Connection, connect, explain, load_sql, portal
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -19,6 +20,7 @@ TOUCHED_CATALOGS = (
     "pg_proc",
     "pg_trigger",
 )  # what ours fill
+RELATIONS = "pgtemplate.relation"  # the table of the user's tables, as templates have it
 MANY = 1000  # rows of the state from which it pays not to look at them
 LARGE = 512 * 1024  # bytes by which a table has to grow for TRUNCATE to pay; docs/reset.md
 
@@ -27,21 +29,20 @@ def installed_sql() -> bytes:
     """All that is installed: part of the fingerprint, as a template made by other SQL is stale."""
     scripts = files("pytest_pgtemplate._reset").iterdir()
     texts = sorted(f.read_text("utf-8") for f in scripts if f.name.endswith(".sql"))
-    return "\0".join([str(LARGE), str(MANY), *texts]).encode()
+    return "\0".join([str(LARGE), str(MANY), *texts, state_sql()]).encode()
 
 
-def install(url: URL, tracking: str, *, timeout: float) -> None:
+def install(url: URL, tracking: str, *, timeout: float) -> str:
     """Make a template resettable: its present state is what every reset goes back to.
 
     ``scan`` leaves the database as it is; so does ``auto`` where the role may not create triggers.
-    Raises ConfigurationError when there is a schema of that name, and ServerError, also after
-    ``timeout`` seconds.
+    Returns the seal of that state, for the template's mark. Raises ConfigurationError when there
+    is a schema of that name, and ServerError, also after ``timeout`` seconds.
     """
-    if tracking != "scan":
-        try:
-            portal.run(_install_in_template(url, tracking, timeout), timeout=timeout)
-        except Exception as error:
-            raise explain(error, url) from error
+    try:
+        return portal.run(_install_in_template(url, tracking, timeout), timeout=timeout)
+    except Exception as error:
+        raise explain(error, url) from error
 
 
 def uninstall(url: URL, tracking: str, *, timeout: float) -> None:
@@ -64,10 +65,19 @@ async def _uninstall(url: URL, timeout: float) -> None:
         await connection.close()
 
 
-async def _install_in_template(url: URL, tracking: str, timeout: float) -> None:
+async def _install_in_template(url: URL, tracking: str, timeout: float) -> str:
     connection = await connect(url, timeout=timeout, application="pytest-pgtemplate install")
     try:
         replica = await prepare_session(connection)
+        installed = tracking != "scan" and await _install_triggers(connection, tracking, replica)
+        return str(await seal_state(connection, RELATIONS if installed else None))
+    finally:
+        await connection.close()
+
+
+async def _install_triggers(connection: Connection, tracking: str, replica: bool) -> bool:
+    """False: the role may not create triggers, and nothing has to be installed."""
+    try:
         await _install(connection, "triggers", replica=replica, schema="pgtemplate")
     except asyncpg.DuplicateSchemaError:
         raise ConfigurationError(
@@ -77,8 +87,8 @@ async def _install_in_template(url: URL, tracking: str, timeout: float) -> None:
     except asyncpg.InsufficientPrivilegeError:
         if tracking == "triggers":
             raise
-    finally:
-        await connection.close()
+        return False
+    return True
 
 
 async def install_for_session(connection: Connection, *, replica: bool) -> None:

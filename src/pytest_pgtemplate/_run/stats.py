@@ -29,6 +29,7 @@ class DatabaseStats:
     layers: list[tuple[str, str, int, float]] = field(default_factory=list)  # owner, node, rows, s
     recloned: list[str] = field(default_factory=list)  # "test: why"
     kept: list[str] = field(default_factory=list)  # "test or worker: psql .."
+    differences: list[str] = field(default_factory=list)  # lines: why its database became no spare
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)

@@ -74,6 +74,7 @@ def _database_lines(workers: list[DatabaseStats], settings: Settings) -> Iterato
                 f" {stats.clone_time:.3f} s, {resets} {stats.reset_time:.3f} s"
             )
         yield from (f"  kept {line}" for line in stats.kept)
+        yield from _differences(stats, every=every_worker)
     yield from _layers(workers, every=every_worker)
     recloned = [line for stats in workers for line in stats.recloned]
     shown = len(recloned) if every_worker else MOST
@@ -115,6 +116,17 @@ def _layers(workers: list[DatabaseStats], *, every: bool) -> Iterator[str]:
             )
         elif every:
             yield f"{line}{rows}"
+
+
+def _differences(stats: DatabaseStats, *, every: bool) -> Iterator[str]:
+    """A database that no test was blamed for, although it is not what it was."""
+    if stats.differences:
+        yield (
+            f"  {stats.worker}: dropped its database, which differs from the template"
+            " (--pg-verify finds the test)"
+        )
+        shown = stats.differences if every else stats.differences[:MOST]
+        yield from (f"    {line}" for line in shown)
 
 
 def _servers(workers: list[DatabaseStats]) -> Iterator[str]:

@@ -46,6 +46,7 @@ class Mark:
     lineage: str = ""  # digest of these revisions
     size: int = 0  # bytes of a template when it was published
     proved: tuple[str, ...] = ()  # digests of what `--pg-check` has proved
+    state: str = ""  # seal of what a template holds, to be compared with that of a clone
 
     def dumps(self) -> str:
         return json.dumps({KEY: 1, **asdict(self)})

@@ -86,7 +86,7 @@ class ScratchDatabase(NamedTuple):
     origin: OriginTemplate | None
 
 
-Build = Callable[[ScratchDatabase], None]
+Build = Callable[[ScratchDatabase], str | None]
 
 
 def ensure_template(
@@ -94,7 +94,8 @@ def ensure_template(
 ) -> Template:
     """Return the template, building it if nobody has: once, however many ask at the same moment.
 
-    ``build`` gets a scratch database, which it migrates or seeds.
+    ``build`` gets a scratch database, which it migrates or seeds. It may return the seal of its
+    state, without which no database of this template becomes a spare.
     Raises TemplateError when another process holds the lock for longer than twice
     ``server.timeout`` seconds, and whatever ``build`` raises.
     """
@@ -132,8 +133,9 @@ def _build(order: TemplateRequest, build: Build, server: Server, lock_directory:
     try:
         server.drop(scratch)  # of a worker of this run that was killed while it built
         _create_scratch(scratch, order, origin, server)
-        build(ScratchDatabase(scratch, order, origin))
-        server.publish(scratch, order.name, _template_mark(order, origin, lineage, server))
+        state = build(ScratchDatabase(scratch, order, origin)) or ""
+        mark = replace(_template_mark(order, origin, lineage, server), state=state)
+        server.publish(scratch, order.name, mark)
     except BaseException:
         with suppress(PgTemplateError):  # a sweep will do it: what went wrong first tells more
             _drop_scratch(scratch, server)

@@ -5,6 +5,6 @@ some ahead.
 """
 
 from pytest_pgtemplate._worker import spares, sweep
-from pytest_pgtemplate._worker.worker import Database, WorkerDatabase
+from pytest_pgtemplate._worker.worker import Database, WorkerDatabase, WorkerOptions
 
-__all__ = ["Database", "WorkerDatabase", "spares", "sweep"]
+__all__ = ["Database", "WorkerDatabase", "WorkerOptions", "spares", "sweep"]

@@ -9,11 +9,12 @@ killed process leaves behind is none.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Literal
 
-from pytest_pgtemplate._reset import Resetter
+from pytest_pgtemplate._reset import Resetter, Seal, state_digest
 from pytest_pgtemplate._server import Kind, Mark, Server, ServerDatabase
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import PgTemplateError
@@ -22,6 +23,8 @@ MAX_PER_TEMPLATE = 16  # spares: as many workers start without a clone
 MAX_SPARES = 64  # on a server, all projects and templates together
 MAX_GROWTH = 16 * 2**20  # bytes that a database may be larger than its template; docs/spares.md
 SESSION_END_TIMEOUT = 0.2  # seconds for sessions to be gone
+
+GiveBackResult = Literal["spare", "unfit", "differs"]
 
 
 def take_spare(server: Server, found: Iterable[ServerDatabase], name: str, mark: Mark) -> bool:
@@ -41,18 +44,19 @@ def take_spare(server: Server, found: Iterable[ServerDatabase], name: str, mark:
     return False
 
 
-def give_back(server: Server, template: str, name: str, resetter: Resetter) -> bool:
-    """Make the database ``name`` a spare, if it is beyond doubt what a new clone would be.
+def give_back(server: Server, template: str, name: str, resetter: Resetter) -> GiveBackResult:
+    """Make the database ``name`` a spare, if it holds exactly what a new clone would hold.
 
-    False: it is not, and fit for nothing any more.
+    "differs": a reset has not brought it back, and the plugin did not notice. ``resetter`` is still
+    connected then.
     """
     databases = server.databases()
     found = {each.name: each for each in databases}
     database, origin = found.get(name), found.get(template)
     if not (database and database.mark and origin and origin.mark):
-        return False
+        return "unfit"
     if not _is_below_limits(template, databases):
-        return False
+        return "unfit"
     with server.locked(name):  # a server that has crashed may have lost the reset
         server.disallow_connections(database)
         if not (
@@ -62,22 +66,33 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> b
             )
             and _resets_exactly(resetter)
         ):
-            return False
+            return "unfit"
+        seal = Seal.parse(origin.mark.state)
+        if state_digest(resetter.read_state(seal.boundary)) != seal.digest:
+            return "differs"
         resetter.close()
         _publish(server, template, database)
-    return True
+    return "spare"
 
 
 def add_spare(server: Server, template: str, run: str) -> None:
     """Clone ``template`` ahead of whoever will want it. Raises ServerError."""
     origin = server.find(template)
-    if origin is None or origin.mark is None:
-        return
-    name = database_names.spare(template)
-    mark = clone_mark(server, origin.mark, "worker", run)
+    if origin is not None and origin.mark is not None:
+        with new_clone(server, origin, run):
+            pass
+
+
+@contextmanager
+def new_clone(server: Server, template: ServerDatabase, run: str) -> Iterator[str]:
+    """The name of a clone to look into, which is a spare afterwards. Raises ServerError."""
+    assert template.mark is not None
+    name = database_names.spare(template.name)
+    mark = clone_mark(server, template.mark, "worker", run)
     with server.locked(name):  # its lease, too
-        server.clone(template, name, mark)
-        _publish(server, template, server.require_ours(name))
+        server.clone(template.name, name, mark)
+        yield name
+        _publish(server, template.name, server.require_ours(name))
 
 
 def clone_mark(server: Server, template: Mark, kind: Kind, run: str) -> Mark:

@@ -6,11 +6,19 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
-from pytest_pgtemplate._reset import ResetResult, Resetter
+from pytest_pgtemplate._reset import (
+    Change,
+    ResetResult,
+    Resetter,
+    Seal,
+    changes_between,
+    compare_states,
+)
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._worker import spares
@@ -36,6 +44,19 @@ class Database:
         return f"psql '{_urls.dsn(_urls.without_password(self.url.set(database=name)))}'"
 
 
+class WorkerOptions(NamedTuple):
+    """``keep``: the database stays when the run ends.
+
+    ``verify``: each reset compares it with its expected state.
+    """
+
+    keep: bool = False
+    verify: bool = False
+
+
+_DEFAULT_OPTIONS = WorkerOptions()
+
+
 class WorkerDatabase:
     """The database of one worker over its whole life.
 
@@ -44,11 +65,18 @@ class WorkerDatabase:
     """
 
     def __init__(
-        self, server: Server, template: Template, name: str, run: str, *, keep: bool = False
+        self,
+        server: Server,
+        template: Template,
+        name: str,
+        run: str,
+        options: WorkerOptions = _DEFAULT_OPTIONS,
     ) -> None:
         self._server = server
         self._run = run
-        self._keep = keep
+        self._keep = options.keep
+        self._verify = options.verify
+        self.changes: list[Change] = []  # why it became no spare
         self.database = Database(name, server.url.set(database=name), template)
         self._spare_pool = SparePool(server.url, template.name, run, timeout=server.timeout)
         server.lease(name)
@@ -118,11 +146,30 @@ class WorkerDatabase:
         self._server.release(self.database.name)
 
     def _give_back(self) -> bool:
+        template, name = self.database.template.name, self.database.name
         try:
-            template = self.database.template.name
-            return spares.give_back(self._server, template, self.database.name, self._resetter)
+            result = spares.give_back(self._server, template, name, self._resetter)
+            if result == "differs":
+                self.changes = self._compare_with_new_clone()
         except PgTemplateError:  # whatever it is, it is not beyond doubt
             return False
+        return result == "spare"
+
+    def _compare_with_new_clone(self) -> list[Change]:
+        """The next run would have to make that clone: it becomes a spare."""
+        template = self._server.require_ours(self.database.template.name)
+        assert template.mark is not None
+        boundary = Seal.parse(template.mark.state).boundary
+        with spares.new_clone(self._server, template, self._run) as name:
+            clone = Resetter(self._server.url.set(database=name), timeout=self._server.timeout)
+            try:
+                expected = clone.read_state(boundary)
+                actual = self._resetter.read_state(boundary)
+                differences = compare_states(expected, actual, bookkeeping=True)
+                details = (each.read_details(differences) for each in (clone, self._resetter))
+                return changes_between(next(details), next(details), differences)
+            finally:
+                clone.close()
 
     def _renew(self, give_up: Callable[[], None], removed: Collection[int]) -> bool:
         try:
@@ -151,7 +198,9 @@ class WorkerDatabase:
             self._server, origin, "kept" if self._keep else "worker", self._run
         )
         found = spares.list_spares(template.name, databases)
-        self.from_spare = spares.take_spare(self._server, found, name, mark)
+        # What is to be verified is compared with what it held at first: a clone, beyond doubt.
+        self.from_spare = not self._verify and spares.take_spare(self._server, found, name, mark)
         if not self.from_spare:
             self._server.clone(template.name, name, mark)
-        self._resetter = Resetter(self.database.url, timeout=self._server.timeout)
+        url, timeout = self.database.url, self._server.timeout
+        self._resetter = Resetter(url, timeout=timeout, verify=self._verify)

@@ -1,5 +1,5 @@
 -- The rows of a table, as text; none of them where there are more than can be shown.
-CREATE FUNCTION pg_temp.pgtemplate_rows(wanted oid[])
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_rows(wanted oid[])
 RETURNS TABLE (id bigint, relation text, content text[])
 LANGUAGE plpgsql
 SET search_path = ''
@@ -15,4 +15,4 @@ BEGIN
         RETURN NEXT;
     END LOOP;
 END
-$$
+$$;

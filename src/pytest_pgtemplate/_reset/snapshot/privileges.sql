@@ -1,7 +1,7 @@
 -- Who may do what, in an order of its own: those whom nothing was granted have the default.
-CREATE FUNCTION pg_temp.pgtemplate_privileges(acl aclitem[], kind text, owner oid) RETURNS text
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_privileges(acl aclitem[], kind text, owner oid) RETURNS text
 LANGUAGE sql AS $$
     SELECT 'PRIVILEGES ' || string_agg(item::text, ', ' ORDER BY item::text)
       FROM unnest(acl) AS item
      WHERE NOT (acl @> acldefault(kind::"char", owner) AND acldefault(kind::"char", owner) @> acl)
-$$
+$$;

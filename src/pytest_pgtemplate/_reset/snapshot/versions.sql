@@ -3,7 +3,7 @@
 -- is one transaction, their commands (cmin). Rows that are part of a larger object count for that one.
 -- What is below 16384 is PostgreSQL's own. And a line for each table that has rows, with catalog 0,
 -- which changes with what is in them.
-CREATE FUNCTION pg_temp.pgtemplate_versions(one_transaction bool)
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_versions(one_transaction bool)
 RETURNS text
 LANGUAGE plpgsql
 SET search_path = ''
@@ -124,4 +124,4 @@ BEGIN
     END LOOP;
     RETURN lines;
 END
-$$
+$$;

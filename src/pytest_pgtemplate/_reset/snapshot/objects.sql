@@ -1,7 +1,7 @@
 -- What pg_dump --schema-only would show of these objects ($1, as pgtemplate_versions names them), each
 -- as one line of text: the object, and how it is defined. "part_of" is the table that it comes and goes
 -- with. Names are qualified, as nothing is on the search path; nothing depends on an oid.
-CREATE FUNCTION pg_temp.pgtemplate_objects(wanted oid[])
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_objects(wanted oid[])
 RETURNS TABLE (catalog bigint, id bigint, part_of text, object text, definition text)
 LANGUAGE plpgsql
 SET search_path = ''
@@ -308,4 +308,4 @@ BEGIN
        AND NOT EXISTS (SELECT FROM pg_depend e
                         WHERE e.deptype = 'e' AND e.classid = d.classoid AND e.objid = d.objoid);
 END
-$$
+$$;

@@ -1,0 +1,48 @@
+"""What a whole database holds, and what two databases, or two moments of one, have not in common.
+
+``state`` reads it as numbers, which are quick to compare; ``expected`` knows which they should be.
+``objects`` and ``details`` read, as text, what differs, and ``changes`` words it. The SQL reads the
+catalogs.
+"""
+
+from pytest_pgtemplate._reset.snapshot.changes import Change, describe
+from pytest_pgtemplate._reset.snapshot.details import Details, changes_between, read_details
+from pytest_pgtemplate._reset.snapshot.expected import (
+    Difference,
+    ExpectedState,
+    LayerChanges,
+    compare_states,
+)
+from pytest_pgtemplate._reset.snapshot.objects import compare_databases, object_functions
+from pytest_pgtemplate._reset.snapshot.state import (
+    Seal,
+    State,
+    current_boundary,
+    prepare_to_read,
+    read_state,
+    seal_state,
+    state_digest,
+    state_sql,
+)
+
+__all__ = [
+    "Change",
+    "Details",
+    "Difference",
+    "ExpectedState",
+    "LayerChanges",
+    "Seal",
+    "State",
+    "changes_between",
+    "compare_databases",
+    "compare_states",
+    "current_boundary",
+    "describe",
+    "object_functions",
+    "prepare_to_read",
+    "read_details",
+    "read_state",
+    "seal_state",
+    "state_digest",
+    "state_sql",
+]

@@ -1,0 +1,127 @@
+"""What is behind the differences of two states: the objects and rows, from both sides."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from pytest_pgtemplate._reset.snapshot.changes import Change
+from pytest_pgtemplate._reset.snapshot.expected import Difference
+from pytest_pgtemplate._reset.snapshot.objects import (
+    Objects,
+    object_changes,
+    object_functions,
+    read_objects,
+)
+from pytest_pgtemplate._reset.snapshot.state import Key, Line
+from pytest_pgtemplate._server import Connection
+
+Texts = Counter[tuple[str, str]]  # names and definitions: rows may have both in common
+
+_CATALOG_ROWS = "SELECT object, definition FROM pg_temp.pgtemplate_catalog_rows({oids})"
+_ROWS = "SELECT 'rows of ' || relation, unnest(content) FROM pg_temp.pgtemplate_rows({oids})"
+_LARGE_OBJECTS = """
+SELECT 'large object ' || oid,
+       concat_ws(' ', 'OWNER', lomowner::regrole, 'PRIVILEGES ' || lomacl::text,
+                 length(lo_get(oid)), 'bytes', md5(lo_get(oid)))
+  FROM pg_largeobject_metadata WHERE oid = ANY ({oids})
+"""
+
+
+@dataclass
+class Details:
+    """What one database holds of the things that differ."""
+
+    objects: Objects = field(default_factory=dict)
+    catalog_rows: Texts = field(default_factory=Counter)  # as JSON
+    contents: Texts = field(default_factory=Counter)  # rows of tables, and large objects
+
+
+async def read_details(connection: Connection, differences: Collection[Difference]) -> Details:
+    """In a session that can read states."""
+    oids: dict[str, list[int]] = defaultdict(list)
+    for kind, oid in (each.key for each in differences):
+        oids[kind].append(oid)
+    await connection.execute("\n".join(object_functions()))
+    details = Details()
+    if oids["catalog"]:
+        details.objects = await read_objects(connection)
+        details.catalog_rows = await _read_texts(connection, _CATALOG_ROWS, oids["catalog"])
+    rows = await _read_texts(connection, _ROWS, oids["rows"] + oids["bookkeeping"])
+    objects = await _read_texts(connection, _LARGE_OBJECTS, oids["large object"])
+    details.contents = rows + objects
+    return details
+
+
+async def _read_texts(connection: Connection, query: str, oids: list[int]) -> Texts:
+    if not oids:
+        return Counter()
+    array = f"'{{{', '.join(map(str, oids))}}}'::oid[]"
+    return Counter(tuple(row) for row in await connection.fetch(query.format(oids=array)))
+
+
+def changes_between(
+    expected: Details, actual: Details, differences: Collection[Difference]
+) -> list[Change]:
+    """Every difference in words; those that say most come first."""
+    objects = object_changes(expected.objects, actual.objects)
+    rows = [] if objects else list(_text_changes(expected.catalog_rows, actual.catalog_rows))
+    contents = list(_text_changes(expected.contents, actual.contents))
+    found = {name for _, name, *_ in contents}
+    rest = [
+        _number_change(each)
+        for each in differences
+        if not (objects or rows if each.key[0] == "catalog" else _name(each) in found)
+    ]
+    return [*objects, *rows, *contents, *rest]
+
+
+def _text_changes(expected: Texts, actual: Texts) -> Iterator[Change]:
+    """What went and what came; one change where one of each has the same name."""
+    went, came = _by_name(expected - actual), _by_name(actual - expected)
+    for name in sorted(went.keys() | came.keys()):
+        old, new = went.get(name, []), came.get(name, [])
+        if len(old) == len(new) == 1:
+            yield (None, name, *_without_equal_columns(old[0], new[0]))
+        else:
+            yield from ((None, name, text, None) for text in old)
+            yield from ((None, name, None, text) for text in new)
+
+
+def _by_name(texts: Texts) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, text in texts.elements():
+        found[name].append(text)
+    return found
+
+
+def _without_equal_columns(old: str, new: str) -> tuple[str, str]:
+    """Of two versions of a catalog's row."""
+    if not (old.startswith("{") and new.startswith("{")):
+        return old, new
+    before, after = json.loads(old), json.loads(new)
+    columns = [name for name in before if before[name] != after.get(name)]
+    shown = ({name: row.get(name) for name in columns} for row in (before, after))
+    old, new = (json.dumps(row, ensure_ascii=False) for row in shown)
+    return old, new
+
+
+def _number_change(difference: Difference) -> Change:
+    before, after = (_words(difference.key, each) for each in difference[1:])
+    return (None, _name(difference), before, "others" if before == after else after)
+
+
+def _name(difference: Difference) -> str:
+    line = difference.actual or difference.expected
+    assert line is not None
+    return line.name
+
+
+def _words(key: Key, line: Line | None) -> str | None:
+    if line is None:
+        return None
+    if key[0] == "sequence":
+        return f"{line.number}, {'' if line.digest else 'not '}called"
+    return f"{line.number} rows"

@@ -1,0 +1,67 @@
+-- All that a clone has in common with its template, in a few hundred lines of two numbers each. So one
+-- moment of a database can be compared with another: catalogs.sql and contents.sql say how, and what
+-- "boundary" (a transaction that is older than every change), "all_rows" and "relations" are for.
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_state(boundary xid, all_rows boolean, relations regclass)
+RETURNS TABLE (kind text, id oid, object text, count bigint, digest numeric)
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+BEGIN
+    RETURN QUERY SELECT 'catalog', c.* FROM pg_temp.pgtemplate_catalogs(age(boundary)) AS c;
+    RETURN QUERY SELECT * FROM pg_temp.pgtemplate_contents(age(boundary), all_rows, relations);
+    RETURN QUERY SELECT 'sequence', s.* FROM pg_temp.pgtemplate_sequences(relations) AS s;
+    RETURN QUERY SELECT 'large object', l.* FROM pg_temp.pgtemplate_large_objects() AS l;
+    RETURN QUERY SELECT 'shared', s.* FROM pg_temp.pgtemplate_shared() AS s;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_sequences(relations regclass)
+RETURNS TABLE (id oid, object text, count bigint, digest numeric)
+LANGUAGE plpgsql
+SET search_path = ''
+AS $$
+BEGIN
+    FOR id, object IN
+        SELECT c.oid, pg_describe_object(c.tableoid, c.oid, 0)
+          FROM pg_class c
+          LEFT JOIN pg_class ours ON ours.oid = relations
+         WHERE c.relpersistence <> 't' AND c.relnamespace IS DISTINCT FROM ours.relnamespace
+           AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') END
+    LOOP
+        EXECUTE format('SELECT last_value, is_called::int FROM %s', id::regclass) INTO count, digest;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_large_objects()
+RETURNS TABLE (id oid, object text, count bigint, digest numeric)
+LANGUAGE sql
+SET search_path = ''
+AS $$
+    SELECT oid, 'large object ' || oid, length(body),
+           hashtextextended(concat_ws(' ', lomowner, lomacl, md5(body)) COLLATE "C", 0)
+      FROM pg_largeobject_metadata CROSS JOIN lo_get(oid) AS body
+$$;
+
+-- What shared catalogs say of this database, and one that only superusers may read.
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_shared()
+RETURNS TABLE (id oid, object text, count bigint, digest numeric)
+LANGUAGE sql
+SET search_path = ''
+AS $$
+    SELECT 'pg_shdepend'::regclass::oid, 'owners and privileges', count(*),
+           coalesce(sum(hashtextextended(ROW(classid, objid, objsubid, refclassid, refobjid, deptype)::text
+                                         COLLATE "C", 0)), 0)
+      FROM pg_shdepend JOIN pg_database d ON d.oid = dbid
+     WHERE d.datname = current_database() AND classid <> 'pg_largeobject'::regclass
+       AND NOT pg_temp.pgtemplate_is_temporary(classid, objid)
+     UNION ALL
+    SELECT s.oid, 'subscription ' || s.subname, 1, 0
+      FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid
+     WHERE d.datname = current_database()
+     UNION ALL
+    SELECT umid, format('user mapping for %s on server %s', usename, srvname), 1,
+           hashtextextended(umoptions::text COLLATE "C", 0)
+      FROM pg_user_mappings
+$$;
