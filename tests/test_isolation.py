@@ -33,6 +33,7 @@ def test_the_next(pg_sync_session):
 def items(project: Project) -> Project:
     project.alembic()
     project.revision("one", ITEM)
+    project.prepare_template()
     return project
 
 
@@ -55,7 +56,7 @@ def plain(items: Project) -> Iterator[str]:
 def test_a_leak_fails_the_test_that_left_it(items: Project, following: str) -> None:
     items.write("test_leak.py", LEAK + "def test_leaks(pg): write_and_leave(pg)\n" + following)
 
-    result = items.run_workers(workers=1)
+    result = items.run("-p", "no:xdist")
 
     result.assert_outcomes(passed=1 + bool(following), errors=1)
     result.stdout.fnmatch_lines(
@@ -69,7 +70,7 @@ def test_a_leak_can_be_a_warning(items: Project) -> None:
     items.ini(pg_on_leak="warn")
     items.write("test_leak.py", LEAK + "def test_leaks(pg): write_and_leave(pg)\n" + NEXT)
 
-    items.run_workers(workers=1).assert_outcomes(passed=2, warnings=1)
+    items.run("-p", "no:xdist").assert_outcomes(passed=2, warnings=1)
 
 
 def test_a_transaction_that_only_read_is_left_alone(items: Project) -> None:
@@ -91,7 +92,7 @@ def test_reads(reader, n):
 """,
     )
 
-    items.run_workers(workers=1).assert_outcomes(passed=2)
+    items.run("-p", "no:xdist").assert_outcomes(passed=2)
 
 
 CHANGES = """
@@ -106,7 +107,7 @@ def test_changes_the_schema(pg_sync_session):
 def test_a_changed_schema_is_cloned_afresh_and_reported(items: Project) -> None:
     items.write("test_schema.py", CHANGES)
 
-    result = items.run_workers(workers=1)
+    result = items.run("-p", "no:xdist")
 
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*cloned afresh after *test_changes_the_schema*"])
@@ -116,7 +117,7 @@ def test_a_changed_schema_can_be_an_error(items: Project) -> None:
     items.ini(pg_on_ddl="error")
     items.write("test_schema.py", CHANGES)
 
-    items.run_workers(workers=1).assert_outcomes(passed=2, errors=1)
+    items.run("-p", "no:xdist").assert_outcomes(passed=2, errors=1)
 
 
 def test_the_mark_says_how_and_when(items: Project) -> None:
@@ -157,7 +158,7 @@ def test_clean(pg_sync_session):
 """,
     )
 
-    result = items.run_workers(workers=1)
+    result = items.run("-p", "no:xdist")
 
     result.assert_outcomes(passed=5)
     result.stdout.no_fnmatch_line("*cloned afresh*")
@@ -169,7 +170,7 @@ def test_a_wrong_mark_fails_its_test_once(items: Project, mark: str) -> None:
         "test_mark.py", f"import pytest\n@pytest.mark.pg({mark})\ndef test_it(pg): pass\n" + NEXT
     )
 
-    result = items.run_workers(workers=1)
+    result = items.run("-p", "no:xdist")
 
     result.assert_outcomes(passed=1, errors=1)
     assert result.stdout.str().count("HINT:") == 1
@@ -183,7 +184,7 @@ def test_the_database_of_a_failed_test_is_put_aside(items: Project) -> None:
     )
     items.write("test_kept.py", failing + NEXT)
 
-    result = items.run_workers("--pg-keep-failed", workers=1)
+    result = items.run("-p", "no:xdist", "--pg-keep-failed")
 
     result.assert_outcomes(passed=1, failed=1)
     [kept] = [name for name in items.databases() if "_tpl_" not in name]

@@ -62,6 +62,7 @@ def test_after(pg):
 def items(project: Project) -> Project:
     project.alembic()
     project.revision("one", ITEM)
+    project.prepare_template()
     project.ini(pythonpath=".")
     project.write("conftest.py", CONFTEST)
     return project
@@ -426,7 +427,7 @@ def test_fixtures_of_all_kinds(items: Project, text: str, outcomes: dict[str, in
     write(items, "test_a.py", text)
     write(items, "test_b.py", AFTERWARDS)
 
-    result = items.run_workers(workers=1)
+    result = items.run("-p", "no:xdist")
 
     result.assert_outcomes(**outcomes)
     if "errors" in outcomes and "RuntimeError" not in text:
@@ -551,7 +552,7 @@ def test_a_worker_that_crashes(items: Project) -> None:
     crash = DISTRIBUTED + "\ndef test_crash(shared, pg):\n    import os\n    os._exit(1)\n"
     write(items, "test_a.py", crash + DISTRIBUTED.replace("test_one", "test_two"))
 
-    result = items.run_workers(workers=1)
+    result = items.run("-p", "no:xdist")
 
     result.assert_outcomes(passed=12, failed=1)
     assert not [name for name in items.databases() if "_tpl_" not in name]

@@ -6,9 +6,13 @@ A pytest plugin, for the fixtures at the end. Nothing here is a test.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,6 +140,9 @@ def test_plain():
     pass
 """
 
+# Templates that tests of this process have built and given back: by the server's URL and a digest.
+_TEMPLATES: dict[tuple[str, str], str] = {}
+
 
 @dataclass
 class Project:
@@ -150,6 +157,7 @@ class Project:
     prefix: str
     log: Path
     _head: str | None = field(default=None)
+    _prepared: tuple[str, str] | None = field(default=None)
 
     def write(self, path: str, text: str) -> Path:
         file = self.root / path
@@ -194,6 +202,55 @@ class Project:
         )
         return self.write(f"{folder}/{name}.py", text)
 
+    def prepare_template(self) -> None:
+        """For a test of something else than building: take the template of an earlier test.
+
+        It was built from equal files, by ``pgtemplate build``. ``clean`` gives it back.
+        """
+        self._prepared = os.environ["PGTEMPLATE_URL"], self._digest()
+        if self._prepared not in _TEMPLATES:
+            _TEMPLATES[self._prepared] = self._build_template()
+        self._rename(_TEMPLATES[self._prepared], self.prefix)
+
+    def _digest(self) -> str:
+        """Of all files that are there now, but for pytest.ini, which has the prefix."""
+        digest = hashlib.sha256()
+        for file in sorted(self.root.rglob("*")):
+            if file.is_file() and file.name != "pytest.ini" and ".cache" not in file.parts:
+                digest.update(f"{file.relative_to(self.root)} ".encode() + file.read_bytes())
+        return digest.hexdigest()
+
+    def _build_template(self) -> str:
+        prefix = unique("t")
+        with tempfile.TemporaryDirectory() as directory:
+            copy = Path(directory) / "project"
+            shutil.copytree(self.root, copy, ignore=shutil.ignore_patterns(".cache"))
+            (copy / "pytest.ini").write_text(f"[pytest]\npg_name = {prefix}\n")
+            (copy / "test_any.py").write_text("def test_any(pg): ...\n")
+            command = [sys.executable, "-m", "pytest_pgtemplate._cli.main", "build", *PLAIN]
+            own = {"XDG_CACHE_HOME": directory, "MIGRATION_LOG": f"{directory}/log"}
+            subprocess.run(command, cwd=copy, env=os.environ | own, check=True)
+        for name in self._all(prefix):
+            if not database_names.is_template(name):
+                self.server.drop(name)
+        [template] = self._all(prefix)
+        return template
+
+    def _rename(self, template: str, prefix: str) -> str:
+        name = f"{prefix}{template[template.index('_tpl_') :]}"
+        renaming = f"{quote_identifier(template)} RENAME TO {quote_identifier(name)}"
+        execute(self.server.url, f"ALTER DATABASE {renaming}")
+        return name
+
+    def _give_template_back(self, key: tuple[str, str]) -> None:
+        stored = _TEMPLATES[key]
+        prefix, _, fingerprint = stored.partition("_tpl_")
+        mine = f"{self.prefix}_tpl_{fingerprint}"
+        if mine in self._all(self.prefix):
+            self._rename(mine, prefix)
+        else:
+            del _TEMPLATES[key]
+
     def run(self, *arguments: str) -> pytest.RunResult:
         """Run pytest in this process: the way for options and output."""
         return self.pytester.runpytest_inprocess(*PLAIN, *arguments)
@@ -208,17 +265,19 @@ class Project:
 
     def databases(self) -> list[str]:
         """Every database on the server whose name is ours, marked or not, but for spares."""
-        return [name for name in self._all() if database_names.template_of(name) is None]
+        return [name for name in self._all(self.prefix) if database_names.template_of(name) is None]
 
     def spares(self) -> list[str]:
         """What the next run takes instead of cloning."""
-        return [name for name in self._all() if database_names.template_of(name) is not None]
+        return [
+            name for name in self._all(self.prefix) if database_names.template_of(name) is not None
+        ]
 
-    def _all(self) -> list[str]:
+    def _all(self, prefix: str) -> list[str]:
         rows = query(
             self.server.url,
             "SELECT datname FROM pg_database WHERE starts_with(datname, $1) ORDER BY datname",
-            f"{self.prefix}_",
+            f"{prefix}_",
         )
         return [row["datname"] for row in rows]
 
@@ -227,7 +286,10 @@ class Project:
         return len(self.log.read_text().splitlines()) if self.log.exists() else 0
 
     def clean(self) -> None:
-        for name in self._all():
+        if self._prepared is not None:
+            self._give_template_back(self._prepared)
+            self._prepared = None
+        for name in self._all(self.prefix):
             self.server.drop(name)
 
 
@@ -312,6 +374,9 @@ def server(server_url: str) -> Iterator[Server]:
     """The server of the session, to look at from outside of a child run."""
     server = Server(_urls.parse(server_url), timeout=60)
     yield server
+    for template in _TEMPLATES.values():
+        if server.find(template) is not None:
+            server.drop(template)
     server.close()
 
 
