@@ -405,7 +405,7 @@ def test_heads_are_counted(project: Project) -> None:
         ("revision = 'one'\ndown_revision = None", "revision 'one' is in "),
         ("revision = 'two'\ndown_revision = 'two'", "revisions need each other: "),
         ("revision = 'two'\ndown_revision = (", "two.py:2: "),
-        ("revision = make()\ndown_revision = None", "does not say plainly"),
+        ("revision = make()\ndown_revision = None", "does not declare its revision plainly"),
     ],
 )
 def test_a_broken_lineage_names_the_file(project: Project, declared: str, told: str) -> None:

@@ -15,7 +15,7 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate._template.migrations import migrate
-from pytest_pgtemplate._template.revisions import declared
+from pytest_pgtemplate._template.revisions import parse_declaration
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
 from support.databases import EVERYTHING, KINDS, Kind, pg_dump, server_as
@@ -39,7 +39,7 @@ TIMEOUT = 60.0
     ],
 )
 def test_what_a_file_declares(source: str, expected: tuple[str, set[str]] | None) -> None:
-    found = declared(source.encode())
+    found = parse_declaration(source.encode())
     assert (found and (found.name, set(found.needs))) == expected
 
 
@@ -60,7 +60,7 @@ def test_what_a_file_declares(source: str, expected: tuple[str, set[str]] | None
 )
 def test_what_only_running_it_could_tell(source: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
-        declared(source.encode())
+        parse_declaration(source.encode())
 
 
 def lineage(**down_revisions: str) -> Lineage:

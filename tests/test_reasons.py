@@ -48,7 +48,7 @@ def test_the_file_that_was_changed_is_named_and_the_one_that_came(shop: Project)
 def test_a_template_that_was_there_before_is_told_as_such(shop: Project) -> None:
     for name in shop.databases() + shop.spares():
         shop.server.drop(name)
-    assert built(shop) == "its like having gone from this server"
+    assert built(shop) == "the same template is no longer on this server"
     assert built(shop, "--pg-rebuild") == "--pg-rebuild"
 
 

@@ -174,7 +174,7 @@ def order(prefix: str) -> _template.TemplateRequest:
 
 
 def never(scratch: _template.ScratchDatabase) -> None:
-    pytest.fail(f"{scratch.order.name} was built")
+    pytest.fail(f"{scratch.request.name} was built")
 
 
 def test_built_and_found(order: _template.TemplateRequest, server: Server, tmp_path: Path) -> None:

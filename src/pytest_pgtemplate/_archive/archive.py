@@ -87,12 +87,12 @@ def load(
             ]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise _not_ours(file) from error
-        names = [order.name for _, order, _ in entries]
-        for client, order, public in progress_file.report_progress(
+        names = [request.name for _, request, _ in entries]
+        for client, request, public in progress_file.report_progress(
             progress, "loading", entries, names
         ):
             restore = partial(_restore, client, directory, tracking, public)
-            yield ensure_template(order, restore, client.server, lock_directory)
+            yield ensure_template(request, restore, client.server, lock_directory)
 
 
 def _kind(server: Server) -> dict[str, object]:
@@ -136,7 +136,7 @@ def _restore(
 ) -> str:
     if not public:
         client.fetch("DROP SCHEMA public", database=scratch.name)
-    dump = str(directory / scratch.order.name)
+    dump = str(directory / scratch.request.name)
     options = ("--exit-on-error", f"--jobs={JOBS}")
     client.run("pg_restore", *options, dump, database=scratch.name, options=WRITABLE)
     server = client.server
@@ -165,8 +165,8 @@ def _read(
     mark = parse_mark(entry["mark"])
     if mark is None:
         raise ValueError("no mark of ours")
-    order = TemplateRequest(entry["prefix"], run, mark.fingerprint, rebuild=False, saved=mark)
-    return client, order, bool(entry["public"])
+    request = TemplateRequest(entry["prefix"], run, mark.fingerprint, rebuild=False, saved=mark)
+    return client, request, bool(entry["public"])
 
 
 def _check_format(written: int, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the items of a run ask, in any order and on any worker; each part is walked once.
+"""What the items of a run ask, in any request and on any worker; each part is walked once.
 
 Whoever needs a piece that another worker walks takes one that nobody has begun, and waits at last.
 """
@@ -24,11 +24,11 @@ from pytest_pgtemplate._template import Migrations, Template, TemplateRequest, f
 
 @dataclass(frozen=True)
 class CheckTask:
-    """What to check, and how. ``order``: of the template, which keeps what was proved."""
+    """What to check, and how. ``request``: of the template, which keeps what was proved."""
 
     wanted: list[str]  # revisions
     environment_parts: list[bytes]  # what else decides what they do
-    order: TemplateRequest
+    request: TemplateRequest
     workers: int
     directory: Path  # of the run
     during: Callable[[str], AbstractContextManager[None]]  # tells what takes long
@@ -74,18 +74,18 @@ class RevisionChecks:
 
     def close(self) -> None:
         """Remember what was proved with the template, if there is one."""
-        name = self._task.order.name
+        name = self._task.request.name
         if self._proved and self._mark(name):
             known = {self._keys[each] for each in self._plan.proved}
             self._context.server.record_proved(name, self._proved | known)
 
     def _is_build(self) -> bool:
         """It was built like that in this run, or it is known, or it grew from one that was."""
-        order = self._task.order
-        mark = self._mark((order.unseeded or order).name)
-        if mark is not None and mark.run == order.run and not mark.origin:
+        request = self._task.request
+        mark = self._mark((request.unseeded or request).name)
+        if mark is not None and mark.run == request.run and not mark.origin:
             return True
-        known = [self._mark(order.name), mark, self._mark(mark.origin) if mark else None]
+        known = [self._mark(request.name), mark, self._mark(mark.origin) if mark else None]
         return any(each is not None and BUILD in each.proved for each in known)
 
     def _mark(self, name: str) -> Mark | None:
@@ -100,13 +100,13 @@ class RevisionChecks:
 
     def _make_plan(self) -> Plan:
         task, server = self._task, self._context.server
-        order = task.order.unseeded or task.order
-        lineage = None if order.rebuild else order.lineage()
-        marks = [] if order.rebuild else [each.mark for each in server.databases() if each.mark]
+        request = task.request.unseeded or task.request
+        lineage = None if request.rebuild else request.lineage()
+        marks = [] if request.rebuild else [each.mark for each in server.databases() if each.mark]
         known = {key for mark in marks for key in mark.proved}
-        builds = order.rebuild or server.find(order.name) is None
+        builds = request.rebuild or server.find(request.name) is None
         proved, pieces = plan.make(task.wanted, self._keys, known, task.workers, builds=builds)
-        found = find_origins(order, lineage, server) if lineage else ()
+        found = find_origins(request, lineage, server) if lineage else ()
         return Plan(plan.start(found, pieces), pieces, proved)
 
     def _piece(self, number: int) -> Verdicts:

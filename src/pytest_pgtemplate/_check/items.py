@@ -98,8 +98,8 @@ class AlembicFile(pytest.File):
     def _revision_item(self, script: Script) -> CheckItem:
         file = os.path.relpath(script.file, self.path.parent)
         item = self._item(f"revision[{file}]", _check, name=script.name)
-        item.where = (script.file, (script.says.downgrade or 1) - 1)
-        if script.says.irreversible:
+        item.where = (script.file, (script.declaration.downgrade or 1) - 1)
+        if script.declaration.irreversible:
             item.add_marker(pytest.mark.skip(reason=f"revision {script.name} is irreversible"))
         return item
 
@@ -152,7 +152,7 @@ def _pg_checks(
         )
         above = checked(scripts, settings.check.since)
         task = CheckTask(
-            [each.name for each in above if not each.says.irreversible],
+            [each.name for each in above if not each.declaration.irreversible],
             environment_parts,
             template_request(settings, pg_server, pg_migrations, pg_seed),
             settings.identity.workers,

@@ -1,6 +1,7 @@
-"""Child processes, in which the user's own code runs: each does one job and ends with its parent.
+"""Child processes that run the user's migrations and seeds. Each does one job.
 
-``process`` is the parent's side; ``main`` is the child's, with the jobs ``migrate`` and ``seed``.
+``process`` is the parent's side. ``main`` is the child's side: it runs ``migrate``, ``check`` or
+``seed``, and ends when its parent ends.
 """
 
 from pytest_pgtemplate._child.main import REPORTED_ERROR

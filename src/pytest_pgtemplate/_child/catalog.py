@@ -1,4 +1,4 @@
-"""In the child process: what a database holds, as text, kept up to date at little cost."""
+"""In the child process: read all objects and rows of a database as text, incrementally."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-Key = tuple[int, int]  # the catalog that an object is in, and its oid there; 0 stands for rows
-Line = tuple[str | None, str]  # what an object is part of, and its definition
+Key = tuple[int, int]  # oid of the catalog (0: rows of a table), and oid of the object
+Line = tuple[str | None, str]  # the object that contains this one, and the definition
 ROWS = 0
 OBJECTS_AND_ROWS = """
 SELECT catalog, id, part_of, object, definition, NULL AS content
@@ -21,7 +21,7 @@ SELECT 0, id, NULL, relation, NULL, content
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a table; ``content`` is None where there are too many of them to be shown."""
+    """The rows of a table. ``content`` is None if the table is too large to show them."""
 
     digest: str
     content: tuple[str, ...] | None
@@ -29,17 +29,17 @@ class TableRows:
 
 @dataclass(frozen=True)
 class DatabaseState:
-    """What a database holds: its objects by name, and of each table that has some its rows."""
+    """The contents of a database: its objects by name, and the rows of each non-empty table."""
 
     objects: dict[str, Line] = field(default_factory=dict)
     rows: dict[str, TableRows] = field(default_factory=dict)
 
 
 class CatalogReader:
-    """Reads the state of the database that ``connection`` is in, through functions of ours.
+    """Reads the state of the database of ``connection``, with temporary functions.
 
-    Only what was written since it was read last is read again; everything, when something has got
-    another name, which other objects show.
+    A later ``read`` reads again only what was written since the previous one. After a rename it
+    reads everything, because definitions of other objects can contain the name.
     """
 
     def __init__(self, connection: Any, functions: list[str], *, one_transaction: bool) -> None:
@@ -55,21 +55,21 @@ class CatalogReader:
         versions = set(self._versions_now().splitlines())
         if versions != self._versions:
             written = {_key(line): line for line in versions - self._versions}
-            gone = {_key(line) for line in self._versions - versions}
+            dropped = {_key(line) for line in self._versions - versions}
             before = {key: self._names.get(key, set()) for key in written}
             self._versions = versions
-            self._update(written, gone)
+            self._update(written, dropped)
             now = {key: self._names.get(key, set()) for key in written}
             if any(before[key] - now[key] and now[key] - before[key] for key in written):
                 self._update({_key(line): line for line in versions}, set(self._names))
         return self._state
 
-    def _update(self, written: dict[Key, str], gone: set[Key]) -> None:
+    def _update(self, written: dict[Key, str], dropped: set[Key]) -> None:
         self._state = DatabaseState({**self._state.objects}, {**self._state.rows})
-        for key in gone:
-            things: dict[str, Any] = self._state.rows if key[0] == ROWS else self._state.objects
+        for key in dropped:
+            entries: dict[str, Any] = self._state.rows if key[0] == ROWS else self._state.objects
             for name in self._names.pop(key, ()):
-                things.pop(name, None)
+                entries.pop(name, None)
         for catalog, id_, part_of, name, definition, content in self._read_objects(written):
             self._names.setdefault((catalog, id_), set()).add(name)
             if catalog == ROWS:
@@ -86,7 +86,7 @@ class CatalogReader:
         return lines
 
     def _read_objects(self, written: Collection[Key]) -> Any:
-        """In one round trip: the objects, and the tables that have rows."""
+        """Read objects and rows in one round trip."""
         objects = " ".join(str(id_) for catalog, id_ in written if catalog != ROWS)
         tables = " ".join(str(id_) for catalog, id_ in written if catalog == ROWS)
         return self._connection.execute(_query(), {"objects": objects, "tables": tables}).all()

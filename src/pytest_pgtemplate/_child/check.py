@@ -1,7 +1,7 @@
-"""In the child process: walk a lineage up, and some revisions of it up, down and up again.
+"""In the child process: upgrade through a lineage; test some revisions up, down and up again.
 
-All in one run of env.py, each step in a transaction of its own where env.py lets us. The result of
-a revision is written at once, as a line of JSON, because a walk may end at any step.
+The walk is one run of env.py, with one transaction per step if env.py allows it. The result of each
+revision is written at once, as a line of JSON, because the walk may end at any step.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 UP, DOWN, AGAIN = "upgrade", "downgrade", "second upgrade"
 NO_ROWS = TableRows("", ())
-Changes = list[tuple[str | None, str, str | None, str | None]]  # part of, object, before, after
+Changes = list[tuple[str | None, str, str | None, str | None]]  # container, object, before, after
 
 
 def run(job: dict[str, Any]) -> None:
-    """Check ``job["revisions"]`` and, if wanted, the models.
+    """Check ``job["revisions"]`` and, if ``job["models"]``, compare the models.
 
-    A step that fails is the last one. So is one that leaves a state from which the walk could not
-    go on as if nothing had been. The first result of a revision counts.
+    The walk ends at the first step that fails or whose second upgrade differs from the first. The
+    first result of a revision counts.
     """
     script, run_env = open_environment(job)
     with Path(job["told"]).open("w", encoding="utf-8", buffering=1) as message:
@@ -48,9 +48,7 @@ class RevisionWalk:
         self._script = script
         self._job = job
         self._report_file = message
-        self.current_step: tuple[str, str] | None = (
-            None  # the revision and the step that are under way
-        )
+        self.current_step: tuple[str, str] | None = None  # revision, and UP, DOWN or AGAIN
 
     def steps(self, heads: Any, context: MigrationContext) -> Iterator[Any]:
         from pytest_pgtemplate._internals.alembic import in_external_transaction, upgrade_steps
@@ -60,13 +58,13 @@ class RevisionWalk:
             self._job["functions"],
             one_transaction=in_external_transaction(context),
         )
-        ahead = set(self._job["revisions"])
+        pending = set(self._job["revisions"])
         before = None
         progress = progress_of(self._job)
         steps = upgrade_steps(self._script, self._job["revision"], heads)
         for step in report_progress(progress, "checking", steps, list(map(revision_title, steps))):
-            if step.revision.revision in ahead:
-                ahead.remove(step.revision.revision)
+            if step.revision.revision in pending:
+                pending.remove(step.revision.revision)
                 before = yield from self._check(step, before, catalog, context)
                 if before is None:
                     return
@@ -74,7 +72,7 @@ class RevisionWalk:
                 before = None
                 yield from self._run_step(step, UP)
         self.current_step = None
-        for name in ahead:
+        for name in pending:
             self._report(revision=name, absent=True)
         if self._job["models"]:
             write_step(progress, Step("comparing the models"))
@@ -87,14 +85,14 @@ class RevisionWalk:
         catalog: CatalogReader,
         context: MigrationContext,
     ) -> Generator[Any, None, DatabaseState | None]:
-        """The state that the revision ends with. None: the walk cannot go on from there."""
+        """Yield the three steps of a revision. Returns the final state; None ends the walk."""
         name = up.revision.revision
         before = before or self._read(catalog, context)
         yield from self._run_step(up, UP)
         first = self._read(catalog, context)
         from pytest_pgtemplate._internals.alembic import downgrade_step
 
-        self.current_step = (name, DOWN)  # it may not have any
+        self.current_step = (name, DOWN)  # before downgrade_step, which raises if there is none
         down = downgrade_step(self._script, up)
         yield from self._run_step(down, DOWN)
         after = self._read(catalog, context)
@@ -113,11 +111,11 @@ class RevisionWalk:
         yield step
 
     def _read(self, catalog: CatalogReader, context: MigrationContext) -> DatabaseState:
-        """Within the transaction that env.py has begun, or in none that lasts."""
+        """Read within the transaction of env.py, or in one that ends here."""
         connection: Any = context.connection
-        lasts = connection.in_transaction()
+        in_transaction = connection.in_transaction()
         state = catalog.read()
-        if not lasts:
+        if not in_transaction:
             connection.commit()
         return state
 
@@ -132,24 +130,24 @@ class RevisionWalk:
             irreversible=doing == DOWN and isinstance(error, NotImplementedError),
         )
 
-    def _report(self, **what: Any) -> None:
-        print(json.dumps(what), file=self._report_file)
+    def _report(self, **result: Any) -> None:
+        print(json.dumps(result), file=self._report_file)
 
 
 def _changes(before: DatabaseState, after: DatabaseState) -> Changes:
-    """Objects that came, went or are defined otherwise."""
+    """Return the objects that were added, removed or defined differently."""
     if before.objects == after.objects:
         return []
-    nothing = (None, None)
+    missing = (None, None)
     return [
         (old[0] or new[0], name, old[1], new[1])
         for name in sorted(before.objects.keys() | after.objects.keys())
-        if (old := before.objects.get(name, nothing)) != (new := after.objects.get(name, nothing))
+        if (old := before.objects.get(name, missing)) != (new := after.objects.get(name, missing))
     ]
 
 
 def _row_changes(before: DatabaseState, after: DatabaseState) -> Changes:
-    """Rows that came, went or were changed, in tables whose columns are the same."""
+    """Return the rows that were added, removed or changed, in tables with the same columns."""
     changes: Changes = []
     for table in sorted(before.rows.keys() | after.rows.keys()):
         old, new = before.rows.get(table, NO_ROWS), after.rows.get(table, NO_ROWS)
@@ -157,16 +155,19 @@ def _row_changes(before: DatabaseState, after: DatabaseState) -> Changes:
         if old.digest == new.digest or before.objects.get(columns) != after.objects.get(columns):
             continue
         if old.content is None or new.content is None:
-            changes.append((table, f"rows of {table}", "as they were", "others"))
+            changes.append((table, f"rows of {table}", "unchanged", "different"))
             continue
-        went, came = (Counter(each.content) for each in (old, new))
-        changes += [(table, f"row of {table}", row, None) for row in (went - came).elements()]
-        changes += [(table, f"row of {table}", None, row) for row in (came - went).elements()]
+        removed, added = Counter(old.content), Counter(new.content)
+        changes += [(table, f"row of {table}", row, None) for row in (removed - added).elements()]
+        changes += [(table, f"row of {table}", None, row) for row in (added - removed).elements()]
     return changes
 
 
 def _lost_rows(before: DatabaseState, first: DatabaseState, second: DatabaseState) -> Changes:
-    """Rows that the upgrade left alone at first. Rows that it inserts may differ (a timestamp)."""
+    """Return rows that the first upgrade kept and the second lost.
+
+    Rows that an upgrade inserts may differ: they can contain a timestamp.
+    """
     changes: Changes = []
     for table, rows in first.rows.items():
         now = second.rows.get(table, NO_ROWS)
@@ -176,13 +177,13 @@ def _lost_rows(before: DatabaseState, first: DatabaseState, second: DatabaseStat
         lost = kept - Counter(now.content)
         changes += [(table, f"row of {table}", row, None) for row in lost.elements()]
         if not lost and len(rows.content) != len(now.content):
-            counts = (f"{len(rows.content)} of them", f"{len(now.content)} of them")
+            counts = (f"{len(rows.content)} rows", f"{len(now.content)} rows")
             changes.append((table, f"rows of {table}", *counts))
     return changes
 
 
 def _compare_models(context: MigrationContext) -> dict[str, Any] | None:
-    """Alembic's own comparison, as env.py asks for it. None: env.py names no models."""
+    """Return the result of Alembic's autogenerate, configured by env.py. None: no metadata."""
     from alembic.autogenerate import produce_migrations, render_python_code
     from alembic.operations import ops
 
@@ -191,13 +192,13 @@ def _compare_models(context: MigrationContext) -> dict[str, Any] | None:
         return None
     upgrade = produce_migrations(context, metadata).upgrade_ops
     assert upgrade is not None
-    unknown = [each for each in upgrade.ops if isinstance(each, ops.DropTableOp)]
-    tables = {(each.schema, each.table_name) for each in unknown}
+    unknown = [op for op in upgrade.ops if isinstance(op, ops.DropTableOp)]
+    tables = {(op.schema, op.table_name) for op in unknown}
     upgrade.ops = [
-        each
-        for each in upgrade.ops
-        if each not in unknown
-        and not (isinstance(each, ops.ModifyTableOps) and (each.schema, each.table_name) in tables)
+        op
+        for op in upgrade.ops
+        if op not in unknown
+        and not (isinstance(op, ops.ModifyTableOps) and (op.schema, op.table_name) in tables)
     ]
     code = render_python_code(upgrade) if upgrade.ops else ""
     lines = [line.strip() for line in code.splitlines()]
@@ -208,17 +209,14 @@ def _compare_models(context: MigrationContext) -> dict[str, Any] | None:
 
 
 def _short_error(error: BaseException) -> str:
-    """What the server said, without what SQLAlchemy and its drivers wrap around it."""
-    said: BaseException = getattr(error, "orig", None) or error
-    said = said.__cause__ if said is not error and said.__cause__ else said
-    return f"{type(said).__name__}: {str(said).strip()}"
+    """Return the driver's message, without the exceptions that SQLAlchemy wraps around it."""
+    original: BaseException = getattr(error, "orig", None) or error
+    if original is not error and original.__cause__:
+        original = original.__cause__
+    return f"{type(original).__name__}: {str(original).strip()}"
 
 
 def _line_in_file(file: str, error: BaseException) -> int | None:
-    """Where in ``file`` it was raised, or what raised it was called."""
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == file
-    ]
-    return lines[-1] if lines else None
+    """Return the innermost line of ``file`` in the traceback of ``error``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == file), None)

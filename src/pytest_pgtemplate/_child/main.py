@@ -1,10 +1,12 @@
-"""The child process: it does one job, which comes as a line of JSON on stdin.
+"""Entry point of the child process. The job is a line of JSON on stdin.
 
-A process of its own gives the user's code its own event loop, logging and imports. The exit code is
-0, or 1 with a traceback on stderr, or ``REPORTED_ERROR`` with an error of ours as a last line of
-JSON there.
-After a 0 such a line says what has run, if the job knows.
-Started by path: what can be imported is part of the job.
+A separate process gives the user's code its own event loop, logging and imports. The exit code is:
+
+    0                 success; if the job returns a text, the last line on stderr is {"ran": text}
+    1                 an exception, with its traceback on stderr
+    REPORTED_ERROR    a PgTemplateError, as a last line of JSON on stderr
+
+It is started by path, because ``sys.path`` is part of the job.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.read()
+    sys.stdin.read()  # the parent keeps the pipe open; its end means that the parent has died
     os._exit(1)
 
 

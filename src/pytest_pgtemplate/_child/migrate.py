@@ -1,4 +1,4 @@
-"""In the child process: Alembic, up to the wanted revision, in one named database."""
+"""In the child process: run Alembic's upgrade in one database, and verify the result."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     Plan = Callable[[Any, MigrationContext], Iterable[Any]]
 
 HINT = (
-    'read the URL with config.get_main_option("sqlalchemy.url"), or name in pg_env the environment'
-    " variable that env.py reads"
+    'read the URL with config.get_main_option("sqlalchemy.url"), or add the environment variable'
+    " that env.py reads to pg_env"
 )
 
 
 def run(job: dict[str, Any]) -> str:
-    """Migrate, and see that the database then holds what was asked for; return what has run.
+    """Migrate, and return what has run, for example "3 of 10 revisions".
 
-    Raises MigrationError.
+    Raises MigrationError if the database then holds other revisions than the target.
     """
     from pytest_pgtemplate._internals.alembic import upgrade_steps
 
@@ -50,26 +50,26 @@ def run(job: dict[str, Any]) -> str:
     if applied != wanted:
         raise MigrationError(
             f"after the migrations the template holds {_join(applied)}, not {_join(wanted)}",
-            hint="env.py must call context.run_migrations() and let its transaction commit",
+            hint="env.py must call context.run_migrations() and commit its transaction",
         )
     return f"{len(steps)} of {len(upgrade_steps(script, job['revision'], 'base'))} revisions"
 
 
 def progress_of(job: dict[str, Any]) -> Path | None:
-    """Where to tell how far the job has come."""
+    """Return the file in which the job reports its progress."""
     return Path(job["progress"]) if job["progress"] else None
 
 
 def revision_title(step: Any) -> str:
-    """What a revision is called, and what it says that it does."""
+    """Return the revision's id and message."""
     return f"{step.revision.revision} {step.revision.doc or ''}".rstrip()
 
 
 def open_environment(job: dict[str, Any]) -> tuple[ScriptDirectory, Callable[..., None]]:
-    """The revisions, and a function that lets env.py run what a plan says.
+    """Return the script directory, and a function that runs env.py with a plan of steps.
 
-    Its further arguments overrule what env.py configures. It raises MigrationError when env.py was
-    about to migrate another database, and whatever the user's code raises.
+    Further arguments of that function override those of ``context.configure()``. It raises
+    MigrationError before env.py migrates another database, and every error of the user's code.
     """
     from alembic.script import ScriptDirectory
 
@@ -84,7 +84,7 @@ def _config(job: dict[str, Any]) -> Config:
     knows_toml = hasattr(Config, "get_alembic_option")
     if not job["ini"] and not knows_toml:
         raise MigrationError(
-            f"{job['toml']} has a [tool.alembic] table, which Alembic reads since version 1.16",
+            f"{job['toml']} has a [tool.alembic] table, which requires Alembic 1.16",
             hint="pip install 'alembic>=1.16', or write an alembic.ini",
         )
     toml = {"toml_file": job["toml"]} if job["toml"] and knows_toml else {}
@@ -96,7 +96,10 @@ def _config(job: dict[str, Any]) -> Config:
 
 @contextmanager
 def _connection(job: dict[str, Any]) -> Iterator[Connection | None]:
-    """As Alembic's cookbook shares it: a sync one, for an env.py that may be given one."""
+    """Yield a sync connection for an env.py that reads ``attributes["connection"]``, or None.
+
+    https://alembic.sqlalchemy.org/en/latest/cookbook.html#sharing-a-connection-across-one-or-more-programmatic-migration-commands
+    """
     from sqlalchemy import create_engine, make_url
     from sqlalchemy.pool import NullPool
 
@@ -104,13 +107,13 @@ def _connection(job: dict[str, Any]) -> Iterator[Connection | None]:
 
     try:
         url = _urls.sync_url(make_url(job["url"])) if job["connection"] else None
-    except ConfigurationError:  # no sync driver: with asyncpg alone env.py can do without
+    except ConfigurationError:  # no sync driver is installed; env.py then connects itself
         url = None
     if url is None:
         yield None
         return
     with create_engine(url, poolclass=NullPool).connect() as connection:
-        # pytest-alembic may give an engine: an env.py written for it connects.
+        # pytest-alembic can pass an engine instead, so an env.py for it calls connect().
         vars(connection)["connect"] = partial(nullcontext, connection)
         yield connection
         connection.commit()
@@ -141,14 +144,14 @@ def _run_env(
         except (DBAPIError, OSError) as error:
             if not configured:
                 error.add_note(
-                    "env.py failed before it began to migrate; maybe it ignores the URL it is"
-                    f" given: {HINT}"
+                    "env.py failed before it began to migrate; maybe it ignores the URL that the"
+                    f" plugin passes: {HINT}"
                 )
             raise
         except SystemExit as error:
             raise MigrationError(
                 f"env.py ended its process: sys.exit({error.code!r})",
-                hint="let it migrate when context.is_offline_mode() is false",
+                hint="let env.py migrate if context.is_offline_mode() is false",
             ) from error
 
 
@@ -157,22 +160,22 @@ def _check_database(context: MigrationContext, wanted: str) -> None:
     if connection is None:
         raise MigrationError(
             "env.py ran in offline mode",
-            hint="call context.configure(connection=...) when context.is_offline_mode() is false",
+            hint="call context.configure(connection=...) if context.is_offline_mode() is false",
         )
     in_transaction = connection.in_transaction()
     actual = connection.exec_driver_sql("SELECT current_database()").scalar()
     if not in_transaction:
-        connection.rollback()  # env.py shall find it as it was
+        connection.rollback()  # end the transaction that the query began
     if actual != wanted:
         raise MigrationError(
-            f'env.py ignores the URL it is given: it was about to migrate database "{actual}"'
+            f'env.py ignores the URL that the plugin passes: it would migrate database "{actual}"'
             f' instead of "{wanted}"',
             hint=HINT,
         )
 
 
 async def _applied_revisions(dsn: str, context: MigrationContext | None) -> set[str]:
-    """The revisions that the database itself says it holds."""
+    """Return the revisions in the version table of the database."""
     import asyncpg
 
     if context is None:

@@ -1,7 +1,7 @@
-"""Run a child process that cannot outstay its time, its parent or its welcome.
+"""Run a child process with a time limit. It ends with its parent.
 
-It gets its input through a pipe that stays open: what the child must know is never in its argv, and
-an end of file tells it that the parent has died.
+Its input comes through a pipe that stays open: secrets are not in its argv, and the end of the file
+tells the child that its parent has died.
 """
 
 from __future__ import annotations
@@ -21,24 +21,19 @@ CHILD = Path(__file__).with_name("main.py")
 
 
 class ChildResult(NamedTuple):
-    """How a child ended: ``code`` is None when it was killed at its time limit."""
+    """Exit code and output of a child. ``code`` is None if it was killed at its time limit."""
 
     code: int | None
     output: str
 
 
 def run(
-    argv: Sequence[str],
-    *,
-    line: str = "",
-    env: Mapping[str, str],
-    cwd: Path,
-    timeout: float,
+    argv: Sequence[str], *, line: str = "", env: Mapping[str, str], cwd: Path, timeout: float
 ) -> ChildResult:
-    """Run ``argv`` with ``line`` on its stdin; kill its whole process group after ``timeout`` s.
+    """Run ``argv`` with ``line`` on its stdin; kill its process group after ``timeout`` seconds.
 
-    stdout and stderr come back together, in the order they were written.
-    Raises OSError when the program cannot be started.
+    The output contains stdout and stderr in the order of writing. Raises OSError if the program
+    cannot be started.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(  # noqa: S603 - the user's own command
@@ -61,9 +56,9 @@ def run(
 def run_job(
     module: str, job: Mapping[str, object], *, env: Mapping[str, str], cwd: Path, timeout: float
 ) -> ChildResult:
-    """Run ``run(job)`` of a module in this room in a Python of its own: see ``main``."""
+    """Call ``run(job)`` of a module in this package, in a new Python process: see ``main``."""
     message = {**job, "module": f"pytest_pgtemplate._child.{module}", "sys_path": sys.path}
-    argv = [sys.executable, "-P", "-u", str(CHILD)]  # unbuffered: a killed child has its say, too
+    argv = [sys.executable, "-P", "-u", str(CHILD)]  # -u: keep the output of a killed child
     return run(argv, line=json.dumps(message), env=env, cwd=cwd, timeout=timeout)
 
 
@@ -73,7 +68,7 @@ def _send_and_wait(process: subprocess.Popen[bytes], line: str, timeout: float) 
         process.stdin.write(line.encode() + b"\n")
         process.stdin.flush()
     except BrokenPipeError:
-        pass  # it ended, or does not read: its exit code and output tell more
+        pass  # the child has ended or does not read stdin; its exit code and output say more
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired:
@@ -81,7 +76,8 @@ def _send_and_wait(process: subprocess.Popen[bytes], line: str, timeout: float) 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # the whole group has ended
+    # The group, because a migration may have started processes of its own.
+    with suppress(ProcessLookupError, PermissionError):  # no process of the group is left
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert process.stdin is not None

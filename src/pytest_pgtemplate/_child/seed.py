@@ -1,4 +1,4 @@
-"""In the child process: call the function that ``pg_seed`` gave, sync or async."""
+"""In the child process: call the sync or async function that the ``pg_seed`` fixture returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def run(job: dict[str, Any]) -> None:
-    module = _import(job["home"], job["file"])
+    module = _import(job["seed_module"], job["file"])
     result = attrgetter(job["name"])(module)(job["url"])
     if inspect.isawaitable(result):
         asyncio.run(_finish(result))
@@ -24,7 +24,7 @@ async def _finish(result: Any) -> None:
 
 
 def _import(name: str, file: str) -> ModuleType:
-    """By name where that leads to the same file; a conftest.py often can only be had by path."""
+    """Import by name if that leads to ``file``, else by path (as for most conftest.py)."""
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):

@@ -76,7 +76,7 @@ def build_template(
     from pytest_pgtemplate import _template
     from pytest_pgtemplate._reset import install, uninstall
 
-    settings, stats, request = database.settings, database.stats, scratch.order
+    settings, stats, request = database.settings, database.stats, scratch.request
     failures, progress = database.run.reports.failures, database.run.progress
     failures.raise_if_build_failed(request.name)
     applied = scratch.origin.applied if scratch.origin else frozenset()

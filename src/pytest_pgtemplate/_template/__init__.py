@@ -1,8 +1,8 @@
-"""What builds the schema, and how it comes to be exactly once.
+"""Build the template database exactly once per fingerprint.
 
-``migrations`` and ``alembic`` are the kinds of migrations, ``revisions`` reads the latter's files,
-``seed`` adds rows for tests, and ``template`` keeps the result under the fingerprint of all that
-decided it; ``lineage`` tells which older one is a good start, ``reasons`` why none was there.
+``migrations`` and ``alembic`` are the kinds of migrations, ``revisions`` parses Alembic's files,
+``seed`` adds rows for the tests, and ``template`` builds and publishes. ``lineage`` finds an older
+template as the starting point, and ``build_reason`` explains why a build is necessary.
 """
 
 from pytest_pgtemplate._template import seed

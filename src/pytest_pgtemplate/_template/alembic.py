@@ -1,4 +1,4 @@
-"""Alembic: read its configuration without importing it, and run it in a child process."""
+"""Alembic migrations: fingerprint them without importing Alembic; run them in a child process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_pgtemplate import _child, _urls
 from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate._template.migrations import Target, raise_if_failed
-from pytest_pgtemplate._template.revisions import Script, declared, in_order
+from pytest_pgtemplate._template.revisions import Script, parse_declaration, sort_scripts
 from pytest_pgtemplate._urls import server_address, url_templates
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -40,9 +40,9 @@ _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": "
 class Alembic:
     """Alembic's ``upgrade``, run by env.py in a child process.
 
-    ``config`` is an alembic.ini, or a pyproject.toml with a ``[tool.alembic]`` table.
-    ``attributes`` go into Alembic's ``config.attributes``, strings with the fields of ``pg_env``;
-    "sqlalchemy.url" is always there, and so is "connection" for an env.py that reads it.
+    ``config``: an alembic.ini, or a pyproject.toml with a ``[tool.alembic]`` table. ``attributes``:
+    added to Alembic's ``config.attributes``; strings may contain the fields of ``pg_env``. The
+    plugin adds "sqlalchemy.url", and "connection" if env.py reads it.
     """
 
     config: Path
@@ -57,7 +57,7 @@ class Alembic:
             yield content
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
-        """Every file that decides the schema, and what of it does."""
+        """Yield each file that determines the schema, with its relevant content."""
         if self._ini:
             yield self._ini, self._ini.read_bytes()
         if self._toml:
@@ -65,37 +65,37 @@ class Alembic:
         yield from ((path, content) for path, _, content in self._files())
 
     def lineage(self) -> Lineage | None:
-        """The revisions, as their files declare them; None when that cannot be read."""
+        """Return the revisions as declared in their files. None: this cannot be determined."""
         if self.revision not in _ALL:
             return None
         base, revisions = list(self._configuration()), {}
         scripts = set(self._scripts())
         for path, name, content in self._files():
             try:
-                said = declared(content) if path in scripts else None
+                declaration = parse_declaration(content) if path in scripts else None
             except (ValueError, SyntaxError):
                 return None
-            if said is None:
+            if declaration is None:
                 base += [name, content]
-            elif said.name in revisions:
+            elif declaration.name in revisions:
                 return None
             else:
                 digest = hashlib.sha256(name + b"\0" + content).digest()
-                revisions[said.name] = Revision(said.needs, digest)
-        # Labels and parts of names can stand for revisions, too: which, is for Alembic to say.
-        known = all(each.down_revisions <= revisions.keys() for each in revisions.values())
+                revisions[declaration.name] = Revision(declaration.needs, digest)
+        # down_revision may also be a label or an abbreviation, which only Alembic can resolve.
+        known = all(rev.down_revisions <= revisions.keys() for rev in revisions.values())
         return Lineage(tuple(base), revisions) if known else None
 
     def scripts(self) -> list[Script]:
-        """The revisions in order, in full. Raises MigrationError for a lineage that is broken."""
-        return in_order(self._scripts())
+        """Return the revisions in upgrade order. Raises MigrationError for a broken lineage."""
+        return sort_scripts(self._scripts())
 
     def environment_parts(self, scripts: Collection[Script]) -> Iterator[bytes]:
-        """What else decides the schema."""
+        """Yield everything in the fingerprint except ``scripts``."""
         yield from self._configuration()
-        theirs = {each.file for each in scripts}
+        script_files = {script.file for script in scripts}
         for path, name, content in self._files():
-            if path not in theirs:
+            if path not in script_files:
                 yield name
                 yield content
 
@@ -104,8 +104,8 @@ class Alembic:
             self.run("migrate", target), "alembic upgrade " + self.revision, target
         )
 
-    def run(self, module: str, target: Target, **more: object) -> _child.ChildResult:
-        """Let a job of the child's have this environment, and ``more``."""
+    def run(self, module: str, target: Target, **extra: object) -> _child.ChildResult:
+        """Run a module of ``_child`` with this environment, and with ``extra`` in its job."""
         url = _urls.render(self._url(target.url))
         job = {
             "ini": str(self._ini) if self._ini else None,
@@ -117,7 +117,7 @@ class Alembic:
             "dsn": str(_urls.asyncpg_dsn(target.url)),
             "database": target.url.database,
             "progress": str(target.progress) if target.progress else None,
-            **more,
+            **extra,
         }
         return _child.run_job(
             module, job, env=target.env, cwd=self.config.parent, timeout=target.timeout
@@ -134,7 +134,7 @@ class Alembic:
         }
 
     def _dumped_attributes(self) -> str:
-        """Raises ConfigurationError for what cannot be handed to another process, or filled."""
+        """Return ``attributes`` as JSON. Raises ConfigurationError if the child cannot get them."""
         try:
             for value in self.attributes.values():
                 if isinstance(value, str):
@@ -143,33 +143,33 @@ class Alembic:
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"Alembic(attributes=..) cannot be used: {error}",
-                hint="give strings, numbers, lists and the like; env.py runs in another process",
+                hint="use strings, numbers, lists and dicts: env.py runs in another process",
             ) from error
 
     def _reads_connection(self) -> bool:
-        found = re.search(rb"""attributes\s*(\[|\.get\()\s*['"]connection['"]""", self._env_py)
-        return found is not None
+        pattern = rb"""attributes\s*(\[|\.get\()\s*['"]connection['"]"""
+        return re.search(pattern, self._env_py) is not None
 
     @property
     def _env_py(self) -> bytes:
-        return (self._home() / "env.py").read_bytes()
+        return (self._script_location() / "env.py").read_bytes()
 
     def _url(self, url: URL) -> URL:
-        """The driver must suit env.py: what it is written for cannot be asked, but can be read."""
-        # Not the driver's name alone: .replace("+asyncpg", "") makes a sync URL.
+        """Return a URL with a driver for env.py, sync or async as its source indicates."""
+        # "asyncpg" does not count: .replace("+asyncpg", "") makes a sync URL.
         if re.search(rb"async(?!pg)", self._env_py):
             return _urls.async_url(url)
         try:
-            found = _urls.sync_url(url)
+            sync_url = _urls.sync_url(url)
         except ConfigurationError:
             return url
-        if _urls.connect_args(url, _urls.driver_name(found)):
+        if _urls.connect_args(url, _urls.driver_name(sync_url)):
             raise ConfigurationError(
-                "pg_url asks for TLS or options, of which env.py could tell pg8000 nothing: a URL"
-                " of this driver has no place for them",
-                hint="pip install 'psycopg[binary]', or let an async env.py use asyncpg",
+                "pg_url has TLS parameters or options, and a pg8000 URL for env.py cannot contain"
+                " them",
+                hint="pip install 'psycopg[binary]', or use asyncpg in an async env.py",
             )
-        return found
+        return sync_url
 
     def _configuration(self) -> Iterator[bytes]:
         yield b"alembic"
@@ -182,32 +182,32 @@ class Alembic:
             yield repr(_table(self._toml)).encode()
 
     def _files(self) -> Iterator[tuple[Path, bytes, bytes]]:
-        """Below the script location, and in the version locations outside of it."""
-        home = self._home()
-        for directory in (home, *self._versions()):
-            if directory == home or not directory.is_relative_to(home):
+        """Yield all files in the script location and in version locations outside of it."""
+        root = self._script_location()
+        for directory in (root, *self._versions()):
+            if directory == root or not directory.is_relative_to(root):
                 yield from _files_under(directory)
 
     def _scripts(self) -> Iterator[Path]:
-        """Where Alembic looks for revisions."""
-        deep = str(self._options().get("recursive_version_locations")).lower() == "true"
+        """Yield the files that Alembic loads as revisions."""
+        recursive = str(self._options().get("recursive_version_locations")).lower() == "true"
         for directory in self._versions():
-            yield from directory.rglob("*.py") if deep else directory.glob("*.py")
+            yield from directory.rglob("*.py") if recursive else directory.glob("*.py")
 
-    def _home(self) -> Path:
+    def _script_location(self) -> Path:
         location = self._options().get("script_location")
         if not location:
             raise ConfigurationError(
-                f"{self.config} names no script_location",
-                hint="run `alembic init`, or point pg_alembic_ini at the file you use",
+                f"{self.config} has no script_location",
+                hint="run `alembic init`, or set pg_alembic_ini to the file that you use",
             )
-        home = self._resolve(str(location))
-        if not (home / "env.py").is_file():
+        directory = self._resolve(str(location))
+        if not (directory / "env.py").is_file():
             raise ConfigurationError(
-                f"{self.config}: script_location {home} has no env.py",
+                f"{self.config}: script_location {directory} has no env.py",
                 hint="correct script_location; it is relative to the configuration file",
             )
-        return home
+        return directory
 
     def _versions(self) -> list[Path]:
         options = self._options()
@@ -215,9 +215,9 @@ class Alembic:
         if isinstance(versions, str):
             separator = options.get("path_separator") or options.get("version_path_separator")
             versions = _split(versions, separator)
-        return [self._resolve(part) for part in versions] or [self._home() / "versions"]
+        return [self._resolve(part) for part in versions] or [self._script_location() / "versions"]
 
-    # Alembic reads alembic.ini and pyproject.toml where there are both; the first one wins.
+    # If both exist, Alembic reads alembic.ini and pyproject.toml; alembic.ini takes precedence.
 
     @property
     def _ini(self) -> Path | None:
@@ -247,7 +247,7 @@ class Alembic:
             return options
         except OSError as error:
             raise ConfigurationError(
-                f"no Alembic configuration at {self.config}: {error.strerror}",
+                f"cannot read the Alembic configuration {self.config}: {error.strerror}",
                 hint="set pg_alembic_ini, or override the pg_migrations fixture",
             ) from error
         except (configparser.Error, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -269,7 +269,7 @@ class Alembic:
             spec = None
         if spec is not None and spec.submodule_search_locations:
             return Path(next(iter(spec.submodule_search_locations)))
-        # prepend_sys_path, which Alembic heeds, mostly is the directory of its configuration.
+        # Alembic adds prepend_sys_path, which usually is the directory of its configuration.
         return self.config.parent.joinpath(*name.split("."))
 
 
@@ -280,7 +280,7 @@ def _table(pyproject: Path) -> dict[str, Any]:
 
 
 def _split(locations: str, separator: str | None) -> list[str]:
-    """As Alembic does; without a separator it has always been spaces and commas."""
+    """Split as Alembic does; without a path separator, at spaces and commas."""
     if separator in _SEPARATORS:
         parts = locations.split(_SEPARATORS[separator])
     else:
@@ -289,7 +289,7 @@ def _split(locations: str, separator: str | None) -> list[str]:
 
 
 def _files_under(directory: Path) -> Iterator[tuple[Path, bytes, bytes]]:
-    """Path, name and bytes of every file that a migration tool may read there."""
+    """Yield path, relative name and bytes of every file that env.py or a revision may read."""
     for path in sorted(directory.rglob("*")):
         skipped = "__pycache__" in path.parts or path.suffix == ".pyc"
         if path.is_file() and not skipped and path.name != "script.py.mako":

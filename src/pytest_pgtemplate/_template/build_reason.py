@@ -1,6 +1,6 @@
-"""Why a template is built: what has changed since the one most like it that was built here.
+"""Explain why a template is built: the differences from the most similar earlier template.
 
-What each was made of is kept in the user's cache, by name and digest.
+The names and digests of the files of each template are stored in the user's cache.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from pytest_pgtemplate._template.alembic import Alembic
 from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.migrations import Command, Migrations, SqlFiles
 
-FILES_PER_PREFIX = 10  # templates of a prefix
-NAMES_SHOWN = 5  # names of one kind
+FILES_PER_PREFIX = 10  # templates remembered per prefix
+NAMES_SHOWN = 5
 
-Parts = dict[str, str]  # digests, by what people call it
+Parts = dict[str, str]  # name of a file or option -> digest
 
 
 def digest_by_name(
-    migrations: Migrations, files: Iterable[Path], home: Path, others: Mapping[str, Iterable[bytes]]
+    migrations: Migrations, files: Iterable[Path], root: Path, others: Mapping[str, Iterable[bytes]]
 ) -> Parts:
-    """Every file by its path from ``home``, and ``others`` by their names."""
+    """Return the digests of all files, by path relative to ``root``, and of ``others``."""
     contents = [(path, path.read_bytes()) for path in files]
     if isinstance(migrations, Alembic | SqlFiles | Command):
         contents += migrations.contents()
     else:
         others = {**others, "pg_migrations": migrations.fingerprint()}
-    parts = {os.path.relpath(path, home): _digest([content]) for path, content in contents}
-    return parts | {name: _digest(those) for name, those in others.items()}
+    parts = {os.path.relpath(path, root): _digest([content]) for path, content in contents}
+    return parts | {name: _digest(values) for name, values in others.items()}
 
 
 def save_parts(directory: Path, name: str, parts: Parts) -> None:
-    """Keep what the template ``name`` is made of. It is never worth an error."""
+    """Store the parts of the template ``name``. Errors are ignored: they only explain builds."""
     with suppress(OSError):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"{name}.json").write_text(json.dumps(parts), "utf-8")
@@ -44,22 +44,22 @@ def save_parts(directory: Path, name: str, parts: Parts) -> None:
 
 
 def explain_build(directory: Path, name: str, parts: Parts) -> str:
-    """In words; "" when nothing is known of an earlier one."""
+    """Return the reason as text; empty if no earlier template of this prefix is known."""
     known = {path.stem: _read(path) for path in _newest_first(directory, name)}
     if name in known:
-        return "its like having gone from this server"
+        return "the same template is no longer on this server"
     if not known:
         return ""
-    changes = {each: _changes(known[each], parts) for each in known}
-    nearest_origin = min(changes, key=lambda each: sum(map(len, changes[each].values())))
-    return f"{_format_changes(changes[nearest_origin])} since {nearest_origin}"
+    changes = {other: _changes(known[other], parts) for other in known}
+    nearest = min(changes, key=lambda other: sum(map(len, changes[other].values())))
+    return f"{_format_changes(changes[nearest])} since {nearest}"
 
 
 def _changes(old: Parts, new: Parts) -> dict[str, list[str]]:
     return {
         "changed": sorted(name for name in new.keys() & old.keys() if old[name] != new[name]),
         "new": sorted(new.keys() - old.keys()),
-        "gone": sorted(old.keys() - new.keys()),
+        "removed": sorted(old.keys() - new.keys()),
     }
 
 
@@ -74,17 +74,17 @@ def _shorten(names: list[str]) -> str:
 
 
 def _newest_first(directory: Path, name: str) -> list[Path]:
-    """The files of all templates with the prefix of this one."""
-    with suppress(OSError):  # another run clears up
-        found = directory.glob(f"{name.rpartition('_')[0]}_*.json")
-        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    """Return the files of all templates with the same prefix."""
+    with suppress(OSError):  # another run removes files
+        paths = directory.glob(f"{name.rpartition('_')[0]}_*.json")
+        return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
     return []
 
 
 def _read(path: Path) -> Parts:
     try:
         parts: Parts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):  # another run clears up, or writes
+    except (OSError, ValueError):  # another run removes or writes the file
         return {}
     return parts
 

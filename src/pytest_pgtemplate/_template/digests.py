@@ -1,4 +1,4 @@
-"""Digests of what decides a schema."""
+"""Digests of everything that determines a schema."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def digest_parts(parts: Iterable[bytes]) -> str:
-    """Each is preceded by its length, so that moving a byte from one to the next shows."""
+    """Hash ``parts``, each with its length: moving a byte to the next part changes the digest."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big"))

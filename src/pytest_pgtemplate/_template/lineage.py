@@ -1,7 +1,7 @@
-"""What a schema came from, revision by revision: so that it need not be built from nothing.
+"""The lineage of a schema: its revisions, so that a build can start from an older template.
 
-A template remembers the heads of what it holds, and one digest of all below them. Whoever wants a
-later schema knows from its own files what these heads stand for, and whether that is the same.
+The mark of a template stores its heads and a digest of them with their ancestors. A build computes
+that digest from its own files. If both are equal, the template holds exactly those revisions.
 """
 
 from __future__ import annotations
@@ -11,55 +11,50 @@ from typing import NamedTuple
 
 
 class Revision(NamedTuple):
-    """A step of the migrations: the names of those it follows, and the digest of its file."""
+    """A revision: the names of the revisions that it needs, and the digest of its file."""
 
     down_revisions: frozenset[str]
     digest: bytes
 
 
 class Lineage(NamedTuple):
-    """``base``: what has to be the same in any case; ``revisions``: those wanted, by name."""
+    """``base``: what else determines the schema. ``revisions``: all of the target, by name."""
 
     base: tuple[bytes, ...]
     revisions: Mapping[str, Revision]
 
     @property
     def heads(self) -> tuple[str, ...]:
-        followed = frozenset[str]().union(
-            *(each.down_revisions for each in self.revisions.values())
-        )
+        followed = frozenset[str]().union(*(rev.down_revisions for rev in self.revisions.values()))
         return tuple(sorted(self.revisions.keys() - followed))
 
     def including_ancestors(self, heads: Iterable[str]) -> frozenset[str]:
-        """``heads`` and all that they follow; nothing if one of them is not wanted."""
+        """Return ``heads`` and their ancestors; empty if a head is not in this lineage."""
         found: set[str] = set()
         pending = set(heads)
         if not pending <= self.revisions.keys():
             return frozenset()
         while pending:
             found |= pending
-            pending = (
-                set().union(*(self.revisions[name].down_revisions for name in pending)) - found
-            )
+            below = set[str]().union(*(self.revisions[name].down_revisions for name in pending))
+            pending = below - found
         return frozenset(found)
 
     def parts(self, applied: Collection[str]) -> Iterator[bytes]:
-        """All that decides the schema once the revisions ``applied`` have run."""
+        """Yield everything that determines the schema after the revisions ``applied``."""
         yield from self.base
         for name in sorted(applied):
             yield name.encode()
             yield self.revisions[name].digest
 
     def is_on_top_of(self, applied: frozenset[str]) -> bool:
-        """Whether the other revisions follow all those ``applied``, and one another.
+        """Whether the remaining revisions form a line on top of all ``applied`` ones.
 
-        Only then is it certain that all run in this order, too, when nothing is there yet.
+        Only then does a build from an empty database certainly run them in the same order.
         """
         added = [self.including_ancestors({name}) for name in self.revisions.keys() - applied]
         in_line = sorted(map(len, added)) == list(range(len(applied) + 1, len(self.revisions) + 1))
-        return in_line and all(applied <= each for each in added)
+        return in_line and all(applied <= ancestors for ancestors in added)
 
 
-LineageReader = Callable[
-    [], Lineage | None
-]  # it takes some ms, and is asked only when something is built
+LineageReader = Callable[[], Lineage | None]  # takes some ms, so it is called only for a build

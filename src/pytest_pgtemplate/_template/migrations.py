@@ -1,7 +1,7 @@
-"""What builds the schema in the template: the Migrations protocol, and its simple kinds.
+"""The Migrations protocol, and its simple implementations; ``alembic`` has the other one.
 
-Each kind knows two things: every byte that can change the schema, read without importing any of it,
-and how to bring an empty database to that schema.
+An implementation has two methods: one yields every byte that can change the schema, without
+importing the user's code, and one migrates an empty database.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTempl
 
 @dataclass(frozen=True)
 class Target:
-    """The database to migrate, empty but for what is ``applied``; how long that may take (s)."""
+    """The database to migrate. It is empty, except for the revisions ``applied``."""
 
     url: URL
-    timeout: float
+    timeout: float  # seconds
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    applied: frozenset[str] = frozenset()  # the revisions of a lineage that have run there already
-    progress: Path | None = None  # where to tell how far it has come
+    applied: frozenset[str] = frozenset()  # revisions that the database already holds
+    progress: Path | None = None  # the file for progress reports
 
 
 class Migrations(Protocol):
-    """What ``pg_migrations`` gives: anything with these two methods will do."""
+    """The type of the ``pg_migrations`` fixture: any object with these two methods."""
 
     def fingerprint(self) -> Iterator[bytes]:
-        """Every byte that can change the schema, and the options that can."""
+        """Yield every byte and option that can change the schema."""
         ...
 
     def migrate(self, target: Target) -> str | None:
-        """Bring the empty database at ``target.url`` to the schema, or raise MigrationError.
+        """Migrate the empty database at ``target.url``. Raises MigrationError.
 
         May return what has run, for the summary: "3 of 3 revisions".
         """
@@ -55,7 +55,7 @@ class Migrations(Protocol):
 
 @dataclass(frozen=True)
 class Metadata:
-    """``MetaData.create_all``: for projects without migrations."""
+    """``MetaData.create_all``, for projects without migrations."""
 
     metadata: MetaData
 
@@ -72,7 +72,7 @@ class Metadata:
         def collect(ddl: Any, *_: Any, **__: Any) -> None:
             statements.append(str(ddl.compile(dialect=engine.dialect)))
 
-        # asyncpg runs it; the dialects of other drivers double every percent sign.
+        # asyncpg executes the SQL; dialects of other drivers would double every percent sign.
         engine: Any = create_mock_engine("postgresql+asyncpg://", collect)
         for schema in sorted(set(self._schemas())):
             collect(CreateSchema(schema, if_not_exists=True))
@@ -82,9 +82,8 @@ class Metadata:
     def _schemas(self) -> Iterator[str]:
         for table in self.metadata.tables.values():
             types = (getattr(column.type, "item_type", column.type) for column in table.columns)
-            yield from filter(
-                None, (table.schema, *(getattr(each, "schema", None) for each in types))
-            )
+            schemas = (table.schema, *(getattr(type_, "schema", None) for type_ in types))
+            yield from filter(None, schemas)
 
 
 class SqlFiles:
@@ -98,11 +97,11 @@ class SqlFiles:
         yield from map(_read, self.paths)
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
-        """Every file that decides the schema."""
+        """Yield each file that determines the schema, with its content."""
         yield from ((path, _read(path)) for path in self.paths)
 
     def lineage(self) -> Lineage:
-        """Each file follows the one before it; they have numbers for names."""
+        """Return the files as revisions "0", "1", .. that follow each other."""
         revisions = {}
         for number, path in enumerate(self.paths):
             before = frozenset({str(number - 1)} if number else ())
@@ -110,27 +109,25 @@ class SqlFiles:
         return Lineage((b"sql",), revisions)
 
     def migrate(self, target: Target) -> str:
-        wanted = self.paths[len(target.applied) :]
-        names = [path.name for path in wanted]
-        for path in progress_file.report_progress(target.progress, "migrating", wanted, names):
+        pending = self.paths[len(target.applied) :]
+        names = [path.name for path in pending]
+        for path in progress_file.report_progress(target.progress, "migrating", pending, names):
             _execute(path.read_text("utf-8"), str(path), target)
-        return f"{len(wanted)} of {len(self.paths)} files"
+        return f"{len(pending)} of {len(self.paths)} files"
 
 
 class Command:
-    """Any other tool: ``env`` names the variable that gets the URL; ``files`` make the schema.
+    """Any other migration tool.
 
     ``Command("dbmate", "up", env="DATABASE_URL", files=Path("db").rglob("*.sql"))``
 
-    A tool that reads what ``pg_env`` sets needs no ``env``.
+    ``env``: the environment variable for the URL; not needed by a tool that reads a variable of
+    ``pg_env``. ``files``: the files that determine the schema. ``cwd``: by default, the current
+    directory.
     """
 
     def __init__(
-        self,
-        *argv: str,
-        env: str | None = None,
-        files: Iterable[Path],
-        cwd: Path | None = None,
+        self, *argv: str, env: str | None = None, files: Iterable[Path], cwd: Path | None = None
     ) -> None:
         self.argv = argv
         self.env = env
@@ -145,20 +142,18 @@ class Command:
             yield _read(path)
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
-        """Every file that decides the schema."""
+        """Yield each file that determines the schema, with its content."""
         yield from ((path, _read(path)) for path in self.files)
 
     def migrate(self, target: Target) -> None:
-        url = {self.env: str(_urls.dsn(target.url))} if self.env else {}
+        env = {**target.env, **({self.env: str(_urls.dsn(target.url))} if self.env else {})}
         try:
-            ended = _child.run(
-                self.argv, env={**target.env, **url}, cwd=self.cwd, timeout=target.timeout
-            )
+            result = _child.run(self.argv, env=env, cwd=self.cwd, timeout=target.timeout)
         except OSError as error:
             raise MigrationError(
                 f"{self.argv[0]} cannot be started: {error}", hint="correct pg_migrations"
             ) from error
-        raise_if_failed(ended, " ".join(self.argv), target)
+        raise_if_failed(result, " ".join(self.argv), target)
 
 
 def _read(path: Path) -> bytes:
@@ -170,7 +165,7 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _execute(script: str, what: str, target: Target) -> None:
+def _execute(script: str, name: str, target: Target) -> None:
     async def execute() -> None:
         connection = await connect(
             target.url, timeout=target.timeout, application="pytest-pgtemplate migrations"
@@ -183,58 +178,56 @@ def _execute(script: str, what: str, target: Target) -> None:
     try:
         portal.run(execute(), timeout=target.timeout)
     except TimeoutError:
-        raise _timeout_error(what, target) from None
+        raise _timeout_error(name, target) from None
     except Exception as error:
-        raise MigrationError(
-            f"{what} failed: {error}", hint="correct the SQL and run again"
-        ) from error
+        hint = "correct the SQL and run again"
+        raise MigrationError(f"{name} failed: {error}", hint=hint) from error
 
 
 def migrate(migrations: Migrations, target: Target) -> str | None:
-    """Let ``migrations`` migrate; whatever a class of the user's own raises is a MigrationError."""
+    """Call ``migrations.migrate``. Wraps the errors of a user's class in MigrationError."""
     try:
         return migrations.migrate(target)
     except PgTemplateError:
         raise
     except Exception as error:
-        trace = "".join(traceback.format_exception(error))
+        trace = _redact_password("".join(traceback.format_exception(error)), target.url).rstrip()
         raise MigrationError(
-            f"{type(migrations).__name__}.migrate failed:\n"
-            + _redact_password(trace, target.url).rstrip(),
-            hint="mend what the pg_migrations fixture returns, and run again",
+            f"{type(migrations).__name__}.migrate failed:\n{trace}",
+            hint="correct the object that the pg_migrations fixture returns, and run again",
         ) from error
 
 
-def raise_if_failed(ended: _child.ChildResult, what: str, target: Target) -> str | None:
-    """Raise MigrationError unless the child that ran ``what`` ended well; return what has run."""
-    output = _redact_password(ended.output, target.url).rstrip()
-    if ended.code == 0:
-        return _last_words(ended.output, "ran").get("ran")
-    if ended.code is None:
-        raise _timeout_error(what, target, output)
-    if ended.code == _child.REPORTED_ERROR and (
-        error := _last_words(ended.output, "message", "hint")
-    ):
-        raise MigrationError(**error)
+def raise_if_failed(result: _child.ChildResult, name: str, target: Target) -> str | None:
+    """Raise MigrationError if the child that ran ``name`` failed; return what has run."""
+    output = _redact_password(result.output, target.url).rstrip()
+    if result.code == 0:
+        return _last_message(result.output, "ran").get("ran")
+    if result.code is None:
+        raise _timeout_error(name, target, output)
+    if result.code == _child.REPORTED_ERROR:
+        error = _last_message(result.output, "message", "hint")
+        if error:
+            raise MigrationError(**error)
     raise MigrationError(
-        f"{what} failed (exit code {ended.code}):\n{output}",
-        hint="mend the migration and run again; nothing half-built is left behind",
+        f"{name} failed (exit code {result.code}):\n{output}",
+        hint="correct the migration and run again; the plugin removes the incomplete template",
     )
 
 
-def _last_words(output: str, *keys: str) -> dict[str, str]:
-    """What our own child said last; nothing when it was somebody else's, or had no last word."""
+def _last_message(output: str, *keys: str) -> dict[str, str]:
+    """Return the JSON object in the last line if it has exactly these keys, else nothing."""
     try:
-        words: Any = json.loads(output.rstrip().rpartition("\n")[2])
+        message: Any = json.loads(output.rstrip().rpartition("\n")[2])
     except ValueError:
         return {}
-    return words if isinstance(words, dict) and words.keys() == set(keys) else {}
+    return message if isinstance(message, dict) and message.keys() == set(keys) else {}
 
 
-def _timeout_error(what: str, target: Target, output: str = "") -> MigrationError:
-    last = f"; it said last:\n{output}" if output else ""
+def _timeout_error(name: str, target: Target, output: str = "") -> MigrationError:
+    tail = f"; its last output:\n{output}" if output else ""
     return MigrationError(
-        f"{what} took longer than pg_timeout = {target.timeout:g} s and was stopped{last}",
+        f"{name} took longer than pg_timeout = {target.timeout:g} s and was stopped{tail}",
         hint="raise pg_timeout (or --pg-timeout) if the migrations need that long",
     )
 

@@ -1,10 +1,10 @@
-"""The template: its fingerprint, and how it comes to be exactly once.
+"""Build a template exactly once per fingerprint, and publish it.
 
-A template under its final name is whole by construction: it is built under a scratch name, and the
-rename is the last act. So whoever finds the final name clones it, and takes no lock.
+A template is built under a scratch name, and the rename to its final name is the last step. So a
+database under the final name is complete, and a worker that finds it clones it without a lock.
 
-What can start from another template does not start from nothing: later revisions from the one that
-holds the most of those before them, a seed from the same template without it.
+A build starts from another template if possible: from the one that holds most of the revisions, or,
+for a seed, from the same template without the seed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pytest_pgtemplate.errors import PgTemplateError, PgTemplateWarning, Templat
 
 
 class Template(NamedTuple):
-    """A migrated, sealed database. ``built`` is False when it was already there."""
+    """A migrated, sealed database. ``built``: whether this process built it."""
 
     name: str
     fingerprint: str
@@ -35,15 +35,15 @@ class Template(NamedTuple):
 
 
 def compute_fingerprint(parts: Iterable[bytes], server: Server) -> str:
-    """Hash everything that decides what the template holds."""
+    """Hash everything that determines the content of the template."""
     facts = server.facts
     about = (facts.major, facts.locale, facts.role, facts.superuser)
     return digest_parts(chain((str(fact).encode() for fact in about), parts))
 
 
 def read_lineage(migrations: Migrations, base: Iterable[bytes]) -> Lineage | None:
-    """What a schema made by ``migrations`` and ``base`` comes from, if that is known."""
-    # Not of their heirs, which may do more.
+    """Return the lineage of the schema that ``migrations`` and ``base`` determine, if known."""
+    # Not isinstance: a subclass may do more than its lineage shows.
     if type(migrations) is Alembic or type(migrations) is SqlFiles:
         lineage = migrations.lineage()
         return lineage and lineage._replace(base=(*base, *lineage.base))
@@ -51,10 +51,10 @@ def read_lineage(migrations: Migrations, base: Iterable[bytes]) -> Lineage | Non
 
 
 class TemplateRequest(NamedTuple):
-    """Which template is wanted, and by which run. ``rebuild``: one that this run has built.
+    """Which template a run needs. ``rebuild``: only a template that this run has built will do.
 
-    ``unseeded``: the one without the seed of this one. ``lineage``: of one that has no seed.
-    ``saved``: the mark of one that comes out of a file.
+    ``unseeded``: the request for the same template without the seed. ``lineage``: of a template
+    without a seed. ``saved``: the mark of a template that is loaded from a file.
     """
 
     prefix: str
@@ -71,7 +71,7 @@ class TemplateRequest(NamedTuple):
 
 
 class OriginTemplate(NamedTuple):
-    """A template to start from, its mark, and which revisions of the wanted lineage it holds."""
+    """The template from which a build starts, and the revisions of the lineage that it holds."""
 
     name: str
     mark: Mark
@@ -79,10 +79,10 @@ class OriginTemplate(NamedTuple):
 
 
 class ScratchDatabase(NamedTuple):
-    """A database in which ``order`` is to be carried out: empty, or a clone of ``origin``."""
+    """The database in which a template is built: empty, or a clone of ``origin``."""
 
     name: str
-    order: TemplateRequest
+    request: TemplateRequest
     origin: OriginTemplate | None
 
 
@@ -90,54 +90,55 @@ Build = Callable[[ScratchDatabase], str | None]
 
 
 def ensure_template(
-    order: TemplateRequest, build: Build, server: Server, lock_directory: Path
+    request: TemplateRequest, build: Build, server: Server, lock_directory: Path
 ) -> Template:
-    """Return the template, building it if nobody has: once, however many ask at the same moment.
+    """Return the template; build it if it does not exist.
 
-    ``build`` gets a scratch database, which it migrates or seeds. It may return the seal of its
-    state, without which no database of this template becomes a spare.
-    Raises TemplateError when another process holds the lock for longer than twice
-    ``server.timeout`` seconds, and whatever ``build`` raises.
+    ``build`` migrates or seeds a scratch database. It may return the seal of its state, without
+    which no database of this template becomes a spare. If several processes ask at the same time,
+    one builds and the others wait. Raises TemplateError if another process holds the lock for
+    longer than twice ``server.timeout`` seconds, and every error of ``build``.
     """
     built = False
-    if not _exists(order, server):
-        # A builder may take ``timeout`` for the migrations alone: wait for its end, or its error.
-        with _file_lock(lock_directory / f"{order.name}.lock", 2 * server.timeout):
-            # Asked before the other lock is: those of this machine pass here one by one.
-            if not _exists(order, server):
-                with server.locked(order.name):
-                    built = not _exists(order, server)
+    if not _exists(request, server):
+        # Twice, because a builder may use the whole timeout for the migrations alone.
+        with _file_lock(lock_directory / f"{request.name}.lock", 2 * server.timeout):
+            # Look again: the previous holder of the file lock may have built it. The advisory lock
+            # excludes the other hosts of this server, so look once more behind it.
+            if not _exists(request, server):
+                with server.locked(request.name):
+                    built = not _exists(request, server)
                     if built:
-                        _build(order, build, server, lock_directory)
-    return Template(order.name, order.fingerprint, built)
+                        _build(request, build, server, lock_directory)
+    return Template(request.name, request.fingerprint, built)
 
 
-def _exists(order: TemplateRequest, server: Server) -> bool:
-    found = server.find(order.name)
+def _exists(request: TemplateRequest, server: Server) -> bool:
+    found = server.find(request.name)
     if found is None or found.mark is None or not found.sealed or found.invalid:
         return False
-    return not order.rebuild or found.mark.run == order.run
+    return not request.rebuild or found.mark.run == request.run
 
 
-def _build(order: TemplateRequest, build: Build, server: Server, lock_directory: Path) -> None:
-    lineage = order.lineage()
+def _build(request: TemplateRequest, build: Build, server: Server, lock_directory: Path) -> None:
+    lineage = request.lineage()
     origin: OriginTemplate | None = None
-    if order.unseeded is not None:
+    if request.unseeded is not None:
         origin = _unseeded_origin(
-            ensure_template(order.unseeded, build, server, lock_directory), server
+            ensure_template(request.unseeded, build, server, lock_directory), server
         )
-    elif lineage is not None and not order.rebuild:
-        origin = nearest_origin(find_origins(order, lineage, server))
-    scratch = database_names.scratch(order.prefix, order.run)
+    elif lineage is not None and not request.rebuild:
+        origin = nearest_origin(find_origins(request, lineage, server))
+    scratch = database_names.scratch(request.prefix, request.run)
     server.lease(scratch)
     try:
-        server.drop(scratch)  # of a worker of this run that was killed while it built
-        _create_scratch(scratch, order, origin, server)
-        state = build(ScratchDatabase(scratch, order, origin)) or ""
-        mark = replace(_template_mark(order, origin, lineage, server), state=state)
-        server.publish(scratch, order.name, mark)
+        server.drop(scratch)  # left by a worker of this run that was killed during its build
+        _create_scratch(scratch, request, origin, server)
+        state = build(ScratchDatabase(scratch, request, origin)) or ""
+        mark = replace(_template_mark(request, origin, lineage, server), state=state)
+        server.publish(scratch, request.name, mark)
     except BaseException:
-        with suppress(PgTemplateError):  # a sweep will do it: what went wrong first tells more
+        with suppress(PgTemplateError):  # report the first error; a sweep drops the scratch
             _drop_scratch(scratch, server)
         raise
     _drop_scratch(scratch, server)
@@ -147,33 +148,28 @@ def _unseeded_origin(template: Template, server: Server) -> OriginTemplate:
     found = server.find(template.name)
     if found is None or found.mark is None:
         raise TemplateError(
-            f'template "{template.name}" is gone from the server',
-            hint="run again, which builds it; was it pruned, or the server made anew?",
+            f'template "{template.name}" was removed from the server during this run',
+            hint="run again to build it; another process may have pruned it",
         )
     return OriginTemplate(found.name, found.mark)
 
 
 def find_origins(
-    order: TemplateRequest, lineage: Lineage, server: Server
+    request: TemplateRequest, lineage: Lineage, server: Server
 ) -> Iterator[OriginTemplate]:
-    """The templates that hold revisions of ``lineage`` on which the rest is on top."""
-    for each in server.databases():
-        if (
-            each.mark
-            and each.sealed
-            and each.name.startswith(database_names.template(order.prefix, ""))
-        ):
-            applied = lineage.including_ancestors(each.mark.heads)
-            same = applied and each.mark.lineage == _digest(lineage, applied, server)
+    """Yield the templates to which the remaining revisions of ``lineage`` can be applied."""
+    prefix = database_names.template(request.prefix, "")
+    for database in server.databases():
+        if database.mark and database.sealed and database.name.startswith(prefix):
+            applied = lineage.including_ancestors(database.mark.heads)
+            same = applied and database.mark.lineage == _digest(lineage, applied, server)
             if same and lineage.is_on_top_of(applied):
-                yield OriginTemplate(each.name, each.mark, applied)
+                yield OriginTemplate(database.name, database.mark, applied)
 
 
-def nearest_origin(find_origins: Iterable[OriginTemplate]) -> OriginTemplate | None:
-    """The one that holds the most."""
-    return max(
-        find_origins, key=lambda origin: (len(origin.applied), origin.mark.created), default=None
-    )
+def nearest_origin(origins: Iterable[OriginTemplate]) -> OriginTemplate | None:
+    """Return the template that holds the most revisions, or the newest of these."""
+    return max(origins, key=lambda origin: (len(origin.applied), origin.mark.created), default=None)
 
 
 def _digest(lineage: Lineage, applied: Collection[str], server: Server) -> str:
@@ -181,25 +177,28 @@ def _digest(lineage: Lineage, applied: Collection[str], server: Server) -> str:
 
 
 def _create_scratch(
-    scratch: str, order: TemplateRequest, origin: OriginTemplate | None, server: Server
+    scratch: str, request: TemplateRequest, origin: OriginTemplate | None, server: Server
 ) -> None:
-    mark = Mark("scratch", order.run, order.fingerprint)
-    before = origin.mark if origin else order.saved
+    mark = Mark("scratch", request.run, request.fingerprint)
+    before = origin.mark if origin else request.saved
     if before is not None:
         mark = replace(mark, settings=before.settings, grants=before.grants)
     if origin is not None:
         server.clone(origin.name, scratch, mark)
     else:
-        server.create(scratch, mark, template="template0" if order.saved else "template1")
+        server.create(scratch, mark, template="template0" if request.saved else "template1")
 
 
 def _template_mark(
-    order: TemplateRequest, origin: OriginTemplate | None, lineage: Lineage | None, server: Server
+    request: TemplateRequest, origin: OriginTemplate | None, lineage: Lineage | None, server: Server
 ) -> Mark:
-    mark = Mark("template", order.run, order.fingerprint, origin=origin.name if origin else "")
-    if order.saved is not None:
+    mark = Mark("template", request.run, request.fingerprint, origin=origin.name if origin else "")
+    if request.saved is not None:
         return replace(
-            mark, origin=order.saved.origin, heads=order.saved.heads, lineage=order.saved.lineage
+            mark,
+            origin=request.saved.origin,
+            heads=request.saved.heads,
+            lineage=request.saved.lineage,
         )
     if lineage is None:
         return mark
@@ -208,29 +207,29 @@ def _template_mark(
 
 
 def _drop_scratch(scratch: str, server: Server) -> None:
-    """Drop what is half-built, or the older build that pytest --pg-rebuild has replaced."""
+    """Drop an incomplete build, or the old template that ``--pg-rebuild`` has replaced."""
     server.release(scratch)
     server.drop(scratch)
 
 
 @contextmanager
 def _file_lock(path: Path, timeout: float) -> Iterator[None]:
-    """Queue the processes of this machine here, so that they hold no connection while they wait."""
-    # Which imports filelock: a run that builds nothing need not wait for that.
+    """Let the processes of this host wait without a connection to the server."""
+    # Imported here, because a run with a warm cache needs no filelock.
     from pytest_pgtemplate._server.file_locks import Timeout, file_lock
 
     lock = file_lock(path, timeout)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(poll_interval=0.01)  # it may be passed on to many, one after another
+        lock.acquire(poll_interval=0.01)  # short: many workers may take it one after another
     except Timeout:
         raise TemplateError(
             f"waited {timeout:g} s for another process to build template {path.stem}",
-            hint="raise pg_timeout, or look for a run that hangs",
+            hint="raise pg_timeout, or check whether another run hangs",
         ) from None
     except (OSError, NotImplementedError) as error:  # read-only, or a file system without locks
         warnings.warn(
-            PgTemplateWarning(f"no file lock at {path} ({error}): the server's lock has to do"),
+            PgTemplateWarning(f"no file lock at {path} ({error}): only the server's lock is used"),
             stacklevel=1,
         )
     try:
