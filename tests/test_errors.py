@@ -327,7 +327,9 @@ def test_a_schema_in_the_way_of_ours(shop: Project) -> None:
     """What goes wrong after the migrations is no reason to migrate once more for each worker."""
     shop.revision("two", COUNTED + 'op.execute("CREATE SCHEMA pgtemplate")')
     told_once(
-        shop.run_workers(workers=3), "the migrations made a schema pgtemplate", "another name"
+        shop.run_workers(workers=3),
+        "the migrations created a schema pgtemplate",
+        "rename your schema",
     )
     assert shop.migrations() == 1
     assert shop.databases() == []

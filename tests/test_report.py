@@ -130,7 +130,7 @@ def test_a_page_holds_what_has_happened(shop: Project, monkeypatch: pytest.Monke
     assert data["resets"]["times"] == len(resets) > 7
     assert data["facts"]["template"] == "migrated 1 of 1 revisions"
     assert data["written"] == [["item", 4]]
-    assert data["changed"] == [["test_it.py::test_ddl", "its schema was changed"]]
+    assert data["changed"] == [["test_it.py::test_ddl", "the schema changed"]]
     assert [whose for whose, _ in data["leaked"]] == ["test_it.py::test_leaks"]
     assert [(whose, times) for whose, times, _ in data["layers"]] == [
         ('the module fixture "shared"', 1)

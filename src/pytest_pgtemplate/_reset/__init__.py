@@ -1,7 +1,7 @@
-"""Bring a worker's database back to its state, in one round trip: the template's, and its layers'.
+"""Reset a worker's database, in one round trip, to the template's state and the active layers.
 
-``install`` puts what that takes into the template, and ``uninstall`` takes it out; a ``Resetter``
-runs it in a clone. ``snapshot`` compares what whole databases hold.
+``install`` prepares a template for resets, ``uninstall`` reverts that, and a ``Resetter`` resets a
+clone. ``snapshot`` and ``verifier`` compare whole databases with their expected state.
 """
 
 from pytest_pgtemplate._reset.blocker_watch import Leak

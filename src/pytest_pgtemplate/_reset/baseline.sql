@@ -1,41 +1,41 @@
--- The state that a reset puts back: what the template holds after migrating and seeding and, on top
--- of it, the layers that are up (layers.sql).
+-- The state that a reset restores: the template after migrating and seeding, and the layers on top of
+-- it (layers.sql).
 --
--- A version of a row never changes: if it is as old as the state, it is as the state had it, and a
--- reset leaves it alone. Only what a test has updated or deleted comes out of the baseline.
--- Rows are kept there as text, not in copies of their tables: so nothing here depends on a table, a
--- column or a type of the user's, and a test may drop any of them.
+-- PostgreSQL never changes a row version. So a row version (xmin) as old as the state is unchanged, and
+-- a reset leaves it alone. It deletes younger versions, and inserts rows of the state that are missing
+-- from "baseline". That table stores rows as text, not in copies of the user's tables: so it depends on
+-- no table, column or type of the user, and a test may drop any of them.
 
 CREATE TABLE pgtemplate.relation (
     id       oid    PRIMARY KEY,
     name     text   NOT NULL,               -- qualified and quoted
-    covers   oid[]  NOT NULL,               -- where a statement on it may have written
-    keyed    boolean NOT NULL,              -- no two rows are equal, for it has a primary key
-    rows     bigint NOT NULL DEFAULT 0,     -- how many the state has
+    covers   oid[]  NOT NULL,               -- tables to which a statement on this one can write
+    keyed    boolean NOT NULL,              -- has a primary key, so no two rows are equal
+    rows     bigint NOT NULL DEFAULT 0,     -- number of rows in the state
     since    xid    NOT NULL,               -- rows older than this transaction belong to the state,
-    younger  xid[]  NOT NULL DEFAULT '{}',  -- and so do those that these transactions wrote
-    leaving  boolean NOT NULL DEFAULT false,    -- some of its rows do no more: see layers.sql
-    large    bigint NOT NULL,               -- bytes above which it has grown
-    tail     tid    NOT NULL DEFAULT '(0,0)',   -- where its last row stands: new ones mostly follow
-    closure  oid[],                         -- what to truncate with it then; NULL: do not
-    rest     text,                          -- statements that let triggers and rules rest meanwhile
-    wake     text                           -- statements that bring these back
+    younger  xid[]  NOT NULL DEFAULT '{}',  -- and so do rows that these transactions wrote
+    leaving  boolean NOT NULL DEFAULT false,    -- except for the rows in pgtemplate.leaving
+    large    bigint NOT NULL,               -- size in bytes above which TRUNCATE is worth its cost
+    tail     tid    NOT NULL DEFAULT '(0,0)',   -- last row of the state; new rows usually follow it
+    closure  oid[],                         -- tables for TRUNCATE, by foreign keys; NULL: do not truncate
+    rest     text,                          -- statements that disable triggers and rules for a reset
+    wake     text                           -- statements that enable them again
 );
 
 CREATE TABLE pgtemplate.baseline (
     relation oid    NOT NULL,
-    position bigint NOT NULL,               -- rows come back in the order they had
-    body     text   NOT NULL COLLATE "C",   -- the row, as PostgreSQL writes composites
-    layer    int    NOT NULL DEFAULT 0,     -- which one wrote it; 0: it is the template's
-    replaced int,                           -- by which layer; NULL: it is part of the state
-    place    tid,                           -- where it stood when its layer came up
+    position bigint NOT NULL,               -- a reset inserts missing rows in this order
+    body     text   NOT NULL COLLATE "C",   -- the row as text (a composite value)
+    layer    int    NOT NULL DEFAULT 0,     -- the layer that wrote the row; 0: the template
+    replaced int,                           -- the layer that changed or deleted it; NULL: in the state
+    place    tid,                           -- its ctid when the layer was added
     PRIMARY KEY (relation, position)
 );
 
 CREATE TABLE pgtemplate.sequence (
     id         oid     PRIMARY KEY,
     name       text    NOT NULL,
-    owner      oid,             -- the table that it belongs to (serial, identity)
+    owner      oid,             -- the table of a serial or identity column
     last_value bigint  NOT NULL,
     is_called  boolean NOT NULL
 );
@@ -57,8 +57,8 @@ LANGUAGE sql STABLE AS $$
                           WHEN 'replica' THEN 'R' ELSE 'O' END
 $$;
 
--- Every table of the user's: ordinary ones, partitions and partitioned ones, inheritance children.
--- What this role may not write to, its tests cannot have changed.
+-- All tables of the user: ordinary tables, partitioned tables, partitions and inheritance children.
+-- Not those to which this role may not write: its tests cannot change them.
 INSERT INTO pgtemplate.relation (id, name, covers, keyed, since, large)
 SELECT c.oid,
        format('%I.%I', n.nspname, c.relname),
@@ -124,7 +124,7 @@ DECLARE
 BEGIN
     FOR r IN SELECT id, name, rest, wake FROM pgtemplate.relation WHERE id = ANY (covers) LOOP
         IF r.rest IS NOT NULL THEN EXECUTE r.rest; END IF;
-        EXECUTE format(     -- FROM ONLY: every table answers for its own rows
+        EXECUTE format(     -- FROM ONLY: partitions and children are rows of "relation" themselves
             'INSERT INTO pgtemplate.baseline (relation, position, body)
              SELECT %s, row_number() OVER (ORDER BY ctid), (t.*)::text FROM ONLY %s AS t',
             r.id, r.name);
@@ -158,8 +158,8 @@ UPDATE pgtemplate.relation
   FROM (SELECT relation, count(*) FROM pgtemplate.baseline GROUP BY relation) AS held (id, rows)
  WHERE held.id = relation.id;
 
--- TRUNCATE has to take along all tables that refer to this one: so not when one of them would fire a
--- trigger, and not among partitions, which refer and are referred to as a whole.
+-- TRUNCATE must include all tables that refer to this one, directly or indirectly. There is no closure
+-- if one of them has a TRUNCATE trigger, or is a partition (foreign keys concern the whole table).
 UPDATE pgtemplate.relation r
    SET closure = reached.tables
   FROM (WITH RECURSIVE reach (origin, id) AS (

@@ -1,4 +1,4 @@
-"""Ends what a reset waits for, and keeps a record of it."""
+"""End the transactions that block a reset, and record them as leaks."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from typing import Any, NamedTuple
 from pytest_pgtemplate._reset.scripts import read_sql
 from pytest_pgtemplate._server import Connection, quote_literal
 
-GRACE = 0.5  # seconds that a reset waits for a transaction that is still open
-POLL_INTERVAL = 0.05  # seconds between two looks at who is in the way
+GRACE = 0.5  # seconds that a reset waits for open transactions before it ends them
+POLL_INTERVAL = 0.05  # seconds between queries for blockers
 
 
 class Leak(NamedTuple):
-    """A transaction that a test left open, and that a reset had to end."""
+    """A transaction that a test left open and a reset ended."""
 
     kind: str  # the state of its session, or "prepared transaction"
     pid: int | None
     application: str | None
     age: float  # seconds
-    query: str  # the last one, or the name of the prepared transaction
+    query: str  # the last query, or the name of the prepared transaction
 
     def __str__(self) -> str:
-        whose = f", pid {self.pid}, application {self.application or 'unnamed'}" if self.pid else ""
-        return f"{self.kind}{whose}, {self.age:.1f} s old: {self.query}"
+        name = self.application or "unnamed"
+        session = f", pid {self.pid}, application {name}" if self.pid else ""
+        return f"{self.kind}{session}, {self.age:.1f} s old: {self.query}"
 
 
 Connect = Callable[[], Coroutine[Any, Any, Connection]]
 
 
 class BlockerWatch:
-    """Over one reset, in backend ``pid``: begins with the first statement, ends with ``stop``.
+    """Watches one reset in backend ``pid``, from construction until ``stop``.
 
-    When it cannot end what is in the way, it cancels the task that waits for the reset.
+    The reset waits for a lock on the write log. After ``GRACE`` seconds, the watch terminates the
+    sessions that hold it, over a second connection. If that fails, it cancels the waiting task.
     """
 
     def __init__(self, pid: int, connect: Connect) -> None:
@@ -45,7 +47,7 @@ class BlockerWatch:
         self._timer = asyncio.get_running_loop().call_later(GRACE, self._begin)
 
     async def stop(self) -> tuple[Leak, ...]:
-        """What was ended. Raises the error that prevented ending it."""
+        """Stop watching, and return the leaks. Raises the error that kept a blocker alive."""
         self._timer.cancel()
         if self._ending is not None:
             self._ending.cancel()
@@ -73,7 +75,7 @@ class BlockerWatch:
             raise
 
     async def _end(self, connection: Connection, leak: Leak) -> None:
-        # Noted first: it ends the reset's waiting, which ends this.
+        # Record first: when the blocker ends, the reset goes on and cancels this task.
         if leak.pid is None:
             self._leaks.setdefault(leak.query, leak)
             await connection.execute(f"ROLLBACK PREPARED {quote_literal(leak.query)}")

@@ -1,5 +1,5 @@
--- Who keeps the reset in backend $1 waiting: sessions, and transactions that were prepared for
--- two-phase commit, which have no session any more (pid 0).
+-- What blocks the reset in backend $1: sessions, and prepared transactions (two-phase commit), which
+-- have no session and appear in pg_blocking_pids() as 0.
 SELECT coalesce(a.state, 'unknown')                                 AS kind,
        a.pid                                                        AS pid,
        a.application_name                                           AS application,
@@ -7,7 +7,7 @@ SELECT coalesce(a.state, 'unknown')                                 AS kind,
        a.query                                                      AS query
   FROM unnest(pg_blocking_pids($1)) AS blocking (pid)
   JOIN pg_stat_activity a ON a.pid = blocking.pid
- WHERE a.usesysid IS NOT NULL    -- an autovacuum is nobody's, and gives way by itself
+ WHERE a.usesysid IS NOT NULL    -- autovacuum has no user, and PostgreSQL cancels it by itself
  UNION ALL
 SELECT 'prepared transaction',
        NULL,

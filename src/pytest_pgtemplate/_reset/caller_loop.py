@@ -1,7 +1,7 @@
-"""An event loop that runs in the thread that waits for it, and only while it does.
+"""An event loop that runs in the calling thread, and only during a call.
 
-A reset is asked for after every test. To hand it to another thread, and to be woken up by that one,
-would take longer than the reset does.
+A reset runs after every test. Two thread switches to the ``portal`` would take longer than the
+reset itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pytest_pgtemplate._server import event_loops
 
-CLOSE_TIMEOUT = 1.0  # seconds for connections to take note that they are closed
+CLOSE_TIMEOUT = 1.0  # seconds for the callbacks of closed connections
 
 T = TypeVar("T")
 
@@ -31,17 +31,15 @@ class CallerLoop:
         timeout: float,
         while_waiting: Callable[[], None] | None = None,
     ) -> T:
-        """Run ``coroutine`` and return its result; call ``while_waiting`` when it waits for I/O.
+        """Run ``coroutine`` and return its result; call ``while_waiting`` during its first I/O.
 
-        Raises TimeoutError after ``timeout`` seconds; the coroutine is cancelled then, as it is
-        when the thread is interrupted.
+        Raises TimeoutError after ``timeout`` seconds. A timeout or Ctrl-C cancels the coroutine.
         """
         task = self._loop.create_task(event_loops.with_timeout(coroutine, timeout))
         try:
             if while_waiting is not None:
-                event_loops.run_in_loop(
-                    self._loop, asyncio.sleep(0)
-                )  # as far as to its first statement
+                # One iteration of the loop: the task sends its first statement.
+                event_loops.run_in_loop(self._loop, asyncio.sleep(0))
                 while_waiting()
             result: T = event_loops.run_in_loop(self._loop, task)
             return result

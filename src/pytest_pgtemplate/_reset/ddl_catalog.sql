@@ -1,8 +1,8 @@
--- A change of the schema, for a role that may not create event triggers: look into the catalogs.
--- Most of their rows are only ever written by DDL. So count: +1 for a row as old as the baseline, 0
--- for one of a temporary object, -1 for any other. The sum stays what it was until a row goes, comes
--- or is replaced. A reset itself (TRUNCATE, DISABLE TRIGGER) replaces rows in some catalogs: there a
--- newer row counts +1, too, if it says the same. A materialized view is refreshed by DDL only.
+-- Detects changes of the schema for roles that may not create event triggers, by the age of catalog
+-- rows. Only DDL writes to most catalogs. So a row as old as the baseline counts +1, a row of a
+-- temporary object 0, and any other row -1. The sum changes when a row is added, removed or replaced.
+-- A reset itself (TRUNCATE, DISABLE TRIGGER) replaces rows in pg_class, pg_trigger and pg_rewrite: there,
+-- a younger row with the same content counts +1, too. REFRESH MATERIALIZED VIEW counts as DDL.
 
 CREATE TABLE pgtemplate.catalog_row (
     catalog oid,
@@ -22,7 +22,7 @@ LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
 CREATE FUNCTION pgtemplate.said(pg_rewrite) RETURNS jsonb
 LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
 
--- Objects below 16384 are PostgreSQL's own: many, and nobody changes them.
+-- Objects with an oid below 16384 are PostgreSQL's own.
 INSERT INTO pgtemplate.catalog_row
 SELECT tableoid, oid, pgtemplate.said(c) FROM pg_class c WHERE oid >= 16384
  UNION ALL
@@ -79,7 +79,7 @@ BEGIN
      WHERE has_table_privilege(c.oid, 'SELECT')
        AND (c.relkind = 'm' AND c.relispopulated
             OR n.nspname = 'pg_catalog' AND c.relkind = 'r' AND NOT c.relisshared
-               -- those that are data, that ANALYZE writes, or that tell nothing that others do not
+               -- not those with data, those that ANALYZE writes, and those implied by others
                AND c.relname NOT IN ('pg_largeobject', 'pg_largeobject_metadata', 'pg_statistic',
                                      'pg_statistic_ext_data', 'pg_depend', 'pg_init_privs'));
     EXECUTE format('CREATE FUNCTION pgtemplate.catalogs() RETURNS bigint[] LANGUAGE plpgsql AS %L',

@@ -1,5 +1,5 @@
--- A change of the schema leaves a 0 in the log. Temporary objects are not part of the schema, nor are
--- the rules, triggers and policies on them, which have no schema of their own.
+-- Event triggers that write a 0 to the log when the schema changes. Temporary objects do not count, nor
+-- do rules, triggers and policies on them, whose schema is NULL.
 CREATE FUNCTION pgtemplate.note_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN

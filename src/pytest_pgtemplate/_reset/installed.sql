@@ -1,4 +1,4 @@
--- What of ours the template has brought along; and who we are, as a pooler would tell it wrong.
+-- What the template contains for resets, and the backend's pid (a pooler would report another one).
 SELECT to_regnamespace('pgtemplate') IS NOT NULL                             AS triggers,
        EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'pgtemplate_ddl') AS event_triggers,
        pg_backend_pid()                                                      AS pid,

@@ -1,5 +1,5 @@
--- The session that resets acts as a replica: no foreign key is enforced, no cascade, and no trigger or
--- rule of the user's fires. So each table is a matter of its own.
+-- For sessions with session_replication_role = replica: foreign keys are not enforced, nothing cascades,
+-- and no trigger or rule of the user fires. So each table can be restored independently.
 
 CREATE FUNCTION pgtemplate.all_of(statements text[]) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$ SELECT array_to_string(statements, '; ') $$;

@@ -1,16 +1,16 @@
--- This role may not set session_replication_role: foreign keys are enforced, and cascade.
+-- For roles that may not set session_replication_role: foreign keys are enforced, and cascade.
 
--- They are checked at the end of a statement: so one statement takes out the new rows of all tables,
--- whatever refers to whatever, and one puts back all that are missing.
+-- Foreign keys are checked at the end of a statement. So one statement with CTEs deletes the new rows of
+-- all tables, in any order, and another one inserts all missing rows.
 CREATE FUNCTION pgtemplate.all_of(statements text[]) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT 'WITH ' || string_agg(format('part_%s AS (%s)', n, statement), ', ') || ' SELECT'
       FROM unnest(statements) WITH ORDINALITY AS each (statement, n)
 $$;
 
--- To take out the new version of a row of the template would cascade to rows that refer to it. So where
--- one is missing that others may refer to, its table and all that refer to it, however far, are
--- emptied and filled anew.
+-- Deleting the new version of an updated row would cascade to the rows that refer to it. So if a row is
+-- missing to which others may refer, this table and all tables that refer to it, directly or indirectly,
+-- are emptied and filled again.
 CREATE FUNCTION pgtemplate.reach(missing oid[]) RETURNS SETOF oid
 LANGUAGE sql STABLE AS $$
     WITH RECURSIVE reach (id) AS (

@@ -1,4 +1,4 @@
--- Large objects: those that a test made go, those that it changed or removed come back.
+-- Removes large objects that a test created, and restores those that it changed or removed.
 CREATE FUNCTION pgtemplate.restore_large_objects() RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE

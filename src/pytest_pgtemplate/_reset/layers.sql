@@ -1,10 +1,10 @@
--- Layers: what was written at one time becomes part of the state, and leaves it again as a whole. Each
--- is known by a number of the caller's; 0 is the template. Any of them may go while others stay.
+-- Layers: the writes of a fixture become part of the state, and later leave it again together. A layer
+-- has a number chosen by the caller (0: the template). Layers can be removed in any order.
 
 CREATE TABLE pgtemplate.layer_relation (
     layer    int    NOT NULL,
     relation oid    NOT NULL,
-    large    bigint NOT NULL,       -- relation.large and .tail as they were before
+    large    bigint NOT NULL,       -- relation.large and .tail before the layer
     tail     tid    NOT NULL,
     PRIMARY KEY (layer, relation)
 );
@@ -13,11 +13,11 @@ CREATE TABLE pgtemplate.layer_sequence (
     moment     bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     layer      int     NOT NULL,
     id         oid     NOT NULL,
-    last_value bigint  NOT NULL,    -- where it stood before
+    last_value bigint  NOT NULL,    -- before the layer
     is_called  boolean NOT NULL
 );
 
-CREATE TABLE pgtemplate.leaving (   -- rows of layers that a reset takes down
+CREATE TABLE pgtemplate.leaving (   -- rows of layers that the current reset removes
     relation oid NOT NULL,
     place    tid NOT NULL
 );
@@ -25,8 +25,9 @@ CREATE TABLE pgtemplate.leaving (   -- rows of layers that a reset takes down
 CREATE INDEX ON pgtemplate.baseline (layer) WHERE layer > 0;
 CREATE INDEX ON pgtemplate.baseline (replaced) WHERE replaced IS NOT NULL;
 
--- Take what was written since the last reset into the state, as part of a layer: how many rows came or
--- went, and NULL when nothing did. A caller who is in no position to wait gets lock_not_available.
+-- Adds everything written since the last reset to the state, as part of a layer. "changes": the number
+-- of rows added and removed, or NULL if nothing was written. If not "patient", an open transaction that
+-- has written raises lock_not_available.
 CREATE FUNCTION pgtemplate.keep(up int, patient boolean, OUT stale boolean, OUT changes bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -62,7 +63,7 @@ CREATE FUNCTION pgtemplate.keep_rows(up int, written oid[]) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     r       pgtemplate.relation;
-    is_new  text;       -- a condition for the rows that came
+    is_new  text;       -- a condition for the new rows
     old     bigint;
     gone    bigint;
     new     bigint;
@@ -162,9 +163,9 @@ BEGIN
 END
 $$;
 
--- Layers leave the state, and what they had replaced is part of it again; the tables to restore. Their
--- rows are found where they stood. If a test has moved some, and they were put back elsewhere, they are
--- found by what they say; of rows that are equal it does not matter which go.
+-- Removes layers from the state, to which the rows that they replaced belong again. Returns the tables
+-- to restore. The rows of a layer are found by their ctid and content. If a reset has inserted some of
+-- them again, at another ctid, they are found by content; among equal rows, any will do.
 CREATE FUNCTION pgtemplate.take_down(going int[]) RETURNS oid[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -233,7 +234,7 @@ BEGIN
      WHERE r.id = before.relation;
     DELETE FROM pgtemplate.layer_relation WHERE layer = ANY (going);
 
-    -- Where a layer that stays has moved it later, that one now began where this one did.
+    -- If a remaining layer moved the sequence later, that layer now begins where this one began.
     FOR was IN SELECT * FROM pgtemplate.layer_sequence WHERE layer = ANY (going) ORDER BY moment DESC
     LOOP
         UPDATE pgtemplate.layer_sequence
@@ -259,9 +260,8 @@ LANGUAGE sql AS $$
     DELETE FROM pgtemplate.leaving;
 $$;
 
--- Two layers, the first one of those above, the second of those below, whose rows the first changed or
--- refers to: so the second cannot go while the first stays. NULL when there are none; what has no
--- foreign key cannot be known.
+-- Returns a layer of "above" and a layer of "below" whose rows the first one changed or refers to by a
+-- foreign key; NULL if there are none. The second one cannot be removed while the first one remains.
 CREATE FUNCTION pgtemplate.built_on(below int[], above int[]) RETURNS int[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -288,7 +288,7 @@ BEGIN
                 GROUP BY c.oid, c.conrelid, c.confrelid
     LOOP
         EXIT WHEN entangled IS NOT NULL;
-        -- To refer to a row that only comes back in another version is fine.
+        -- A reference to a row whose earlier version comes back is no dependency.
         EXECUTE format(
             'WITH a AS (SELECT layer, body::%1$s AS r FROM pgtemplate.baseline
                          WHERE relation = %2$s AND layer > 0 AND layer = ANY ($2) AND replaced IS NULL),
@@ -305,7 +305,7 @@ BEGIN
 END
 $$;
 
--- All that tells a database with these layers from a new clone of its template.
+-- The difference between a database with layers and a new clone of its template, as JSON.
 CREATE FUNCTION pgtemplate.save_layers() RETURNS text
 LANGUAGE sql AS $$
     SELECT json_strip_nulls(json_build_object(
@@ -317,7 +317,7 @@ LANGUAGE sql AS $$
         'objects', (SELECT json_agg(o) FROM pgtemplate.large_object o)))
 $$;
 
--- The same layers in a new clone. In their tables nothing counts as old, so every row is put there anew.
+-- Applies saved layers to a new clone. In their tables no row counts as old, so a reset inserts all rows.
 CREATE FUNCTION pgtemplate.load_layers(saved json) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,6 +1,6 @@
--- One reset is one call of this function, with the tables that were written to: NULL when the schema was
--- changed, so that only a new clone helps; else the tables that want a VACUUM, which cannot run in here.
--- The layers that are going belong to the state no more.
+-- Resets the database: one call per test, with the tables that were written to, and the layers to remove.
+-- Returns NULL if the schema was changed, so that a new clone is necessary; else the tables that need a
+-- VACUUM, which cannot run inside a function.
 CREATE FUNCTION pgtemplate.reset(going int[], written oid[]) RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE

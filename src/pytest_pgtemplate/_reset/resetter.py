@@ -1,4 +1,4 @@
-"""Runs resets in one database, on a connection of its own."""
+"""Reset one database, over a connection of its own."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from pytest_pgtemplate._reset.snapshot import Details, Difference, LayerChanges,
 from pytest_pgtemplate._reset.verifier import Verifier
 from pytest_pgtemplate._server import CONNECTION_LOST, Connection, connect, explain, quote_literal
 
-_CHANGED = "its schema was changed"
+_CHANGED = "the schema changed"
 
 
 @dataclass(frozen=True)
 class ResetResult:
-    """What a reset found. ``reclone_reason``: why only a new clone helps, or None."""
+    """The outcome of a reset. ``reclone_reason``: why the database needs a new clone, or None."""
 
     reclone_reason: str | None
     leaks: tuple[Leak, ...]
-    written: tuple[int, ...] = field(default=(), compare=False)  # tables, as ``names`` knows them
-    changes: int | None = None  # rows that came or went with a new layer; None: nothing changed
+    written: tuple[int, ...] = field(default=(), compare=False)  # oids, for ``table_names``
+    changes: int | None = None  # rows that a new layer added or removed; None: nothing changed
     differences: tuple[Difference, ...] = ()  # between the database and its expected state
 
 
 @dataclass(frozen=True)
 class SavedLayers:
-    """Layers on their way from one database to another."""
+    """The layers of a database, for ``load_layers`` in its new clone."""
 
     numbers: frozenset[int]
     state: str = field(repr=False)
@@ -42,10 +42,10 @@ class SavedLayers:
 
 
 class Resetter:
-    """Brings one database back to its state: that of the template, and the layers on top of it.
+    """Resets one database to its state: the state of the template plus the active layers.
 
-    A layer is known by a number above 0. Every method takes at most ``timeout`` seconds and raises
-    ServerError. With ``verify`` every reset compares the whole database with its expected state.
+    Layers have numbers above 0. With ``verify``, every reset compares the whole database with its
+    expected state. Every method takes at most ``timeout`` seconds and raises ServerError.
     """
 
     def __init__(self, url: URL, *, timeout: float, verify: bool = False) -> None:
@@ -65,66 +65,65 @@ class Resetter:
     def reset(
         self, removed: Collection[int] = (), while_waiting: Callable[[], None] | None = None
     ) -> ResetResult:
-        """Put back what differs, ending transactions that are still open after ``GRACE`` s.
+        """Restore the state without the layers ``removed``.
 
-        The layers in ``removed`` are no longer part of the state. ``while_waiting`` is called while
+        Ends transactions that are still open after ``GRACE`` seconds. Calls ``while_waiting`` while
         the server works.
         """
-        outcome: ResetResult = self._run(self._reset(list(removed)), while_waiting)
-        return outcome
+        result: ResetResult = self._run(self._reset(list(removed)), while_waiting)
+        return result
 
     def table_names(self, tables: Collection[int]) -> list[str]:
-        """What tables that were written are called."""
+        """Return the names of the tables with these oids (``ResetResult.written``)."""
         if tables and not self._names:
             self._names.update(self._run(self._connection.fetch(self._named)))
         return sorted(self._names[table] for table in tables if table in self._names)
 
     def reset_all(self) -> ResetResult:
-        """Go back to the state of the template: no layer stays."""
+        """Restore the state of the template, without any layer."""
         return self.reset(self._layers)
 
     def add_layer(self, layer: int) -> ResetResult:
-        """Take what was written since the last reset into the state, as part of ``layer``.
+        """Make everything written since the last reset part of the state, as ``layer``.
 
-        Transactions that are open are ended as in a reset.
+        Ends open transactions like a reset.
         """
-        outcome: ResetResult = self._run(self._add_layer(layer))
-        return outcome
+        result: ResetResult = self._run(self._add_layer(layer))
+        return result
 
     def try_add_layer(self, layer: int) -> ResetResult | None:
-        """The same; None, and nothing is done, while a transaction is open that has written."""
-        outcome: ResetResult | None = self._run(self._try_add_layer(layer))
-        return outcome
+        """Do the same, but return None and change nothing if an open transaction has written."""
+        result: ResetResult | None = self._run(self._try_add_layer(layer))
+        return result
 
     def current_xid(self) -> str:
-        """A moment, to be given to ``wrote_since``."""
-        now: str = self._run(self._fetch("SELECT pg_current_xact_id()::xid::text"))
-        return now
+        """Return the current transaction id, for ``wrote_since``."""
+        xid: str = self._run(self._fetch("SELECT pg_current_xact_id()::xid::text"))
+        return xid
 
-    def wrote_since(self, moment: str) -> bool:
-        """Whether anybody has committed since then what they wrote to a table."""
+    def wrote_since(self, xid: str) -> bool:
+        """Whether a transaction younger than ``xid`` has written to a table and committed."""
         query = f"SELECT {self._schema}.wrote_since($1::text::xid)"
-        wrote: bool = self._run(self._fetch(query, moment))
+        wrote: bool = self._run(self._fetch(query, xid))
         return wrote
 
     def find_dependency(self, below: Collection[int], above: Collection[int]) -> list[int] | None:
-        """A layer ``above`` and one ``below``, whose rows the first changed or refers to."""
+        """Return a layer of ``above`` and the layer of ``below`` whose rows it changed or uses."""
         query = f"SELECT {self._schema}.built_on($1, $2)"
-        found: list[int] | None = self._run(self._fetch(query, list(below), list(above)))
-        return found
+        pair: list[int] | None = self._run(self._fetch(query, list(below), list(above)))
+        return pair
 
     def save_layers(self, removed: Collection[int] = ()) -> SavedLayers | None:
-        """What a new clone needs to get the layers of this database, without those ``removed``."""
-        staying = self._layers - set(removed)
-        if not staying:
+        """Return the layers of this database except ``removed``, for a new clone."""
+        remaining = self._layers - set(removed)
+        if not remaining:
             return None
         expected = self._verifier.layers(without=removed)
-        return SavedLayers(
-            frozenset(staying), self._run(self._save_layers(list(removed))), expected
-        )
+        state = self._run(self._save_layers(list(removed)))
+        return SavedLayers(frozenset(remaining), state, expected)
 
     def load_layers(self, layers: SavedLayers) -> None:
-        """Bring this database, which is a new clone, to the state of the one that saved them."""
+        """Apply saved layers to this database, which is a new clone."""
         self._run(self._fetch(f"SELECT {self._schema}.load_layers($1)", layers.state))
         self._layers = set(layers.numbers)
         self._verifier.load_layers(layers.expected)
@@ -135,17 +134,17 @@ class Resetter:
         return found
 
     def read_details(self, differences: Collection[Difference]) -> Details:
-        """What the database holds of the things that differ."""
+        """Read the objects and rows behind ``differences``."""
         details: Details = self._run(self._verifier.read_details(differences))
         return details
 
     def read_state(self, boundary: str) -> State:
-        """What the database holds, to be compared with the seal of its template."""
+        """Read the state of the database, to compare it with the seal of its template."""
         state: State = self._run(self._verifier.read_since(boundary))
         return state
 
     def close(self) -> None:
-        """Disconnect, and see the session gone; fine when the connection is lost already."""
+        """Disconnect, and wait until the server has ended the session."""
         if not self._loop.closed:
             self._run(self._close())
             self._loop.close()
@@ -178,26 +177,27 @@ class Resetter:
         if self._verify:
             await self._verifier.begin()
         self._named = f"SELECT id, name FROM {self._schema}.relation"
-        reset = (  # asyncpg knows oid[], and would ask the catalogs, for ms, what int[] is
+        # oid[], because asyncpg would look up the type int[] in the catalogs, for some ms. OFFSET 0
+        # keeps the planner from calling written() twice.
+        reset = (
             f"SELECT tables, {self._schema}.reset($1::oid[]::int[], tables)"
             f" FROM (SELECT {self._schema}.written() AS tables OFFSET 0) AS log"
         )
         self._call = await self._connection.prepare(reset)
 
     async def _connect(self) -> Connection:
-        return await connect(
-            self._url, timeout=self._timeout, application="pytest-pgtemplate reset"
-        )
+        application = "pytest-pgtemplate reset"
+        return await connect(self._url, timeout=self._timeout, application=application)
 
     async def _close(self) -> None:
         with suppress(asyncpg.PostgresError, *CONNECTION_LOST):
             await self._finish_vacuum()
             await self._end_prepared()
-        with suppress(TimeoutError, asyncpg.PostgresError, *CONNECTION_LOST):  # it is aborted then
+        with suppress(TimeoutError, asyncpg.PostgresError, *CONNECTION_LOST):
             await self._connection.close(timeout=GRACE)
 
     async def _end_prepared(self) -> None:
-        """A database cannot be dropped while a transaction is prepared in it."""
+        # DROP DATABASE fails while the database has a prepared transaction.
         for (gid,) in await self._connection.fetch(
             "SELECT gid FROM pg_prepared_xact() JOIN pg_database d ON d.oid = dbid"
             " WHERE d.datname = current_database()"
@@ -216,7 +216,7 @@ class Resetter:
                 self._verifier.remove_layers(removed)
                 differences = await self._verifier.compare()
         except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
-            # What cannot be put back is cloned afresh.
+            # If a reset fails for any reason, a new clone has the right state.
             written, grown, reclone_reason = (), None, str(error)
         finally:
             leaks = await watch.stop()
@@ -227,21 +227,21 @@ class Resetter:
     async def _add_layer(self, layer: int) -> ResetResult:
         watch = BlockerWatch(self.pid, self._connect)
         try:
-            outcome = await self._call_add_layer(layer, patient=True)
+            result = await self._call_add_layer(layer, wait=True)
         finally:
             leaks = await watch.stop()
-        return replace(outcome, leaks=leaks)
+        return replace(result, leaks=leaks)
 
     async def _try_add_layer(self, layer: int) -> ResetResult | None:
         try:
-            return await self._call_add_layer(layer, patient=False)
+            return await self._call_add_layer(layer, wait=False)
         except asyncpg.LockNotAvailableError:
             return None
 
-    async def _call_add_layer(self, layer: int, *, patient: bool) -> ResetResult:
+    async def _call_add_layer(self, layer: int, *, wait: bool) -> ResetResult:
         await self._finish_vacuum()
         query = f"SELECT * FROM {self._schema}.keep($1, $2)"
-        row = await self._connection.fetchrow(query, layer, patient)
+        row = await self._connection.fetchrow(query, layer, wait)
         if row["changes"] is not None:
             self._layers.add(layer)
             await self._verifier.add_layer(layer)
@@ -262,11 +262,11 @@ class Resetter:
         return await self._connection.fetchval(query, *arguments)
 
     async def _vacuum_tables(self, tables: list[str]) -> None:
-        """It runs while the next test does. A table that is locked can wait."""
+        # Runs during the next test, and skips tables that the test has locked.
         await self._connection.execute(f"VACUUM (SKIP_LOCKED) {', '.join(tables)}")
 
     async def _finish_vacuum(self) -> None:
-        """It has to be over before anything else: it has our connection."""
+        """Wait for a VACUUM of the previous reset: it occupies the connection."""
         vacuum, self._vacuum = self._vacuum, None
         if vacuum is None:
             return

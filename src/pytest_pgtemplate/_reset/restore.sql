@@ -1,12 +1,12 @@
--- Put the rows of the tables written to back; which tables have grown and want a VACUUM now.
+-- Restores the rows of the tables that were written to. Returns the tables that need a VACUUM.
 CREATE FUNCTION pgtemplate.restore(written oid[]) RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    dirty   oid[];          -- the tables to look into
-    grown   oid[];          -- those of them that TRUNCATE would be good for
+    dirty   oid[];          -- the tables to restore
+    grown   oid[];          -- those for which TRUNCATE is worth its cost
     counts  text;
     missing oid[] := '{}';  -- those where rows of the state were updated or deleted
-    emptied oid[] := '{}';  -- those that have to be filled anew as a whole
+    emptied oid[] := '{}';  -- those to empty and fill again
     refill  text;
     rest    text;
     steps   text;
@@ -22,7 +22,7 @@ BEGIN
       INTO dirty, grown, counts
       FROM pgtemplate.relation r, pg_relation_size(id) AS size
      WHERE id = ANY (ARRAY(SELECT unnest(covers) FROM pgtemplate.relation WHERE id = ANY (written)))
-       AND (rows > 0 OR size > 0);  -- most partitions were never used
+       AND (rows > 0 OR size > 0);  -- skips the many partitions that were never used
 
     IF grown IS NOT NULL THEN
         grown := ARRAY(SELECT id FROM pgtemplate.relation r
@@ -44,14 +44,14 @@ BEGIN
            concat_ws('; ',
                pgtemplate.all_of(array_agg(pgtemplate.delete_new(r, id = ANY (emptied)))),
                refill,
-               -- no table may be altered while checks are pending
+               -- ALTER TABLE fails while deferred checks are pending
                'SET CONSTRAINTS ALL IMMEDIATE; ' || string_agg(wake, '; '))
       INTO rest, steps
       FROM pgtemplate.relation r
      WHERE id = ANY (dirty || emptied);
     IF rest IS NOT NULL THEN EXECUTE rest; END IF;
     IF emptied <> '{}' THEN
-        -- If somebody reads one of them, the DELETE among the steps has to do.
+        -- If a session reads one of them, the DELETE among the steps empties the tables.
         PERFORM pgtemplate.truncated(string_agg(name, ', '))
            FROM pgtemplate.relation WHERE id = ANY (emptied);
     END IF;
@@ -64,7 +64,7 @@ BEGIN
 END
 $$;
 
--- A condition: does this row of that table belong to the state?
+-- Returns an SQL condition: does a row of this table belong to the state?
 CREATE FUNCTION pgtemplate.is_old(pgtemplate.relation) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT format('(age(xmin) > %s OR xmin = ANY (%L::xid[]))', age($1.since), $1.younger)
@@ -73,8 +73,8 @@ LANGUAGE sql STABLE AS $$
                 ELSE '' END
 $$;
 
--- A test that only inserts leaves its rows at the end of a table. Of those with many rows nothing else
--- has to be looked at, if as many are found there as were inserted; the tables for which that is not so.
+-- A fast path for large tables: a test that only inserts adds its rows at the end. If as many new rows are
+-- found behind "tail" as were inserted, the rest of the table needs no scan. Returns the other tables.
 CREATE FUNCTION pgtemplate.delete_inserted(written oid[]) RETURNS oid[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -97,16 +97,16 @@ BEGIN
 END
 $$;
 
--- A condition: is this row likely to be one that was inserted since? NULL for tables with few rows, and
--- for those that answer for others.
+-- Returns an SQL condition: is this row new, and behind "tail"? NULL for small tables, and for tables
+-- with partitions or children.
 CREATE FUNCTION pgtemplate.is_inserted(pgtemplate.relation) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT format('ctid >= ''(%s,0)'' AND NOT (%s)', ($1.tail::text::point)[0], pgtemplate.is_old($1))
      WHERE $1.rows > :many AND $1.covers = ARRAY[$1.id] AND NOT $1.leaving
 $$;
 
--- A condition: is this row of the baseline (b) not in the table any more? Where rows may be equal, as
--- many of them have to be there.
+-- Returns an SQL condition: is this row of the baseline (b) missing from the table? Without a primary key,
+-- equal rows are counted.
 CREATE FUNCTION pgtemplate.is_missing(pgtemplate.relation) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN $1.keyed THEN format(
@@ -147,7 +147,7 @@ LANGUAGE sql STABLE AS $$
      WHERE attrelid = $1.id AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
 $$;
 
--- What TRUNCATE has to name; NULL where rows of the state would go with it.
+-- Returns the tables for TRUNCATE; NULL if one of them has rows of the state.
 CREATE FUNCTION pgtemplate.closure_without_rows(pgtemplate.relation) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT string_agg('ONLY ' || name, ', ')
@@ -156,8 +156,8 @@ LANGUAGE sql STABLE AS $$
     HAVING bool_and(rows = 0)
 $$;
 
--- TRUNCATE costs more than to delete a few rows, and gives the space back. It would wait for whoever
--- reads one of the tables: then the rows are deleted, one by one.
+-- Truncates tables, unless a session reads one of them: TRUNCATE would wait for it. TRUNCATE costs more
+-- than deleting a few rows, but it frees their space.
 CREATE FUNCTION pgtemplate.truncated(tables text) RETURNS boolean
 LANGUAGE plpgsql STRICT AS $$
 BEGIN
@@ -169,8 +169,8 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 
--- From now on every row that is in the table belongs to the state. What is older than every transaction
--- that still runs, is old; what is younger and old all the same (written by $2), is listed.
+-- Makes all rows of a table part of the state. Rows older than every running transaction are covered by
+-- "since". Rows of younger transactions ("writers") are covered by "younger".
 CREATE FUNCTION pgtemplate.all_is_old(of_relation oid, writers xid[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE

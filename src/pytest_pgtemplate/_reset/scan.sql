@@ -1,4 +1,4 @@
--- Tracking by looking: probe every table. Nothing of ours has to be in the user's database.
+-- Tracking by scan: probe every table for changes. It needs no objects in the user's database.
 DO $do$
 DECLARE
     names  text;
@@ -9,7 +9,7 @@ BEGIN
            string_agg(format('EXISTS (SELECT FROM ONLY %s WHERE age(xmin) <= age(boundary))', r.name),
                       ' OR '),
            string_agg(CASE
-               WHEN row_security_active(r.id) THEN     -- there may be rows that we cannot see
+               WHEN row_security_active(r.id) THEN     -- rows may be hidden: always restore it
                    format('SELECT %s::oid', r.id)
                ELSE
                    format('SELECT r.id FROM pgtemplate.relation r
@@ -24,11 +24,11 @@ BEGIN
       FROM pgtemplate.relation r
      WHERE r.id = ANY (r.covers);
 
-    -- The lock waits for transactions that are still open: what they wrote cannot be seen yet.
+    -- The lock waits for open transactions, whose writes are not yet visible.
     EXECUTE format('CREATE FUNCTION pgtemplate.written() RETURNS oid[] LANGUAGE plpgsql AS %L',
         CASE WHEN names IS NULL THEN 'BEGIN RETURN ''{}''; END' ELSE
         format('BEGIN LOCK TABLE %s IN SHARE MODE; RETURN ARRAY(%s); END', names, probes) END);
-    -- Whether anything has been committed since a transaction. Does not wait.
+    -- Has a transaction younger than "boundary" committed a write? Does not wait.
     EXECUTE format('CREATE FUNCTION pgtemplate.wrote_since(boundary xid) RETURNS boolean
                     LANGUAGE plpgsql AS %L', format('BEGIN RETURN %s; END', coalesce(young, 'false')));
 END
@@ -36,6 +36,6 @@ $do$;
 
 CREATE FUNCTION pgtemplate.forget() RETURNS void LANGUAGE sql AS '';
 
--- What was done is not known, only where.
+-- A scan cannot tell an INSERT from an UPDATE.
 CREATE FUNCTION pgtemplate.inserted() RETURNS TABLE (id oid, count numeric)
 LANGUAGE sql IMMUTABLE AS $$ SELECT 0::oid, 0.0 WHERE false $$;

@@ -1,4 +1,4 @@
-"""Which SQL makes a database resettable, and how it gets there."""
+"""Install the SQL functions and tables that resets use, in a template or in one session."""
 
 from __future__ import annotations
 
@@ -13,31 +13,25 @@ from pytest_pgtemplate._reset.snapshot import seal_state, state_sql
 from pytest_pgtemplate._server import Connection, connect, explain, load_sql, portal
 from pytest_pgtemplate.errors import ConfigurationError
 
-TOUCHED_CATALOGS = (
-    "pg_attribute",
-    "pg_class",
-    "pg_depend",
-    "pg_proc",
-    "pg_trigger",
-)  # what ours fill
-RELATIONS = "pgtemplate.relation"  # the table of the user's tables, as templates have it
-MANY = 1000  # rows of the state from which it pays not to look at them
-LARGE = 512 * 1024  # bytes by which a table has to grow for TRUNCATE to pay; docs/reset.md
+BLOATED_CATALOGS = ("pg_attribute", "pg_class", "pg_depend", "pg_proc", "pg_trigger")
+RELATIONS = "pgtemplate.relation"  # lists the user's tables, in a template
+MANY = 1000  # rows of a table above which a reset avoids a full scan; docs/reset.md
+LARGE = 512 * 1024  # bytes of growth above which a reset uses TRUNCATE; docs/reset.md
 
 
 def installed_sql() -> bytes:
-    """All that is installed: part of the fingerprint, as a template made by other SQL is stale."""
+    """Return all SQL that ``install`` runs. It is part of the template's fingerprint."""
     scripts = files("pytest_pgtemplate._reset").iterdir()
     texts = sorted(f.read_text("utf-8") for f in scripts if f.name.endswith(".sql"))
     return "\0".join([str(LARGE), str(MANY), *texts, state_sql()]).encode()
 
 
 def install(url: URL, tracking: str, *, timeout: float) -> str:
-    """Make a template resettable: its present state is what every reset goes back to.
+    """Record the current state of a template as the state that resets restore.
 
-    ``scan`` leaves the database as it is; so does ``auto`` where the role may not create triggers.
-    Returns the seal of that state, for the template's mark. Raises ConfigurationError when there
-    is a schema of that name, and ServerError, also after ``timeout`` seconds.
+    ``tracking="scan"`` installs nothing, and neither does "auto" if the role may not create
+    triggers. Returns the seal of the state, for the template's mark. Raises ConfigurationError if a
+    schema ``pgtemplate`` exists, and ServerError, also after ``timeout`` seconds.
     """
     try:
         return portal.run(_install_in_template(url, tracking, timeout), timeout=timeout)
@@ -46,8 +40,8 @@ def install(url: URL, tracking: str, *, timeout: float) -> str:
 
 
 def uninstall(url: URL, tracking: str, *, timeout: float) -> None:
-    """Leave of a clone of a template what was there before ``install``. Raises ServerError."""
-    if tracking != "scan":  # which has nothing there, and a schema of that name is the user's
+    """Remove from a clone of a template what ``install`` added. Raises ServerError."""
+    if tracking != "scan":  # with scan, a schema of this name belongs to the user
         try:
             portal.run(_uninstall(url, timeout), timeout=timeout)
         except Exception as error:
@@ -59,8 +53,8 @@ async def _uninstall(url: URL, timeout: float) -> None:
     try:
         await prepare_session(connection)
         await connection.execute(read_sql("uninstall"))
-        # Else the catalogs grow with each template that is built from one that was.
-        await connection.execute(f"VACUUM {', '.join(TOUCHED_CATALOGS)}")
+        # Otherwise the catalogs grow with each template that is built from another one.
+        await connection.execute(f"VACUUM {', '.join(BLOATED_CATALOGS)}")
     finally:
         await connection.close()
 
@@ -76,13 +70,13 @@ async def _install_in_template(url: URL, tracking: str, timeout: float) -> str:
 
 
 async def _install_triggers(connection: Connection, tracking: str, replica: bool) -> bool:
-    """False: the role may not create triggers, and nothing has to be installed."""
+    """Return False if the role may not create triggers, and ``tracking`` does not require them."""
     try:
         await _install(connection, "triggers", replica=replica, schema="pgtemplate")
     except asyncpg.DuplicateSchemaError:
         raise ConfigurationError(
-            "the migrations made a schema pgtemplate, which this plugin makes for itself",
-            hint="give yours another name",
+            "the migrations created a schema pgtemplate; the plugin needs this name",
+            hint="rename your schema, or set pg_tracking = scan",
         ) from None
     except asyncpg.InsufficientPrivilegeError:
         if tracking == "triggers":
@@ -92,17 +86,17 @@ async def _install_triggers(connection: Connection, tracking: str, replica: bool
 
 
 async def install_for_session(connection: Connection, *, replica: bool) -> None:
-    """The same in temporary objects of one session, without a write log: tracking by scan."""
+    """Install temporary functions and tables in one session, for tracking by scan."""
     await _install(connection, "scan", replica=replica, schema="pg_temp")
 
 
 async def prepare_session(connection: Connection) -> bool:
-    """Give a session the settings that our SQL relies on. False: it may not act as a replica.
+    """Set what the SQL relies on. Returns False if the session may not act as a replica.
 
-    As a replica no foreign key and no trigger of the user's gets in the way. It stays one: to go
-    to and fro would throw away the session's query plans each time.
+    In a replica session, no foreign key and no trigger of the user fires.
     """
     await connection.execute(read_sql("session"))
+    # For the whole session: changing session_replication_role discards all cached plans.
     try:
         await connection.execute("SET session_replication_role = replica")
     except asyncpg.InsufficientPrivilegeError:
@@ -130,7 +124,7 @@ async def _install(connection: Connection, tracking: str, *, replica: bool, sche
 
 
 async def _install_ddl_tracking(connection: Connection, schema: str) -> None:
-    """Last of all: from here on every change of the schema counts."""
+    """Call it last: from here on, every change of the schema is recorded."""
     if schema == "pgtemplate":
         with suppress(asyncpg.InsufficientPrivilegeError):
             async with connection.transaction():

@@ -1,7 +1,7 @@
--- The sequences that do not stand where the state has them; PostgreSQL 13 to 17.
--- There pg_sequence_last_value() is quick, but blind to a sequence that was set and not called since
--- (setval(.., false)): that one has to be read itself, at ten times the cost. It is done for those
--- that may well have been set: of no table, of a table that has rows, of a table written to.
+-- The sequences whose value differs from the state; PostgreSQL 13 to 17.
+-- pg_sequence_last_value() is fast, but it does not see setval(.., false). To see that, the sequence must
+-- be read itself, at ten times the cost. This is done for sequences without a table, of a table that has
+-- rows, and of a table that was written to.
 
 DO $do$
 DECLARE

@@ -1,8 +1,8 @@
--- What a session of ours needs, whatever ALTER DATABASE or ALTER ROLE .. SET have given it. Not every
--- version knows every setting.
+-- The settings of a reset session; they override ALTER DATABASE .. SET and ALTER ROLE .. SET. Settings
+-- that this version does not have are skipped.
 SELECT set_config(name, wanted, false)
   FROM (VALUES
-        -- A reset has to see what was committed while it waited for a lock, and to wait for it.
+        -- A reset waits for locks, and must then see what was committed meanwhile.
         ('default_transaction_isolation', 'read committed'),
         ('default_transaction_read_only', 'off'),
         ('default_transaction_deferrable', 'off'),
@@ -11,7 +11,7 @@ SELECT set_config(name, wanted, false)
         ('transaction_timeout', '0'),
         ('idle_in_transaction_session_timeout', '0'),
         ('idle_session_timeout', '0'),
-        -- Rows are kept as text: it has to tell all, and to mean the same each time it is read.
+        -- The baseline stores rows as text: it must be complete and independent of settings.
         ('bytea_output', 'hex'),
         ('DateStyle', 'ISO'),
         ('extra_float_digits', '1'),
@@ -20,7 +20,7 @@ SELECT set_config(name, wanted, false)
         ('TimeZone', 'UTC'),
         ('xmlbinary', 'base64'),
         ('xmloption', 'content'),
-        -- To plan a statement costs more than to run it; nobody waits for a disk because of us.
+        -- Planning these statements costs more than running them; no commit needs durability.
         ('plan_cache_mode', 'force_generic_plan'),
         ('synchronous_commit', 'off'),
         ('max_parallel_workers_per_gather', '0'),

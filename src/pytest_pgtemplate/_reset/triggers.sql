@@ -1,13 +1,12 @@
--- Tracking by triggers: every statement that may write to a table leaves the table's oid in a log. The
--- log has no key and no index, so two writers never meet in it; it is unlogged, for it is worth
--- nothing after a crash. Who has a transaction open that wrote anything holds a lock on it: the lock
--- that a reset takes on it is the leak detector.
+-- Tracking by triggers: every statement that may write to a table inserts the table's oid into a log. The
+-- log has no key and no index, so concurrent writers never wait for each other. An open transaction that
+-- wrote anything holds a lock on the log. So the lock that a reset takes on it detects leaks.
 CREATE UNLOGGED TABLE pgtemplate.log (
     relation oid NOT NULL,      -- 0: the schema was changed
-    inserted bigint             -- all add up to the rows inserted; NULL: it was no INSERT, or none knows
-) WITH (autovacuum_enabled = off);  -- for which a reset would have to wait
+    inserted bigint             -- the sum is the number of inserted rows; NULL: not an INSERT, or unknown
+) WITH (autovacuum_enabled = off);  -- a reset would wait for its lock
 
--- SECURITY DEFINER: whoever may write to a table needs no right to the log.
+-- SECURITY DEFINER: the role that writes to a table needs no privilege on the log.
 CREATE FUNCTION pgtemplate.note_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -24,8 +23,8 @@ BEGIN
 END
 $$;
 
--- BEFORE: so a statement that is still at work when its test has ended holds the lock, too. AFTER: so
--- that it is known how many rows an INSERT has made.
+-- BEFORE, so that a statement that still runs when its test ends holds the lock, too. AFTER, to count the
+-- rows of an INSERT.
 DO $$
 DECLARE
     name text;
@@ -35,14 +34,14 @@ BEGIN
                         ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgtemplate.note_write()', name);
         EXECUTE format('CREATE TRIGGER pgtemplate_after AFTER INSERT
                         ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgtemplate.note_write()', name);
-        -- Also under session_replication_role = replica, which loaders set.
+        -- ALWAYS: also in sessions with session_replication_role = replica, as bulk loaders set it.
         EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER pgtemplate,
                                             ENABLE ALWAYS TRIGGER pgtemplate_after', name);
     END LOOP;
 END
 $$;
 
--- The tables written to since the last reset. Waits for transactions that are still open.
+-- The tables written to since the last reset. Waits for open transactions that have written.
 CREATE FUNCTION pgtemplate.written() RETURNS oid[]
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -51,20 +50,20 @@ BEGIN
 END
 $$;
 
--- The tables into which rows were inserted and nothing else was done, and how many.
+-- The tables with INSERTs only, and the number of inserted rows.
 CREATE FUNCTION pgtemplate.inserted() RETURNS TABLE (id oid, count numeric)
 LANGUAGE sql STABLE AS $$
     SELECT relation, sum(inserted) FROM pgtemplate.log
      GROUP BY relation HAVING bool_and(inserted IS NOT NULL)
 $$;
 
--- Whether anything has been committed since a transaction. Does not wait.
+-- Has a transaction younger than "boundary" committed a write? Does not wait.
 CREATE FUNCTION pgtemplate.wrote_since(boundary xid) RETURNS boolean
 LANGUAGE sql AS $$
     SELECT EXISTS (SELECT FROM pgtemplate.log WHERE relation <> 0 AND age(xmin) <= age(boundary))
 $$;
 
--- TRUNCATE costs more than DELETE, but gives the space of dead rows back.
+-- Empties the log. TRUNCATE costs more than DELETE, but frees the space of dead rows.
 CREATE FUNCTION pgtemplate.forget() RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,5 +1,5 @@
--- Take out what a template has of ours; the triggers on the user's tables go with their function. The
--- event triggers go first: they would note the rest in a log that is no more.
+-- Removes everything that "install" added; CASCADE drops the triggers on the user's tables. The event
+-- triggers come first: otherwise they would write to the log while it is dropped.
 DROP EVENT TRIGGER IF EXISTS pgtemplate_ddl;
 DROP EVENT TRIGGER IF EXISTS pgtemplate_drop;
 DROP SCHEMA IF EXISTS pgtemplate CASCADE;

@@ -1,4 +1,4 @@
-"""Compares a database with the state that it should be in: that of its template, and its layers."""
+"""Compare a database with its expected state: the state of the template plus the layers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pytest_pgtemplate._server import Connection
 
 
 class Verifier:
-    """On the connection of a resetter, which is the only one that sees temporary relations.
+    """Uses the connection of a resetter, because other sessions cannot see its temporary tables.
 
-    Between ``begin`` and the end it knows what the database should hold.
+    After ``begin``, it knows the expected state of the database.
     """
 
     def __init__(self, connection: Connection, schema: str) -> None:
@@ -32,13 +32,13 @@ class Verifier:
         self._expected: ExpectedState | None = None
 
     async def begin(self) -> None:
-        """The database is a new clone: what it holds now is the state of the template."""
+        """Take the current content as the expected state: the database is a new clone."""
         self._boundary = await current_boundary(self._connection)
         await prepare_to_read(self._connection)
         self._expected = ExpectedState(await self._read())
 
     async def read_since(self, boundary: str) -> State:
-        """What the database holds, as the seal of its template tells it."""
+        """Read the state in the same way as the seal of the template."""
         await prepare_to_read(self._connection)
         return await read_state(
             self._connection, boundary, all_rows=False, relations=self._relations
@@ -48,7 +48,7 @@ class Verifier:
         return await read_details(self._connection, differences)
 
     async def compare(self) -> tuple[Difference, ...]:
-        """What is not as it should be now, if that is known."""
+        """Return the differences from the expected state; none before ``begin``."""
         if self._expected is None:
             return ()
         return self._expected.differences(await self._read())
@@ -62,7 +62,7 @@ class Verifier:
             self._expected.remove_layers(numbers)
 
     def layers(self, without: Collection[int]) -> list[LayerChanges]:
-        """Of those that another database is to get."""
+        """Return the changes of all layers except ``without``, for another database."""
         layers = self._expected.layers if self._expected is not None else []
         return [each for each in layers if each.number not in without]
 

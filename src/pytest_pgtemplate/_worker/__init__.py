@@ -1,7 +1,7 @@
-"""A worker's database over its life, and the sweep that drops what ended workers left behind.
+"""The database of a worker, and the sweep of databases that ended workers left behind.
 
-``spares`` is where databases go, and come from, that are as good as a new clone; ``stock`` makes
-some ahead.
+``worker`` clones, resets and drops the database, ``spares`` keeps databases for later runs,
+``spare_pool`` clones spares in the background, and ``sweep`` drops databases without an owner.
 """
 
 from pytest_pgtemplate._worker import spares, sweep

@@ -1,4 +1,4 @@
-"""Spares made ahead, in the background: one at a time, on a connection of its own."""
+"""Clone spares in the background, one at a time, over a connection of its own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._worker import spares
 from pytest_pgtemplate.errors import PgTemplateError
 
-CLOSE_TIMEOUT = 5.0  # seconds at the end of a run for the clone that is being made
+CLOSE_TIMEOUT = 5.0  # seconds to wait at the end of a run for a clone in progress
 
 
 class SparePool:
-    """Sees to it that there are spares of one template. What fails there costs a clone, no more."""
+    """Keeps spares of one template available. Errors are ignored: a worker then clones itself."""
 
     def __init__(self, url: URL, template: str, run: str, *, timeout: float) -> None:
         self._url = url
@@ -28,25 +28,25 @@ class SparePool:
         self._making: threading.Thread | None = None
 
     def refill(self) -> None:
-        """Have a spare at hand for whoever clones afresh next."""
+        """Clone a spare in the background, for the next re-clone."""
         self._start(lambda server: not spares.list_spares(self._template, server.databases()))
 
     def fill_for(self, names: Collection[str]) -> None:
-        """Have one for each of these workers, until it claims its name; on idle cores only."""
+        """Clone a spare for each worker that has not leased its name yet, while cores are idle."""
 
         def is_missing(server: Server) -> bool:
-            there = spares.list_spares(self._template, server.databases())
-            return _cores_are_idle() and len(server.unleased(names)) > len(there)
+            available = spares.list_spares(self._template, server.databases())
+            return _cores_are_idle() and len(server.unleased(names)) > len(available)
 
         self._start(is_missing)
 
     def wait(self) -> None:
-        """Wait for the clone that is being made: it is ready before another one would be."""
+        """Wait for the clone in progress, which is ready sooner than a new one."""
         if self._making is not None:
             self._making.join(self._timeout)
 
     def close(self) -> None:
-        """Make no more."""
+        """Stop cloning."""
         self._closed.set()
         if self._making is not None:
             self._making.join(CLOSE_TIMEOUT)
@@ -71,5 +71,5 @@ class SparePool:
 def _cores_are_idle() -> bool:
     try:
         return os.getloadavg()[0] < (os.cpu_count() or 1)
-    except (AttributeError, OSError):  # Windows does not know
+    except (AttributeError, OSError):  # not available on Windows
         return False

@@ -1,9 +1,8 @@
-"""Spares: databases that a reset has brought back exactly, so that nobody need clone again.
+"""Spares: databases equal to a new clone of their template, kept for later workers.
 
-A spare bears its template's name in its own, accepts no connections, and belongs to nobody: who
-takes one renames it, who gives one back does, too. The mark changes in the same transaction. So a
-database is a spare only from the moment when nothing can be wrong with it any more, and whatever a
-killed process leaves behind is none.
+The name of a spare contains the fingerprint of its template, and it allows no connections. Taking a
+spare and giving one back is a rename, which changes the mark in the same transaction. So a process
+that is killed before the rename leaves no spare, and a database is a spare only after all checks.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from pytest_pgtemplate._server import Kind, Mark, Server, ServerDatabase
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import PgTemplateError
 
-MAX_PER_TEMPLATE = 16  # spares: as many workers start without a clone
-MAX_SPARES = 64  # on a server, all projects and templates together
-MAX_GROWTH = 16 * 2**20  # bytes that a database may be larger than its template; docs/spares.md
-SESSION_END_TIMEOUT = 0.2  # seconds for sessions to be gone
+MAX_PER_TEMPLATE = 16  # so many workers start without a clone
+MAX_SPARES = 64  # per server, of all projects and templates
+MAX_GROWTH = 16 * 2**20  # bytes that a spare may be larger than its template; docs/spares.md
+SESSION_END_TIMEOUT = 0.2  # seconds for terminated sessions to end
 
 GiveBackResult = Literal["spare", "unfit", "differs"]
 
 
 def take_spare(server: Server, found: Iterable[ServerDatabase], name: str, mark: Mark) -> bool:
-    """Make one of the spares that were ``found`` the database ``name``; False when all are gone.
+    """Rename one of the spares ``found`` to ``name``. Returns False if none is available.
 
-    ``mark`` is the one that it gets, and names the build that it has to be a clone of.
+    ``mark``: the new mark; its ``build`` is the build of the template that the spare must have.
     """
     for spare in found:
         if spare.mark is None or spare.mark.build != mark.build or not server.try_lease(spare.name):
             continue
-        with suppress(PgTemplateError):  # somebody else was faster
+        with suppress(PgTemplateError):  # another process has taken it
             try:
                 server.rename(spare, name, replace(mark, created=spare.mark.created))
                 return True
@@ -45,10 +44,10 @@ def take_spare(server: Server, found: Iterable[ServerDatabase], name: str, mark:
 
 
 def give_back(server: Server, template: str, name: str, resetter: Resetter) -> GiveBackResult:
-    """Make the database ``name`` a spare, if it holds exactly what a new clone would hold.
+    """Make the database ``name`` a spare if its content equals that of a new clone.
 
-    "differs": a reset has not brought it back, and the plugin did not notice. ``resetter`` is still
-    connected then.
+    "unfit": it cannot become a spare. "differs": a reset did not restore it, and the plugin did not
+    notice; then ``resetter`` is still connected.
     """
     databases = server.databases()
     found = {each.name: each for each in databases}
@@ -57,7 +56,8 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> G
         return "unfit"
     if not _is_below_limits(template, databases):
         return "unfit"
-    with server.locked(name):  # a server that has crashed may have lost the reset
+    # Within locked(), a lost connection raises: a crashed server may have lost the reset.
+    with server.locked(name):
         server.disallow_connections(database)
         if not (
             _end_other_sessions(server, name, resetter.pid)
@@ -76,7 +76,7 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> G
 
 
 def add_spare(server: Server, template: str, run: str) -> None:
-    """Clone ``template`` ahead of whoever will want it. Raises ServerError."""
+    """Clone ``template`` as a spare. Raises ServerError."""
     origin = server.find(template)
     if origin is not None and origin.mark is not None:
         with new_clone(server, origin, run):
@@ -85,18 +85,18 @@ def add_spare(server: Server, template: str, run: str) -> None:
 
 @contextmanager
 def new_clone(server: Server, template: ServerDatabase, run: str) -> Iterator[str]:
-    """The name of a clone to look into, which is a spare afterwards. Raises ServerError."""
+    """Yield the name of a new clone, which becomes a spare afterwards. Raises ServerError."""
     assert template.mark is not None
     name = database_names.spare(template.name)
     mark = clone_mark(server, template.mark, "worker", run)
-    with server.locked(name):  # its lease, too
+    with server.locked(name):  # the same advisory lock as a lease, so no sweep drops the clone
         server.clone(template.name, name, mark)
         yield name
         _publish(server, template.name, server.require_ours(name))
 
 
 def clone_mark(server: Server, template: Mark, kind: Kind, run: str) -> Mark:
-    """The mark of a clone of a template with this mark."""
+    """Return the mark for a clone of a template with this mark."""
     return Mark(
         kind,
         run,
@@ -108,21 +108,17 @@ def clone_mark(server: Server, template: Mark, kind: Kind, run: str) -> Mark:
 
 
 def list_spares(template: str, databases: Iterable[ServerDatabase]) -> list[ServerDatabase]:
-    """The spares of ``template`` that nobody is about to take, the last used first."""
-    found = [
-        each
-        for each in databases
-        if is_spare(each) and not each.leased and database_names.template_of(each.name) == template
-    ]
+    """Return the available spares of ``template``, the most recently used first."""
+    available = (db for db in databases if is_spare(db) and not db.leased)
+    found = [db for db in available if database_names.template_of(db.name) == template]
     return sorted(found, key=_last_used, reverse=True)
 
 
 def surplus_spares(databases: Iterable[ServerDatabase]) -> list[str]:
-    """Spares whose template has gone or was built anew, and beyond the bounds the oldest."""
+    """Return the spares of removed or rebuilt templates, and the oldest above the limits."""
     databases = list(databases)
-    builds = {each.name: each.mark.run for each in databases if each.mark and each.sealed}
-    good: list[ServerDatabase] = []
-    bad: list[str] = []
+    builds = {db.name: db.mark.run for db in databases if db.mark and db.sealed}
+    surplus: list[str] = []
     count = dict.fromkeys(builds, 0)
     for spare in sorted(filter(is_spare, databases), key=_last_used, reverse=True):
         template = database_names.template_of(spare.name) or ""
@@ -130,13 +126,12 @@ def surplus_spares(databases: Iterable[ServerDatabase]) -> list[str]:
         if (
             builds.get(template) != spare.mark.build
             or count[template] == MAX_PER_TEMPLATE
-            or len(good) == MAX_SPARES
+            or sum(count.values()) == MAX_SPARES
         ):
-            bad.append(spare.name)
+            surplus.append(spare.name)
         else:
             count[template] += 1
-            good.append(spare)
-    return bad
+    return surplus
 
 
 def is_spare(database: ServerDatabase) -> bool:
@@ -149,7 +144,7 @@ def _last_used(spare: ServerDatabase) -> int:
 
 
 def _publish(server: Server, template: str, database: ServerDatabase) -> None:
-    """The last act: from now on it is a spare, and was nothing of the kind before."""
+    """Rename the database to the name of a spare. This is the last step."""
     assert database.mark is not None
     mark = replace(database.mark, kind="spare", used=int(time.time()))
     server.rename(database, database_names.spare(template), mark, disallow=True)
@@ -163,7 +158,7 @@ def _is_below_limits(template: str, databases: Collection[ServerDatabase]) -> bo
 
 
 def _end_other_sessions(server: Server, name: str, pid: int) -> bool:
-    """Whether only ``pid`` is connected: an idle pool goes now, as it would with the database."""
+    """End idle sessions, and return whether only ``pid`` is still connected."""
     deadline = time.monotonic() + SESSION_END_TIMEOUT
     while server.count_other_sessions(name, pid):
         if time.monotonic() > deadline:

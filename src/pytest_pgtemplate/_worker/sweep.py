@@ -1,7 +1,7 @@
-"""Remove what ended runs left behind, and templates that nobody has used for long.
+"""Drop databases that ended runs left behind, old templates and surplus spares.
 
-Off the critical path: one worker of a run sweeps, in a thread with a connection of its own. Any
-number of runs and hosts may sweep at once.
+One worker of a run sweeps its server, in a thread with its own connection, while the tests run. Any
+number of runs and hosts may sweep at the same time.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pytest_pgtemplate.errors import PgTemplateError
 
 HOUR = 3600
 DAY = 24 * HOUR
-KEPT_DATABASE_AGE = 7 * DAY  # that a database put aside by --pg-keep is left alone
-TEMPLATES_PER_PREFIX = 5  # templates per prefix that stay, the last used first
-RECENT_USE = DAY  # since its last use, in which a template stays in any case
-RECONNECT_TIME = 1.0  # seconds in which a run whose connection broke claims its databases again
-LEASE_END_TIMEOUT = 5.0  # for the server to notice that a worker's connection is gone
-UNUSED_TEMPLATE_AGE = 30 * DAY  # since its last use, after which any template is dropped
+KEPT_DATABASE_AGE = 7 * DAY  # seconds after which a database kept by --pg-keep is dropped
+TEMPLATES_PER_PREFIX = 5  # the most recently used templates of a prefix are kept
+RECENT_USE = DAY  # a template used within this time is kept in any case
+RECONNECT_TIME = 1.0  # seconds in which a run takes its leases again after a lost connection
+LEASE_END_TIMEOUT = 5.0  # seconds for the server to notice the end of a worker's connection
+UNUSED_TEMPLATE_AGE = 30 * DAY  # a template unused for longer is dropped
 
 
 def start_sweep(server: Server, template: str, prefix: str) -> threading.Thread | None:
-    """Start a sweep if there is anything to sweep, and return its thread.
+    """Start a sweep if there is anything to drop, and return its thread.
 
-    What fails there is left to the next run.
+    Errors are ignored: the next run sweeps again.
     """
     with suppress(PgTemplateError):
         if _is_due(server, template, prefix):
@@ -46,19 +46,19 @@ def start_sweep(server: Server, template: str, prefix: str) -> threading.Thread 
 def sweep(server: Server, prefix: str) -> list[str]:
     """Drop the databases that have no owner any more; return their names.
 
-    Those of our own prefix at once; those of others an hour after they were made, as a courtesy to
-    projects whose releases of this plugin may differ.
+    Databases with another prefix are dropped only an hour after their creation, because that
+    project may use another release of the plugin.
     """
     now = int(time.time())
     old = _outdated(server.databases(), prefix, now)
-    return _drop_all(server, lambda each: each.name in old or _is_abandoned(each, prefix, now))
+    return _drop_all(server, lambda db: db.name in old or _is_abandoned(db, prefix, now))
 
 
 def prune(
     server: Server, *, kept: bool, templates: bool, progress: Path | None = None
 ) -> list[str]:
-    """Drop everything of ours that no process owns, whatever its age; return the names."""
-    used = {each.mark.fingerprint for each in server.databases() if each.leased and each.mark}
+    """Drop every database of the plugin without an owner, whatever its age; return the names."""
+    used = {db.mark.fingerprint for db in server.databases() if db.leased and db.mark}
 
     def is_droppable(database: ServerDatabase) -> bool:
         mark = database.mark
@@ -74,20 +74,21 @@ def prune(
 
 
 def drop_crashed(server: Server, run: str) -> None:
-    """Drop what crashed workers of ``run`` left, as soon as the server has noticed their end."""
+    """Drop the databases of crashed workers of ``run``, when the server has freed their leases."""
     deadline = time.monotonic() + LEASE_END_TIMEOUT
     while time.monotonic() < deadline:
-        left = [each for each in server.databases() if _is_of_run(each, run)]
-        if not left:
+        remaining = [db for db in server.databases() if _belongs_to_run(db, run)]
+        if not remaining:
             return
-        for database in left:
+        for database in remaining:
             if not database.leased:
                 _drop(server, database.name)
         time.sleep(0.05)
 
 
 def record_template_use(server: Server, template: str) -> None:
-    """Keep the time of a template's last use, to the hour: each note waits for running clones."""
+    """Update the time of last use in a template's mark, at most once an hour."""
+    # COMMENT ON DATABASE waits for running clones of the template.
     found = server.find(template)
     if found and _needs_use_recorded(found, int(time.time())):
         server.record_use(template)
@@ -104,13 +105,13 @@ def _sweep(known: Server, template: str, prefix: str) -> None:
 
 
 def _is_due(server: Server, template: str, prefix: str) -> bool:
-    """Whether one look finds anything that is worth a connection."""
+    """Whether there is anything to do that is worth a thread and a connection."""
     now = int(time.time())
-    others = [each for each in server.databases() if not server.holds_lease(each.name)]
+    others = [db for db in server.databases() if not server.holds_lease(db.name)]
     return (
-        any(each.name == template and _needs_use_recorded(each, now) for each in others)
+        any(db.name == template and _needs_use_recorded(db, now) for db in others)
         or bool(_outdated(others, prefix, now))
-        or any(_is_abandoned(each, prefix, now) for each in others)
+        or any(_is_abandoned(db, prefix, now) for db in others)
     )
 
 
@@ -119,7 +120,10 @@ def _needs_use_recorded(template: ServerDatabase, now: int) -> bool:
 
 
 def _is_abandoned(database: ServerDatabase, prefix: str, now: int) -> bool:
-    """A lease is taken before its database exists: without one, its process has ended."""
+    """Whether the owner of a database has ended.
+
+    A process takes the lease before it creates the database, so without a lease there is no owner.
+    """
     mark = database.mark
     if database.leased or (database.sealed and database_names.is_template(database.name)):
         return False
@@ -133,23 +137,21 @@ def _is_abandoned(database: ServerDatabase, prefix: str, now: int) -> bool:
 
 
 def _outdated(databases: list[ServerDatabase], prefix: str, now: int) -> list[str]:
-    """Templates that nobody has used for long, and spares that nobody will use."""
-    old = _superseded(databases, prefix, now)
-    return old + spares.surplus_spares(each for each in databases if each.name not in old)
+    """Return the templates that were unused for long, and the surplus spares."""
+    old = _old_templates(databases, prefix, now)
+    return old + spares.surplus_spares(db for db in databases if db.name not in old)
 
 
-def _superseded(databases: Iterable[ServerDatabase], prefix: str, now: int) -> list[str]:
-    templates = sorted(
-        ((each.mark.used, each.name) for each in databases if each.mark and each.sealed),
-        reverse=True,
-    )
+def _old_templates(databases: Iterable[ServerDatabase], prefix: str, now: int) -> list[str]:
+    templates = [(db.mark.used, db.name) for db in databases if db.mark and db.sealed]
+    templates.sort(reverse=True)
     ours = [entry for entry in templates if entry[1].startswith(f"{prefix}_tpl_")]
-    old = [name for used, name in ours[TEMPLATES_PER_PREFIX:] if used < now - RECENT_USE]
-    forgotten = [name for used, name in templates if used < now - UNUSED_TEMPLATE_AGE]
-    return list(dict.fromkeys(old + forgotten))
+    superseded = [name for used, name in ours[TEMPLATES_PER_PREFIX:] if used < now - RECENT_USE]
+    unused = [name for used, name in templates if used < now - UNUSED_TEMPLATE_AGE]
+    return list(dict.fromkeys(superseded + unused))
 
 
-def _is_of_run(database: ServerDatabase, run: str) -> bool:
+def _belongs_to_run(database: ServerDatabase, run: str) -> bool:
     kept = database.mark is not None and database.mark.kind == "kept"
     return f"_{run}" in database.name and not kept
 
@@ -157,22 +159,20 @@ def _is_of_run(database: ServerDatabase, run: str) -> bool:
 def _drop_all(
     server: Server, is_droppable: Callable[[ServerDatabase], bool], progress: Path | None = None
 ) -> list[str]:
-    """Drop what ``is_droppable`` twice, for a lease is free while its owner reconnects."""
-    first = {each.name for each in server.databases() if is_droppable(each)}
-    if not first:
+    """Drop the databases that are droppable at two moments; return the names."""
+    # A lease is free for an instant while its owner reconnects.
+    candidates = {db.name for db in server.databases() if is_droppable(db)}
+    if not candidates:
         return []
     time.sleep(RECONNECT_TIME)
-    names = [each.name for each in server.databases() if each.name in first and is_droppable(each)]
-    return [
-        n
-        for n in progress_file.report_progress(progress, "dropping", names, names)
-        if _drop(server, n)
-    ]
+    names = [db.name for db in server.databases() if db.name in candidates and is_droppable(db)]
+    reported = progress_file.report_progress(progress, "dropping", names, names)
+    return [name for name in reported if _drop(server, name)]
 
 
 def _drop(server: Server, name: str) -> bool:
-    with suppress(PgTemplateError):  # another role's, or another sweep was faster
-        server.lease(name)  # so that no owner can come back from now on
+    with suppress(PgTemplateError):  # owned by another role, or dropped by another sweep
+        server.lease(name)  # from now on, no owner can reconnect and take it again
         try:
             server.drop(name)
             return True

@@ -1,4 +1,4 @@
-"""A worker's database: claimed, a spare or a clone of the template, reset, put back or dropped."""
+"""The database of a worker: lease its name, take a spare or clone, reset, give back or drop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pytest_pgtemplate.errors import PgTemplateError, ServerError
 
 @dataclass(frozen=True)
 class Database:
-    """A worker's database, as the ``pg_database`` fixture gives it."""
+    """A worker's database, as the ``pg_database`` fixture returns it."""
 
     name: str
     url: URL
@@ -36,11 +36,11 @@ class Database:
 
     @property
     def dsn(self) -> str:
-        """A plain libpq URI, for psql, asyncpg, pg_dump and others."""
+        """A libpq URI, for psql, asyncpg, pg_dump and others."""
         return _urls.dsn(self.url)
 
     def psql(self, name: str) -> str:
-        """A command line that connects to database ``name`` beside this one; no password in it."""
+        """Return a psql command, without a password, for database ``name`` on this server."""
         return f"psql '{_urls.dsn(_urls.without_password(self.url.set(database=name)))}'"
 
 
@@ -58,10 +58,10 @@ _DEFAULT_OPTIONS = WorkerOptions()
 
 
 class WorkerDatabase:
-    """The database of one worker over its whole life.
+    """The database of one worker, from the lease of its name to its end.
 
-    The name is claimed before the database exists and until this process ends: a database of ours
-    whose name nobody claims has no owner and may be swept. Every method raises ServerError.
+    The lease is taken before the database exists, and lasts until this process ends. A sweep may
+    drop every database without a lease. Every method raises ServerError.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class WorkerDatabase:
         try:
             self._clone()
         except BaseException:
-            # In this order: a database that has no mark yet is ours only when nobody claims it.
+            # Release first: a database without a mark counts as ours only if it has no lease.
             with suppress(PgTemplateError):
                 server.release(name)
                 server.drop(name)
@@ -91,52 +91,49 @@ class WorkerDatabase:
 
     @property
     def tracking(self) -> str:
-        """How writes are noticed: "triggers" or "scan"."""
+        """How writes are tracked: "triggers" or "scan"."""
         return self._resetter.tracking
 
     @property
     def event_triggers(self) -> bool:
-        """Whether they notice a changed schema; else each reset compares the catalogs."""
+        """Whether event triggers detect DDL; otherwise each reset compares the catalogs."""
         return self._resetter.event_triggers
 
     @property
     def stand_ins(self) -> list[str]:
-        """Extensions for which it has our stand-ins, instead of the real ones."""
+        """The extensions that are the plugin's stand-ins."""
         return self._resetter.stand_ins
 
     @property
     def resetter(self) -> Resetter:
-        """What knows the layers of the database as it is now; a new clone has another."""
+        """The resetter of the current clone; a re-clone creates a new one."""
         return self._resetter
 
     def reset(
         self, removed: Collection[int] = (), while_waiting: Callable[[], None] | None = None
     ) -> ResetResult:
-        """Bring the database back to its state, as far as that goes without cloning.
-
-        ``while_waiting`` is called while the server is at work.
-        """
+        """Reset the database; see ``Resetter.reset``."""
         return self._resetter.reset(removed, while_waiting)
 
     def prepare(self, others: Collection[str]) -> None:
-        """Clone in the background for ``others`` of the run, as long as they have not asked."""
+        """Clone spares in the background for ``others``, the names of other workers' databases."""
         self._spare_pool.fill_for(others)
 
     def reclone(self, removed: Collection[int] = ()) -> bool:
-        """Drop the database and get a new one of its name; ends every connection to it.
+        """Replace the database by a new clone with its layers, except ``removed``.
 
-        It gets the layers that are up but those ``removed``. False: they could not be had any more.
+        Ends every connection to it. Returns False if the layers could not be saved.
         """
         return self._renew(partial(self._server.drop, self.database.name), removed)
 
     def set_aside(self, name: str, removed: Collection[int] = ()) -> bool:
-        """Keep the database under another name, and go on with a fresh clone as in ``reclone``."""
+        """Rename the database to ``name`` and keep it; replace it as in ``reclone``."""
         return self._renew(partial(self._server.keep_aside, self.database.name, name), removed)
 
     def close(self, *, drop: bool = False) -> None:
-        """Leave the database to later runs as a spare if it is fit for that, else ``drop`` it.
+        """Give the database back as a spare if it is fit for that; else, or if ``drop``, drop it.
 
-        Neither, when its mark says that a user wants it.
+        A database that the user keeps stays as it is.
         """
         self._spare_pool.close()
         if self._keep or drop or not self._give_back():
@@ -151,12 +148,12 @@ class WorkerDatabase:
             result = spares.give_back(self._server, template, name, self._resetter)
             if result == "differs":
                 self.changes = self._compare_with_new_clone()
-        except PgTemplateError:  # whatever it is, it is not beyond doubt
+        except PgTemplateError:  # in doubt, it is not a spare
             return False
         return result == "spare"
 
     def _compare_with_new_clone(self) -> list[Change]:
-        """The next run would have to make that clone: it becomes a spare."""
+        """Return the changes from a new clone, which then becomes a spare for the next run."""
         template = self._server.require_ours(self.database.template.name)
         assert template.mark is not None
         boundary = Seal.parse(template.mark.state).boundary
@@ -191,8 +188,8 @@ class WorkerDatabase:
         origin = next((each.mark for each in databases if each.name == template.name), None)
         if origin is None:
             raise ServerError(
-                f'template "{template.name}" is gone from the server',
-                hint="run again, which builds it; was it pruned, or the server made anew?",
+                f'template "{template.name}" was removed from the server during this run',
+                hint="run again to build it; another process may have pruned it",
             )
         mark = spares.clone_mark(
             self._server, origin, "kept" if self._keep else "worker", self._run

@@ -1,8 +1,8 @@
-"""What a whole database holds, and what two databases, or two moments of one, have not in common.
+"""Read and compare the contents of whole databases: catalogs, rows, sequences, large objects.
 
-``state`` reads it as numbers, which are quick to compare; ``expected`` knows which they should be.
-``objects`` and ``details`` read, as text, what differs, and ``changes`` words it. The SQL reads the
-catalogs.
+``state`` reads them as numbers, which are fast to compare, and ``expected`` computes the expected
+numbers. If they differ, ``objects`` and ``details`` read the text of the objects and rows, and
+``changes`` formats the differences.
 """
 
 from pytest_pgtemplate._reset.snapshot.changes import Change, describe

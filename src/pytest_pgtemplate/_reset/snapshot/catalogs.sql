@@ -1,9 +1,9 @@
--- What each catalog of this database holds, in two numbers.
+-- The content of each catalog of this database, as two numbers.
 --
--- A version of a row never changes. So a catalog holds what it did if it has as many rows as then that
--- were written more than so many transactions "ago" (count), and none that are younger (digest: of how
--- many objects they are). A reset itself may write to four catalogs (TRUNCATE, DISABLE TRIGGER, DISABLE
--- RULE): there the content counts. Temporary objects do not.
+-- PostgreSQL never changes a row version. So a catalog is unchanged if the number of rows written more
+-- than "ago" transactions ago is the same (count), and if there are no younger rows (digest: the number
+-- of their objects). A reset itself writes to four catalogs (TRUNCATE, DISABLE TRIGGER, DISABLE RULE):
+-- there, the content counts. Temporary objects do not count.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_catalogs(ago int)
 RETURNS TABLE (id oid, object text, count bigint, digest numeric)
 LANGUAGE plpgsql
@@ -55,7 +55,7 @@ BEGIN
 END
 $$;
 
--- The rows of some catalogs, by the objects that they are about: which those are that are only counted.
+-- The rows of the catalogs that are only counted above, by the objects to which they belong.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_catalog_rows(wanted oid[])
 RETURNS TABLE (object text, definition text)
 LANGUAGE plpgsql
@@ -102,14 +102,14 @@ AS $$
            ) AS part (name, of, id, number)
 $$;
 
--- Whether an object is in a temporary schema, or is one. Written so that the planner can inline it.
+-- Is an object in a temporary schema, or is it one? Written so that the planner can inline it.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_is_temporary(class oid, id oid) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT coalesce((pg_identify_object_as_address(class, id, 0)).object_names[1]
                     ~ '^pg_(toast_)?temp(_\d+)?(\.|$)', false)
 $$;
 
--- Columns that VACUUM, TRUNCATE or a DDL statement that was rolled back may change.
+-- Columns that VACUUM, TRUNCATE or rolled-back DDL may change.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_not_compared() RETURNS text[]
 LANGUAGE sql IMMUTABLE AS $$
     SELECT '{relfilenode, relpages, reltuples, relallvisible, relallfrozen, relfrozenxid, relminmxid,

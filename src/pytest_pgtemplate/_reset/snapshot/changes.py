@@ -1,18 +1,18 @@
-"""Differences in words: which objects, what they were, what they are, and not much more."""
+"""Format the differences between two databases as lines of text."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
 
-OBJECTS_SHOWN = 12  # objects that are shown
-MAX_CHARACTERS = 300  # characters of one definition
+OBJECTS_SHOWN = 12
+MAX_CHARACTERS = 300  # of one definition
 
-Change = tuple[str | None, str, str | None, str | None]  # part of, object, before, after
+Change = tuple[str | None, str, str | None, str | None]  # container, object, before, after
 
 
 def describe(changes: list[Change]) -> Iterator[str]:
-    """Lines of text."""
+    """Yield lines of text for at most 12 objects."""
     shown = list(_without_parts(changes))
     for change in shown[:OBJECTS_SHOWN]:
         yield from _lines(change)
@@ -21,7 +21,7 @@ def describe(changes: list[Change]) -> Iterator[str]:
 
 
 def _without_parts(changes: Iterable[Change]) -> Iterator[Change]:
-    """Leave out what comes or goes only because that does which it is part of."""
+    """Leave out objects whose container was added or removed, too."""
     changes = list(changes)
     whole = {name for _, name, before, after in changes if before is None or after is None}
     return (change for change in changes if change[0] not in whole)

@@ -1,7 +1,7 @@
--- The rows of each table and materialized view: how many there are (count), and what they are (digest, a
--- sum: so two sets of rows add up). Unless "all_rows" are read, a table with more than 1,000 is judged by
--- their age: digest is the number of those that were written no more than so many transactions "ago".
--- "relations" (pgtemplate.relation) knows which of these a reset has put back, so that they count as old.
+-- The rows of each table and materialized view: their number (count), and a digest, which is a sum, so
+-- that the digests of two sets of rows can be added. Unless "all_rows", the digest of a table with more
+-- than 1,000 rows is the number of rows written at most "ago" transactions ago. Rows that a reset has
+-- inserted again count as old: "relations" (pgtemplate.relation) lists their transactions.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_contents(ago int, all_rows boolean, relations regclass)
 RETURNS TABLE (kind text, id oid, object text, count bigint, digest numeric)
 LANGUAGE plpgsql

@@ -1,4 +1,4 @@
-"""What is behind the differences of two states: the objects and rows, from both sides."""
+"""Read the objects and rows behind the differences of two states, and compare their text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_pgtemplate._reset.snapshot.objects import (
 from pytest_pgtemplate._reset.snapshot.state import Key, Line
 from pytest_pgtemplate._server import Connection
 
-Texts = Counter[tuple[str, str]]  # names and definitions: rows may have both in common
+Texts = Counter[tuple[str, str]]  # (name, definition); equal rows count more than once
 
 _CATALOG_ROWS = "SELECT object, definition FROM pg_temp.pgtemplate_catalog_rows({oids})"
 _ROWS = "SELECT 'rows of ' || relation, unnest(content) FROM pg_temp.pgtemplate_rows({oids})"
@@ -32,7 +32,7 @@ SELECT 'large object ' || oid,
 
 @dataclass
 class Details:
-    """What one database holds of the things that differ."""
+    """The text of one side of the differences."""
 
     objects: Objects = field(default_factory=dict)
     catalog_rows: Texts = field(default_factory=Counter)  # as JSON
@@ -40,7 +40,7 @@ class Details:
 
 
 async def read_details(connection: Connection, differences: Collection[Difference]) -> Details:
-    """In a session that can read states."""
+    """Read the text behind ``differences``. The session must be able to read states."""
     oids: dict[str, list[int]] = defaultdict(list)
     for kind, oid in (each.key for each in differences):
         oids[kind].append(oid)
@@ -65,7 +65,7 @@ async def _read_texts(connection: Connection, query: str, oids: list[int]) -> Te
 def changes_between(
     expected: Details, actual: Details, differences: Collection[Difference]
 ) -> list[Change]:
-    """Every difference in words; those that say most come first."""
+    """Return every difference as text: objects first, then rows, then mere numbers."""
     objects = object_changes(expected.objects, actual.objects)
     rows = [] if objects else list(_text_changes(expected.catalog_rows, actual.catalog_rows))
     contents = list(_text_changes(expected.contents, actual.contents))
@@ -79,10 +79,10 @@ def changes_between(
 
 
 def _text_changes(expected: Texts, actual: Texts) -> Iterator[Change]:
-    """What went and what came; one change where one of each has the same name."""
-    went, came = _by_name(expected - actual), _by_name(actual - expected)
-    for name in sorted(went.keys() | came.keys()):
-        old, new = went.get(name, []), came.get(name, [])
+    """Yield removed and added texts; one change if one of each has the same name."""
+    removed, added = _by_name(expected - actual), _by_name(actual - expected)
+    for name in sorted(removed.keys() | added.keys()):
+        old, new = removed.get(name, []), added.get(name, [])
         if len(old) == len(new) == 1:
             yield (None, name, *_without_equal_columns(old[0], new[0]))
         else:
@@ -98,7 +98,7 @@ def _by_name(texts: Texts) -> dict[str, list[str]]:
 
 
 def _without_equal_columns(old: str, new: str) -> tuple[str, str]:
-    """Of two versions of a catalog's row."""
+    """Return only the columns in which two versions of a catalog row differ."""
     if not (old.startswith("{") and new.startswith("{")):
         return old, new
     before, after = json.loads(old), json.loads(new)

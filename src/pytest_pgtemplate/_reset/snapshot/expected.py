@@ -1,7 +1,6 @@
-"""What a database should hold: the state of its template and, on top of it, that of its layers.
+"""Compute the expected state of a database: the state of its template plus its layers.
 
-It is kept apart from the baseline in the database, by which a reset works: so a mistake there is
-found.
+This is independent of the baseline in the database, which a reset uses. So it finds errors there.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ from typing import NamedTuple
 
 from pytest_pgtemplate._reset.snapshot.state import Key, Line, State
 
-# What a layer may change. Of rows the numbers are sums: any layer can go while others stay.
+# What a layer may change. The numbers of rows are sums, so layers can be removed in any order.
 _ADDED_UP = "rows"
 _REPLACED = ("sequence", "large object")
-_BOOKKEEPING = "bookkeeping"  # our own tables, which tell of the layers
+_BOOKKEEPING = "bookkeeping"  # the plugin's own tables, which describe the layers
 
 
 class Difference(NamedTuple):
-    """One thing that is not as it should be. None: there should be none, or there is none."""
+    """An entry that differs from the expected state. None: it does not exist on that side."""
 
     key: Key
     expected: Line | None
@@ -27,25 +26,25 @@ class Difference(NamedTuple):
 
 class LayerChanges(NamedTuple):
     number: int
-    differences: tuple[Difference, ...]  # between what was before it and what is since
+    differences: tuple[Difference, ...]  # from the state before the layer
 
 
 class ExpectedState:
-    """``layers``: in the order in which they came up."""
+    """The state of the template plus ``layers``, in the order of their creation."""
 
     def __init__(self, template: State, layers: Collection[LayerChanges] = ()) -> None:
         self._template = template
         self.layers = list(layers)
 
     def add_layer(self, number: int, actual: State) -> None:
-        """Everything that is not as it should be is the layer's."""
+        """Attribute all differences from the expected state to the layer ``number``."""
         self.layers.append(LayerChanges(number, self._differences(actual)))
 
     def remove_layers(self, numbers: Collection[int]) -> None:
         self.layers = [layer for layer in self.layers if layer.number not in numbers]
 
     def differences(self, actual: State) -> tuple[Difference, ...]:
-        """What is not as it should be."""
+        """Return the differences between the expected and the ``actual`` state."""
         return self._differences(actual)
 
     def _differences(self, actual: State) -> tuple[Difference, ...]:

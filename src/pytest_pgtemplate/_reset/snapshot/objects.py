@@ -1,4 +1,4 @@
-"""The objects of a database as text, much as pg_dump would show them."""
+"""Read the definitions of all objects of a database as text, similar to ``pg_dump``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate._reset.snapshot.changes import Change
 from pytest_pgtemplate._server import Connection, connect, explain, load_sql, portal
 
-Objects = dict[tuple[str | None, str], str]  # what it is part of and its name: the definition
+Objects = dict[tuple[str | None, str], str]  # (container, name) -> definition
 
 _ALL = """
 SELECT part_of, object, definition FROM pg_temp.pgtemplate_objects(ARRAY(
@@ -20,13 +20,13 @@ SELECT part_of, object, definition FROM pg_temp.pgtemplate_objects(ARRAY(
 
 @cache
 def object_functions() -> list[str]:
-    """SQL that makes a session able to read objects, and the rows of tables."""
+    """Return the temporary functions with which a session reads objects and rows."""
     names = ("privileges", "versions", "objects", "rows")
     return [load_sql("_reset.snapshot", name) for name in names]
 
 
 async def read_objects(connection: Connection) -> Objects:
-    """All of them, in a session that has the functions."""
+    """Read all objects. The session must have the functions above."""
     rows = await connection.fetch(_ALL)
     return {(row["part_of"], row["object"]): row["definition"] for row in rows}
 
@@ -40,7 +40,7 @@ def object_changes(old: Objects, new: Objects) -> list[Change]:
 
 
 def compare_databases(before: URL, after: URL, *, timeout: float) -> list[Change]:
-    """The objects that two databases have not in common. Raises ServerError."""
+    """Return the objects that differ between two databases. Raises ServerError."""
     return object_changes(_objects_of(before, timeout), _objects_of(after, timeout))
 
 

@@ -1,6 +1,6 @@
--- What pg_dump --schema-only would show of these objects ($1, as pgtemplate_versions names them), each
--- as one line of text: the object, and how it is defined. "part_of" is the table that it comes and goes
--- with. Names are qualified, as nothing is on the search path; nothing depends on an oid.
+-- The definitions of objects ($1, from pgtemplate_versions), similar to pg_dump --schema-only, as one
+-- line of text each. "part_of" is the table with which an object is dropped. All names are qualified, and
+-- no text contains an oid, so that two databases can be compared.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_objects(wanted oid[])
 RETURNS TABLE (catalog bigint, id bigint, part_of text, object text, definition text)
 LANGUAGE plpgsql
@@ -13,7 +13,7 @@ BEGIN
     RETURN QUERY
     WITH line (classid, objid, subid, relation, schema, definition) AS (
 
-    -- Tables, views, sequences and what belongs to them
+    -- Tables, views, sequences and their parts
 
     SELECT c.tableoid, c.oid, 0,
            coalesce((SELECT d.refobjid FROM pg_depend d  -- what a sequence is owned by
@@ -96,7 +96,7 @@ BEGIN
      WHERE c.oid = ANY (wanted)
        AND NOT EXISTS (SELECT FROM pg_constraint o
                         WHERE o.conindid = c.oid AND o.contype IN ('p', 'u', 'x'))
-     UNION ALL  -- NOT NULL is told with the column
+     UNION ALL  -- NOT NULL is part of the column
     SELECT o.tableoid, o.oid, 0, o.conrelid, o.connamespace, concat_ws(' ',
                pg_get_constraintdef(o.oid),
                CASE WHEN NOT o.conislocal THEN 'inherited' END)
@@ -175,7 +175,7 @@ BEGIN
       FROM pg_proc p
      WHERE p.oid = ANY (wanted)
 
-    -- What is rarer
+    -- Rarer kinds of objects
 
      UNION ALL
     SELECT n.tableoid, n.oid, 0, 0, n.oid, concat_ws(' ',

@@ -1,4 +1,4 @@
--- Who may do what, in an order of its own: those whom nothing was granted have the default.
+-- The privileges on an object, sorted; the default privileges if none were granted explicitly.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_privileges(acl aclitem[], kind text, owner oid) RETURNS text
 LANGUAGE sql AS $$
     SELECT 'PRIVILEGES ' || string_agg(item::text, ', ' ORDER BY item::text)

@@ -1,4 +1,4 @@
--- The rows of a table, as text; none of them where there are more than can be shown.
+-- The rows of a table as text; NULL if there are too many to show.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_rows(wanted oid[])
 RETURNS TABLE (id bigint, relation text, content text[])
 LANGUAGE plpgsql

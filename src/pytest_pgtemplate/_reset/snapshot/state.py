@@ -1,4 +1,4 @@
-"""What a database holds at one moment, in numbers."""
+"""Read the state of a database as numbers that are fast to compare."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from pytest_pgtemplate._server import Connection, load_sql
 
-Key = tuple[str, int]  # a kind of thing, as state.sql names it, and an oid
+Key = tuple[str, int]  # a kind, as in state.sql, and an oid
 
 
 class Line(NamedTuple):
-    """Of one thing: what it is called, and two numbers that tell whether it was changed."""
+    """The name of an entry, and two numbers that change when the entry changes."""
 
     name: str
     number: int
@@ -23,7 +23,7 @@ State = dict[Key, Line]
 
 
 class Seal(NamedTuple):
-    """What a template keeps of its state: the whole of it as one word, and the ``boundary``."""
+    """The digest of a template's state, stored in its mark, and the ``boundary`` to read it."""
 
     boundary: str
     digest: str
@@ -38,19 +38,19 @@ class Seal(NamedTuple):
 
 
 def state_sql() -> str:
-    """What decides the numbers of a state: those that other SQL has read mean something else."""
+    """Return the SQL that reads states. States read by different SQL cannot be compared."""
     return "\0".join(_functions())
 
 
 async def prepare_to_read(connection: Connection) -> None:
-    """Make a session able to read states."""
+    """Create the temporary functions with which a session reads states."""
     await connection.execute("\n".join(_functions()))
 
 
 async def read_state(
     connection: Connection, boundary: str, *, all_rows: bool, relations: str | None
 ) -> State:
-    """What the database holds now; see the SQL for the parameters."""
+    """Read the current state. contents.sql and state.sql describe the parameters."""
     query = (
         "SELECT kind, id, object, count, digest::text"
         " FROM pg_temp.pgtemplate_state($1::text::xid, $2, $3::text::regclass)"
@@ -60,7 +60,7 @@ async def read_state(
 
 
 async def seal_state(connection: Connection, relations: str | None) -> Seal:
-    """Of the database as it is now."""
+    """Return the seal of the current state."""
     boundary = await current_boundary(connection)
     await prepare_to_read(connection)
     state = await read_state(connection, boundary, all_rows=False, relations=relations)
@@ -68,13 +68,13 @@ async def seal_state(connection: Connection, relations: str | None) -> Seal:
 
 
 async def current_boundary(connection: Connection) -> str:
-    """A transaction that is older than everything that will be written, for ``boundary``."""
+    """Return a transaction id, for ``boundary``: every later write has a younger one."""
     boundary: str = await connection.fetchval("SELECT pg_current_xact_id()::xid::text")
     return boundary
 
 
 def state_digest(state: State) -> str:
-    """The whole state as one word. Names do not count: the server may translate them."""
+    """Hash a state. Names do not count, because the server may translate them."""
     lines = sorted((key, line.number, line.digest) for key, line in state.items())
     return sha256(repr(lines).encode()).hexdigest()[:32]
 

@@ -1,6 +1,6 @@
--- All that a clone has in common with its template, in a few hundred lines of two numbers each. So one
--- moment of a database can be compared with another: catalogs.sql and contents.sql say how, and what
--- "boundary" (a transaction that is older than every change), "all_rows" and "relations" are for.
+-- The state of a database, as a few hundred rows with two numbers each. Two states can be compared, of
+-- two databases or of two moments. "boundary": a transaction older than every change. For "all_rows" and
+-- "relations", see catalogs.sql and contents.sql.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_state(boundary xid, all_rows boolean, relations regclass)
 RETURNS TABLE (kind text, id oid, object text, count bigint, digest numeric)
 LANGUAGE plpgsql
@@ -44,7 +44,7 @@ AS $$
       FROM pg_largeobject_metadata CROSS JOIN lo_get(oid) AS body
 $$;
 
--- What shared catalogs say of this database, and one that only superusers may read.
+-- The rows of shared catalogs about this database, and a catalog that only superusers may read.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_shared()
 RETURNS TABLE (id oid, object text, count bigint, digest numeric)
 LANGUAGE sql

@@ -1,8 +1,7 @@
--- A line for each object of the catalogs, which changes when the object is written: the transactions
--- of its rows (xmin, as a number: how much older than transaction 3 it is), and, if all that happens
--- is one transaction, their commands (cmin). Rows that are part of a larger object count for that one.
--- What is below 16384 is PostgreSQL's own. And a line for each table that has rows, with catalog 0,
--- which changes with what is in them.
+-- A line for each object, which changes when its catalog rows are written: their transactions (xmin, as
+-- the distance from transaction 3) and, if everything happens in one transaction, their commands (cmin).
+-- Rows of a part count for the larger object. Objects with an oid below 16384 are PostgreSQL's own.
+-- In addition, a line for each table that has rows, with catalog 0 and a digest of the rows.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_versions(one_transaction bool)
 RETURNS text
 LANGUAGE plpgsql
