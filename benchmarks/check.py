@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,50 +32,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from lineage import write_environment, write_revision
+from processes import cpu_seconds
 from server import server_at
 
 from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 
-ENV = """
-from alembic import context
-from sqlalchemy import Engine, MetaData, create_engine, pool
-
-def migrate(connection):
-    context.configure(
-        connection=connection, target_metadata=MetaData(), include_object=lambda *_: False
-    )
-    with context.begin_transaction():
-        context.run_migrations()
-
-url = context.config.get_main_option("sqlalchemy.url")
-given = context.config.attributes.get("connection") or create_engine(url, poolclass=pool.NullPool)
-if isinstance(given, Engine):
-    with given.connect() as connection:
-        migrate(connection)
-else:
-    migrate(given)
-"""
-INI = """
-[alembic]
-script_location = %(here)s/migrations
-path_separator = os
-sqlalchemy.url = {url}
-"""
-REVISION = """
-import sqlalchemy as sa
-from alembic import op
-
-revision = "r{number:03}"
-down_revision = {down}
-
-def upgrade():
-    {up}
-
-def downgrade():
-    {undo}
-"""
 CONFTEST = """
 import pytest, sqlalchemy
 
@@ -163,12 +126,11 @@ class _Project:
         self._root, self._server, self._workers = root, server, workers
         self._prefix = database
         self._url = str(_urls.render(_urls.sync_url(server.url.set(database=database))))
-        self._write("alembic.ini", INI.format(url=self._url.replace("%", "%%")))
+        write_environment(root, self._url)
         self._write("pytest.ini", f"[pytest]\npg_name = {database}\n")
         self._write("others/conftest.py", CONFTEST.format(url=self._url))
         self._write("others/test_them.py", "from pytest_alembic.tests import *\n")
         self._write("test_it.py", "def test_it(pg_database):\n    pass\n")
-        self._write("migrations/env.py", ENV)
 
     def revision(self, number: int) -> None:
         table = f"t{number // 3}"
@@ -194,9 +156,7 @@ class _Project:
         if number % 10 == 2:
             up += f"""; op.execute("INSERT INTO t0 (name) VALUES ('{number}')")"""
             undo += f"""; op.execute("DELETE FROM t0 WHERE name = '{number}'")"""
-        down = repr(f"r{number - 1:03}" if number else None)
-        text = REVISION.format(number=number, down=down, up=up, undo=undo)
-        self._write(f"migrations/versions/r{number:03}.py", text)
+        write_revision(self._root, number + 1, up, undo)
 
     def pytest(self, *arguments: str) -> Cost:
         plugins = ("-p", "xdist", "-p", "pgtemplate", "-n", str(self._workers))
@@ -242,27 +202,9 @@ class _Project:
 
 
 def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime + _server_cpu()
-
-
-def _server_cpu() -> float:
-    """Of the embedded server's processes, and of those that have ended."""
+    """Of the children, and of the embedded server."""
     status = None if os.environ.get("PGTEMPLATE_URL") else _embedded.status(None)
-    if status is None or sys.platform != "linux":
-        return 0.0
-    children = Path(f"/proc/{status.pid}/task/{status.pid}/children").read_text().split()
-    ticks = sum(sum(_ticks(pid)[:2]) for pid in children) + sum(_ticks(status.pid))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _ticks(pid: object) -> list[int]:
-    """User and system time of a process, and of its children that have ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:  # it has ended just now
-        return []
-    return [int(ticks) for ticks in stat.rpartition(")")[2].split()[11:15]]
+    return cpu_seconds(status.pid if status else None)
 
 
 @contextmanager

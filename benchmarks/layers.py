@@ -11,14 +11,13 @@ whole run, and of its set-up, as medians, and the ratio to the first way, round 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Mapping
 from pathlib import Path
+
+from runs import run_pytest
 
 MODULES, TESTS = 40, 25
 INI = """
@@ -119,7 +118,8 @@ WAYS = {
 }
 
 
-def lay_out(root: Path, scope: str, wide: str) -> None:
+def lay_out(root: Path, scopes: Mapping[str, str], modules: int = MODULES) -> None:
+    scope, wide = scopes["scope"], scopes["wide"]
     shared = scope != "function"
     maker = "pg_shared" if shared else "pg_sessionmaker"
     (root / "pytest.ini").write_text(INI)
@@ -133,23 +133,23 @@ def lay_out(root: Path, scope: str, wide: str) -> None:
             attribute=".sessionmaker" if shared else "",
         )
     )
-    for number in range(MODULES):
+    for number in range(modules):
         (root / f"test_{number:02}.py").write_text(TEST.format(tests=TESTS))
 
 
-def run(root: Path, workers: str) -> tuple[float, float]:
+def run(
+    root: Path,
+    workers: str,
+    modules: int = MODULES,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[float, float]:
     """Seconds of the whole run, and of all set-up in it."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += ["-n", workers, "--dist", "loadscope"]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    began = time.perf_counter()
-    done = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, check=False
-    )
-    seconds = time.perf_counter() - began
-    assert f"{MODULES * TESTS} passed" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
-    [setup] = re.findall(r"^set-up: ([\d.]+)$", done.stdout, re.MULTILINE)
-    return seconds, float(setup)
+    plugins = ("xdist", "asyncio", "pgtemplate")
+    arguments = ("-n", workers, "--dist", "loadscope")
+    passed = modules * TESTS
+    done = run_pytest(root, *arguments, plugins=plugins, passed=passed, environment=environment)
+    [setup] = re.findall(r"^set-up: ([\d.]+)$", done.output, re.MULTILINE)
+    return done.seconds, float(setup)
 
 
 def main() -> None:
@@ -161,7 +161,7 @@ def main() -> None:
         roots = {way: Path(directory) / way for way in WAYS}
         for way, root in roots.items():
             root.mkdir()
-            lay_out(root, **WAYS[way])
+            lay_out(root, WAYS[way])
             run(root, arguments.workers)  # the template is there from now on
         found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
         for _ in range(arguments.rounds):

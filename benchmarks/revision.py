@@ -15,43 +15,23 @@ import os
 import re
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from lineage import write_environment, write_revision
+from runs import run_pytest
 from server import server_at
 
 from pytest_pgtemplate import _embedded
 
 PREFIX = f"benchmark_{os.getpid()}"
-INI = "[alembic]\nscript_location = %(here)s/migrations\npath_separator = os\n"
-ENV = """
-from alembic import context
-from sqlalchemy import create_engine
-
-engine = create_engine(context.config.get_main_option("sqlalchemy.url"))
-with engine.connect() as connection:
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-"""
-REVISION = """
-import sqlalchemy as sa
-from alembic import op
-
-revision = "{number:04}"
-down_revision = {down!r}
-
-def upgrade():
-    op.create_table(
+UPGRADE = """op.create_table(
         "{table}",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("name", sa.Text, nullable=False),
     )
     op.create_index("{table}_name", "{table}", ["name"])
-    op.execute("INSERT INTO {table} (name) VALUES ('reference')")
-"""
+    op.execute("INSERT INTO {table} (name) VALUES ('reference')")"""
 TEST = """
 import os, subprocess
 
@@ -92,9 +72,7 @@ def main() -> None:
 
 
 def _write_project(root: Path, revisions: int) -> None:
-    (root / "migrations" / "versions").mkdir(parents=True)
-    (root / "alembic.ini").write_text(INI)
-    (root / "migrations" / "env.py").write_text(ENV)
+    write_environment(root)
     (root / "pytest.ini").write_text(f"[pytest]\npg_name = {PREFIX}\n")
     (root / "test_it.py").write_text(TEST)
     for number in range(1, revisions + 1):
@@ -102,22 +80,17 @@ def _write_project(root: Path, revisions: int) -> None:
 
 
 def _write_revision(root: Path, number: int, table: str) -> None:
-    down = f"{number - 1:04}" if number > 1 else None
-    text = REVISION.format(number=number, down=down, table=table)
-    (root / "migrations" / "versions" / f"{number:04}.py").write_text(text)
+    write_revision(root, number, UPGRADE.format(table=table))
 
 
 def _run(root: Path, dump: str, *options: str) -> float:
     """Seconds until the run had its template."""
-    command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pg-stats"]
     beside = _embedded.find_binaries(None).bindir
     pg_dump = shutil.which("pg_dump", path=beside) or "pg_dump"
-    env = {**os.environ, "DUMP": str(root / dump), "PG_DUMP": pg_dump}
-    done = subprocess.run(
-        [*command, *options], cwd=root, env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return float(re.findall(r"main: template ([\d.]+) s", done.stdout)[0])
+    environment = {"DUMP": str(root / dump), "PG_DUMP": pg_dump}
+    arguments = ("--pg-stats", *options)
+    done = run_pytest(root, *arguments, plugins=("pgtemplate",), passed=1, environment=environment)
+    return float(re.findall(r"main: template ([\d.]+) s", done.output)[0])
 
 
 def _dump(root: Path, name: str) -> list[str]:

@@ -49,7 +49,7 @@ class Block:
     @property
     def excerpt(self) -> bool:
         """Whether it shows a part of a file of this repository."""
-        return self.name.startswith("examples/")
+        return self.name.startswith(("examples/", "benchmarks/"))
 
     @property
     def runs(self) -> bool:

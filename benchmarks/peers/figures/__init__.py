@@ -1,0 +1,1 @@
+"""One module for each figure: what it measures, and with which numbers."""

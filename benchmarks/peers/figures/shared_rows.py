@@ -1,0 +1,98 @@
+"""Rows that many tests need: built by each test, once a module or class, or once a session."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import layers
+from runs import run_pytest
+from sqlalchemy import URL
+
+from peers.databases import benchmark_server
+from peers.results import Key, Results
+from peers.sides import DJANGO, PGTEMPLATE, Side
+
+NAME = "shared"
+SIDES = (PGTEMPLATE, DJANGO)
+LAYERS = {
+    "pytest-pgtemplate, function fixtures": "function",
+    "pytest-pgtemplate, module fixtures": "module",
+    "pytest-pgtemplate, session and module fixtures": "session",
+}
+DJANGO_WAYS = {
+    "pytest-django, setUp": "TestFunction",
+    "pytest-django, setUpTestData": "TestClass",
+}
+BASE = dict.fromkeys(LAYERS, next(iter(LAYERS))) | dict.fromkeys(
+    DJANGO_WAYS, next(iter(DJANGO_WAYS))
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How many modules; each has 25 tests."""
+
+    modules: int
+
+
+TINY = Form(modules=2)
+QUICK = Form(modules=8)
+FULL = Form(modules=40)
+
+
+def measure(
+    form: Form, sides: tuple[Side, ...], turns: int, results: Results, directory: Path
+) -> None:
+    """Whole runs, each after one that is not counted, so that all of them find a warm server."""
+    with benchmark_server(fsync=False) as server:
+        results.describe("server, fsync off", server.description)
+        ways: dict[str, Callable[[], float]] = {}
+        if PGTEMPLATE in sides:
+            for name, way in LAYERS.items():
+                ways[name] = _layers(directory / way, way, form.modules, server.url)
+        if DJANGO in sides:
+            root = _django(directory / "django", form.modules)
+            for name, case in DJANGO_WAYS.items():
+                ways[name] = partial(_run_django, root, case, form.modules, server.url)
+        for call in ways.values():
+            call()
+        for turn in range(turns):
+            for name, call in ways.items():
+                point = f"{form.modules * layers.TESTS} tests, -n 2"
+                results.measure(Key(NAME, point, name, turn), lambda c=call: {"s": c()})  # type: ignore[misc]
+
+
+def _layers(root: Path, way: str, modules: int, url: URL) -> Callable[[], float]:
+    root.mkdir(parents=True)
+    layers.lay_out(root, layers.WAYS[way], modules)
+    shown = url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+    environment = {"PGTEMPLATE_URL": shown}
+    return lambda: layers.run(root, "2", modules, environment)[0]
+
+
+def _django(root: Path, modules: int) -> Path:
+    sample = Path(__file__).parents[2] / "sample"
+    shutil.copytree(sample, root, ignore=shutil.ignore_patterns("__pycache__", "test_*"))
+    (root / "pytest.ini").write_text("[pytest]\n")
+    for number in range(modules):
+        shutil.copy(sample / "test_shared_django.py", root / f"test_{number:02}.py")
+    return root
+
+
+def _run_django(root: Path, case: str, modules: int, url: URL) -> float:
+    """With --reuse-db, which pytest-django's documentation recommends."""
+    environment = {
+        "DATABASE_URL": url.render_as_string(hide_password=False),
+        "DJANGO_SETTINGS_MODULE": "shop.settings",
+        "BENCH_TABLES": "97",
+    }
+    arguments = ("-n", "2", "--dist", "loadscope", "--reuse-db", "-k", case)
+    passed = modules * layers.TESTS
+    plugins = ("xdist", *DJANGO.plugins)
+    return run_pytest(
+        root, *arguments, plugins=plugins, passed=passed, environment=environment
+    ).seconds

@@ -1,0 +1,96 @@
+"""The whole suite: wall time of ``pytest -n`` and CPU time of all processes, cold and warm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from processes import cpu_seconds
+
+from peers.databases import BenchmarkServer, benchmark_server
+from peers.project import Project
+from peers.results import Key, Results
+from peers.sides import (
+    CLASSIC,
+    FLOOR,
+    MOCK_RESOURCES,
+    PGTEMPLATE,
+    PGTESTDBPY,
+    PYTEST_POSTGRESQL,
+    SAVEPOINT,
+    Side,
+)
+
+NAME = "suite"
+SIDES = (
+    FLOOR,
+    PGTEMPLATE,
+    SAVEPOINT,
+    CLASSIC,
+    PYTEST_POSTGRESQL,
+    MOCK_RESOURCES,
+    PGTESTDBPY,
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """``fsync_workers``: the numbers of workers that are measured on a server with fsync on."""
+
+    tests: int
+    tables: int
+    revisions: int
+    workers: tuple[int, ...]
+    fsync_workers: tuple[int, ...] = ()
+
+
+TINY = Form(tests=40, tables=10, revisions=10, workers=(2,))
+QUICK = Form(tests=200, tables=100, revisions=100, workers=(2,))
+FULL = Form(tests=1000, tables=100, revisions=100, workers=(1, 2, 4), fsync_workers=(2,))
+
+
+def point(form: Form, workers: int, *, fsync: bool) -> str:
+    return f"-n {workers}, fsync {'on' if fsync else 'off'}, {form.tests} tests"
+
+
+def measure(
+    form: Form, sides: tuple[Side, ...], turns: int, results: Results, directory: Path
+) -> None:
+    """Each side runs twice in its turn: with nothing there, and with what the first run left."""
+    for fsync, numbers in ((False, form.workers), (True, form.fsync_workers)):
+        if not numbers:
+            continue
+        with benchmark_server(fsync=fsync) as server:
+            results.describe(f"server, fsync {'on' if fsync else 'off'}", server.description)
+            projects = [
+                Project(
+                    directory / f"{side.name}_{fsync}",
+                    side,
+                    server.url,
+                    form.tables,
+                    form.revisions,
+                )
+                for side in SIDES
+                if side in sides
+            ]
+            for turn in range(turns):
+                for workers in numbers:
+                    for project in projects:
+                        key = Key(NAME, point(form, workers, fsync=fsync), project.side.name, turn)
+                        results.measure(
+                            key, partial(_cold_and_warm, project, server, form, workers)
+                        )
+
+
+def _cold_and_warm(
+    project: Project, server: BenchmarkServer, form: Form, workers: int
+) -> dict[str, float]:
+    seconds = {}
+    for state in ("cold", "warm"):
+        project.prepare(server, cold=state == "cold")
+        before = cpu_seconds(server.pid)
+        run = project.run("test_suite.py", form.tests, "-n", str(workers))
+        seconds[state] = run.seconds
+        seconds[f"{state}, CPU"] = cpu_seconds(server.pid) - before
+    return seconds

@@ -1,0 +1,1 @@
+"""The sample project as a Django application."""

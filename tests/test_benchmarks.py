@@ -1,0 +1,73 @@
+"""benchmarks/peers runs with tiny numbers, with the sides that need only what the tests need."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.servers import need_binaries
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SIDES = {
+    "suite": {"floor", "pgtemplate", "savepoint", "classic"},
+    "reset": {"floor", "pgtemplate", "classic"},
+    "start": {"floor", "pgtemplate", "classic"},
+    "shared": {"pgtemplate"},
+    "footprint": {"pgtemplate"},
+}
+
+
+@pytest.mark.parametrize("figure", SIDES)
+def test_a_figure_is_measured_for_every_side_and_shown(figure: str, tmp_path: Path) -> None:
+    """The measurements are in figures.json, and a table shows each of them."""
+    need_binaries()
+    output = tmp_path / "results"
+    command = [sys.executable, "-m", "peers", "--tiny", figure, "--output", str(output)]
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS)}
+    environment.pop("PGTEMPLATE_URL", None)
+
+    done = subprocess.run(
+        [*command, "--sides", *SIDES[figure]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    measured = json.loads((output / "figures.json").read_text())["measurements"]
+    values = [value for each in measured for value in each["values"].values()]
+    sides = {each["key"][2].partition(",")[0] for each in measured}
+    assert sides == (SIDES[figure] if figure != "shared" else {"pytest-pgtemplate"})
+    assert values
+    assert all(value > 0 for value in values)
+    table = (output / "figures.md").read_text()
+    assert all(each["key"][1] in table for each in measured)
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    """A second run takes the values from figures.json, and adds only what is missing there."""
+    need_binaries()
+    key = ["footprint", "10 tables, 2 workers", "pgtemplate", 0]
+    known = {"measurements": [{"key": key, "values": {"template, disk": 1234.5}}]}
+    (tmp_path / "figures.json").write_text(json.dumps(known))
+    command = [sys.executable, "-m", "peers", "--tiny", "footprint", "--output", str(tmp_path)]
+
+    subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": str(BENCHMARKS)},
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
+
+    assert (
+        json.loads((tmp_path / "figures.json").read_text())["measurements"] == known["measurements"]
+    )
+    assert "| template, disk | 1234.5 MB |" in (tmp_path / "figures.md").read_text()
