@@ -26,7 +26,8 @@ def revision_verdict(script: Script, report: dict[str, Any], home: Path) -> Verd
     if report.get("absent"):
         return Verdict("skipped", f"{name} is no part of pg_revision")
     if report.get("irreversible"):
-        return Verdict("skipped", f"{name} is irreversible: its downgrade says so")
+        raised = report["error"].partition("\n")[0]
+        return Verdict("skipped", f"{name} is irreversible: its downgrade raises {raised}")
     if step := report.get("failed"):
         place = _place(script.file, report["line"], home)
         after = " after the downgrade" if step == "second upgrade" else ""
@@ -52,6 +53,8 @@ def models_verdict(report: dict[str, Any] | None) -> Verdict:
             "the models say what no migration does:",
             *(f"  {op}" for op in report["missing"]),
         ]
+    if report["empty"]:
+        return Verdict("failed", "target_metadata in env.py is empty: import the models in env.py")
     if report["unknown"]:
         lines.append(f"no model knows: {', '.join(report['unknown'])}")
     return Verdict("failed", "\n".join(lines)) if lines else PASSED

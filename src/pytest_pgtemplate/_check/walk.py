@@ -51,10 +51,14 @@ def walk(context: CheckContext, piece: Sequence[str], start: str, *, models: boo
 def _walk(context: CheckContext, wanted: Sequence[str], start: str) -> Verdicts:
     """A walk ends where it cannot go on; the next one begins anew, and passes by that place."""
     found: Verdicts = {}
+    separate: set[str] = set()
     while left := [name for name in wanted if name not in found]:
-        for report in _walk_once(context, left, start):
+        for report in _walk_once(context, left, separate, start):
             if MODELS in report:
                 found[MODELS] = verdicts.models_verdict(report[MODELS])
+                continue
+            if report.get("separate"):
+                separate.add(report["revision"])
                 continue
             script = context.scripts[report["revision"]]
             found.setdefault(script.name, verdicts.revision_verdict(script, report, context.home))
@@ -64,7 +68,9 @@ def _walk(context: CheckContext, wanted: Sequence[str], start: str) -> Verdicts:
     return found
 
 
-def _walk_once(context: CheckContext, left: Sequence[str], start: str) -> list[dict[str, Any]]:
+def _walk_once(
+    context: CheckContext, left: Sequence[str], separate: set[str], start: str
+) -> list[dict[str, Any]]:
     """What the child tells on one walk, at least of one that is ``left``."""
     with database(context, start) as name, TemporaryDirectory() as directory:
         target, report_file = context.target(name), Path(directory, "told")
@@ -72,6 +78,7 @@ def _walk_once(context: CheckContext, left: Sequence[str], start: str) -> list[d
             "check",
             target,
             revisions=[each for each in left if each != MODELS],
+            separate=sorted(separate),
             models=MODELS in left,
             functions=object_functions(),
             told=str(report_file),

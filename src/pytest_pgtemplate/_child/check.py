@@ -10,18 +10,28 @@ import json
 import traceback
 from collections import Counter
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate._child.catalog import CatalogReader, DatabaseState, TableRows
 from pytest_pgtemplate._child.migrate import open_environment, progress_of, revision_title
+from pytest_pgtemplate._child.trial import AGAIN, DOWN, Trial
 from pytest_pgtemplate._display.progress_file import Step, report_progress, write_step
+from pytest_pgtemplate._internals.alembic import (
+    downgrade_step,
+    forget_created_types,
+    in_external_transaction,
+    recorded_arguments,
+    run_step,
+    upgrade_steps,
+)
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-UP, DOWN, AGAIN = "upgrade", "downgrade", "second upgrade"
+UP = "upgrade"
 NO_ROWS = TableRows("", ())
 Changes = list[tuple[str | None, str, str | None, str | None]]  # container, object, before, after
 
@@ -29,109 +39,152 @@ Changes = list[tuple[str | None, str, str | None, str | None]]  # container, obj
 def run(job: dict[str, Any]) -> None:
     """Check ``job["revisions"]`` and, if ``job["models"]``, compare the models.
 
-    The walk ends at the first step that fails or whose second upgrade differs from the first. The
-    first result of a revision counts.
+    The downgrade and the second upgrade are tried and rolled back, so the walk goes on whatever
+    they do. The revisions in ``job["separate"]`` cannot be tried in one transaction: their parts
+    are committed, and what fails there ends the walk. The first result of a revision counts.
     """
     script, run_env = open_environment(job)
-    with Path(job["told"]).open("w", encoding="utf-8", buffering=1) as message:
-        walk = RevisionWalk(script, job, message)
+    with Path(job["told"]).open("w", encoding="utf-8", buffering=1) as report_file:
+        walk = RevisionWalk(script, job, report_file)
         try:
             run_env(walk.steps, transaction_per_migration=True)
         except Exception as error:
             if walk.current_step is None:
                 raise
-            walk.failed(error)
+            walk.failed(*walk.current_step, error)
 
 
 class RevisionWalk:
-    def __init__(self, script: ScriptDirectory, job: dict[str, Any], message: Any) -> None:
+    """Upgrades to each revision once, and reports on those that are to be checked."""
+
+    def __init__(self, script: ScriptDirectory, job: dict[str, Any], report_file: Any) -> None:
         self._script = script
         self._job = job
-        self._report_file = message
-        self.current_step: tuple[str, str] | None = None  # revision, and UP, DOWN or AGAIN
+        self._report_file = report_file
+        # The revision and the part that Alembic runs now, for an error that it raises.
+        self.current_step: tuple[str, str] | None = None
 
     def steps(self, heads: Any, context: MigrationContext) -> Iterator[Any]:
-        from pytest_pgtemplate._internals.alembic import in_external_transaction, upgrade_steps
-
-        catalog = CatalogReader(
-            context.connection,
-            self._job["functions"],
-            one_transaction=in_external_transaction(context),
-        )
-        pending = set(self._job["revisions"])
-        before = None
+        functions, one_transaction = self._job["functions"], in_external_transaction(context)
+        catalog = CatalogReader(context.connection, functions, one_transaction=one_transaction)
+        checks = _RevisionChecks(self, context, catalog)
+        ahead = set(self._job["revisions"])
         progress = progress_of(self._job)
         steps = upgrade_steps(self._script, self._job["revision"], heads)
         for step in report_progress(progress, "checking", steps, list(map(revision_title, steps))):
-            if step.revision.revision in pending:
-                pending.remove(step.revision.revision)
-                before = yield from self._check(step, before, catalog, context)
-                if before is None:
-                    return
-            else:
-                before = None
-                yield from self._run_step(step, UP)
+            name = step.revision.revision
+            if name not in ahead:
+                yield from self.run_step(context, step, UP)
+            elif not (yield from checks.check(step, separate=name in self._job["separate"])):
+                return
+            ahead.discard(name)
         self.current_step = None
-        for name in pending:
-            self._report(revision=name, absent=True)
+        for name in ahead:
+            self.report(revision=name, absent=True)
         if self._job["models"]:
             write_step(progress, Step("comparing the models"))
-            self._report(models=_compare_models(context))
+            self.report(models=_compare_models(context))
 
-    def _check(
-        self,
-        up: Any,
-        before: DatabaseState | None,
-        catalog: CatalogReader,
-        context: MigrationContext,
-    ) -> Generator[Any, None, DatabaseState | None]:
-        """Yield the three steps of a revision. Returns the final state; None ends the walk."""
-        name = up.revision.revision
-        before = before or self._read(catalog, context)
-        yield from self._run_step(up, UP)
-        first = self._read(catalog, context)
-        from pytest_pgtemplate._internals.alembic import downgrade_step
-
-        self.current_step = (name, DOWN)  # before downgrade_step, which raises if there is none
-        down = downgrade_step(self._script, up)
-        yield from self._run_step(down, DOWN)
-        after = self._read(catalog, context)
-        left = _changes(before, after) + _row_changes(before, after)
-        if left:
-            self._report(revision=name, downgraded=left)
-        yield from self._run_step(up, AGAIN)
-        second = self._read(catalog, context)
-        self.current_step = None
-        again = _changes(first, second) + _lost_rows(before, first, second)
-        self._report(revision=name, again=again)
-        return None if again else second
-
-    def _run_step(self, step: Any, doing: str) -> Iterator[Any]:
-        self.current_step = (step.revision.revision, doing)
+    def run_step(self, context: MigrationContext, step: Any, part: str) -> Iterator[Any]:
+        """Let Alembic run a step, in its transaction."""
+        self.current_step = (step.revision.revision, part)
+        forget_created_types(context)
         yield step
 
-    def _read(self, catalog: CatalogReader, context: MigrationContext) -> DatabaseState:
-        """Read within the transaction of env.py, or in one that ends here."""
-        connection: Any = context.connection
-        in_transaction = connection.in_transaction()
-        state = catalog.read()
-        if not in_transaction:
+    def downgrade_of(self, upgrade: Any) -> Any:
+        return downgrade_step(self._script, upgrade)
+
+    def failed(self, revision: str, part: str, error: BaseException, refused: bool = False) -> None:
+        """``refused``: the downgrade raised before it did anything."""
+        self.report(
+            revision=revision,
+            failed=part,
+            error=_short_error(error),
+            line=_line_in_file(self._script.get_revision(revision).path, error),
+            irreversible=part == DOWN and (refused or isinstance(error, NotImplementedError)),
+        )
+
+    def report(self, **result: Any) -> None:
+        print(json.dumps(result), file=self._report_file)
+
+
+class _RevisionChecks:
+    """Checks one revision after the other. False: the walk cannot go on from there."""
+
+    def __init__(
+        self, walk: RevisionWalk, context: MigrationContext, catalog: CatalogReader
+    ) -> None:
+        self._walk = walk
+        self._context = context
+        self._catalog = catalog
+        self._arguments = recorded_arguments(context)
+
+    def check(self, up: Any, *, separate: bool) -> Generator[Any, None, bool]:
+        walk, name = self._walk, up.revision.revision
+        before = self._read()
+        yield from walk.run_step(self._context, up, UP)
+        first = self._read()
+        walk.current_step = (name, DOWN)
+        try:
+            down = walk.downgrade_of(up)
+        except Exception as error:  # there is no downgrade
+            walk.failed(name, DOWN, error)
+            return True
+        if separate:
+            return (yield from self._check_separately(up, down, before, first))
+        trial = Trial(self._context, self._read)
+        run = partial(run_step, self._context, arguments=self._arguments)
+        trial.run(partial(run, down), partial(run, up))
+        walk.current_step = None
+        if trial.is_separate:
+            if not trial.is_undone:
+                walk.report(revision=name, separate=True)
+                return False
+            return (yield from self._check_separately(up, down, before, first))
+        self._report_differences(name, before, first, trial.after, trial.second)
+        if trial.failure is not None:
+            walk.failed(name, *trial.failure)
+        return True
+
+    def _check_separately(
+        self, up: Any, down: Any, before: DatabaseState, first: DatabaseState
+    ) -> Generator[Any, None, bool]:
+        name = up.revision.revision
+        yield from self._walk.run_step(self._context, down, DOWN)
+        after = self._read()
+        self._report_differences(name, before, first, after, None)
+        yield from self._walk.run_step(self._context, up, AGAIN)
+        second = self._read()
+        self._walk.current_step = None
+        self._report_differences(name, before, first, after, second)
+        return not _again(before, first, second)
+
+    def _report_differences(
+        self,
+        name: str,
+        before: DatabaseState,
+        first: DatabaseState,
+        after: DatabaseState | None,
+        second: DatabaseState | None,
+    ) -> None:
+        if after is not None and (left := _changes(before, after) + _row_changes(before, after)):
+            self._walk.report(revision=name, downgraded=left)
+        if second is not None:
+            self._walk.report(revision=name, again=_again(before, first, second))
+
+    def _read(self) -> DatabaseState:
+        """Within the transaction that is open, or in none that lasts."""
+        connection: Any = self._context.connection
+        lasts = connection.in_transaction()
+        state = self._catalog.read()
+        if not lasts:
             connection.commit()
         return state
 
-    def failed(self, error: BaseException) -> None:
-        assert self.current_step is not None
-        revision, doing = self.current_step
-        self._report(
-            revision=revision,
-            failed=doing,
-            error=_short_error(error),
-            line=_line_in_file(self._script.get_revision(revision).path, error),
-            irreversible=doing == DOWN and isinstance(error, NotImplementedError),
-        )
 
-    def _report(self, **result: Any) -> None:
-        print(json.dumps(result), file=self._report_file)
+def _again(before: DatabaseState, first: DatabaseState, second: DatabaseState) -> Changes:
+    """What the second upgrade made otherwise than the first."""
+    return _changes(first, second) + _lost_rows(before, first, second)
 
 
 def _changes(before: DatabaseState, after: DatabaseState) -> Changes:
@@ -204,8 +257,14 @@ def _compare_models(context: MigrationContext) -> dict[str, Any] | None:
     lines = [line.strip() for line in code.splitlines()]
     return {
         "missing": [line for line in lines if line and not line.startswith("#")],
+        "empty": not any(each.tables for each in _metadatas(metadata)),
         "unknown": sorted(".".join(filter(None, table)) for table in tables),
     }
+
+
+def _metadatas(target: Any) -> Any:
+    """``target_metadata`` may be one ``MetaData`` or several."""
+    return target if isinstance(target, list | tuple) else [target]
 
 
 def _short_error(error: BaseException) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
+from alembic.runtime.migration import HeadMaintainer, MigrationContext
 from alembic.script import ScriptDirectory
 
 
@@ -46,3 +47,59 @@ def override_configure(
         configured(context.get_context())
 
     context.configure = configure  # type: ignore[method-assign]
+
+
+def run_step(context: MigrationContext, step: Any, arguments: dict[str, Any]) -> None:
+    """Run a step within the transaction that is open, and note it in the version table.
+
+    ``run_migrations`` does the same, in a transaction that it commits.
+    """
+    step.migration_fn(**arguments)
+    HeadMaintainer(context, context.get_current_heads()).update_to_step(step)
+
+
+def forget_created_types(context: MigrationContext) -> None:
+    """Let the next step create its types, whatever an earlier one has created.
+
+    A ``MigrationContext`` remembers in ``impl.memo`` which ENUM types it has created, for all steps
+    of its run. ``alembic upgrade`` and ``alembic downgrade`` begin with an empty one.
+    """
+    context.impl.memo.clear()
+
+
+class AutocommitRefusedError(Exception):
+    """A migration asked for a block outside of a transaction."""
+
+
+@contextmanager
+def autocommit_refused(context: MigrationContext) -> Iterator[None]:
+    """Raise AutocommitRefusedError where a migration enters ``autocommit_block``.
+
+    The block commits the transaction that it is in. Alembic has no event that says so before.
+    """
+
+    def refuse() -> None:
+        raise AutocommitRefusedError
+
+    context.autocommit_block = refuse  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        del context.autocommit_block
+
+
+def recorded_arguments(context: MigrationContext) -> dict[str, Any]:
+    """The keywords that env.py gives to ``run_migrations``: each migration function gets them.
+
+    They are passed on and kept nowhere, so ``run_migrations`` is replaced on the instance. Call it
+    when env.py has configured the context.
+    """
+    arguments: dict[str, Any] = {}
+    run_migrations = context.run_migrations
+
+    def run(**given: Any) -> None:
+        arguments.update(given)
+        run_migrations(**given)
+
+    context.run_migrations = run  # type: ignore[method-assign]
+    return arguments

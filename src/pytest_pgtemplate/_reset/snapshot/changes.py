@@ -35,9 +35,15 @@ def _lines(change: Change) -> Iterator[str]:
         yield f"missing: {name}: {_shorten(before)}"
     else:
         yield f"changed: {name}"
-        for line in difflib.ndiff(before.splitlines(), after.splitlines()):
-            if line[0] in "+-":
-                yield f"  {line[0]} {_shorten(line[2:])}"
+        lines = difflib.ndiff(before.splitlines(), after.splitlines())
+        differences = [(line[0], line[2:]) for line in lines if line[0] in "+-"]
+        only_spaces = _without_spaces(differences, "-") == _without_spaces(differences, "+")
+        for sign, text in differences:
+            yield f"  {sign} {text!r}" if only_spaces else f"  {sign} {_shorten(text)}"
+
+
+def _without_spaces(differences: Iterable[tuple[str, str]], side: str) -> str:
+    return "".join("".join(text.split()) for sign, text in differences if sign == side)
 
 
 def _shorten(text: str | None) -> str:
