@@ -1,6 +1,6 @@
-"""Templates as one file: for a CI cache, an artefact or an image.
+"""Save templates to one file, and load them from it: for CI caches, artifacts and images.
 
-``archive`` saves and loads them; a ``Client`` runs the pg_dump and pg_restore that it takes.
+``archive`` reads and writes the file, and ``client`` runs pg_dump and pg_restore.
 """
 
 from pytest_pgtemplate._archive.archive import Source, load, save

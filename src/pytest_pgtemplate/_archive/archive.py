@@ -1,7 +1,7 @@
-"""A tar file: a manifest, and a compressed dump of each template as migrations and seed left it.
+"""A tar file with a manifest and a compressed dump of each template.
 
-What a reset needs is not in it. It tells the age of rows by the transactions that wrote them, which
-mean nothing on another server: so it is taken out before the dump, and made anew after loading.
+The dump does not contain what a reset needs: it refers to transaction ids, which have no meaning on
+another server. ``save`` removes it before the dump, and ``load`` installs it again.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pytest_pgtemplate.errors import ConfigurationError, TemplateError
 FORMAT = 1
 MANIFEST = "manifest.json"
 JOBS = min(4, os.cpu_count() or 1)  # of pg_restore
-# Whatever ALTER DATABASE .. SET has given the template.
+# These override ALTER DATABASE .. SET of the template.
 WRITABLE = "-c default_transaction_read_only=off -c synchronous_commit=off"
 
 
 class Source(NamedTuple):
-    """A template by its name. ``place`` is how ``load`` asks for the server that it goes to."""
+    """A template to save. ``place``: what ``load`` passes to ``client_for`` to find its server."""
 
     client: Client
     name: str
@@ -43,23 +43,22 @@ class Source(NamedTuple):
 def save(
     sources: Sequence[Source], tracking: str, run: str, file: Path, progress: Path | None = None
 ) -> None:
-    """Write these templates to ``file``, whole or not at all."""
+    """Write the templates to ``file``, which is replaced only when the new content is complete."""
     scratch = file.with_name(f"{file.name}.{run}")
+    names = [source.name for source in sources]
     try:
         with TemporaryDirectory() as name, tarfile.open(scratch, "w") as archive:
             directory = Path(name)
-            told = progress_file.report_progress(
-                progress, "saving", sources, [each.name for each in sources]
-            )
-            entries = [_dump(each, tracking, run, directory) for each in told]
+            reported = progress_file.report_progress(progress, "saving", sources, names)
+            entries = [_dump(source, tracking, run, directory) for source in reported]
             manifest = {"format": FORMAT, "tracking": tracking, "templates": entries}
             (directory / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
-            for member in (MANIFEST, *(each.name for each in sources)):
+            for member in (MANIFEST, *names):
                 archive.add(directory / member, member)
         scratch.replace(file)
     except OSError as error:
         raise ConfigurationError(
-            f"{file} cannot be written: {error.strerror}", hint="name another file"
+            f"{file} cannot be written: {error.strerror}", hint="choose another file"
         ) from error
     finally:
         scratch.unlink(missing_ok=True)
@@ -72,9 +71,10 @@ def load(
     lock_directory: Path,
     progress: Path | None = None,
 ) -> Iterator[Template]:
-    """Make the templates in ``file`` that are not there yet; any number of processes may at once.
+    """Yield the templates in ``file``; create those that do not exist yet on their server.
 
-    Raises ConfigurationError when one does not fit its server, or it was not written by ``save``.
+    Several processes may load at the same time. Raises ConfigurationError if ``save`` did not write
+    the file, or if it is for another kind of server.
     """
     with _extracted(file) as directory:
         try:
@@ -82,32 +82,31 @@ def load(
             _check_format(manifest["format"], file)
             tracking = str(manifest["tracking"])
             entries = [
-                _read(each, client_for(str(each["place"])), run, file)
-                for each in manifest["templates"]
+                _read(entry, client_for(str(entry["place"])), run, file)
+                for entry in manifest["templates"]
             ]
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise _not_ours(file) from error
+            raise _not_an_archive(file) from error
         names = [request.name for _, request, _ in entries]
-        for client, request, public in progress_file.report_progress(
-            progress, "loading", entries, names
-        ):
+        reported = progress_file.report_progress(progress, "loading", entries, names)
+        for client, request, public in reported:
             restore = partial(_restore, client, directory, tracking, public)
             yield ensure_template(request, restore, client.server, lock_directory)
 
 
-def _kind(server: Server) -> dict[str, object]:
-    """What has to be the same where the templates come from and where they go."""
+def _compatibility(server: Server) -> dict[str, object]:
+    """Return what must be equal on the server of origin and on the server of destination."""
     facts = server.facts
     return {"PostgreSQL": facts.major, "locale": facts.locale, "role": facts.role}
 
 
 def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str, Any]:
-    """Dump a clone: nobody can connect to the template itself."""
+    """Dump a clone, because a template allows no connections. Returns its manifest entry."""
     client, name, place = source
     server = client.server
     found = server.find(name)
     if found is None or found.mark is None:
-        raise TemplateError(f'template "{name}" is gone from the server', hint="run again")
+        raise TemplateError(f'template "{name}" is no longer on the server', hint="run again")
     prefix = name.rpartition("_tpl_")[0]
     scratch = database_names.scratch(prefix, run)
     server.lease(scratch)
@@ -115,16 +114,16 @@ def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str,
         server.clone(name, scratch, Mark("scratch", run, found.mark.fingerprint))
         url = server.url.set(database=scratch)
         uninstall(url, tracking, timeout=server.timeout)
-        to = str(directory / name)
-        client.run("pg_dump", "--format=custom", "--file", to, database=scratch)
-        # pg_dump says nothing of a schema public that is gone.
+        target = str(directory / name)
+        client.run("pg_dump", "--format=custom", "--file", target, database=scratch)
+        # The dump does not show whether the schema public was dropped.
         public = client.fetch("SELECT to_regnamespace('public') IS NOT NULL", database=scratch)
     finally:
         server.drop(scratch)
         server.release(scratch)
     return {
         "place": place,
-        "server": _kind(server),
+        "server": _compatibility(server),
         "prefix": prefix,
         "mark": found.mark.dumps(),
         "public": public,
@@ -150,21 +149,22 @@ def _extracted(file: Path) -> Iterator[Path]:
             with tarfile.open(file) as archive:
                 for member in archive.getmembers():
                     content = archive.extractfile(member)
-                    with (Path(name) / Path(member.name).name).open("wb") as to:
-                        shutil.copyfileobj(content, to)  # type: ignore[arg-type]
+                    # The base name only: a member cannot escape from the directory.
+                    with (Path(name) / Path(member.name).name).open("wb") as target:
+                        shutil.copyfileobj(content, target)  # type: ignore[arg-type]
         except (OSError, tarfile.TarError, AttributeError) as error:
-            raise _not_ours(file) from error
+            raise _not_an_archive(file) from error
         yield Path(name)
 
 
 def _read(
     entry: dict[str, Any], client: Client, run: str, file: Path
 ) -> tuple[Client, TemplateRequest, bool]:
-    """Where a template goes, and what is to be made there; whether with a schema public."""
-    _check_kind(entry["server"], client.server, file)
+    """Return the client, the request for the template, and whether it has a schema public."""
+    _check_compatibility(entry["server"], client.server, file)
     mark = parse_mark(entry["mark"])
     if mark is None:
-        raise ValueError("no mark of ours")
+        raise ValueError("the entry has no valid mark")
     request = TemplateRequest(entry["prefix"], run, mark.fingerprint, rebuild=False, saved=mark)
     return client, request, bool(entry["public"])
 
@@ -173,21 +173,21 @@ def _check_format(written: int, file: Path) -> None:
     if written > FORMAT:
         raise ConfigurationError(
             f"{file} was written by a newer pytest-pgtemplate",
-            hint="install that one here, too, or save the templates again",
+            hint="install the same version here, or save the templates again",
         )
 
 
-def _check_kind(kind: dict[str, Any], server: Server, file: Path) -> None:
-    for what, here in _kind(server).items():
-        if kind[what] != here:
+def _check_compatibility(origin: dict[str, Any], server: Server, file: Path) -> None:
+    for name, value in _compatibility(server).items():
+        if origin[name] != value:
             raise ConfigurationError(
-                f"{file} is for another server: {what} {kind[what]}, and here it is {here}",
+                f"{file} is for another server: it has {name} {origin[name]}, this server {value}",
                 hint="save the templates again, from a server like this one",
             )
 
 
-def _not_ours(file: Path) -> ConfigurationError:
+def _not_an_archive(file: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"{file} is not there, or not a file that pgtemplate save wrote",
+        f"{file} does not exist, or `pgtemplate save` did not write it",
         hint="write it with: pgtemplate save FILE",
     )

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs, run on a database of a server."""
+"""Run PostgreSQL's client programs on a database of a server."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ APPLICATION = "pytest-pgtemplate archive"
 
 @dataclass(frozen=True)
 class Client:
-    """A server, and where its programs are looked for first."""
+    """A server, and the directory in which its client programs are searched first."""
 
     server: Server
     bindir: Path | None
 
     def run(self, program: str, *arguments: str, database: str, options: str = "") -> None:
-        """Run a program, of the server's own version. Raises TemplateError with what it said."""
+        """Run a client program of the server's version. Raises TemplateError with its output."""
         server = self.server
         path = _embedded.find_program(program, server.facts.major, self.bindir)
         password = str(server.url.password or "")
         dsn = _urls.dsn(_urls.without_password(server.url.set(database=database)))
         env = {"PGOPTIONS": options, "PGAPPNAME": APPLICATION, "PGPASSWORD": password}
         command = [str(path), *arguments, "--no-password", "--dbname", str(dsn)]
-        ended = _child.run(
+        result = _child.run(
             command,
             env={name: value for name, value in env.items() if value},
             cwd=Path.cwd(),
             timeout=server.timeout,
         )
-        if ended.code is None:
+        if result.code is None:
             raise TemplateError(
                 f"{program} took longer than {server.timeout:g} s and was stopped",
-                hint="give it more time: pg_timeout when saving, pgtemplate --timeout when loading",
+                hint="raise the limit: pg_timeout for saving, pgtemplate --timeout for loading",
             )
-        if ended.code != 0:
+        if result.code != 0:
             raise TemplateError(
-                f"{program} failed:\n{redaction.redact(ended.output, password).rstrip()}",
-                hint="the roles and extensions that the schema names have to be on the server;"
-                " through a pooler, pgtemplate load needs its ignore_startup_parameters = options",
+                f"{program} failed:\n{redaction.redact(result.output, password).rstrip()}",
+                hint="the server must have all roles and extensions that the schema uses; with"
+                " PgBouncer, pgtemplate load needs ignore_startup_parameters = options",
             )
 
     def fetch(self, query: str, *, database: str) -> Any:
-        """The one value that ``query`` gives. Raises ServerError."""
+        """Return the single value of ``query``. Raises ServerError."""
         url, timeout = self.server.url.set(database=database), self.server.timeout
 
         async def fetch() -> Any:

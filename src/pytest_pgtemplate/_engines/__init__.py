@@ -1,9 +1,9 @@
-"""Where the connections of tests live: in the event loop that opened them, or in sync code.
+"""The SQLAlchemy engines that the fixtures give to tests.
 
-``loop_pool`` holds the connections of one event loop and ``pool`` an engine over all of them.
-``engines`` makes the engines of a database, and ``rollback`` transactions that are never committed.
-``options`` are the user's keywords for engines and sessions.
-``shared`` is for fixtures that many tests share. ``connections`` counts, where that is asked for.
+``loop_pool`` holds the connections of one event loop (or of sync code), and ``pool`` is an engine
+over all of them. ``engines`` makes the engines of a database, ``rollback`` nests transactions in
+one that is never committed, and ``options`` checks the user's keywords. ``shared`` is the object
+behind ``pg_shared``. ``connection_counter`` counts open connections for ``--pg-stats``.
 """
 
 from pytest_pgtemplate._engines.connection_counter import ConnectionCounter

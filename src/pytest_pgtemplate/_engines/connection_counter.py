@@ -1,4 +1,4 @@
-"""How many connections this process has open, through any engine of SQLAlchemy's."""
+"""Count the connections that this process has open through any SQLAlchemy engine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sqlalchemy.pool import Pool
 
 
 class ConnectionCounter:
-    """Counts from its making until ``close``; ``peak`` is the most that were open at once."""
+    """Counts until ``close``. ``peak``: the maximum number of open connections."""
 
     def __init__(self) -> None:
         self.peak = 0
-        self._open: set[int] = set()  # that a connection is new may be told more than once
+        self._open: set[int] = set()  # ids, because "connect" can fire twice for a connection
         self._listeners: dict[str, Callable[..., None]] = {
             "connect": self._opened,
             "close": self._closed,

@@ -1,4 +1,4 @@
-"""The engines of a worker's database, each made when a fixture first asks for it."""
+"""The engines of a worker's database, each created on first use."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pytest_pgtemplate._engines.rollback import nest_transactions
 
 
 class Engines:
-    """The pools of a worker's database, each made when it is first asked for.
+    """The async and sync engines of a database.
 
-    ``options`` are the user's keywords for the engines. ``nested``: one whose connections live in a
-    transaction that is never committed. Raises ConfigurationError for options that cannot be used.
+    ``options``: the user's keywords for the engines. ``nested``: the engine for
+    ``isolation="rollback"``. Raises ConfigurationError for options that cannot be used.
     """
 
     def __init__(self, url: URL, options: Options) -> None:
@@ -39,7 +39,7 @@ class Engines:
         return self._async[nested]
 
     def sync_engine(self, *, nested: bool = False) -> SyncPooledEngine:
-        """Raises ConfigurationError also when no sync driver is installed."""
+        """Raises ConfigurationError also if no sync driver is installed."""
         if nested not in self._sync:
             url = _urls.sync_url(self._url)
             url_arguments = _urls.connect_args(self._url, _urls.driver_name(url))
@@ -51,11 +51,11 @@ class Engines:
         return self._sync[nested]
 
     def reset_sessions(self) -> None:
-        """Make every connection that a test has used as good as new, once it has closed them."""
+        """Reset the session of every connection that a test has used and returned."""
         for pool in (*self._async.values(), *self._sync.values()):
             pool.reset_sessions()
 
     def close(self) -> None:
-        """Close all connections, wherever they live."""
+        """Close all connections, each in its event loop."""
         for pool in (*self._async.values(), *self._sync.values()):
             pool.close()

@@ -1,7 +1,8 @@
-"""Where connections live: in the event loop that opened them, or in sync code.
+"""The connections of one event loop, or of sync code.
 
-What a test leaves open is closed there, from the top down: generators, sessions, transactions,
-connections. SQLAlchemy lets sync code stand for both; in a loop it runs in a greenlet.
+An asyncpg connection works only in the loop that opened it, so it is also closed there. What a test
+leaves open is closed from the outside in: generators, sessions, transactions, connections. The code
+is sync, as in SQLAlchemy: for a loop, it runs in a greenlet.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ from pytest_pgtemplate._internals import asyncio as asyncio_internals
 from pytest_pgtemplate._internals.sqlalchemy import await_only, greenlet_spawn
 from pytest_pgtemplate._server import event_loops
 
-# Connections of one loop; the defaults of SQLAlchemy's own pools. One more checkout waits.
+# Per loop; the defaults of SQLAlchemy's QueuePool. A further checkout waits.
 MAX_IDLE = 5
 MAX_CONNECTIONS = 15
 CHECKOUT_TIMEOUT = 30.0  # seconds
-GRACEFUL_CLOSE = 1.0  # seconds to close what a test left open, before it is cut off
-CLOSE_TIMEOUT = 10.0  # seconds for all that is to be done in a loop after a test
-ACTIVE = 1  # libpq's PQTRANS_ACTIVE: in the middle of a query
+GRACEFUL_CLOSE = 1.0  # seconds to close what a test left open; then its connections are invalidated
+CLOSE_TIMEOUT = 10.0  # seconds for all work in a loop after a test
+ACTIVE = 1  # libpq's PQTRANS_ACTIVE: a query is running
 
-# All that a session can keep besides a transaction, for the next test to find.
+# Everything that a session keeps beyond a transaction: DISCARD ALL except cached plans, because
+# drivers keep prepared statements across checkouts.
 RESET_SESSION = """
     CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *;
     SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES
@@ -46,7 +48,7 @@ class LoopPool:
 
     loop: Loop | None
     idle: list[ConnectionPoolEntry] = field(default_factory=list)
-    # Of the test that runs:
+    # Used by the current test:
     checked_out: dict[ConnectionPoolEntry, PoolProxiedConnection] = field(default_factory=dict)
     used: set[ConnectionPoolEntry] = field(default_factory=set)
     sessions: WeakSet[Session] = field(default_factory=WeakSet)
@@ -56,20 +58,20 @@ class LoopPool:
         semaphore: Any = threading.Semaphore if self.loop is None else asyncio.Semaphore
         self._slots = semaphore(MAX_CONNECTIONS)
 
-    def run(self, act: Callable[[], None]) -> None:
-        """Run ``act``, which does I/O over these connections, where they live."""
+    def run(self, action: Callable[[], None]) -> None:
+        """Run ``action``, which does I/O over these connections, in their loop."""
         if self.loop is None:
-            act()
+            action()
         else:
-            _run_in(self.loop, greenlet_spawn(act))
+            _run_with_timeout(self.loop, greenlet_spawn(action))
 
-    def run_before_close(self, act: Callable[[], None]) -> None:
-        """Run ``act`` as the last thing before the loop closes, whoever closes it."""
+    def run_before_close(self, action: Callable[[], None]) -> None:
+        """Run ``action`` immediately before anyone closes the loop."""
         assert self.loop is not None
-        asyncio_internals.run_before_close(self.loop, partial(self.run, act))
+        asyncio_internals.run_before_close(self.loop, partial(self.run, action))
 
     def wait_for_slot(self) -> bool:
-        """Take one of MAX_CONNECTIONS slots; False if none became free in time."""
+        """Take one of MAX_CONNECTIONS slots. False: none became free in time."""
         if self.loop is None:
             return bool(self._slots.acquire(timeout=CHECKOUT_TIMEOUT))
         if not self._slots.locked():
@@ -99,11 +101,11 @@ class LoopPool:
             record.close()
 
     def close_open(self) -> None:
-        """Close what a test left open."""
+        """Close what a test left open, and return its connections."""
         self._close_open(invalidate=False)
 
     def reset_sessions(self) -> None:
-        """What a test used, and has given back, is as good as new for the next."""
+        """Reset the session of each connection that the test has used and returned."""
         self.sessions.clear()
         self.connections.clear()
         for record in self.used:
@@ -115,7 +117,7 @@ class LoopPool:
         self.used.clear()
 
     def close(self) -> None:
-        """Close all connections. What a test still has of them connects anew where it is used."""
+        """Close all connections. A Connection that a test still holds reconnects on next use."""
         self._close_open(invalidate=True)
         self.used.clear()
         self.close_idle()
@@ -123,21 +125,19 @@ class LoopPool:
     def _close_open(self, *, invalidate: bool) -> None:
         if self.checked_out:
             try:
-                self._run_within(
-                    GRACEFUL_CLOSE, partial(self._close_in_order, invalidate=invalidate)
-                )
-            except TimeoutError:
+                self._run_within(partial(self._close_in_order, invalidate=invalidate))
+            except TimeoutError:  # an "async with" of the test blocks, for example
                 for record in list(self.checked_out):
                     record.invalidate()
         self.checked_out.clear()
         self.sessions.clear()
         self.connections.clear()
 
-    def _run_within(self, seconds: float, act: Callable[[], None]) -> None:
+    def _run_within(self, action: Callable[[], None]) -> None:
         if self.loop is None:
-            act()
+            action()
         else:
-            await_only(event_loops.with_timeout(greenlet_spawn(act), seconds))
+            await_only(event_loops.with_timeout(greenlet_spawn(action), GRACEFUL_CLOSE))
 
     def _close_in_order(self, *, invalidate: bool) -> None:
         if self.loop is not None:
@@ -145,7 +145,7 @@ class LoopPool:
         for record in list(self.checked_out):
             cancel(record.driver_connection)
         for session in list(self.sessions):
-            with suppress(Exception):  # whatever it is in the middle of: its connection is next
+            with suppress(Exception):  # a session in any state; its connection is closed below
                 session.close()
         for connection in list(self.connections):
             with suppress(Exception):
@@ -158,7 +158,7 @@ class LoopPool:
 
 
 def cancel(driver: Any) -> None:
-    """Stop a query that a task or thread still runs: psycopg would wait for its end."""
+    """Cancel a query that another task or thread runs: psycopg would wait for its end."""
     info = getattr(driver, "info", None)
     if info is not None and info.transaction_status == ACTIVE:
         driver.cancel()
@@ -174,9 +174,9 @@ def _reset_session(connection: Any) -> None:
     connection.commit()
 
 
-def _run_in(loop: Loop, act: Coroutine[Any, Any, None]) -> None:
-    bounded = event_loops.with_timeout(act, CLOSE_TIMEOUT)
-    if loop.is_running():
+def _run_with_timeout(loop: Loop, coroutine: Coroutine[Any, Any, None]) -> None:
+    bounded = event_loops.with_timeout(coroutine, CLOSE_TIMEOUT)
+    if loop.is_running():  # in another thread
         asyncio.run_coroutine_threadsafe(bounded, loop).result(CLOSE_TIMEOUT)
     else:
         event_loops.run_in_loop(loop, bounded)

@@ -1,4 +1,4 @@
-"""The user's keywords for engines and sessions, and those that would end the isolation of tests."""
+"""Check ``pg_engine_options`` and ``pg_session_options``: some would break the isolation."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from pytest_pgtemplate.errors import ConfigurationError
 
 Options = Mapping[str, Any]
 
-_POOL_OPTIONS = frozenset({"creator", "async_creator", "max_overflow"})  # and all of pool..
+_POOL_OPTIONS = frozenset({"creator", "async_creator", "max_overflow"})  # and pool*
 _AUTOCOMMIT = "AUTOCOMMIT"
 
 
 def check_engine_options(options: Options) -> None:
-    """Raise ConfigurationError for keywords that decide where connections live."""
-    taken = [name for name in options if name.startswith("pool") or name in _POOL_OPTIONS]
-    if taken:
+    """Raise ConfigurationError for keywords that configure the pool."""
+    refused = [name for name in options if name.startswith("pool") or name in _POOL_OPTIONS]
+    if refused:
         raise ConfigurationError(
-            f"pg_engine_options gives {', '.join(taken)}: the plugin keeps the connections itself,"
-            " to close what a test leaves open",
-            hint="leave it out; an engine of your own on pg_url can have any pool",
+            f"pg_engine_options contains {', '.join(refused)}: the plugin uses its own pool, to"
+            " close what a test leaves open",
+            hint="remove it; your own engine on pg_url can have any pool",
         )
 
 
 @contextmanager
 def explain_engine_errors(options: Options, *, nested: bool) -> Iterator[None]:
-    """Around the making of an engine: raise ConfigurationError for what it cannot be made with."""
+    """Wrap the creation of an engine. Raises ConfigurationError for options that it rejects."""
     execution: Options = options.get("execution_options", {})
     levels = {options.get("isolation_level"), execution.get("isolation_level")}
     if nested and _AUTOCOMMIT in levels:
         raise ConfigurationError(
-            f"pg_engine_options gives isolation_level={_AUTOCOMMIT!r}, and nothing could be rolled"
+            f"pg_engine_options contains isolation_level={_AUTOCOMMIT!r}, which cannot be rolled"
             " back",
-            hint='isolate the test with "truncate" instead of "rollback"',
+            hint='use isolation="truncate" instead of "rollback"',
         )
     try:
         yield
-    except TypeError as error:  # SQLAlchemy's, for a keyword that it does not know
+    except TypeError as error:  # an unknown keyword
         raise ConfigurationError(
             f"pg_engine_options cannot be used: {error}",
             hint="it takes the keywords of create_async_engine and create_engine",
@@ -49,7 +49,7 @@ def explain_engine_errors(options: Options, *, nested: bool) -> Iterator[None]:
 
 
 def with_connect_args(options: Options, url_arguments: dict[str, Any]) -> Options:
-    """Add what the URL wants of ``connect``; the user's own word counts."""
+    """Add ``connect_args`` for the URL. The user's values take precedence."""
     return {**options, "connect_args": {**url_arguments, **options.get("connect_args", {})}}
 
 
@@ -66,12 +66,12 @@ def sync_sessions(engine: Engine, options: Options) -> orm.sessionmaker[orm.Sess
 
 
 def _session_keywords(base: type, options: Options, *, without: str = "") -> dict[str, Any]:
-    """Keywords of the other kind of session are left out: a class has one kind."""
+    """Return the keywords for a sessionmaker, without those of the other kind (sync or async)."""
     if "bind" in options:
         raise ConfigurationError(
-            "pg_session_options gives bind: the sessions of the fixtures are bound to a worker's"
+            "pg_session_options contains bind: the plugin binds the sessions to the worker's"
             " database",
-            hint="leave it out; binds=.. may send some tables elsewhere",
+            hint="remove it; binds=.. can bind some tables to another engine",
         )
     kept = {name: value for name, value in options.items() if name != without}
     if not issubclass(kept.get("class_", base), base):

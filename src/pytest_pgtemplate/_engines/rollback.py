@@ -1,8 +1,8 @@
 """``isolation="rollback"``: one outer transaction, in which the application may commit.
 
-What the application begins, commits and rolls back is a savepoint; the outer transaction ends with
-a rollback when the connection goes back to its pool. Works below SQLAlchemy's Session and
-Connection, in the dialect, so that neither notices: sync and async alike.
+Each transaction of the application becomes a savepoint. The outer transaction is rolled back when
+the connection returns to its pool. This happens in the dialect, below Session and Connection, so it
+works for both, sync and async.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _SAVEPOINT = "pgtemplate"
 
 
 def nest_transactions(engine: Engine) -> None:
-    """Make every transaction of ``engine`` a savepoint in one that is never committed."""
-    in_savepoint: set[int] = set()  # ids of the DBAPI connections that are within a savepoint
+    """Turn every transaction of ``engine`` into a savepoint in one that is never committed."""
+    in_savepoint: set[int] = set()  # ids of DBAPI connections with an active savepoint
 
     def begin(connection: Any) -> None:
         _execute(connection, f"SAVEPOINT {_SAVEPOINT}")

@@ -1,4 +1,4 @@
-"""What ``pg_shared`` gives: engines for fixtures that many tests share."""
+"""The object that ``pg_shared`` returns: engines for fixtures that many tests share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pytest_pgtemplate._engines.options import Options, async_sessions, sync_ses
 
 
 class Shared:
-    """This worker's database, for fixtures wider than ``function``, in whatever loop they run.
+    """This worker's database, for fixtures wider than ``function``, in any event loop.
 
-    What such a fixture opens stays open until it closes it. ``sync_engine`` and
-    ``sync_sessionmaker`` raise ConfigurationError when no sync driver is installed.
+    The plugin does not close what such a fixture opens. ``sync_engine`` and ``sync_sessionmaker``
+    raise ConfigurationError if no sync driver is installed.
     """
 
     def __init__(self, engines: Engines, sessions: Options, url: str, dsn: str) -> None:
