@@ -34,8 +34,7 @@ from pytest_pgtemplate import Alembic, _template, _urls
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
-from pytest_pgtemplate._template import ScratchDatabase, Template, TemplateRequest
-from pytest_pgtemplate._template.migrations import Target
+from pytest_pgtemplate._template import ScratchDatabase, Target, Template, TemplateRequest
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase, WorkerOptions
 

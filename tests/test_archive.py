@@ -21,9 +21,8 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import SqlFiles, _archive, _urls
 from pytest_pgtemplate._reset import install
 from pytest_pgtemplate._server import Server
-from pytest_pgtemplate._template import Template
+from pytest_pgtemplate._template import Target, Template
 from pytest_pgtemplate._template import template as _template
-from pytest_pgtemplate._template.migrations import Target
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
 from pytest_pgtemplate.errors import ConfigurationError

@@ -224,6 +224,24 @@ with create_engine("sqlite://").connect() as connection:
 REVISION = 'revision, down_revision = "{}", {}\ndef upgrade(): pass\ndef downgrade(): pass\n'
 
 
+def test_alembic_loads_each_revision_file_once_and_hides_none(tmp_path: Path) -> None:
+    versions = tmp_path / "versions"
+    versions.mkdir()
+    (versions / "one.py").write_text(REVISION.format("one", None))
+    (versions / "two.py").write_text(REVISION.format("two", '"one"'))
+    config = Config()
+    config.set_main_option("script_location", str(tmp_path))
+    script = ScriptDirectory.from_config(config)
+    loaded = alembic_internals.load_scripts(script)
+    assert sorted(each.revision for each in loaded) == ["one", "two"]
+    assert script.get_revision("two") in loaded
+    assert alembic_internals.version_directories(script) == [str(versions)]
+
+    (versions / "same.py").write_text(REVISION.format("two", '"one"'))
+    again = alembic_internals.load_scripts(ScriptDirectory.from_config(config))
+    assert sorted(each.revision for each in again) == ["one", "two", "two"]
+
+
 def test_alembic_plans_an_upgrade_and_env_py_can_be_overruled(tmp_path: Path) -> None:
     (tmp_path / "versions").mkdir()
     (tmp_path / "env.py").write_text(ENV)

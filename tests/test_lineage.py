@@ -15,7 +15,6 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate._template.migrations import migrate
-from pytest_pgtemplate._template.revisions import parse_declaration
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
 from support.databases import EVERYTHING, KINDS, Kind, pg_dump, server_as
@@ -25,42 +24,7 @@ from support.projects import COUNTED, ITEM, Project, query, unique
 TIMEOUT = 60.0
 
 
-# What a revision file declares
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        ("revision = 'b'\ndown_revision = 'a'", ("b", {"a"})),
-        ("revision: str = 'b'\ndown_revision: str | None = None\ndepends_on: str", ("b", set())),
-        ("revision = 'm'\ndown_revision = ('a', 'b')\ndepends_on = ['c']", ("m", {"a", "b", "c"})),
-        ("revision = 'a'\ndef upgrade():\n    revision = down_revision = 1", ("a", set())),
-        ("'''A helper.'''\nname = 'a'", None),
-    ],
-)
-def test_what_a_file_declares(source: str, expected: tuple[str, set[str]] | None) -> None:
-    found = parse_declaration(source.encode())
-    assert (found and (found.name, set(found.needs))) == expected
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "revision = 'a' + 'b'",
-        "revision = make()",
-        "revision = 'a'\nrevision = 'b'",
-        "revision = 'a'\nif True:\n    down_revision = 'b'",
-        "revision, down_revision = 'b', 'a'",
-        "revision = 'b'\ndown_revision, other = 'a', 'c'",
-        "revision = 'b'\ndepends_on = ()\ndepends_on += ('a',)",
-        "revision = 7",
-        "revision = None",
-        "revision = 'b'\nfor down_revision in 'a': pass",
-    ],
-)
-def test_what_only_running_it_could_tell(source: str) -> None:
-    with pytest.raises(ValueError, match=r".*"):
-        parse_declaration(source.encode())
+# What is on top of what
 
 
 def lineage(**down_revisions: str) -> Lineage:
@@ -103,7 +67,7 @@ class Templates:
         fingerprint = _template.compute_fingerprint([base, *migrations.fingerprint()], self.server)
         return _template.TemplateRequest(
             self.prefix, "0a1b2c3d", fingerprint, rebuild=False,
-            lineage=lambda: _template.read_lineage(migrations, [base]),
+            lineage=lambda: _template.read_lineage(migrations, [base], self.locks, TIMEOUT),
         )  # fmt: skip
 
     def build(self, order: _template.TemplateRequest) -> _template.ScratchDatabase:
@@ -175,15 +139,12 @@ def edit(path: str) -> Callable[[Project], object]:
         lambda project: project.revision("base", down=None),
         lambda project: project.revision("between", down="one", needs="two"),
         lambda project: project.revision("four", needs="a_label"),
-        lambda project: project.write(
-            "migrations/versions/four.py", "revision = 'fo' + 'ur'\ndown_revision = 'three'\n"
-        ),
         lambda project: project.revision("four", down="three", folder="migrations/versions/twice"),
     ],
     ids=[
         "a revision", "env.py", "a helper", "a file beside the revisions", "a file below them",
         "the configuration", "a name", "a branch", "a second base", "two heads", "a label",
-        "a name that must be computed", "a folder that Alembic does not look into",
+        "a folder that Alembic does not look into",
     ],
 )  # fmt: skip
 def test_from_nothing_when_more_than_the_top_is_new(

@@ -22,9 +22,9 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
 from pytest_pgtemplate._engines import Engines
 from pytest_pgtemplate._server import Server
-from pytest_pgtemplate._template import Alembic
+from pytest_pgtemplate._template import env_py
 from pytest_pgtemplate.errors import ConfigurationError, ServerError
-from support.projects import ASYNC_ENV, ITEM, Project, make_project
+from support.projects import ASYNC_ENV, ITEM, make_project
 from support.servers import home, private_server, system_bindir
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a CA with")
@@ -219,13 +219,11 @@ def test_a_run_over_tls_from_the_migration_to_the_application(
 
 
 def test_env_py_is_not_run_without_tls_by_a_driver_whose_url_cannot_ask_for_it(
-    project: Project, url: URL
+    url: URL,
 ) -> None:
-    project.alembic()
-    migrations = Alembic(project.root / "alembic.ini")
     with pytest.raises(ConfigurationError, match="pg8000"):
-        migrations._url(url.set(drivername="postgresql+pg8000"))
-    assert migrations._url(url.set(drivername="postgresql+psycopg2")).query == url.query
+        env_py.sync_url(url.set(drivername="postgresql+pg8000"))
+    assert env_py.sync_url(url.set(drivername="postgresql+psycopg2")).query == url.query
 
 
 def test_an_asyncpg_url_of_an_application_keeps_what_is_its_own() -> None:

@@ -101,12 +101,11 @@ class RevisionChecks:
     def _make_plan(self) -> Plan:
         task, server = self._task, self._context.server
         request = task.request.unseeded or task.request
-        lineage = None if request.rebuild else request.lineage()
         marks = [] if request.rebuild else [each.mark for each in server.databases() if each.mark]
         known = {key for mark in marks for key in mark.proved}
         builds = request.rebuild or server.find(request.name) is None
         proved, pieces = plan.make(task.wanted, self._keys, known, task.workers, builds=builds)
-        found = find_origins(request, lineage, server) if lineage else ()
+        found = () if request.rebuild else find_origins(request, server)
         return Plan(plan.start(found, pieces), pieces, proved)
 
     def _piece(self, number: int) -> Verdicts:

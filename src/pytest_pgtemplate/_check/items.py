@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_pgtemplate._fixtures import factory
-from pytest_pgtemplate._fixtures.template_build import migration_target, template_request
+from pytest_pgtemplate._fixtures.template_build import (
+    migration_target,
+    revisions_cache,
+    template_request,
+    with_directories,
+)
 from pytest_pgtemplate._internals.pytest import requested_by_signature, set_item_id
 from pytest_pgtemplate._run import RUN, ErrorReporter, IsolatedDatabase, fail
 from pytest_pgtemplate._settings import options
@@ -77,7 +82,8 @@ class AlembicFile(pytest.File):
 
         settings = self._database.settings
         try:
-            scripts = Alembic(self.path).scripts()
+            alembic = Alembic(self.path, directories=settings.identity.directories)
+            scripts = alembic.scripts(revisions_cache(), settings.server.timeout)
         except PgTemplateError as broken:
             yield self._item("heads", partial(fail, broken))
             return
@@ -98,8 +104,8 @@ class AlembicFile(pytest.File):
     def _revision_item(self, script: Script) -> CheckItem:
         file = os.path.relpath(script.file, self.path.parent)
         item = self._item(f"revision[{file}]", _check, name=script.name)
-        item.where = (script.file, (script.declaration.downgrade or 1) - 1)
-        if script.declaration.irreversible:
+        item.where = (script.file, (script.downgrade or 1) - 1)
+        if script.irreversible:
             item.add_marker(pytest.mark.skip(reason=f"revision {script.name} is irreversible"))
         return item
 
@@ -131,8 +137,9 @@ def _pg_checks(
 
     settings = _pg.settings
     with _pg.reported_once("_pg_checks"):
-        alembic = _alembic(settings, pg_migrations)
-        scripts = alembic.scripts()
+        migrations = with_directories(pg_migrations, settings)
+        alembic = _alembic(settings, migrations)
+        scripts = alembic.scripts(revisions_cache(), settings.server.timeout)
         environment_parts = [
             *alembic.environment_parts(scripts),
             str(pg_server.facts.major).encode(),
@@ -152,9 +159,9 @@ def _pg_checks(
         )
         above = checked(scripts, settings.check.since)
         task = CheckTask(
-            [each.name for each in above if not each.declaration.irreversible],
+            [each.name for each in above if not each.irreversible],
             environment_parts,
-            template_request(settings, pg_server, pg_migrations, pg_seed),
+            template_request(settings, pg_server, migrations, pg_seed),
             settings.identity.workers,
             _pg.run.directory() / _pg.name,
             partial(_pg.run.progress.timed_step, "check"),
@@ -171,8 +178,13 @@ def _alembic(settings: Settings, migrations: Migrations) -> Alembic:
 
     if isinstance(migrations, Alembic):
         return migrations
-    assert settings.template.alembic_config is not None
-    return Alembic(settings.template.alembic_config, settings.template.revision)
+    template = settings.template
+    assert template.alembic_config is not None
+    return Alembic(
+        template.alembic_config,
+        template.revision,
+        directories=settings.identity.directories,
+    )
 
 
 def _check_heads(scripts: list[Script], wanted: int, option: str) -> None:
@@ -199,7 +211,8 @@ def _check_build(
     pg_template: Template,
     pg_migrations: Migrations,
 ) -> None:
-    _report_verdict(partial(_pg_checks.build, pg_template, pg_migrations), _pg.run.reports)
+    migrations = with_directories(pg_migrations, _pg.settings)
+    _report_verdict(partial(_pg_checks.build, pg_template, migrations), _pg.run.reports)
 
 
 def _report_verdict(check: Callable[[], Verdict], reports: ErrorReporter) -> None:

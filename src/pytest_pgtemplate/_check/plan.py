@@ -37,14 +37,14 @@ def keys(scripts: Iterable[Script], environment_parts: Iterable[bytes]) -> dict[
     base = _digest(["\0".join(object_functions()).encode(), *environment_parts])
     found: dict[str, str] = {}
     for each in scripts:
-        needs = sorted(found[name] for name in each.declaration.needs)
+        needs = sorted(found[name] for name in each.needs)
         found[each.name] = _digest([base.encode(), each.file.read_bytes(), *map(str.encode, needs)])
     return found
 
 
 def checked(scripts: Sequence[Script], since: str | None) -> list[Script]:
     """Those that somebody may want to go down from: above the floor, which no one goes below."""
-    floor = [each.name for each in scripts if each.declaration.irreversible]
+    floor = [each.name for each in scripts if each.irreversible]
     below = ancestors([*floor, *([since] if since else [])], scripts)
     return [each for each in scripts if each.name not in below]
 

@@ -22,7 +22,7 @@ PASSED = Verdict("passed")
 def revision_verdict(script: Script, report: dict[str, Any], home: Path) -> Verdict:
     """What the walk reported of a revision; file names are relative to ``home``."""
     name = f"revision {script.name}"
-    at_downgrade = _place(script.file, script.declaration.downgrade, home)
+    at_downgrade = _place(script.file, script.downgrade, home)
     if report.get("absent"):
         return Verdict("skipped", f"{name} is no part of pg_revision")
     if report.get("irreversible"):

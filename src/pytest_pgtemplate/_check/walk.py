@@ -86,7 +86,7 @@ def _walk_once(
         lines = report_file.read_text("utf-8").splitlines() if report_file.exists() else []
         report: list[dict[str, Any]] = [json.loads(line) for line in lines]
         if not report:
-            raise_if_failed(ended, "the check of the migrations", target)
+            raise_if_failed(ended, "the check of the migrations", target.timeout, target.url)
             raise MigrationError(
                 "env.py ended before the migrations were checked",
                 hint="it must call context.run_migrations(), and let its errors through",

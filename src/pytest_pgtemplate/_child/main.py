@@ -3,8 +3,9 @@
 A separate process gives the user's code its own event loop, logging and imports. The exit code is:
 
     0                 success; if the job returns a text, the last line on stderr is {"ran": text}
-    1                 an exception, with its traceback on stderr
+    1                 an exception, with its traceback on stderr, and {"hint": text} as last line
     REPORTED_ERROR    a PgTemplateError, as a last line of JSON on stderr
+    WRONG_DRIVER      env.py needs a driver of the other kind, sync or async
 
 It is started by path, because ``sys.path`` is part of the job.
 """
@@ -15,10 +16,12 @@ import json
 import os
 import sys
 import threading
+import traceback
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 REPORTED_ERROR = 3
+WRONG_DRIVER = 4
 
 
 def main() -> None:
@@ -26,16 +29,37 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.path[:] = job["sys_path"]
 
+    from pytest_pgtemplate._child import hints
     from pytest_pgtemplate.errors import PgTemplateError
 
     try:
         ran = import_module(job["module"]).run(job)
     except PgTemplateError as error:
-        message = json.dumps({"message": error.message, "hint": error.hint})
-        print(f"\n{message}", file=sys.stderr, flush=True)  # noqa: T201 - the parent reads it
-        os._exit(REPORTED_ERROR)
+        _end(REPORTED_ERROR, message=error.message, hint=error.hint)
+    except hints.WrongDriverError as error:
+        traceback.print_exception(error.__cause__)
+        _end(WRONG_DRIVER)
+    except hints.HintedError as error:
+        traceback.print_exception(error.__cause__)
+        _end(1, hint=error.hint)
+    except Exception as error:
+        traceback.print_exception(error)
+        _end(1, hint=hints.of_statement(error))
     if ran is not None:
-        print("\n" + json.dumps({"ran": ran}), file=sys.stderr, flush=True)  # noqa: T201
+        _report(ran=ran)
+
+
+def _end(code: int, **last_words: str) -> NoReturn:
+    """At once, so that these are the last words."""
+    if last_words:
+        _report(**last_words)
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def _report(**last_words: str) -> None:
+    """A line that the parent reads."""
+    print("\n" + json.dumps(last_words), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _end_with_parent() -> None:

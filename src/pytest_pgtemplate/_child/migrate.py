@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_pgtemplate._child import hints
+from pytest_pgtemplate._child.revisions import make_config, write_answer
 from pytest_pgtemplate._display import progress_file
-from pytest_pgtemplate.errors import ConfigurationError, MigrationError
+from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -19,11 +21,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     Plan = Callable[[Any, MigrationContext], Iterable[Any]]
-
-HINT = (
-    'read the URL with config.get_main_option("sqlalchemy.url"), or add the environment variable'
-    " that env.py reads to pg_env"
-)
 
 
 def run(job: dict[str, Any]) -> str:
@@ -34,6 +31,7 @@ def run(job: dict[str, Any]) -> str:
     from pytest_pgtemplate._internals.alembic import upgrade_steps
 
     script, run_env = open_environment(job)
+    _write_revisions(job, script)
     wanted = {revision.revision for revision in script.get_revisions(job["revision"]) if revision}
     seen: list[MigrationContext] = []
     steps: list[Any] = []
@@ -55,6 +53,13 @@ def run(job: dict[str, Any]) -> str:
     return f"{len(steps)} of {len(upgrade_steps(script, job['revision'], 'base'))} revisions"
 
 
+def _write_revisions(job: dict[str, Any], script: ScriptDirectory) -> None:
+    """Answer the question for the revisions, too, so that no other process has to be started."""
+    if job["revisions_file"]:
+        with suppress(MigrationError, OSError):  # if the lineage is broken, Alembic may say so
+            write_answer(script, Path(job["revisions_file"]))
+
+
 def progress_of(job: dict[str, Any]) -> Path | None:
     """Return the file in which the job reports its progress."""
     return Path(job["progress"]) if job["progress"] else None
@@ -73,25 +78,11 @@ def open_environment(job: dict[str, Any]) -> tuple[ScriptDirectory, Callable[...
     """
     from alembic.script import ScriptDirectory
 
-    config = _config(job)
-    script = ScriptDirectory.from_config(config)
-    return script, partial(_run_env, job, config, script)
-
-
-def _config(job: dict[str, Any]) -> Config:
-    from alembic.config import Config
-
-    knows_toml = hasattr(Config, "get_alembic_option")
-    if not job["ini"] and not knows_toml:
-        raise MigrationError(
-            f"{job['toml']} has a [tool.alembic] table, which requires Alembic 1.16",
-            hint="pip install 'alembic>=1.16', or write an alembic.ini",
-        )
-    toml = {"toml_file": job["toml"]} if job["toml"] and knows_toml else {}
-    config = Config(job["ini"], **toml)
+    config = make_config(job)
     config.set_main_option("sqlalchemy.url", job["url"].replace("%", "%%"))
     config.attributes.update(job["attributes"])
-    return config
+    script = ScriptDirectory.from_config(config)
+    return script, partial(_run_env, job, config, script)
 
 
 @contextmanager
@@ -123,7 +114,6 @@ def _run_env(
     job: dict[str, Any], config: Config, script: ScriptDirectory, plan: Plan, **options: Any
 ) -> None:
     from alembic.runtime.environment import EnvironmentContext
-    from sqlalchemy.exc import DBAPIError
 
     from pytest_pgtemplate._internals.alembic import override_configure
 
@@ -141,13 +131,12 @@ def _run_env(
             config.attributes["connection"] = connection
         try:
             script.run_env()
-        except (DBAPIError, OSError) as error:
-            if not configured:
-                error.add_note(
-                    "env.py failed before it began to migrate; maybe it ignores the URL that the"
-                    f" plugin passes: {HINT}"
-                )
+        except PgTemplateError:
             raise
+        except Exception as error:
+            if configured:
+                raise
+            raise hints.before_configure(error) from error
         except SystemExit as error:
             raise MigrationError(
                 f"env.py ended its process: sys.exit({error.code!r})",
@@ -162,6 +151,11 @@ def _check_database(context: MigrationContext, wanted: str) -> None:
             "env.py ran in offline mode",
             hint="call context.configure(connection=...) if context.is_offline_mode() is false",
         )
+    if connection.dialect.name != "postgresql":
+        raise MigrationError(
+            f"env.py connects to {connection.dialect.name}, not to the URL that the plugin passed",
+            hint=hints.READ_THE_URL,
+        )
     in_transaction = connection.in_transaction()
     actual = connection.exec_driver_sql("SELECT current_database()").scalar()
     if not in_transaction:
@@ -170,7 +164,7 @@ def _check_database(context: MigrationContext, wanted: str) -> None:
         raise MigrationError(
             f'env.py ignores the URL that the plugin passes: it would migrate database "{actual}"'
             f' instead of "{wanted}"',
-            hint=HINT,
+            hint=hints.READ_THE_URL,
         )
 
 
@@ -178,10 +172,12 @@ async def _applied_revisions(dsn: str, context: MigrationContext | None) -> set[
     """Return the revisions in the version table of the database."""
     import asyncpg
 
+    from pytest_pgtemplate._server import quote_identifier
+
     if context is None:
         return set()
     schema = context.version_table_schema
-    table = ".".join(f'"{name}"' for name in (schema, context.version_table) if name)
+    table = ".".join(quote_identifier(name) for name in (schema, context.version_table) if name)
     connection = await asyncpg.connect(dsn)
     try:
         return {row[0] for row in await connection.fetch(f"SELECT version_num FROM {table}")}

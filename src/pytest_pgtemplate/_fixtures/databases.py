@@ -12,7 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._fixtures.factory import fixture
-from pytest_pgtemplate._fixtures.template_build import build_template, template_request
+from pytest_pgtemplate._fixtures.template_build import (
+    build_template,
+    template_request,
+    with_directories,
+)
 from pytest_pgtemplate._run import IsolatedDatabase, fail
 from pytest_pgtemplate._settings import cache
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
@@ -37,7 +41,8 @@ def pg_migrations(_pg: IsolatedDatabase) -> Migrations:
 
     config = _pg.settings.template.alembic_config
     if config is not None:
-        return Alembic(config, _pg.settings.template.revision)
+        directories = _pg.settings.identity.directories
+        return Alembic(config, _pg.settings.template.revision, directories=directories)
     with _pg.reported_once("pg_migrations"):
         raise ConfigurationError(
             f'nothing says what builds the database "{_pg.name}"',
@@ -94,8 +99,9 @@ def pg_template(
     with _pg.reported_once("pg_template"):
         if _pg.override_conflict is not None:
             raise _pg.override_conflict
-        request = template_request(settings, pg_server, pg_migrations, pg_seed)
-        build = partial(build_template, _pg, pg_server, pg_migrations, pg_seed)
+        migrations = with_directories(pg_migrations, settings)
+        request = template_request(settings, pg_server, migrations, pg_seed)
+        build = partial(build_template, _pg, pg_server, migrations, pg_seed)
         with _pg.run.progress.timed_step("template", progress_file.WAITING_FOR_TEMPLATE):
             template = _template.ensure_template(request, build, pg_server, cache() / "locks")
     _pg.stats.template = template.name

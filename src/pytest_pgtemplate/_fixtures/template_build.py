@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
+from copy import copy
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._settings import cache
@@ -14,12 +15,29 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._settings import Settings
     from pytest_pgtemplate._template import (
+        Lineage,
         Migrations,
         ScratchDatabase,
         Seed,
         Target,
         TemplateRequest,
     )
+
+
+def revisions_cache() -> Path:
+    """The directory for Alembic's answers: which revisions a project has."""
+    return cache() / "revisions"
+
+
+def with_directories(migrations: Migrations, settings: Settings) -> Migrations:
+    """Let an ``Alembic`` of the user look for relative paths where the default one does."""
+    from pytest_pgtemplate._template import Alembic
+
+    if isinstance(migrations, Alembic) and not migrations.directories:
+        migrations = copy(migrations)
+        directories = settings.identity.directories
+        object.__setattr__(migrations, "directories", directories)  # it is frozen
+    return migrations
 
 
 def template_request(
@@ -33,12 +51,20 @@ def template_request(
     base += [path.read_bytes() for path in settings.template.fingerprint_files]
     base += [_embedded.stand_ins_fingerprint()] if settings.url is None else []
     parts = [*base, *migrations.fingerprint()]
+    fingerprint = _template.compute_fingerprint(parts, server)
+
+    def lineage() -> Lineage | None:
+        timeout = settings.server.timeout
+        found = _template.read_lineage(migrations, base, revisions_cache(), timeout)
+        now = _template.compute_fingerprint([*base, *migrations.fingerprint()], server)
+        return found if now == fingerprint else None  # the files were changed meanwhile
+
     request = _template.TemplateRequest(
         prefix=settings.template.prefix,
         run=settings.identity.run,
-        fingerprint=_template.compute_fingerprint(parts, server),
+        fingerprint=fingerprint,
         rebuild=settings.template.rebuild,
-        lineage=partial(_template.read_lineage, migrations, base),
+        lineage=lineage,
     )
     if seed is None:
         return request
@@ -58,7 +84,15 @@ def migration_target(
     url = server.url.set(database=name)
     address = server_address.parse(_urls.render(url))
     env = environment.for_migrations(settings, database.name, address)
-    return _template.Target(url, settings.server.timeout, env, applied, database.run.progress.file)
+    return _template.Target(
+        url,
+        settings.server.timeout,
+        env,
+        applied,
+        database.run.progress.file,
+        revisions_cache=revisions_cache(),
+        bindir=settings.server.bindir,
+    )
 
 
 def build_template(

@@ -8,7 +8,24 @@ from typing import Any
 
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import HeadMaintainer, MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionMap
+
+
+def load_scripts(directory: ScriptDirectory) -> list[Script]:
+    """Import every revision file, and let ``directory`` use the result.
+
+    ``ScriptDirectory.walk_revisions`` would do the same. But it only warns if two files declare the
+    same revision, and drops one of them.
+    """
+    scripts = list(directory._load_revisions())
+    directory.revision_map = RevisionMap(lambda: iter(scripts))
+    return scripts
+
+
+def version_directories(directory: ScriptDirectory) -> list[str]:
+    """The absolute paths of the directories with revision files. No public attribute has them."""
+    return [str(each) for each in directory._version_locations]
 
 
 def upgrade_steps(script: ScriptDirectory, target: str, current: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from pytest_pgtemplate._server.connection import CONNECTION_LOST, Connection, co
 from pytest_pgtemplate._server.connection_errors import explain
 from pytest_pgtemplate._server.facts import PER_WORKER
 from pytest_pgtemplate._server.marks import Kind, Mark, ServerDatabase, parse_mark
-from pytest_pgtemplate._server.quoting import quote_literal
+from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._server.server import Server
 from pytest_pgtemplate._server.sql_files import load_sql
 
@@ -28,5 +28,6 @@ __all__ = [
     "load_sql",
     "parse_mark",
     "portal",
+    "quote_identifier",
     "quote_literal",
 ]

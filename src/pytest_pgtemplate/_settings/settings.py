@@ -146,6 +146,7 @@ def read(config: pytest.Config) -> Settings:
     return Settings(
         identity=RunIdentity(
             config.rootpath,
+            (config.invocation_params.dir, config.rootpath),
             given.run,
             given.worker,
             getattr(config, "workerinput", {}).get("workercount", 1),

@@ -20,6 +20,7 @@ class RunIdentity(NamedTuple):
     """Which run this process is part of, and as which worker."""
 
     root: Path  # of the project
+    directories: tuple[Path, Path]  # pytest's working directory, and root
     run: str  # the same id in every worker of a run
     worker: str  # "gw0", or "main" without xdist
     workers: int  # number of workers at the start of the run

@@ -1,25 +1,26 @@
 """Build the template database exactly once per fingerprint.
 
-``migrations`` and ``alembic`` are the kinds of migrations, ``revisions`` parses Alembic's files,
-``seed`` adds rows for the tests, and ``template`` builds and publishes. ``lineage`` finds an older
-template as the starting point, and ``build_reason`` explains why a build is necessary.
+``migrations`` and ``alembic`` are the kinds of migrations: ``sql_scripts`` runs SQL files,
+``alembic_config`` and ``env_py`` read Alembic's configuration, and ``revisions`` asks Alembic for
+its revisions. ``seed`` adds rows for the tests. ``template`` builds and publishes. ``lineage``
+finds an older template as the starting point, and ``build_reason`` explains a build.
 """
 
 from pytest_pgtemplate._template import seed
 from pytest_pgtemplate._template.alembic import Alembic
 from pytest_pgtemplate._template.build_reason import digest_by_name, explain_build, save_parts
 from pytest_pgtemplate._template.digests import digest_parts
+from pytest_pgtemplate._template.lineage import Lineage
 from pytest_pgtemplate._template.migrations import (
     Command,
     Metadata,
     Migrations,
     SqlFiles,
-    Target,
     migrate,
-    raise_if_failed,
 )
 from pytest_pgtemplate._template.revisions import Script, ancestors, heads
 from pytest_pgtemplate._template.seed import Seed
+from pytest_pgtemplate._template.target import Target, raise_if_failed
 from pytest_pgtemplate._template.template import (
     OriginTemplate,
     ScratchDatabase,
@@ -35,6 +36,7 @@ from pytest_pgtemplate._template.template import (
 __all__ = [
     "Alembic",
     "Command",
+    "Lineage",
     "Metadata",
     "Migrations",
     "OriginTemplate",

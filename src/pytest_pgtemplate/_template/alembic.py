@@ -1,126 +1,168 @@
-"""Alembic migrations: fingerprint them without importing Alembic; run them in a child process."""
+"""Alembic: what decides the schema, and how it runs in a child process."""
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import json
-import os
-import re
-import tomllib
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_pgtemplate import _child, _urls
+from pytest_pgtemplate._template import env_py
+from pytest_pgtemplate._template.alembic_config import AlembicConfig
+from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.lineage import Lineage, Revision
-from pytest_pgtemplate._template.migrations import Target, raise_if_failed
-from pytest_pgtemplate._template.revisions import Script, parse_declaration, sort_scripts
+from pytest_pgtemplate._template.revisions import Script, ask_once, read_answer
+from pytest_pgtemplate._template.target import Target, raise_if_failed
 from pytest_pgtemplate._urls import server_address, url_templates
-from pytest_pgtemplate.errors import ConfigurationError
+from pytest_pgtemplate.errors import ConfigurationError, MigrationError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-
-_OPTIONS = (
-    "script_location",
-    "version_locations",
-    "recursive_version_locations",
-    "path_separator",
-    "version_path_separator",
-)
 _ALL = ("head", "heads")  # targets for which every revision runs
-_SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": ";"}
 
 
 @dataclass(frozen=True)
 class Alembic:
     """Alembic's ``upgrade``, run by env.py in a child process.
 
-    ``config``: an alembic.ini, or a pyproject.toml with a ``[tool.alembic]`` table. ``attributes``:
-    added to Alembic's ``config.attributes``; strings may contain the fields of ``pg_env``. The
-    plugin adds "sqlalchemy.url", and "connection" if env.py reads it.
+    ``config`` is an alembic.ini, or a pyproject.toml with a ``[tool.alembic]`` table.
+    ``attributes`` go into Alembic's ``config.attributes``, strings with the fields of ``pg_env``;
+    "sqlalchemy.url" is always there, and so is "connection" for an env.py that reads it.
+    ``directories``: in which Alembic may be meant to run, for relative paths in ``config``. The
+    plugin gives those of the run: the working directory, and pytest's rootdir.
     """
 
     config: Path
     revision: str = "heads"
     attributes: Mapping[str, object] = field(default_factory=dict)
+    directories: tuple[Path, ...] = ()
 
     def fingerprint(self) -> Iterator[bytes]:
-        files = list(self._files())
-        yield from self._configuration()
+        config = self._read()
+        files = list(config.files())
+        yield from self._configuration(config)
         for _, name, content in files:
             yield name
             yield content
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
-        """Yield each file that determines the schema, with its relevant content."""
-        if self._ini:
-            yield self._ini, self._ini.read_bytes()
-        if self._toml:
-            yield self._toml, repr(_table(self._toml)).encode()
-        yield from ((path, content) for path, _, content in self._files())
+        """Every file that decides the schema, and what of it does."""
+        config = self._read()
+        yield from config.contents()
+        yield from ((path, content) for path, _, content in config.files())
 
-    def lineage(self) -> Lineage | None:
-        """Return the revisions as declared in their files. None: this cannot be determined."""
+    def lineage(self, cache: Path, timeout: float) -> Lineage | None:
+        """What revisions there are and what they follow; None when that cannot be told."""
         if self.revision not in _ALL:
             return None
-        base, revisions = list(self._configuration()), {}
-        scripts = set(self._scripts())
-        for path, name, content in self._files():
-            try:
-                declaration = parse_declaration(content) if path in scripts else None
-            except (ValueError, SyntaxError):
-                return None
-            if declaration is None:
+        try:
+            scripts = {each.file: each for each in self.scripts(cache, timeout)}
+        except MigrationError:  # Alembic will say why when it migrates
+            return None
+        config = self._read()
+        base, revisions = list(self._configuration(config)), {}
+        for path, name, content in config.files():
+            script = scripts.pop(path.resolve(), None)
+            if script is None:
                 base += [name, content]
-            elif declaration.name in revisions:
-                return None
             else:
                 digest = hashlib.sha256(name + b"\0" + content).digest()
-                revisions[declaration.name] = Revision(declaration.needs, digest)
-        # down_revision may also be a label or an abbreviation, which only Alembic can resolve.
-        known = all(rev.down_revisions <= revisions.keys() for rev in revisions.values())
-        return Lineage(tuple(base), revisions) if known else None
+                revisions[script.name] = Revision(script.needs, digest)
+        return None if scripts else Lineage(tuple(base), revisions)
 
-    def scripts(self) -> list[Script]:
-        """Return the revisions in upgrade order. Raises MigrationError for a broken lineage."""
-        return sort_scripts(self._scripts())
+    def scripts(self, cache: Path, timeout: float) -> list[Script]:
+        """The revisions in order, in full. Raises MigrationError for a lineage that is broken.
+
+        Alembic tells them, in a child process; its answer is kept in the directory ``cache``.
+        """
+        config = self._read()
+        file = self._answer_file(config, cache)
+        answer = read_answer(file)
+        if answer is None:
+            answer = ask_once(file, partial(self._ask, config, timeout), timeout)
+            if self._answer_file(self._read(), cache) != file:
+                file.unlink(missing_ok=True)
+                raise MigrationError(
+                    "migration files were changed while Alembic read them", hint="run again"
+                )
+        return answer
 
     def environment_parts(self, scripts: Collection[Script]) -> Iterator[bytes]:
-        """Yield everything in the fingerprint except ``scripts``."""
-        yield from self._configuration()
-        script_files = {script.file for script in scripts}
-        for path, name, content in self._files():
-            if path not in script_files:
+        """What else decides the schema."""
+        config = self._read()
+        yield from self._configuration(config)
+        theirs = {each.file for each in scripts}
+        for path, name, content in config.files():
+            if path.resolve() not in theirs:
                 yield name
                 yield content
 
+    def _read(self) -> AlembicConfig:
+        return AlembicConfig(self.config, self.directories or (Path.cwd(),))
+
+    def _answer_file(self, config: AlembicConfig, cache: Path) -> Path:
+        """Where the answer is kept: it depends on all that Alembic imports to find it."""
+        about = (config.script_location, config.version_locations, sys.version, version("alembic"))
+        parts = [str(about).encode(), *self._configuration(config)]
+        for _, name, content in config.files():
+            parts += [name, content]
+        return cache / f"{digest_parts(parts)[:32]}.json"
+
+    def _ask(self, config: AlembicConfig, timeout: float, file: Path) -> None:
+        job = {**_config_files(config), "revisions_file": str(file)}
+        ended = _child.run_job(
+            "revisions", job, env={}, cwd=config.working_directory, timeout=timeout
+        )
+        raise_if_failed(ended, "asking Alembic for its revisions", timeout)
+
     def migrate(self, target: Target) -> str | None:
         return raise_if_failed(
-            self.run("migrate", target), "alembic upgrade " + self.revision, target
+            self.run("migrate", target),
+            f"alembic upgrade {self.revision}",
+            target.timeout,
+            target.url,
         )
 
-    def run(self, module: str, target: Target, **extra: object) -> _child.ChildResult:
-        """Run a module of ``_child`` with this environment, and with ``extra`` in its job."""
-        url = _urls.render(self._url(target.url))
+    def run(self, module: str, target: Target, **more: object) -> _child.ChildResult:
+        """Let a job of the child's have this environment, and ``more``.
+
+        The driver must suit env.py. If it does not, the other kind of driver is tried.
+        """
+        config = self._read()
+        source, cache = _env_py(config), target.revisions_cache
+        for number, (kind, url) in enumerate(env_py.urls(target.url, source, cache).items()):
+            ended = self._run(module, target, config, url, **more)
+            if ended.code != _child.WRONG_DRIVER:
+                if number:
+                    env_py.remember(kind, source, cache)
+                break
+        return ended
+
+    def _run(
+        self, module: str, target: Target, config: AlembicConfig, url: URL, **more: object
+    ) -> _child.ChildResult:
+        rendered = str(_urls.render(url))
         job = {
-            "ini": str(self._ini) if self._ini else None,
-            "toml": str(self._toml) if self._toml else None,
+            **_config_files(config),
             "revision": self.revision,
-            "url": str(url),
-            "attributes": {"sqlalchemy.url": str(url), **self._attributes(target.url)},
-            "connection": self._reads_connection(),
+            "url": rendered,
+            "attributes": {"sqlalchemy.url": rendered, **self._attributes(target.url)},
+            "connection": env_py.reads_connection(_env_py(config)),
+            "revisions_file": self._missing_answer(config, target.revisions_cache),
             "dsn": str(_urls.asyncpg_dsn(target.url)),
             "database": target.url.database,
             "progress": str(target.progress) if target.progress else None,
-            **extra,
+            **more,
         }
         return _child.run_job(
-            module, job, env=target.env, cwd=self.config.parent, timeout=target.timeout
+            module, job, env=target.env, cwd=config.working_directory, timeout=target.timeout
         )
 
     def _attributes(self, url: URL) -> dict[str, object]:
@@ -134,7 +176,7 @@ class Alembic:
         }
 
     def _dumped_attributes(self) -> str:
-        """Return ``attributes`` as JSON. Raises ConfigurationError if the child cannot get them."""
+        """Raises ConfigurationError for what cannot be handed to another process, or filled."""
         try:
             for value in self.attributes.values():
                 if isinstance(value, str):
@@ -143,154 +185,28 @@ class Alembic:
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"Alembic(attributes=..) cannot be used: {error}",
-                hint="use strings, numbers, lists and dicts: env.py runs in another process",
+                hint="give strings, numbers, lists and the like; env.py runs in another process",
             ) from error
 
-    def _reads_connection(self) -> bool:
-        pattern = rb"""attributes\s*(\[|\.get\()\s*['"]connection['"]"""
-        return re.search(pattern, self._env_py) is not None
+    def _missing_answer(self, config: AlembicConfig, cache: Path | None) -> str | None:
+        """The file in which Alembic's revisions are not yet, to be written by the way."""
+        file = self._answer_file(config, cache) if cache else None
+        return str(file) if file and read_answer(file) is None else None
 
-    @property
-    def _env_py(self) -> bytes:
-        return (self._script_location() / "env.py").read_bytes()
-
-    def _url(self, url: URL) -> URL:
-        """Return a URL with a driver for env.py, sync or async as its source indicates."""
-        # "asyncpg" does not count: .replace("+asyncpg", "") makes a sync URL.
-        if re.search(rb"async(?!pg)", self._env_py):
-            return _urls.async_url(url)
-        try:
-            sync_url = _urls.sync_url(url)
-        except ConfigurationError:
-            return url
-        if _urls.connect_args(url, _urls.driver_name(sync_url)):
-            raise ConfigurationError(
-                "pg_url has TLS parameters or options, and a pg8000 URL for env.py cannot contain"
-                " them",
-                hint="pip install 'psycopg[binary]', or use asyncpg in an async env.py",
-            )
-        return sync_url
-
-    def _configuration(self) -> Iterator[bytes]:
+    def _configuration(self, config: AlembicConfig) -> Iterator[bytes]:
         yield b"alembic"
         yield self.revision.encode()
         if self.attributes:
             yield self._dumped_attributes().encode()
-        if self._ini:
-            yield self._ini.read_bytes()
-        if self._toml:
-            yield repr(_table(self._toml)).encode()
-
-    def _files(self) -> Iterator[tuple[Path, bytes, bytes]]:
-        """Yield all files in the script location and in version locations outside of it."""
-        root = self._script_location()
-        for directory in (root, *self._versions()):
-            if directory == root or not directory.is_relative_to(root):
-                yield from _files_under(directory)
-
-    def _scripts(self) -> Iterator[Path]:
-        """Yield the files that Alembic loads as revisions."""
-        recursive = str(self._options().get("recursive_version_locations")).lower() == "true"
-        for directory in self._versions():
-            yield from directory.rglob("*.py") if recursive else directory.glob("*.py")
-
-    def _script_location(self) -> Path:
-        location = self._options().get("script_location")
-        if not location:
-            raise ConfigurationError(
-                f"{self.config} has no script_location",
-                hint="run `alembic init`, or set pg_alembic_ini to the file that you use",
-            )
-        directory = self._resolve(str(location))
-        if not (directory / "env.py").is_file():
-            raise ConfigurationError(
-                f"{self.config}: script_location {directory} has no env.py",
-                hint="correct script_location; it is relative to the configuration file",
-            )
-        return directory
-
-    def _versions(self) -> list[Path]:
-        options = self._options()
-        versions = options.get("version_locations") or []
-        if isinstance(versions, str):
-            separator = options.get("path_separator") or options.get("version_path_separator")
-            versions = _split(versions, separator)
-        return [self._resolve(part) for part in versions] or [self._script_location() / "versions"]
-
-    # If both exist, Alembic reads alembic.ini and pyproject.toml; alembic.ini takes precedence.
-
-    @property
-    def _ini(self) -> Path | None:
-        if self.config.suffix != ".toml":
-            return self.config
-        beside = self.config.with_name("alembic.ini")
-        return beside if beside.is_file() else None
-
-    @property
-    def _toml(self) -> Path | None:
-        beside = self.config.with_name("pyproject.toml")
-        if self.config.suffix == ".toml":
-            return self.config
-        return beside if beside.is_file() and _table(beside) else None
-
-    def _options(self) -> Mapping[str, Any]:
-        try:
-            options = _table(self._toml) if self._toml else {}
-            if self._ini:
-                parser = configparser.ConfigParser({"here": str(self._ini.parent)})
-                parser.read_string(self._ini.read_text("utf-8"))
-                options |= {
-                    name: parser.get("alembic", name)
-                    for name in _OPTIONS
-                    if parser.has_option("alembic", name)
-                }
-            return options
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot read the Alembic configuration {self.config}: {error.strerror}",
-                hint="set pg_alembic_ini, or override the pg_migrations fixture",
-            ) from error
-        except (configparser.Error, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"{self.config} cannot be read: {error}", hint="correct it, or set pg_alembic_ini"
-            ) from error
-
-    def _resolve(self, location: str) -> Path:
-        location = location.replace("%(here)s", str(self.config.parent))
-        package, colon, inside = location.partition(":")
-        if colon and not Path(location).is_absolute():
-            return self._package(package).joinpath(*inside.split(":"))
-        return (self.config.parent / location).resolve()
-
-    def _package(self, name: str) -> Path:
-        try:
-            spec = find_spec(name)
-        except ImportError:
-            spec = None
-        if spec is not None and spec.submodule_search_locations:
-            return Path(next(iter(spec.submodule_search_locations)))
-        # Alembic adds prepend_sys_path, which usually is the directory of its configuration.
-        return self.config.parent.joinpath(*name.split("."))
+        yield from (content for _, content in config.contents())
 
 
-def _table(pyproject: Path) -> dict[str, Any]:
-    tool = tomllib.loads(pyproject.read_text("utf-8")).get("tool", {})
-    table: dict[str, Any] = tool.get("alembic", {})
-    return table
+def _config_files(config: AlembicConfig) -> dict[str, str | None]:
+    return {
+        "ini": str(config.ini) if config.ini else None,
+        "toml": str(config.toml) if config.toml else None,
+    }
 
 
-def _split(locations: str, separator: str | None) -> list[str]:
-    """Split as Alembic does; without a path separator, at spaces and commas."""
-    if separator in _SEPARATORS:
-        parts = locations.split(_SEPARATORS[separator])
-    else:
-        parts = re.split(r"[\s,]+", locations)
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _files_under(directory: Path) -> Iterator[tuple[Path, bytes, bytes]]:
-    """Yield path, relative name and bytes of every file that env.py or a revision may read."""
-    for path in sorted(directory.rglob("*")):
-        skipped = "__pycache__" in path.parts or path.suffix == ".pyc"
-        if path.is_file() and not skipped and path.name != "script.py.mako":
-            yield path, str(path.relative_to(directory)).encode(), path.read_bytes()
+def _env_py(config: AlembicConfig) -> bytes:
+    return (config.script_location / "env.py").read_bytes()

@@ -6,36 +6,24 @@ importing the user's code, and one migrates an empty database.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import MetaData, create_mock_engine
-from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateSchema
 
 from pytest_pgtemplate import _child, _urls
 from pytest_pgtemplate._display import progress_file
-from pytest_pgtemplate._server import connect, portal
+from pytest_pgtemplate._template import sql_scripts
+from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.lineage import Lineage, Revision
-from pytest_pgtemplate._urls import redaction
+from pytest_pgtemplate._template.target import Target, raise_if_failed, redact_password
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
-
-
-@dataclass(frozen=True)
-class Target:
-    """The database to migrate. It is empty, except for the revisions ``applied``."""
-
-    url: URL
-    timeout: float  # seconds
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    applied: frozenset[str] = frozenset()  # revisions that the database already holds
-    progress: Path | None = None  # the file for progress reports
 
 
 class Migrations(Protocol):
@@ -64,7 +52,7 @@ class Metadata:
         yield self._sql().encode()
 
     def migrate(self, target: Target) -> None:
-        _execute(self._sql(), "MetaData.create_all", target)
+        sql_scripts.run_text(self._sql(), "MetaData.create_all", target)
 
     def _sql(self) -> str:
         statements: list[str] = []
@@ -87,32 +75,38 @@ class Metadata:
 
 
 class SqlFiles:
-    """Plain SQL files, each run as one transaction, in the order given."""
+    """SQL files, each run as one transaction, in the order given.
+
+    psql runs those that are written for it, such as the output of pg_dump.
+    """
 
     def __init__(self, *paths: Path | str) -> None:
         self.paths = [Path(path) for path in paths]
 
     def fingerprint(self) -> Iterator[bytes]:
         yield b"sql"
-        yield from map(_read, self.paths)
+        for path in self.paths:
+            yield from _read_all(path)
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
         """Yield each file that determines the schema, with its content."""
-        yield from ((path, _read(path)) for path in self.paths)
+        for path in self.paths:
+            yield path, _read(path)
+            yield from ((each, _read(each)) for each in _included(path))
 
     def lineage(self) -> Lineage:
         """Return the files as revisions "0", "1", .. that follow each other."""
         revisions = {}
         for number, path in enumerate(self.paths):
             before = frozenset({str(number - 1)} if number else ())
-            revisions[str(number)] = Revision(before, hashlib.sha256(_read(path)).digest())
+            revisions[str(number)] = Revision(before, digest_parts(_read_all(path)).encode())
         return Lineage((b"sql",), revisions)
 
     def migrate(self, target: Target) -> str:
         pending = self.paths[len(target.applied) :]
         names = [path.name for path in pending]
         for path in progress_file.report_progress(target.progress, "migrating", pending, names):
-            _execute(path.read_text("utf-8"), str(path), target)
+            sql_scripts.run_file(path, target)
         return f"{len(pending)} of {len(self.paths)} files"
 
 
@@ -153,7 +147,17 @@ class Command:
             raise MigrationError(
                 f"{self.argv[0]} cannot be started: {error}", hint="correct pg_migrations"
             ) from error
-        raise_if_failed(result, " ".join(self.argv), target)
+        raise_if_failed(result, " ".join(self.argv), target.timeout, target.url)
+
+
+def _read_all(path: Path) -> Iterator[bytes]:
+    """Yield the content of a SQL file, and of the files that it includes."""
+    yield _read(path)
+    yield from map(_read, _included(path))
+
+
+def _included(path: Path) -> Iterator[Path]:
+    return sql_scripts.included_files(path, _read(path).decode("utf-8", "replace"))
 
 
 def _read(path: Path) -> bytes:
@@ -165,25 +169,6 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _execute(script: str, name: str, target: Target) -> None:
-    async def execute() -> None:
-        connection = await connect(
-            target.url, timeout=target.timeout, application="pytest-pgtemplate migrations"
-        )
-        try:
-            await connection.execute(script)
-        finally:
-            await connection.close()
-
-    try:
-        portal.run(execute(), timeout=target.timeout)
-    except TimeoutError:
-        raise _timeout_error(name, target) from None
-    except Exception as error:
-        hint = "correct the SQL and run again"
-        raise MigrationError(f"{name} failed: {error}", hint=hint) from error
-
-
 def migrate(migrations: Migrations, target: Target) -> str | None:
     """Call ``migrations.migrate``. Wraps the errors of a user's class in MigrationError."""
     try:
@@ -191,46 +176,8 @@ def migrate(migrations: Migrations, target: Target) -> str | None:
     except PgTemplateError:
         raise
     except Exception as error:
-        trace = _redact_password("".join(traceback.format_exception(error)), target.url).rstrip()
+        trace = redact_password("".join(traceback.format_exception(error)), target.url).rstrip()
         raise MigrationError(
             f"{type(migrations).__name__}.migrate failed:\n{trace}",
             hint="correct the object that the pg_migrations fixture returns, and run again",
         ) from error
-
-
-def raise_if_failed(result: _child.ChildResult, name: str, target: Target) -> str | None:
-    """Raise MigrationError if the child that ran ``name`` failed; return what has run."""
-    output = _redact_password(result.output, target.url).rstrip()
-    if result.code == 0:
-        return _last_message(result.output, "ran").get("ran")
-    if result.code is None:
-        raise _timeout_error(name, target, output)
-    if result.code == _child.REPORTED_ERROR:
-        error = _last_message(result.output, "message", "hint")
-        if error:
-            raise MigrationError(**error)
-    raise MigrationError(
-        f"{name} failed (exit code {result.code}):\n{output}",
-        hint="correct the migration and run again; the plugin removes the incomplete template",
-    )
-
-
-def _last_message(output: str, *keys: str) -> dict[str, str]:
-    """Return the JSON object in the last line if it has exactly these keys, else nothing."""
-    try:
-        message: Any = json.loads(output.rstrip().rpartition("\n")[2])
-    except ValueError:
-        return {}
-    return message if isinstance(message, dict) and message.keys() == set(keys) else {}
-
-
-def _timeout_error(name: str, target: Target, output: str = "") -> MigrationError:
-    tail = f"; its last output:\n{output}" if output else ""
-    return MigrationError(
-        f"{name} took longer than pg_timeout = {target.timeout:g} s and was stopped{tail}",
-        hint="raise pg_timeout (or --pg-timeout) if the migrations need that long",
-    )
-
-
-def _redact_password(text: str, url: URL) -> str:
-    return redaction.redact(text, str(url.password or ""))

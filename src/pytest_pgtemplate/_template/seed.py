@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pytest_pgtemplate import _child, _urls
-from pytest_pgtemplate._template.migrations import Target, raise_if_failed
+from pytest_pgtemplate._template.target import Target, raise_if_failed
 from pytest_pgtemplate.errors import ConfigurationError
 
 Seed = Callable[[str], object]
@@ -24,7 +24,7 @@ def run(seed: Seed, target: Target) -> None:
     """Call ``seed(url)`` in a child process. Raises MigrationError if it fails."""
     job = {**_import_path(seed), "url": str(_urls.render(target.url))}
     result = _child.run_job("seed", job, env=target.env, cwd=Path.cwd(), timeout=target.timeout)
-    raise_if_failed(result, f"pg_seed {job['name']}", target)
+    raise_if_failed(result, f"pg_seed {job['name']}", target.timeout, target.url)
 
 
 def _import_path(seed: Seed) -> dict[str, str]:

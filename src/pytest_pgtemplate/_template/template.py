@@ -41,13 +41,20 @@ def compute_fingerprint(parts: Iterable[bytes], server: Server) -> str:
     return digest_parts(chain((str(fact).encode() for fact in about), parts))
 
 
-def read_lineage(migrations: Migrations, base: Iterable[bytes]) -> Lineage | None:
-    """Return the lineage of the schema that ``migrations`` and ``base`` determine, if known."""
+def read_lineage(
+    migrations: Migrations, base: Iterable[bytes], cache: Path, timeout: float
+) -> Lineage | None:
+    """Return the lineage of the schema that ``migrations`` and ``base`` determine, if known.
+
+    ``cache``: the directory for Alembic's answers.
+    """
+    lineage = None
     # Not isinstance: a subclass may do more than its lineage shows.
-    if type(migrations) is Alembic or type(migrations) is SqlFiles:
+    if type(migrations) is Alembic:
+        lineage = migrations.lineage(cache, timeout)
+    elif type(migrations) is SqlFiles:
         lineage = migrations.lineage()
-        return lineage and lineage._replace(base=(*base, *lineage.base))
-    return None
+    return lineage and lineage._replace(base=(*base, *lineage.base))
 
 
 class TemplateRequest(NamedTuple):
@@ -121,20 +128,21 @@ def _exists(request: TemplateRequest, server: Server) -> bool:
 
 
 def _build(request: TemplateRequest, build: Build, server: Server, lock_directory: Path) -> None:
-    lineage = request.lineage()
     origin: OriginTemplate | None = None
     if request.unseeded is not None:
         origin = _unseeded_origin(
             ensure_template(request.unseeded, build, server, lock_directory), server
         )
-    elif lineage is not None and not request.rebuild:
-        origin = nearest_origin(find_origins(request, lineage, server))
+    elif not request.rebuild:
+        origin = nearest_origin(find_origins(request, server))
     scratch = database_names.scratch(request.prefix, request.run)
     server.lease(scratch)
     try:
         server.drop(scratch)  # left by a worker of this run that was killed during its build
         _create_scratch(scratch, request, origin, server)
         state = build(ScratchDatabase(scratch, request, origin)) or ""
+        # If there was no template to start from, Alembic has told the revisions only now.
+        lineage = request.lineage()
         mark = replace(_template_mark(request, origin, lineage, server), state=state)
         server.publish(scratch, request.name, mark)
     except BaseException:
@@ -154,13 +162,17 @@ def _unseeded_origin(template: Template, server: Server) -> OriginTemplate:
     return OriginTemplate(found.name, found.mark)
 
 
-def find_origins(
-    request: TemplateRequest, lineage: Lineage, server: Server
-) -> Iterator[OriginTemplate]:
-    """Yield the templates to which the remaining revisions of ``lineage`` can be applied."""
+def find_origins(request: TemplateRequest, server: Server) -> Iterator[OriginTemplate]:
+    """Yield the templates to which the remaining revisions of the request can be applied."""
     prefix = database_names.template(request.prefix, "")
-    for database in server.databases():
-        if database.mark and database.sealed and database.name.startswith(prefix):
+    templates = [
+        each
+        for each in server.databases()
+        if each.mark and each.mark.heads and each.sealed and each.name.startswith(prefix)
+    ]
+    lineage = request.lineage() if templates else None
+    for database in templates if lineage else ():
+        if database.mark and lineage:
             applied = lineage.including_ancestors(database.mark.heads)
             same = applied and database.mark.lineage == _digest(lineage, applied, server)
             if same and lineage.is_on_top_of(applied):

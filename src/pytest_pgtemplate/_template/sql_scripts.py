@@ -1,0 +1,199 @@
+"""Run SQL that the user wrote, each script as one transaction, and say where it fails.
+
+The plugin's own connection runs it. What is written for psql (meta-commands, and the rows of a COPY
+as pg_dump writes them) is run by psql.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from pytest_pgtemplate import _child, _embedded, _urls
+from pytest_pgtemplate._child import hints
+from pytest_pgtemplate._server import connect, portal
+from pytest_pgtemplate._template.target import MEND, Target, redact_password, timeout_error
+from pytest_pgtemplate.errors import EmbeddedServerError, MigrationError
+
+APPLICATION = "pytest-pgtemplate migrations"
+_META_COMMAND = re.compile(r"^[ \t]*\\", re.MULTILINE)
+_CONNECT = re.compile(r"^[ \t]*\\c(onnect)?\b", re.MULTILINE)
+_INCLUDE = re.compile(r"^[ \t]*\\i(r|nclude|nclude_relative)?[ \t]+'?([^'\s]+)", re.MULTILINE)
+_END_OF_STATEMENT = re.compile(r";[ \t]*(--.*)?$", re.MULTILINE)
+_DETAILS = re.compile(r"^LOCATION: .*\n?", re.MULTILINE)  # in the source code of the server
+_SQLSTATE = re.compile(r":  ([0-9A-Z]{5}): ")
+
+
+def run_text(script: str, what: str, target: Target) -> None:
+    """Raises MigrationError, which shows the line that failed."""
+    error = _run(script, what, target)
+    if error is not None:
+        raise _failed(f"{what} failed", script, error)
+
+
+def run_file(file: Path, target: Target) -> None:
+    """Raises MigrationError, which names the file and the line that failed."""
+    script = file.read_text("utf-8")
+    for_psql = _META_COMMAND.search(script)
+    if for_psql is None:
+        error = _run(script, str(file), target)
+        position = _position(error) if error else None
+        if error is None:
+            return
+        if position is None or script[position] != "\\":
+            raise _failed(f"{file} failed", script, error, file)
+        for_psql = re.compile(re.escape("\\")).search(script, position)
+    assert for_psql is not None
+    if connects := _CONNECT.search(script):
+        raise MigrationError(
+            f"{file}:{_line(script, connects.end())}: \\connect leaves the template's database",
+            hint="take it out; with pg_dump, leave out --create",
+        )
+    psql = _find_psql(target)
+    if psql is None:
+        raise MigrationError(
+            f"{file}:{_line(script, for_psql.end())}: this is a command of psql, which is not"
+            f" here:\n    {_source_line(script, for_psql.end())}",
+            hint="install PostgreSQL's client programs, or let pg_bindir name their directory;"
+            " pg_dump writes a file without them: --inserts, without \\restrict",
+        )
+    _run_psql(psql, file, target)
+
+
+def included_files(file: Path, script: str) -> Iterator[Path]:
+    """The files that a script names in psql's ``\\i`` and ``\\ir``, and those that they name."""
+    for kind, name in _INCLUDE.findall(script):
+        found = (file.parent if kind in ("r", "nclude_relative") else Path()) / name
+        if found.is_file():
+            yield found
+            yield from included_files(found, found.read_text("utf-8"))
+
+
+# By the plugin's own connection
+
+
+def _run(script: str, what: str, target: Target) -> asyncpg.PostgresError | None:
+    """Return the error of the server; ``_line_of_error`` tells where, if it can be told."""
+
+    async def run() -> asyncpg.PostgresError | None:
+        connection = await connect(target.url, timeout=target.timeout, application=APPLICATION)
+        try:
+            await connection.execute(script)
+        except asyncpg.PostgresError as error:
+            if _position(error) is None:
+                error.line = await _find_line(connection, script, error)
+            return error
+        finally:
+            await connection.close()
+        return None
+
+    try:
+        return portal.run(run(), timeout=target.timeout)
+    except TimeoutError:
+        raise timeout_error(what, target.timeout) from None
+    except Exception as error:
+        raise MigrationError(f"{what} failed: {error}", hint=MEND) from error
+
+
+async def _find_line(connection: Any, script: str, wanted: asyncpg.PostgresError) -> int | None:
+    """Run the statements one by one, to see which one raises the error; nothing is kept.
+
+    Where a statement ends, the server says: what is cut off too early is a syntax error.
+    """
+    await connection.execute("ROLLBACK; BEGIN")
+    begin = 0
+    for end in (*(found.end() for found in _END_OF_STATEMENT.finditer(script)), len(script)):
+        statement = script[begin:end]
+        try:
+            await connection.execute("SAVEPOINT pgtemplate")
+            await connection.execute(statement)
+        except asyncpg.PostgresSyntaxError:
+            await connection.execute("ROLLBACK TO pgtemplate")
+        except asyncpg.PostgresError as error:
+            same = error.sqlstate == wanted.sqlstate
+            return _line(script, begin + _leading(statement)) if same else None
+        else:
+            begin = end
+    return None
+
+
+def _leading(statement: str) -> int:
+    """How many characters of comments and white space come before the statement itself."""
+    found = re.match(r"(\s+|--[^\n]*\n|/\*.*?\*/)*", statement, re.DOTALL)
+    return found.end() if found else 0
+
+
+def _position(error: asyncpg.PostgresError) -> int | None:
+    """Where in the script the server has seen the error, counted from 0."""
+    return int(error.position) - 1 if getattr(error, "position", None) else None
+
+
+def _failed(
+    what: str, script: str, error: asyncpg.PostgresError, file: Path | None = None
+) -> MigrationError:
+    position = _position(error)
+    line = _line(script, position) if position is not None else getattr(error, "line", None)
+    text = f"{error} ({error.sqlstate})"
+    where = f"{file}:{line}: " if file and line else ""
+    shown = f"\n    line {line}: {_nth_line(script, line)}" if line else ""
+    hint = hints.shared_object_hint(error.sqlstate, _nth_line(script, line) if line else script)
+    return MigrationError(
+        f"{what}: {where}{text}{shown}", hint=hint or "correct the SQL and run again"
+    )
+
+
+def _line(script: str, position: int) -> int:
+    return script.count("\n", 0, position) + 1
+
+
+def _nth_line(script: str, line: int) -> str:
+    return script.splitlines()[line - 1].strip()[:200]
+
+
+def _source_line(script: str, position: int) -> str:
+    return _nth_line(script, _line(script, position))
+
+
+# By psql
+
+
+def _find_psql(target: Target) -> str | None:
+    """One of the server's version, or any other."""
+
+    async def major() -> int:
+        connection = await connect(target.url, timeout=target.timeout, application=APPLICATION)
+        try:
+            return int(connection.get_server_version().major)
+        finally:
+            await connection.close()
+
+    try:
+        version = portal.run(major(), timeout=target.timeout)
+        return str(_embedded.find_program("psql", version, target.bindir))
+    except EmbeddedServerError:
+        return shutil.which("psql", path=target.bindir) or shutil.which("psql")
+
+
+def _run_psql(psql: str, file: Path, target: Target) -> None:
+    options = ["--no-psqlrc", "--quiet", "--echo-errors", "--single-transaction", "--no-password"]
+    options += ["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--output=/dev/null"]
+    dsn = str(_urls.dsn(_urls.without_password(target.url)))
+    env = {"PGAPPNAME": APPLICATION}
+    if target.url.password:
+        env["PGPASSWORD"] = str(target.url.password)
+    command = [psql, *options, "--file", str(file.absolute()), "--dbname", dsn]
+    ended = _child.run(command, env=env, cwd=Path.cwd(), timeout=target.timeout)
+    output = _DETAILS.sub("", redact_password(ended.output, target.url)).strip()
+    if ended.code is None:
+        raise timeout_error(str(file), target.timeout, output)
+    if ended.code != 0:
+        sqlstate = _SQLSTATE.search(output)
+        hint = hints.shared_object_hint(sqlstate and sqlstate[1], output)
+        raise MigrationError(
+            f"{file} failed:\n{output}", hint=hint or "correct the SQL and run again"
+        )

@@ -1,0 +1,194 @@
+"""SQL files: whatever PostgreSQL's own programs accept, and where an error is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from sqlalchemy import Integer, MetaData, Table
+from sqlalchemy.engine import URL
+from sqlalchemy.schema import CheckConstraint, Column
+
+from pytest_pgtemplate import Metadata, Migrations, SqlFiles, Target, _urls
+from pytest_pgtemplate._server import Mark, Server
+from pytest_pgtemplate._template import sql_scripts
+from pytest_pgtemplate._urls import database_names
+from pytest_pgtemplate.errors import MigrationError
+from support.databases import EVERYTHING, bindir_of, pg_dump
+from support.projects import execute, query, unique
+
+Migrate = Callable[[Migrations], URL]
+
+
+@pytest.fixture
+def migrate(prefix: str, server: Server) -> Iterator[Migrate]:
+    """Migrate an empty database, each time another one, and give its URL."""
+    made: list[str] = []
+
+    def migrate(migrations: Migrations) -> URL:
+        name = database_names.scratch(prefix, f"{len(made):08x}")
+        made.append(name)
+        server.create(name, Mark("scratch", "0a1b2c3d"))
+        url = server.url.set(database=name)
+        migrations.migrate(Target(url, 60))
+        return url
+
+    yield migrate
+    for name in made:
+        server.drop(name)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], SqlFiles]:
+    def write(text: str) -> SqlFiles:
+        file = tmp_path / "schema.sql"
+        file.write_text(text, "utf-8")
+        return SqlFiles(file)
+
+    return write
+
+
+# The output of pg_dump
+
+
+def dumped(url: URL, bindir: Path) -> str:
+    """As it is written to a file, with the rows as COPY."""
+    command = [str(bindir / "pg_dump"), "-d", str(_urls.dsn(url))]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_a_dump_builds_the_same_database(
+    migrate: Migrate, write: Callable[[str], SqlFiles], server: Server
+) -> None:
+    """With everything that a schema can hold, and its rows."""
+    bindir = bindir_of(server)
+    assert bindir is not None
+    first = migrate(write(EVERYTHING))
+    dump = dumped(first, bindir)
+    assert "COPY " in dump
+    second = migrate(write(dump))
+    assert pg_dump(second, bindir) == pg_dump(first, bindir)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\restrict abc\nCREATE TABLE t ();\n\\unrestrict abc\n",
+        "CREATE TABLE t (id int);\nCOPY t FROM stdin;\n1\n2\n\\.\n",
+        "CREATE TABLE t (id int, name text);\nCOPY t FROM stdin WITH (FORMAT csv);\n1,x\n\\.\n",
+        "\\set name t\nCREATE TABLE :name ();\n",
+        "SELECT 'CREATE TABLE t ()' \\gexec\n",
+        "  \\echo 'of psql'\nCREATE TABLE t ();",
+        "\\if true\nCREATE TABLE t ();\n\\else\nSELECT 1/0;\n\\endif\n",
+        # And what only looks like it.
+        "CREATE TABLE t ();\nCOMMENT ON TABLE t IS E'\n\\\\ not of psql';",
+        "CREATE TABLE t (); SELECT E'\\'', $$\n\\d\n$$;",
+        "-- \\restrict\nCREATE TABLE t ();",
+    ],
+)  # fmt: skip
+def test_commands_of_psql(migrate: Migrate, write: Callable[[str], SqlFiles], text: str) -> None:
+    assert query(migrate(write(text)), "SELECT to_regclass('t') IS NOT NULL")[0][0]
+
+
+def test_an_included_file_belongs_to_the_fingerprint(migrate: Migrate, tmp_path: Path) -> None:
+    inner, outer = tmp_path / "tables" / "t.sql", tmp_path / "all.sql"
+    inner.parent.mkdir()
+    inner.write_text("CREATE TABLE t ();")
+    outer.write_text("\\ir tables/t.sql\n")
+    files = SqlFiles(outer)
+    assert query(migrate(files), "SELECT to_regclass('t') IS NOT NULL")[0][0]
+    before, lineage = list(files.fingerprint()), files.lineage()
+    inner.write_text("CREATE TABLE t (id int);")
+    assert list(files.fingerprint()) != before
+    assert files.lineage() != lineage
+    assert inner in dict(files.contents())
+
+
+def test_a_file_stays_in_the_template(migrate: Migrate, write: Callable[[str], SqlFiles]) -> None:
+    """What pg_dump --create writes would go on in another database."""
+    with pytest.raises(MigrationError, match=r"schema\.sql:2: .connect") as caught:
+        migrate(write("CREATE TABLE t ();\n\\connect postgres\nCREATE TABLE elsewhere ();\n"))
+    assert "--create" in caught.value.hint
+
+
+def test_without_psql_the_error_names_the_line(
+    migrate: Migrate, write: Callable[[str], SqlFiles], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_scripts, "_find_psql", lambda _: None)
+    with pytest.raises(MigrationError, match=r"schema\.sql:3: .* psql") as caught:
+        migrate(write("CREATE TABLE t (id int);\nCOPY t FROM stdin;\n\\.\n"))
+    assert "client programs" in caught.value.hint
+
+
+def test_a_file_is_one_transaction_for_psql_too(
+    migrate: Migrate, write: Callable[[str], SqlFiles], server: Server, prefix: str
+) -> None:
+    with pytest.raises(MigrationError):
+        migrate(write("\\echo x\nCREATE TABLE kept ();\nSELECT 1/0;\n"))
+    name = database_names.scratch(prefix, f"{0:08x}")
+    [(kept,)] = query(server.url.set(database=name), "SELECT to_regclass('kept')")
+    assert kept is None
+
+
+# Where an error is
+
+
+class ScriptError(NamedTuple):
+    text: str
+    line: int | None  # with one line before it; None: that of the function's end or of its error
+    sqlstate: str
+
+
+@pytest.mark.parametrize("first", ["", "\\echo psql"], ids=["own connection", "psql"])
+@pytest.mark.parametrize(
+    "error",
+    list(map(ScriptError._make, [
+        ("CREATE TABLE t ();\n\nCREATE TABEL x ();\n", 4, "42601"),
+        ("SELECT 1;\nSELECT *\nFROM nothing;\nSELECT 2;\n", 4, "42P01"),
+        ("CREATE TABLE t (id int PRIMARY KEY);\nINSERT INTO t VALUES (1);\n"
+         "INSERT INTO t VALUES (1);\nSELECT 1;\n", 4, "23505"),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$\nBEGIN;\nEND;\n$$;\n", None,
+         "42601"),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$\nBEGIN\n  RETURN 1/0;\nEND;\n"
+         "$$;\n-- a comment; of two parts\n/* and\n one; more */ SELECT f();\n", 9, "22012"),
+        ("SELECT 'a;\nb';\nSELECT 1/0;\n", 4, "22012"),
+        ("BEGIN;\nCREATE TABLE t ();\nCREATE TABLE t ();\nCOMMIT;\n", 4, "42P07"),
+        ("CREATE TABLE t ();\nDO $$ BEGIN RAISE 'no'; END $$;\n", 3, "P0001"),
+    ])),
+)  # fmt: skip
+def test_an_error_has_its_line(
+    migrate: Migrate, write: Callable[[str], SqlFiles], first: str, error: ScriptError
+) -> None:
+    """The line in which a statement begins; psql tells the one in which it ends."""
+    with pytest.raises(MigrationError) as caught:
+        migrate(write(f"{first}\n{error.text}"))
+    assert error.sqlstate in caught.value.message
+    found = re.search(r"schema\.sql:(\d+): (?!NOTICE|WARNING)", caught.value.message)
+    assert found is not None
+    if error.line is not None:
+        assert abs(int(found[1]) - error.line) <= 1
+
+
+def test_metadata_shows_the_line_that_fails(migrate: Migrate) -> None:
+    metadata = MetaData()
+    Table("t", metadata, Column("x", Integer, CheckConstraint("no_such_column > 0")))
+    with pytest.raises(MigrationError, match=r"no_such_column > 0"):
+        migrate(Metadata(metadata))
+
+
+def test_a_role_that_is_there_already(
+    migrate: Migrate, write: Callable[[str], SqlFiles], server: Server
+) -> None:
+    role = unique("role")
+    for text in (f"CREATE ROLE {role};", f"\\echo x\nCREATE ROLE {role};"):
+        try:
+            migrate(write(text))
+            with pytest.raises(MigrationError) as caught:
+                migrate(write(text))
+            assert "duplicate_object" in caught.value.hint
+        finally:
+            execute(server.url, f"DROP ROLE {role}")
