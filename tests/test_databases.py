@@ -260,8 +260,8 @@ def test_a_leak_is_told_with_the_database_it_is_in(shop: Project) -> None:
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "*::test_leaks left open what the database could not be reset under*",
-            "*::test_leaks (in orders) left open what the database could not be reset under*",
+            "*::test_leaks left a transaction open that blocked the reset*",
+            "*::test_leaks (in orders) left a transaction open that blocked the reset*",
         ]
     )
 

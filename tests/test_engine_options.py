@@ -103,7 +103,7 @@ def test_every_engine_and_session_keeps_them(project: Project) -> None:
             "isolation_level=",
         ),
         ("engine", {"jsn_serializer": None}, "pg_sync_engine", "jsn_serializer"),
-        ("session", {"bind": None}, "pg_sync_session", "gives bind"),
+        ("session", {"bind": None}, "pg_sync_session", "contains bind"),
     ],
 )
 def test_what_would_end_the_isolation_is_refused(

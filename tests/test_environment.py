@@ -327,7 +327,7 @@ def test_a_conftest_that_sets_it_again_is_told_so(app: Project) -> None:
     app.write("conftest.py", OVERWRITES)
     result = app.run()
     assert result.ret == USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: APP_URL was set again after pg_env *", "HINT: *"])
+    result.stderr.fnmatch_lines(["ERROR: APP_URL was changed after pg_env *", "HINT: *"])
 
 
 def test_a_worker_that_sets_it_again_is_told_so_once(app: Project) -> None:
@@ -335,14 +335,14 @@ def test_a_worker_that_sets_it_again_is_told_so_once(app: Project) -> None:
     app.write("test_more.py", "def test_more(pg):\n    pass\n")
     result = app.run_workers()
     result.assert_outcomes(errors=1, skipped=1)
-    result.stdout.fnmatch_lines(["*APP_URL was set again after pg_env *"])
+    result.stdout.fnmatch_lines(["*APP_URL was changed after pg_env *"])
 
 
 def test_a_test_module_that_sets_it_again_is_told_so(app: Project) -> None:
     app.write("test_a.py", OVERWRITES)
     result = app.run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*APP_URL was set again after pg_env *"])
+    result.stdout.fnmatch_lines(["*APP_URL was changed after pg_env *"])
 
 
 def test_a_conftest_may_derive_one_url_from_the_other(app: Project) -> None:

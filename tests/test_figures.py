@@ -148,7 +148,7 @@ def test_resets_and_clones_are_those_of_the_servers_log(logged: Logged) -> None:
 
     assert number(r"1 database, (\d+) resets", said) == logged.resets == data["resets"]["times"]
     assert number(r"  main: .* (\d+) resets", said) == logged.resets
-    again = len(re.findall(r"^  cloned afresh after", said, re.MULTILINE))
+    again = len(re.findall(r"^  re-cloned after", said, re.MULTILINE))
     assert again == 2  # after the schema was changed; what a test asks for is nothing to act on
     assert len(data["changed"]) == 3
     assert logged.clones + logged.spares == 1 + len(data["changed"])
@@ -233,5 +233,5 @@ def test_peak_connections_are_those_that_the_server_had(logged: Logged) -> None:
     assert on_the_server == 4
     peak = on_the_server + 1  # and one to the server itself, which is in no database of the run
     allowed = logged.project.server.facts.max_connections
-    told = f"{peak} of a worker, {peak} of all at most, {allowed} allowed"
+    told = f"{peak} per worker, at most {peak} in total, {allowed} allowed"
     assert f"; peak connections: {told}\n" in result.stdout.str()

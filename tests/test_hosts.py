@@ -152,7 +152,7 @@ def test_a_server_that_does_not_answer_is_left_out(
 
     result.assert_outcomes(passed=8)
     lines = [line for line in result.outlines if dead in line]
-    assert lines == [f"  no server answers at {dead}: its workers took another"]
+    assert lines == [f"  the server at {dead} does not answer; its workers used another server"]
 
 
 def test_when_no_server_answers_it_is_told_once(

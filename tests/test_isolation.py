@@ -110,7 +110,7 @@ def test_a_changed_schema_is_cloned_afresh_and_reported(items: Project) -> None:
     result = items.run("-p", "no:xdist")
 
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["*cloned afresh after *test_changes_the_schema*"])
+    result.stdout.fnmatch_lines(["*re-cloned after *test_changes_the_schema*"])
 
 
 def test_a_changed_schema_can_be_an_error(items: Project) -> None:
@@ -161,7 +161,7 @@ def test_clean(pg_sync_session):
     result = items.run("-p", "no:xdist")
 
     result.assert_outcomes(passed=5)
-    result.stdout.no_fnmatch_line("*cloned afresh*")
+    result.stdout.no_fnmatch_line("*re-cloned*")
 
 
 @pytest.mark.parametrize("mark", ["'clone'", "isolation='colne'", "scope='package'"])

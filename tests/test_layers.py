@@ -527,7 +527,7 @@ def test_three(pg): assert names(pg) == "reference"
     result = items.run("-rs")
 
     result.assert_outcomes(passed=2, skipped=1)
-    result.stdout.fnmatch_lines(['*the module fixture "shared" wrote was lost*'])
+    result.stdout.fnmatch_lines(['*the rows of the module fixture "shared" were lost*'])
 
 
 DISTRIBUTED = """

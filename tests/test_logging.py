@@ -69,7 +69,7 @@ def test_what_takes_long_is_logged_with_how_long_it_took(shop: Project) -> None:
     for said in (
         r"waiting for the template: \d+\.\d{3} s",
         r"cloning the template: \d+\.\d{3} s",
-        r"cloned afresh after test_it.py::test_schema \(the schema changed\): \d+\.\d{3} s",
+        r"re-cloned after test_it.py::test_schema \(the schema changed\): \d+\.\d{3} s",
     ):
         log = (shop.root / "run.log").read_text()
         assert len(re.findall(f"^{line}{said}$", log, re.MULTILINE)) == 1

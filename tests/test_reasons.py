@@ -24,7 +24,7 @@ def built(shop: Project, *arguments: str) -> str:
     """Why, and since which template, with the name of that taken out."""
     result = shop.run("--pg-stats", *arguments)
     result.assert_outcomes(passed=4)
-    found = re.search("^  built because of (.*)$", result.stdout.str(), re.MULTILINE)
+    found = re.search("^  reason for the build: (.*)$", result.stdout.str(), re.MULTILINE)
     return re.sub(rf" since {shop.prefix}_tpl_\w{{12}}$", "", found[1]) if found else ""
 
 

@@ -1,4 +1,4 @@
-"""What all databases of this process share while pytest runs."""
+"""The state that all databases of this process share during a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RunContext:
-    """Settings, reporting and the test that runs now."""
+    """Settings, reporting and the current test."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class RunContext:
         self.reports = reports
         self.environment = environment
         self.progress = progress
-        self.current: pytest.Item | None = None  # the test that runs
-        self.timeline: Timeline | None = None  # while the run is recorded
+        self.current: pytest.Item | None = None  # the current test
+        self.timeline: Timeline | None = None  # None: the run is not recorded
         self.crashed = False  # in the controller: whether a worker of this run crashed
-        self.urls = [*settings.all_urls, *environment.urls]  # their passwords are never shown
+        self.urls = [*settings.all_urls, *environment.urls]  # reports hide their passwords

@@ -1,6 +1,7 @@
-"""``pg_env`` in this process: set before any conftest is imported, put back at the end.
+"""Set the variables of ``pg_env`` before pytest imports any conftest; restore them at the end.
 
-The name of the database is known early, the database is made when a test first needs it.
+The URL of the worker's database is known from the start. The database itself is created when a test
+first needs it.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ if TYPE_CHECKING:
 
 
 class EnvironmentVariables:
-    """The variables of ``pg_env``, for as long as this process runs pytest."""
+    """The variables of ``pg_env`` in this process."""
 
     def __init__(self) -> None:
-        self.urls: list[str] = []  # what was told, password included
+        self.urls: list[str] = []  # all URLs in the variables, with passwords
         self._original: dict[str, str | None] = {}
         self._values: dict[str, str] = {}
         self._addresses: dict[str, Address] = {}
         self._error: ConfigurationError | None = None
 
     def set_variables(self, settings: Settings, *, strict: bool) -> None:
-        """Set them; again, as a conftest may have started the server.
+        """Set the variables. A second call after the conftests, which may have started a server.
 
-        Raises EmbeddedServerError, if ``strict``, when there can be none.
+        If ``strict``, raises EmbeddedServerError if there is no server.
         """
         from pytest_pgtemplate._urls import url_templates
 
         self._addresses = {
-            name: _address_of(settings.for_database(name), strict=strict)
+            name: _worker_address(settings.for_database(name), strict=strict)
             for name in ("", *url_templates.referenced_databases(settings.env))
         }
         self.urls = [address.render() for address in self._addresses.values()]
@@ -46,7 +47,7 @@ class EnvironmentVariables:
             os.environ[name] = value
 
     def for_migrations(self, settings: Settings, name: str, address: Address) -> dict[str, str]:
-        """What they are told: that of the database ``name`` is another, which they migrate."""
+        """Return the variables with ``address`` in place of the database ``name``."""
         from pytest_pgtemplate._urls import url_templates
 
         return url_templates.render_variables(settings.env, {**self._addresses, name: address})
@@ -59,44 +60,44 @@ class EnvironmentVariables:
                 os.environ[name] = value
 
     def record_changes(self) -> None:
-        """Remember whether a variable was set again, for the first test that needs a database."""
+        """Store an error if a variable has changed, for the first test that needs a database."""
         try:
             self.refuse_changed_variables()
         except ConfigurationError as error:
             self._error = self._error or error
 
     def raise_if_changed(self) -> None:
-        """Raise ConfigurationError when ``record_changes`` has seen something."""
+        """Raise the ConfigurationError that ``record_changes`` has stored."""
         if self._error is not None:
             raise self._error
 
     def refuse_early_readers(self) -> None:
-        """Raise ConfigurationError for a module that was imported earlier and has read a URL."""
+        """Raise ConfigurationError if a module was imported too early and has the old URL."""
         for name, value in self._original.items():
             if value is None or "://" not in value or value == self._values[name]:
                 continue
             if (holder := _find_holder(value)) is not None:
                 raise ConfigurationError(
-                    f"{holder} has read {name} before pg_env could set it, and would go on"
-                    " with another database",
-                    hint="a plugin or -p imports it: import it from conftest.py instead",
+                    f"{holder} has read {name} before pg_env could set it, and would use another"
+                    " database",
+                    hint="a plugin or -p imports this module: import it in conftest.py instead",
                 )
 
     def refuse_changed_variables(self) -> None:
-        """Raise ConfigurationError when a variable has been set to another database since."""
+        """Raise ConfigurationError if a variable now refers to another database."""
         databases = [address.database or "" for address in self._addresses.values()]
         for name, value in self._values.items():
-            now = os.environ.get(name) or ""
-            if now != value and not any(database in now for database in databases):
+            current = os.environ.get(name) or ""
+            if current != value and not any(database in current for database in databases):
                 raise ConfigurationError(
-                    f"{name} was set again after pg_env had set it, so tests would go on with"
-                    " another database",
-                    hint="a conftest.py or what it imports does: take that out, or take the"
-                    " variable out of pg_env",
+                    f"{name} was changed after pg_env had set it, so tests would use another"
+                    " database",
+                    hint="a conftest.py, or a module that it imports, changes the variable: remove"
+                    " that, or remove the variable from pg_env",
                 )
 
 
-def _address_of(settings: Settings, *, strict: bool) -> Address:
+def _worker_address(settings: Settings, *, strict: bool) -> Address:
     from pytest_pgtemplate._urls import server_address
 
     server = settings.url or _embedded_url(settings, strict=strict)
@@ -114,32 +115,31 @@ def _embedded_url(settings: Settings, *, strict: bool) -> str:
     except EmbeddedServerError:
         if strict:
             raise
-        return "postgresql:///"  # nobody has a database of this name there
+        return "postgresql:///"  # a valid URL; the first database test reports the error
 
 
 def _find_holder(value: str) -> str | None:
-    """Where an imported module has ``value``: by a name, or an attribute of what it names.
+    """Return the variable of an imported module that has ``value``, or an attribute of it.
 
-    It must not wake what is lazy: so ``type(thing)``, not ``isinstance``.
+    It must not trigger lazy objects, so it uses ``type(x)`` and not ``isinstance``.
     """
     for module_name, module in list(sys.modules.items()):
-        for name, thing in _attributes(module):
-            if _is_value(thing, value):
+        for name, variable in _attributes(module):
+            if _is_value(variable, value):
                 return f"{module_name}.{name}"
-            if not issubclass(type(thing), (type, ModuleType)):
-                for inner, each in _attributes(thing):
-                    if _is_value(each, value):
+            if not issubclass(type(variable), (type, ModuleType)):
+                for inner, attribute in _attributes(variable):
+                    if _is_value(attribute, value):
                         return f"{module_name}.{name}.{inner}"
     return None
 
 
-def _attributes(thing: object) -> list[tuple[str, object]]:
+def _attributes(holder: object) -> list[tuple[str, object]]:
     try:
-        found = object.__getattribute__(thing, "__dict__")
+        return list(object.__getattribute__(holder, "__dict__").items())
     except AttributeError:
         return []
-    return list(found.items())
 
 
-def _is_value(thing: object, value: str) -> bool:
-    return issubclass(type(thing), str) and thing == value
+def _is_value(candidate: object, value: str) -> bool:
+    return issubclass(type(candidate), str) and candidate == value

@@ -1,4 +1,4 @@
-"""How an error of ours becomes the failure of one test, and of no more: the others skip."""
+"""Turn each PgTemplateError into the failure of one test per run; the other tests skip."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pytest_pgtemplate.errors import PgTemplateError
 
 
 class ErrorReporter:
-    """What this process has met so far. What the whole run has reported is in ``failures``."""
+    """The errors of this process. ``failures``: the errors that the whole run has reported."""
 
     def __init__(self, failures: ReportedErrors) -> None:
         self.failures = failures
-        self._broken: dict[str, PgTemplateError] = {}  # by the fixture's name
+        self._broken: dict[str, PgTemplateError] = {}  # name of a fixture -> its error
         self._raised: dict[BaseException, PgTemplateError] = {}
 
     @contextmanager
     def reported_once(self, fixture: str) -> Iterator[None]:
-        """Turn errors of ``fixture`` into one pytest failure per run; everybody else skips."""
+        """Turn errors of ``fixture`` into one pytest failure per run; other tests skip."""
         try:
             yield
         except PgTemplateError as error:
@@ -30,12 +30,12 @@ class ErrorReporter:
             self.report(error)
 
     def mark_broken(self, fixture: str, error: PgTemplateError) -> None:
-        """Let whoever needs ``fixture`` from now on skip."""
+        """Skip every further test that needs ``fixture``."""
         self._broken[fixture] = error
 
     @contextmanager
     def reported_at_end(self, *, known: bool) -> Iterator[None]:
-        """Fail with an error only when nobody knows of it yet: there may be many to end."""
+        """Fail with an error that is not ``known`` and that no worker has reported yet."""
         try:
             yield
         except PgTemplateError as error:
@@ -44,7 +44,7 @@ class ErrorReporter:
 
     @contextmanager
     def skip_repeated_failures(self) -> Iterator[None]:
-        """Pytest raises the failure of a fixture again in every test that asks for the fixture."""
+        """Skip a test that fails only because pytest raises the cached failure of a fixture."""
         before = dict(self._raised)
         try:
             yield
@@ -54,28 +54,28 @@ class ErrorReporter:
             raise
 
     def report(self, error: PgTemplateError) -> NoReturn:
-        """Fail the present test if the run has not seen this error yet, else skip it."""
+        """Fail the current test if no worker has reported this error yet; else skip it."""
         if not self.failures.claim(error):
             _skip(error)
         failure = pytest.fail.Exception(str(error), pytrace=False)
         self._raised[failure] = error
-        raise failure from None  # pytest would show what it comes from, too
+        raise failure from None  # otherwise pytest would also show the original traceback
 
     def skip_if_broken(self, fixtures: Collection[str]) -> None:
-        """Skip a test that needs a fixture which failed."""
+        """Skip a test that needs a fixture that has failed."""
         for fixture, error in self._broken.items():
             if fixture in fixtures:
                 _skip(error)
 
 
 def fail(error: PgTemplateError) -> NoReturn:
-    """Fail the present test with our message alone: no traceback, nothing that it came from."""
+    """Fail the current test with the message only, without a traceback."""
     raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @contextmanager
 def fails() -> Iterator[None]:
-    """Turn our errors into failures of the present test."""
+    """Turn a PgTemplateError into a failure of the current test."""
     try:
         yield
     except PgTemplateError as error:

@@ -1,4 +1,4 @@
-"""What a failing test is told of its database."""
+"""The section of a failed test's report that says where its database is."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pytest_pgtemplate._urls import database_names
 
 
 def failure_section(run: Run, item: pytest.Item) -> str:
-    """Where its rows are to be seen; "" for a test that has no database."""
+    """Return the section for ``item``, empty for a test without a database."""
     needed = getattr(item, "fixturenames", ())
     return "\n".join(
-        "\n".join(_lines(each, each.worker.database.name))
-        for each in run.databases.values()
-        if each.worker is not None and each.fixture_name("pg_database") in needed
+        "\n".join(_lines(database, database.worker.database.name))
+        for database in run.databases.values()
+        if database.worker is not None and database.fixture_name("pg_database") in needed
     )
 
 
 def _lines(database: IsolatedDatabase, name: str) -> list[str]:
     lines = [f"database: {name}"]
     if database.layers.owners:
-        lines.append(f"with what was written by {', '.join(database.layers.owners)}")
+        lines.append(f"it contains the rows of {', '.join(database.layers.owners)}")
     if database.settings.isolation.keep_failed:
         name = database_names.kept(name, len(database.stats.kept) + 1)
         lines.append(f"kept as: {name}")
     elif not database.settings.isolation.keep:
-        lines.append("dropped when the run ends; --pg-keep-failed keeps it")
-    lines.append(f"open it: {database.psql_command(name)}")
+        lines.append("it is dropped at the end of the run; --pg-keep-failed keeps it")
+    lines.append(f"connect with: {database.psql_command(name)}")
     return lines

@@ -1,4 +1,4 @@
-"""One database of this process: it is isolated from one test to the next."""
+"""Isolate the tests of this process from each other, in one database."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._worker import WorkerDatabase
 
 _log = logging.getLogger("pytest_pgtemplate")
-FAILED = pytest.StashKey[bool]()  # of an item: whether its setup or call failed
+FAILED = pytest.StashKey[bool]()  # whether the setup or the call of an item failed
 
 
 class Teardown:
-    """A test in its teardown. ``isolated``: it was once, and ``error`` is what came of that."""
+    """The teardown of a test. ``isolated``: the reset has already run, with this ``error``."""
 
     def __init__(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         self.item = item
@@ -46,9 +46,9 @@ class Teardown:
 
 
 class IsolatedDatabase:
-    """A database by its ``name`` in ``pg_databases``; the main one has none.
+    """A database by its ``name`` in ``pg_databases`` (``""``: the main database).
 
-    It exists from the first test that asks for it on, and as long as there is a ``worker``.
+    It is created for the first test that requests it, and exists while ``worker`` is set.
     """
 
     def __init__(self, run: RunContext, name: str) -> None:
@@ -57,35 +57,35 @@ class IsolatedDatabase:
         self.settings = run.settings.for_database(name)
         self.stats = DatabaseStats(self.settings.identity.worker, name)
         self.layers = FixtureLayers(self)
-        self.override_conflict: ConfigurationError | None = None  # on what builds the template
+        self.override_conflict: ConfigurationError | None = None  # of pg_migrations or pg_seed
         self.worker: WorkerDatabase | None = None  # while this process has the database
-        self.used = False  # whether a test has asked for it since it was isolated
-        self.teardown: Teardown | None = None  # the test whose teardown has begun
-        self.lost = False  # the database is in an unknown state, for the server failed in a reset
-        self._engines: list[Engines] = []  # what was opened to it
-        self._test_engines: Engines | None = None  # those that each test finds as good as new
+        self.used = False  # whether a test has requested it since the last reset
+        self.teardown: Teardown | None = None  # of the test whose teardown runs
+        self.lost = False  # a reset failed, so the state of the database is unknown
+        self._engines: list[Engines] = []  # all engines of this database
+        self._test_engines: Engines | None = None  # whose sessions are reset after each test
 
     def fixture_name(self, name: str) -> str:
-        """What a fixture of the main database is called for this one."""
+        """Return the name of a fixture for this database."""
         return fixture_name(name, self.name)
 
     def reported_once(self, fixture: str) -> AbstractContextManager[None]:
-        """Turn errors of ``fixture`` into one pytest failure per run; everybody else skips."""
+        """Turn errors of ``fixture`` into one pytest failure per run; other tests skip."""
         return self.run.reports.reported_once(self.fixture_name(fixture))
 
     def prepare_test(self, needed: Collection[str]) -> None:
-        """A test begins, which needs these fixtures."""
+        """Prepare for a test that needs these fixtures."""
         if self.fixture_name("pg_database") in needed:
             self.mark_used()
 
     def mark_used(self) -> None:
-        """The test that runs has asked for it, straight or by the way."""
+        """The current test has requested the database, directly or indirectly."""
         self.used = True
         self.reclone_if_lost()
 
     @property
     def resetter(self) -> Resetter | None:
-        """What knows the state of the database, while there is one and it is in a known state."""
+        """The resetter, if the database exists and is in a known state."""
         return None if self.worker is None or self.lost else self.worker.resetter
 
     @property
@@ -94,7 +94,7 @@ class IsolatedDatabase:
 
     @property
     def keeps_last_state(self) -> bool:
-        """Whoever keeps a database wants to see what the last test left."""
+        """Whether the last test is not reset: a user who keeps a database wants to see its rows."""
         return (
             self.settings.isolation.keep
             and self.teardown is not None
@@ -102,10 +102,10 @@ class IsolatedDatabase:
         )
 
     def reclone_if_lost(self) -> None:
-        """Clone afresh what a reset could not save, or report why that fails, too."""
+        """Re-clone after a failed reset, or report the error of the re-clone."""
         if self.lost and self.worker is not None:
             try:
-                self._reclone(self.worker, self.test, "a reset has failed")
+                self._reclone(self.worker, self.test, "a reset failed")
             except PgTemplateError as error:
                 self.run.reports.report(error)
 
@@ -114,7 +114,7 @@ class IsolatedDatabase:
 
     @contextmanager
     def reset_after_tests(self, engines: Engines) -> Iterator[None]:
-        """Make the connections of ``engines`` as good as new after each test."""
+        """Reset the sessions of ``engines`` after each test."""
         self._test_engines = engines
         try:
             with self.closed_on_reclone(engines):
@@ -124,7 +124,7 @@ class IsolatedDatabase:
 
     @contextmanager
     def closed_on_reclone(self, engines: Engines) -> Iterator[None]:
-        """Close the connections of ``engines`` whenever the database is cloned afresh."""
+        """Close the connections of ``engines`` before each re-clone."""
         self._engines.append(engines)
         try:
             yield
@@ -132,13 +132,13 @@ class IsolatedDatabase:
             self._engines.remove(engines)
 
     def finish_last_test(self) -> None:
-        """The last test: its database goes with the session's fixtures, before that test ends."""
+        """Isolate the last test: the session fixtures are torn down before it ends."""
         if self.run.current is not None:
             self.teardown = self.teardown or Teardown(self.run.current, None)
             self._finish(self.teardown)
 
     def finish_before_fixture_teardown(self) -> None:
-        """Shared data is about to go with its fixture: what the test that ends wrote goes first."""
+        """Reset before the teardown of a wide fixture, so that the test's writes are gone."""
         if self.teardown is not None and not self.teardown.isolated:
             try:
                 self._finish(self.teardown)
@@ -146,7 +146,7 @@ class IsolatedDatabase:
                 self.teardown.error = error
 
     def finish_teardown(self) -> None:
-        """Isolate the test that ends from what comes next.
+        """Isolate the ending test from the next one.
 
         Raises LeakError, SchemaChangedError and ServerError.
         """
@@ -161,7 +161,7 @@ class IsolatedDatabase:
             self._reset_sessions()  # unless a reset has done so
 
     def _finish(self, teardown: Teardown) -> None:
-        """Once, and again for what was written since, by the teardown of shared fixtures."""
+        """Isolate, or isolate again after the teardown of wide fixtures has written."""
         teardown.isolated = True
         if self.worker is None or self.lost:
             return
@@ -183,10 +183,10 @@ class IsolatedDatabase:
             self.reset(self.layers.removed, item.nodeid)
 
     def reset(self, removed: list[int], node_id: str) -> None:
-        """Go back to the template and the layers that stay. ``node_id`` is for messages."""
+        """Reset the database and remove the layers ``removed``. ``node_id``: for messages."""
         assert self.worker is not None
         began = time.perf_counter()
-        self.lost = True
+        self.lost = True  # until the reset has succeeded
         result = self.worker.reset(removed, while_waiting=self._reset_sessions)
         self.lost = False
         seconds = time.perf_counter() - began
@@ -216,11 +216,11 @@ class IsolatedDatabase:
             self._test_engines.reset_sessions()
 
     def report_leaks(self, result: ResetResult, node_id: str) -> None:
-        """Raise LeakError, or warn, when a reset or a layer had to end a transaction."""
+        """Raise LeakError, or warn, if a reset or a layer had to end a transaction."""
         if result.leaks:
             if self.run.timeline is not None:
-                what = "; ".join(map(str, result.leaks))
-                self.run.timeline.add("leak", node_id, 0.0, what=what)
+                leaks = "; ".join(map(str, result.leaks))
+                self.run.timeline.add("leak", node_id, 0.0, what=leaks)
             error = _leak_error(result.leaks, self._in_database(node_id))
             if self.settings.isolation.on_leak == "error":
                 raise error
@@ -238,22 +238,22 @@ class IsolatedDatabase:
 
     def _replace(
         self,
-        by: Callable[[Collection[int]], bool],
+        replace: Callable[[Collection[int]], bool],
         node_id: str,
         reason: str,
         removed: Collection[int],
     ) -> None:
-        """Go on with a new clone, to which the layers come along."""
+        """Replace the database by a new clone, with the layers except ``removed``."""
         began = time.perf_counter()
         removed = {*removed, *self.layers.removed}
         self.lost = True
         for engines in self._engines:
             engines.close()
-        with self.run.progress.step("cloning the template afresh"):
-            complete = by(removed)
+        with self.run.progress.step("re-cloning the template"):
+            complete = replace(removed)
         self.lost = False
         seconds = time.perf_counter() - began
-        _log.info("cloned afresh after %s (%s): %.3f s", node_id, reason, seconds)
+        _log.info("re-cloned after %s (%s): %.3f s", node_id, reason, seconds)
         if self.run.timeline is not None:
             self.run.timeline.add("reclone", node_id, seconds, why=reason)
         if complete:
@@ -262,20 +262,22 @@ class IsolatedDatabase:
             self.layers.mark_lost()
 
     def psql_command(self, name: str) -> str:
-        """A command that connects; the embedded server has to be started again for it."""
+        """Return a command that connects to database ``name``."""
         assert self.worker is not None
-        settings = self.settings
-        which = f"--bindir '{settings.server.bindir}' " if settings.server.bindir else ""
-        which += f"--pg-version {settings.server.version} " if settings.server.version else ""
-        which += "--listen " if settings.server.listen else ""
-        embedded = settings.url is None
-        return f"pgtemplate {which}psql {name}" if embedded else self.worker.database.psql(name)
+        if self.settings.url is not None:
+            return self.worker.database.psql(name)
+        # The embedded server stops after the run. `pgtemplate psql` starts it again.
+        server = self.settings.server
+        options = f"--bindir '{server.bindir}' " if server.bindir else ""
+        options += f"--pg-version {server.version} " if server.version else ""
+        options += "--listen " if server.listen else ""
+        return f"pgtemplate {options}psql {name}"
 
 
 def _leak_error(leaks: tuple[Leak, ...], node_id: str) -> LeakError:
     lines = "\n".join(f"  {leak}" for leak in leaks)
     return LeakError(
-        f"{node_id} left open what the database could not be reset under; it was ended:\n{lines}",
+        f"{node_id} left a transaction open that blocked the reset; the plugin ended it:\n{lines}",
         hint="commit, roll back or close it in the test or in the fixture that opened it"
         " (async with ..); pg_on_leak = warn makes this a warning",
     )

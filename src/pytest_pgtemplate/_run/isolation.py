@@ -1,4 +1,4 @@
-"""How a test is isolated, and when: the ``pg`` marker over the defaults from the options."""
+"""Read how a test is isolated: from its ``pg`` markers, or else from the options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_pgtemplate._settings import IsolationSettings
 from pytest_pgtemplate._settings.options import KINDS, SCOPES
 from pytest_pgtemplate.errors import ConfigurationError
 
-MARKER = "pg(isolation, scope): how this test is isolated from the next, and after which scope"
+MARKER = "pg(isolation, scope): how to isolate this test from the next, and after which scope"
 _NODES: dict[str, type[pytest.Item | pytest.Collector]] = {
     "class": pytest.Class,
     "module": pytest.Module,
@@ -19,13 +19,13 @@ _NODES: dict[str, type[pytest.Item | pytest.Collector]] = {
 
 
 class Isolation(NamedTuple):
-    """What happens to the database after a test: ``kind``, once its ``scope`` is left."""
+    """What happens to the database (``kind``) after the last test of a ``scope``."""
 
     kind: str
     scope: str
 
     def lasts(self, item: pytest.Item, nextitem: pytest.Item, following: Isolation) -> bool:
-        """Whether the next test shares this one's state, because both are marked to."""
+        """Whether the next test keeps this test's state, because both have the same scope."""
         node = _NODES.get(self.scope)
         if node is None or following.scope != self.scope:
             return False
@@ -35,9 +35,9 @@ class Isolation(NamedTuple):
 def isolation_of(
     item: pytest.Item, settings: IsolationSettings, *, strict: bool = True
 ) -> Isolation:
-    """Read the ``pg`` markers of a test; the closest counts.
+    """Read the ``pg`` markers of a test; the closest one takes precedence.
 
-    Raises ConfigurationError for one that is wrong; if not ``strict``, the options count then.
+    Raises ConfigurationError for an invalid marker; if not ``strict``, the options apply then.
     """
     default = Isolation(settings.kind, settings.scope)
     try:
@@ -54,7 +54,7 @@ def _marked(item: pytest.Item, default: Isolation) -> Isolation:
         if mark.args or not mark.kwargs.keys() <= wanted.keys():
             raise ConfigurationError(
                 f"@pytest.mark.pg got {_arguments(mark)}",
-                hint="it takes isolation= and scope=, by name",
+                hint="it accepts isolation= and scope=, as keywords",
             )
         wanted |= mark.kwargs
     _check("isolation", wanted["isolation"], KINDS)

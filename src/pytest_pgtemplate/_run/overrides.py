@@ -1,4 +1,4 @@
-"""A database has one template: two directories cannot each say what builds it."""
+"""Find conflicting overrides of ``pg_migrations`` and ``pg_seed``: a database has one template."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _OVERRIDABLE = ("pg_migrations", "pg_seed")
 def find_override_conflict(
     items: Iterable[pytest.Item], database: str
 ) -> ConfigurationError | None:
-    """What to tell when tests that need the template see different overrides of one fixture.
+    """Return an error if tests that need the template see different overrides of one fixture.
 
-    pytest would build it with the one that the first test sees, and give it to all.
+    Otherwise, the override that the first test sees would build the template for all tests.
     """
-    template, *fixtures = (fixture_name(each, database) for each in ("pg_template", *_OVERRIDABLE))
+    template, *fixtures = (fixture_name(name, database) for name in ("pg_template", *_OVERRIDABLE))
     seen: dict[str, str] = {}
     for item in items:
         if not {template, fixture_name("pg", database)} & {*getattr(item, "fixturenames", ())}:
@@ -30,11 +30,11 @@ def find_override_conflict(
             before = seen.setdefault(name, node)
             if node != before:
                 return ConfigurationError(
-                    f"{name} is not the same everywhere: {_place(before)} and {_place(node)}"
-                    " differ, and a database has one template",
+                    f"{name} has two different overrides, in {_place(before)} and {_place(node)},"
+                    " but a database has one template",
                     hint="override it once, in a conftest.py above all tests that need it; for a"
-                    " database of its own, name that in pg_databases: with the name orders the"
-                    " fixture is pg_orders_migrations",
+                    " second database, add a name to pg_databases: for the name orders, the fixture"
+                    " is pg_orders_migrations",
                 )
     return None
 

@@ -1,6 +1,6 @@
-"""Reports the steps of this process that take long; ``_display.progress_line`` shows them.
+"""Report the slow steps of this process; ``_display.progress_line`` shows them.
 
-It is imported in every run of pytest, so it is light.
+Every pytest run imports this module, so it imports nothing slow.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _log = logging.getLogger("pytest_pgtemplate")
 
 
 class ProgressReporter:
-    """What this process tells, in a file; where it may draw, what other workers tell, too.
+    """Writes the current step to a file, and starts the progress line in the terminal's process.
 
-    A plugin of pytest's, to be there when xdist has started a worker. ``draw`` makes what draws.
+    It is a pytest plugin, for the xdist hook below. ``draw`` creates the progress line.
     """
 
     def __init__(
@@ -38,28 +38,28 @@ class ProgressReporter:
         draw: Callable[[Path], ProgressLine | None],
     ) -> None:
         self.draw = draw
-        self.timeline: Timeline | None = None  # where the run is recorded
-        self._directory = directory  # asked for when it is needed
+        self.timeline: Timeline | None = None  # None: the run is not recorded
+        self._directory = directory  # called on first use
         self._worker = worker
         self._display: ProgressLine | None = None
         self._steps: list[Step] = []  # the innermost last
-        self._began: tuple[str, float] | None = None  # the part of it that is told of
+        self._part: tuple[str, float] | None = None  # the current part of the innermost step
 
     @property
     def file(self) -> Path:
         return self._directory() / f"{self._worker}.step"
 
     def begin_part(self, doing: str) -> None:
-        """Begin a part of what is done."""
+        """Begin a part of the current step."""
         from pytest_pgtemplate._display import progress_file
 
         self._end_part()
-        self._began = doing, time.time()
+        self._part = doing, time.time()
         progress_file.write_step(self.file, progress_file.Step(doing))
 
     @contextmanager
     def timed_step(self, kind: str, doing: str) -> Iterator[None]:
-        """Around what may take long; ``kind`` is what a recording of the run calls it."""
+        """Report, log and record a step. ``kind``: of its event in the timeline."""
         began = time.time()
         try:
             with self.step(doing):
@@ -72,7 +72,7 @@ class ProgressReporter:
 
     @contextmanager
     def step(self, doing: str) -> Iterator[None]:
-        """The same for what is logged and recorded by others, if at all."""
+        """Report a step."""
         from pytest_pgtemplate._display import progress_file
 
         self._steps.append(progress_file.Step(doing))
@@ -90,14 +90,14 @@ class ProgressReporter:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self) -> None:
-        """xdist: a worker is there, and may have to wait or to build."""
+        """Hook of xdist: a worker has started, and may build or wait."""
         self._show()
 
     def _end_part(self) -> None:
-        if self._began is not None and self.timeline is not None:
-            doing, began = self._began
+        if self._part is not None and self.timeline is not None:
+            doing, began = self._part
             self.timeline.add("build", doing, time.time() - began)
-        self._began = None
+        self._part = None
 
     def _show(self) -> None:
         if self._display is None:
@@ -137,7 +137,10 @@ class ProgressLinePlugin:
 
 
 def draw_in_pytest(config: pytest.Config, directory: Path) -> ProgressLine | None:
-    """A line below what pytest writes, also while it captures; only in the terminal's process."""
+    """Return a progress line, or None outside of the terminal's process.
+
+    It writes to a duplicate of stdout, because pytest may capture output at that time.
+    """
     if hasattr(config, "workerinput") or not config.pluginmanager.has_plugin("terminalreporter"):
         return None
     from pytest_pgtemplate._display.progress_line import ProgressLine, duplicate_stream

@@ -1,4 +1,4 @@
-"""This process's part in the run: its databases, and the test that runs. ``config.stash[RUN]``."""
+"""The state of one pytest process: its databases and its current test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
 
 
 class Run(RunContext):
-    """This process's part in the run: ``config.stash[RUN]``."""
+    """The state of one pytest process, in ``config.stash[RUN]``."""
 
     def __init__(
         self,
@@ -33,27 +33,27 @@ class Run(RunContext):
         progress: ProgressReporter,
     ) -> None:
         super().__init__(settings, directory, reports, environment, progress)
-        self._plugin_fixture_users: set[str] = set()  # the user's fixtures that take one of ours
+        self._plugin_fixture_users: set[str] = set()  # the user's fixtures that request one of ours
         self.databases = {name: IsolatedDatabase(self, name) for name in ("", *settings.databases)}
 
     @property
     def main(self) -> IsolatedDatabase:
-        """The database whose fixtures bear no name."""
+        """The main database."""
         return self.databases[""]
 
     @property
     def stats(self) -> list[DatabaseStats]:
-        """Of each database that a test has asked for."""
-        return [each.stats for each in self.databases.values() if each.stats.template]
+        """The statistics of each database that a test has requested."""
+        return [db.stats for db in self.databases.values() if db.stats.template]
 
     def prepare_test(self, item: pytest.Item) -> None:
-        """Skip a test that needs what is broken; have ready what it needs."""
+        """Skip a test that needs a broken fixture; prepare the databases for it."""
         try:
             isolation_of(item, self.settings.isolation)
         except ConfigurationError as wrong:
             fail(wrong)
         self.current = item
-        item.stash[FAILED] = False  # it may have run before: pytest-rerunfailures
+        item.stash[FAILED] = False  # pytest-rerunfailures runs an item more than once
         needed = getattr(item, "fixturenames", ())
         self.reports.skip_if_broken(needed)
         for database in self.databases.values():
@@ -61,7 +61,7 @@ class Run(RunContext):
 
     @contextmanager
     def fixture_setup(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
-        """Around the setup of a fixture wider than ``function``: it may write to any database."""
+        """Wrap the setup of a fixture wider than ``function``, which may write to any database."""
         with ExitStack() as stack:
             if self.uses_plugin_fixture(fixture):
                 stack.enter_context(self.progress.step(f"setting up {fixture_label(fixture)}"))
@@ -70,28 +70,28 @@ class Run(RunContext):
             yield
 
     def uses_plugin_fixture(self, fixture: pytest.FixtureDef[Any]) -> bool:
-        """Whether a fixture of the user's takes one of ours, straight or through others.
+        """Whether a fixture of the user requests one of the plugin, directly or indirectly.
 
-        pytest has set up what it takes before.
+        pytest calls this in the order of the setups: first for the requested fixtures.
         """
         if is_fixture_name(fixture.argname):
             return False
-        takes = any(
-            is_fixture_name(each) or each in self._plugin_fixture_users for each in fixture.argnames
-        )
-        if takes:
-            self._plugin_fixture_users.add(fixture.argname)
-        return takes
+        if not any(
+            is_fixture_name(name) or name in self._plugin_fixture_users for name in fixture.argnames
+        ):
+            return False
+        self._plugin_fixture_users.add(fixture.argname)
+        return True
 
     def begin_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """The teardown of a test begins."""
+        """Begin the teardown of a test."""
         for database in self.databases.values():
             database.teardown = Teardown(item, nextitem)
 
     def finish_teardown(self) -> list[PgTemplateError]:
-        """Isolate the test that ends from what comes next; return what came of that.
+        """Isolate the ending test from the next one; return at most one error per database.
 
-        LeakError, SchemaChangedError and ServerError: one of each database at most.
+        These are LeakError, SchemaChangedError and ServerError.
         """
         self.current = None
         errors = []
@@ -103,7 +103,7 @@ class Run(RunContext):
         return errors
 
     def abandon_test(self) -> None:
-        """The test was interrupted and did not end: what it left open is no leak."""
+        """Forget an interrupted test: what it left open is not a leak."""
         self.current = None
         for database in self.databases.values():
             database.teardown = None

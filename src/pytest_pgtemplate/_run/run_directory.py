@@ -1,4 +1,4 @@
-"""The directory of a run, in which its processes meet while it lasts."""
+"""The directory that the processes of a run share."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pytest_pgtemplate._settings import RunIdentity
 
 
 class RunDirectory:
-    """Call it to have it; to find it takes ms, and most runs have no need of it.
+    """Call it to get the path. It is computed on first use, because that takes some ms.
 
-    ``shared``: there are other processes, which may have asked.
+    ``shared``: other processes may have created the directory.
     """
 
     def __init__(self, identity: RunIdentity, *, shared: bool) -> None:
         self._identity = identity
-        self._asked = shared
+        self._may_exist = shared
 
     def __call__(self) -> Path:
-        self._asked = True
+        self._may_exist = True
         return self._identity.directory
 
     def remove(self) -> None:
-        if self._asked:
+        if self._may_exist:
             shutil.rmtree(self(), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What is counted while a run goes on."""
+"""The statistics of a run."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(eq=False, repr=False)
 class DatabaseStats:
-    """What a worker did with one database, for the summary. Times in seconds."""
+    """The statistics of one worker and database, for the summary. Times in seconds."""
 
     worker: str
-    database: str = ""  # its name in pg_databases; the main one has none
+    database: str = ""  # name in pg_databases; "": the main database
     server: str = ""
-    room: int = 0  # how many workers the server has connections for
-    allowed: int = 0  # connections to the server
-    connections: int = 0  # the most that the worker had, to all its databases, if that was counted
+    room: int = 0  # number of workers that the server has connections for
+    allowed: int = 0  # max_connections of the server
+    connections: int = 0  # maximum of the worker, for all its databases; 0: not counted
     template: str = ""
-    built: str = ""  # how it built the template, if it did
-    why: str = ""  # what has changed since another one was built
+    built: str = ""  # how this worker built the template; "": it did not
+    why: str = ""  # the reason for the build
     tracking: str = ""
     event_triggers: bool = False
     stand_ins: list[str] = field(default_factory=list)  # extensions
     template_time: float = 0.0
     clone_time: float = 0.0
-    from_spare: bool = False  # there was nothing to clone
+    from_spare: bool = False  # a spare was used instead of a clone
     resets: int = 0
     reset_time: float = 0.0
     layers: list[tuple[str, str, int, float]] = field(default_factory=list)  # owner, node, rows, s
-    recloned: list[str] = field(default_factory=list)  # "test: why"
+    recloned: list[str] = field(default_factory=list)  # "test: reason"
     kept: list[str] = field(default_factory=list)  # "test or worker: psql .."
-    differences: list[str] = field(default_factory=list)  # lines: why its database became no spare
+    differences: list[str] = field(default_factory=list)  # why its database became no spare
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)

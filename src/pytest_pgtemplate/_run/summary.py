@@ -1,4 +1,4 @@
-"""What a run says of itself: a line in the header, a few in the summary. Plain strings."""
+"""The line in pytest's header, and the lines of the summary. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_pgtemplate._settings import Settings
 
 
 def header_line(settings: Settings, sources: dict[str, str]) -> str:
-    """Without a password and without asking the server anything; what was set, and where."""
+    """Return the header line: the prefix, the kind of server, and the source of each option."""
     set_by: dict[str, list[str]] = {}
     for name, source in sources.items():
         set_by.setdefault(source, []).append(name)
@@ -20,12 +20,12 @@ def header_line(settings: Settings, sources: dict[str, str]) -> str:
     return f"pgtemplate: databases {databases} on {where}{origins and f' ({origins})'}"
 
 
-WORTH_A_HINT = 1.0  # seconds spent on data that other workers built, too
-MOST = 10  # lines of one kind, unless every worker is asked for
+WORTH_A_HINT = 1.0  # seconds spent on shared data that other workers set up, too
+MAX_LINES = 10  # of one kind, without --pg-stats
 
 
 def summary_lines(workers: list[DatabaseStats], settings: Settings) -> Iterator[str]:
-    """What was done: one line for each database, or one more for each worker that had it."""
+    """Yield a line for each database and, with --pg-stats, a line for each worker."""
     for name in ("", *settings.databases):
         if stats_of_database := [stats for stats in workers if stats.database == name]:
             yield from _database_lines(stats_of_database, settings)
@@ -38,7 +38,7 @@ def _unreachable_servers(urls: tuple[str, ...]) -> Iterator[str]:
 
     for url in urls:
         host, port = server_address.parse(url).host_and_port
-        yield f"  no server answers at {host}:{port}: its workers took another"
+        yield f"  the server at {host}:{port} does not answer; its workers used another server"
 
 
 def _database_lines(workers: list[DatabaseStats], settings: Settings) -> Iterator[str]:
@@ -58,14 +58,14 @@ def _database_lines(workers: list[DatabaseStats], settings: Settings) -> Iterato
         f" {pluralize(databases, 'database')}{spares_text}, {pluralize(times, 'reset')}{average}"
     )
     if built and built.why and every_worker:
-        yield f"  built because of {built.why}"
+        yield f"  reason for the build: {built.why}"
     yield from _missing_privileges(workers[0], settings.template.tracking)
     if workers[0].stand_ins:
         extensions = " and ".join(workers[0].stand_ins)
         yield f"  stand-ins for {extensions}, which the server lacks: docs/embedded.md#extensions"
     if every_worker:
         yield from _servers(workers)
-    for stats in sorted(workers, key=lambda each: (len(each.worker), each.worker)):
+    for stats in sorted(workers, key=lambda stats: (len(stats.worker), stats.worker)):
         if every_worker:
             source = "spare" if stats.from_spare else "clone"
             resets = pluralize(stats.resets, "reset")
@@ -77,14 +77,14 @@ def _database_lines(workers: list[DatabaseStats], settings: Settings) -> Iterato
         yield from _differences(stats, every=every_worker)
     yield from _layers(workers, every=every_worker)
     recloned = [line for stats in workers for line in stats.recloned]
-    shown = len(recloned) if every_worker else MOST
-    yield from (f"  cloned afresh after {line}" for line in recloned[:shown])
-    if recloned[shown:]:
-        yield f"  cloned afresh after {len(recloned) - shown} more tests (--pg-stats lists all)"
+    limit = len(recloned) if every_worker else MAX_LINES
+    yield from (f"  re-cloned after {line}" for line in recloned[:limit])
+    if recloned[limit:]:
+        yield f"  re-cloned after {len(recloned) - limit} more tests (--pg-stats lists all)"
 
 
 def report_facts(workers: list[DatabaseStats]) -> dict[str, str]:
-    """What a page about the run calls things by."""
+    """Return the facts about server and template for the report page."""
     if not workers:
         return {}
     built = next((stats for stats in workers if stats.built), None)
@@ -97,7 +97,7 @@ def report_facts(workers: list[DatabaseStats]) -> dict[str, str]:
 
 
 def _layers(workers: list[DatabaseStats], *, every: bool) -> Iterator[str]:
-    """What shared data has cost, and where the same was built more often than it need be."""
+    """Yield the cost of each shared fixture, and a hint if workers repeated its setup."""
     from pytest_pgtemplate._display.tables import pluralize
 
     built: dict[str, list[tuple[str, int, float]]] = {}
@@ -105,7 +105,7 @@ def _layers(workers: list[DatabaseStats], *, every: bool) -> Iterator[str]:
         for owner, node, changes, seconds in stats.layers:
             built.setdefault(owner, []).append((node, changes, seconds))
     for owner, layers in sorted(built.items()):
-        seconds = sum(each for *_, each in layers)
+        seconds = sum(duration for *_, duration in layers)
         places = len({node for node, *_ in layers})
         line = f"  {owner}: set up {len(layers)} times, {seconds:.2f} s"
         rows = f", {sum(changes for _, changes, _ in layers)} rows" if every else ""
@@ -119,35 +119,36 @@ def _layers(workers: list[DatabaseStats], *, every: bool) -> Iterator[str]:
 
 
 def _differences(stats: DatabaseStats, *, every: bool) -> Iterator[str]:
-    """A database that no test was blamed for, although it is not what it was."""
+    """Yield a warning if a database differs from its template, and no test was found to be why."""
     if stats.differences:
         yield (
             f"  {stats.worker}: dropped its database, which differs from the template"
             " (--pg-verify finds the test)"
         )
-        shown = stats.differences if every else stats.differences[:MOST]
+        shown = stats.differences if every else stats.differences[:MAX_LINES]
         yield from (f"    {line}" for line in shown)
 
 
 def _servers(workers: list[DatabaseStats]) -> Iterator[str]:
-    """Each, and how many connections it had: those of a worker, and what they add up to."""
+    """Yield each server and, if counted, the peak connections of a worker and of all workers."""
     for server in dict.fromkeys(stats.server for stats in workers):
-        there = [stats for stats in workers if stats.server == server]
-        peaks = [stats.connections for stats in there if stats.connections]
-        peak = f"{max(peaks, default=0)} of a worker, {sum(peaks)} of all at most"
-        peaks_text = f"; peak connections: {peak}, {there[0].allowed} allowed"
+        users = [stats for stats in workers if stats.server == server]
+        peaks = [stats.connections for stats in users if stats.connections]
+        peak = f"{max(peaks, default=0)} per worker, at most {sum(peaks)} in total"
+        peaks_text = f"; peak connections: {peak}, {users[0].allowed} allowed"
         yield f"  {server}{peaks_text if peaks else ''}"
 
 
-def _missing_privileges(worker: DatabaseStats, asked: str) -> Iterator[str]:
-    if worker.tracking == "scan" and asked == "auto":
-        yield "  the role may not create triggers: each reset looks into every table"
+def _missing_privileges(worker: DatabaseStats, configured: str) -> Iterator[str]:
+    if worker.tracking == "scan" and configured == "auto":
+        yield "  the role may not create triggers: each reset scans every table"
     elif worker.tracking == "triggers" and not worker.event_triggers:
         yield "  the role may not create event triggers: each reset compares the catalogs"
 
 
 def _too_few_connections(workers: list[DatabaseStats]) -> Iterator[str]:
-    for (server, room), count in Counter((each.server, each.room) for each in workers).items():
+    counts = Counter((stats.server, stats.room) for stats in workers)
+    for (server, room), count in counts.items():
         if count > room:
             yield (
                 f"  {server} may run out of connections: raise max_connections,"

@@ -1,4 +1,4 @@
-"""What this process did and when: plain lists, which JSON and xdist can carry."""
+"""Record what this process did and when, as plain lists that JSON and xdist can transport."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Event = tuple[str, str, float, float, dict[str, Any]]  # kind, name, start, end,
 
 
 class Timeline:
-    """Events since they were taken last. Moments are those of ``time.time``, as in pytest."""
+    """The events since the last ``take``. Times are ``time.time()``, as in pytest's reports."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
 
     def add(self, kind: str, name: str, seconds: float, **details: object) -> None:
-        """Something that has just ended, after ``seconds``."""
+        """Add an event that has just ended after ``seconds``."""
         end = time.time()
         self._events.append((kind, name, end - seconds, end, details))
 
