@@ -7,8 +7,10 @@ import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, event, exc, func, select, text
 from sqlalchemy.engine import URL
@@ -241,6 +243,25 @@ def test_so_does_the_session_of_a_sync_test(
     assert test(leave) != before
     end_test(sync_pool)
     assert test() == before
+
+
+def test_a_sync_session_is_reset_in_one_round_trip(url: URL, tmp_path: Path) -> None:
+    """Not in a transaction, whose BEGIN and COMMIT would be two more."""
+    pool = SyncPooledEngine(_urls.for_driver(url, "psycopg"), {})
+    with pool.engine_for_test().connect() as connection:
+        connection.execute(text("SELECT 1"))
+        driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+
+    with (tmp_path / "trace").open("w") as trace:
+        driver.pgconn.trace(trace.fileno())
+        end_test(pool)
+        driver.pgconn.untrace()
+
+    pool.close()
+    replies = (tmp_path / "trace").read_text()
+    assert replies.count("ReadyForQuery") == 1, replies
+    assert not driver.autocommit
 
 
 @pytest.mark.parametrize("name", ["connect", "checkout", "handle_error", "before_cursor_execute"])

@@ -167,11 +167,16 @@ def cancel(driver: Any) -> None:
 def _reset_session(connection: Any) -> None:
     if hasattr(connection, "run_async"):
         connection.run_async(lambda driver: driver.execute(RESET_SESSION))
-    else:
+        connection.commit()
+        return
+    autocommit = connection.autocommit
+    connection.autocommit = True  # BEGIN and COMMIT would be round trips of their own
+    try:
         cursor = connection.cursor()
         cursor.execute(RESET_SESSION)
         cursor.close()
-    connection.commit()
+    finally:
+        connection.autocommit = autocommit
 
 
 def _run_with_timeout(loop: Loop, coroutine: Coroutine[Any, Any, None]) -> None:
