@@ -6,11 +6,13 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event
+from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from pytest_pgtemplate._internals import alembic as alembic_internals
@@ -26,8 +28,10 @@ from pytest_pgtemplate._internals.sqlalchemy import (
     CustomPool,
     EngineListeners,
     await_only,
+    empty_registry,
     greenlet_spawn,
     override_transactions,
+    sessionmaker_keywords,
 )
 
 
@@ -268,3 +272,42 @@ def test_alembic_plans_an_upgrade_and_env_py_can_be_overruled(tmp_path: Path) ->
         script.run_env()
 
     assert seen == ["ours", "one", "two", True, False]
+
+
+def test_sqlalchemy_makes_sessions_from_kw_which_configure_updates() -> None:
+    maker = sessionmaker()
+
+    with sessionmaker_keywords(maker, {"autoflush": False}):
+        maker.configure(autoflush=True, expire_on_commit=False)
+        assert (maker().autoflush, maker().expire_on_commit) == (False, False)
+
+    assert (maker().autoflush, maker().expire_on_commit) == (True, False)
+
+
+@pytest.mark.parametrize("scope", [None, lambda: "one scope"])
+def test_sqlalchemy_keeps_the_sessions_of_a_scoped_session_in_its_registry(scope: Any) -> None:
+    scoped = scoped_session(sessionmaker(), scopefunc=scope)
+    before = scoped()
+
+    with empty_registry(scoped):
+        assert scoped() is scoped() is not before
+
+    assert scoped() is before
+
+
+def test_asyncio_runs_a_runner_in_frames_that_know_its_loop() -> None:
+    async def fail() -> None:
+        raise LookupError
+
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        with pytest.raises(LookupError) as raised:
+            runner.run(fail())
+
+    frames = [entry.frame.raw for entry in raised.traceback]
+    loops = [asyncio_internals.running_loop_of_frame(each) for each in frames]
+    assert loop in loops
+
+
+def test_asyncpg_keeps_the_loop_of_a_connection() -> None:
+    assert "_loop" in asyncpg.Connection.__slots__

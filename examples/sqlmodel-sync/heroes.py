@@ -1,15 +1,24 @@
 """FastAPI and SQLModel, without asyncio: a session per request."""
 
 import os
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, FastAPI
-from sqlalchemy import Engine
+from sqlalchemy.orm import sessionmaker
 from sqlmodel import Field, Session, SQLModel, create_engine, select
 
-app = FastAPI()
+SessionLocal = sessionmaker(class_=Session)
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    SessionLocal.configure(bind=create_engine(os.environ["DATABASE_URL"]))
+    yield
+
+
+app = FastAPI(lifespan=lifespan)
 
 
 class Team(SQLModel, table=True):
@@ -23,13 +32,8 @@ class Hero(SQLModel, table=True):
     team_id: int | None = Field(default=None, foreign_key="team.id")
 
 
-@cache
-def engine() -> Engine:
-    return create_engine(os.environ["DATABASE_URL"])
-
-
 def get_session() -> Iterator[Session]:
-    with Session(engine()) as session:
+    with SessionLocal() as session:
         yield session
 
 

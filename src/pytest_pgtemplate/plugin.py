@@ -23,7 +23,7 @@ from pytest_pgtemplate._run import (
     Run,
     RunDirectory,
 )
-from pytest_pgtemplate._settings import database_options, fixture_name, options, worker_input
+from pytest_pgtemplate._settings import database_options, options, worker_input
 from pytest_pgtemplate.errors import PgTemplateError
 
 ENVIRONMENT = pytest.StashKey[EnvironmentVariables]()
@@ -66,11 +66,9 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """``pg_autouse``: the database is there before a fixture of any scope may want it."""
-    fixtures = getattr(item, "fixturenames", None)
-    databases = item.config.stash[RUN].settings.autouse_databases
-    if fixtures is not None and databases:
-        first = [fixture_name("pg", each) for each in databases]
-        fixtures[:] = [*first, *(name for name in fixtures if name not in first)]
+    fixtures: list[str] | None = getattr(item, "fixturenames", None)
+    if fixtures is not None:
+        _run.put_first(fixtures, item.config.stash[RUN].settings)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -152,6 +150,8 @@ def pytest_runtest_makereport(
         item.stash[FAILED] = True
         if call.when != "teardown" and (text := _run.failure_section(item.config.stash[RUN], item)):
             report.sections.append(("pgtemplate", text))
+        if call.excinfo is not None and (text := _run.event_loop_section(call.excinfo.value)):
+            report.sections.append(("pgtemplate: event loops", text))
     return _redact_report(report, item.config)
 
 
@@ -226,6 +226,10 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
 
 def _register_fixtures(config: pytest.Config) -> None:
     modules = [databases, engines]
+    if config.stash[RUN].settings.bind:
+        from pytest_pgtemplate._fixtures import bindings
+
+        modules.append(bindings)
     collects = config.getoption("dist", "no") == "no"  # else its workers do
     if config.stash[RUN].settings.check.enabled and collects:
         from pytest_pgtemplate._check import items

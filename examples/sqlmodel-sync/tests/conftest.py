@@ -1,6 +1,6 @@
 import pytest
 from fastapi.testclient import TestClient
-from heroes import SQLModel, Team, app, get_session
+from heroes import SQLModel, Team, app
 from sqlmodel import Session
 
 from pytest_pgtemplate import Metadata
@@ -26,11 +26,5 @@ def team_id(pg_shared):
 
 
 @pytest.fixture
-def client(pg_sync_sessionmaker):
-    def session_of_this_test():
-        with pg_sync_sessionmaker() as session:
-            yield session
-
-    app.dependency_overrides[get_session] = session_of_this_test
-    yield TestClient(app)
-    app.dependency_overrides.clear()
+def client(pg):  # pg isolates the test; pg_bind binds the sessions of the application
+    return TestClient(app)

@@ -63,7 +63,7 @@ class LoopPool:
         if self.loop is None:
             action()
         else:
-            _run_with_timeout(self.loop, greenlet_spawn(action))
+            run_with_timeout(self.loop, greenlet_spawn(action))
 
     def run_before_close(self, action: Callable[[], None]) -> None:
         """Run ``action`` immediately before anyone closes the loop."""
@@ -179,7 +179,8 @@ def _reset_session(connection: Any) -> None:
         connection.autocommit = autocommit
 
 
-def _run_with_timeout(loop: Loop, coroutine: Coroutine[Any, Any, None]) -> None:
+def run_with_timeout(loop: Loop, coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine in ``loop``, wherever that runs. Raises TimeoutError after CLOSE_TIMEOUT."""
     bounded = event_loops.with_timeout(coroutine, CLOSE_TIMEOUT)
     if loop.is_running():  # in another thread
         asyncio.run_coroutine_threadsafe(bounded, loop).result(CLOSE_TIMEOUT)

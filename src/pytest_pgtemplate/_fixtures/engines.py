@@ -14,7 +14,7 @@ from pytest_pgtemplate.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import pytest
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import (
         AsyncConnection,
         AsyncEngine,
@@ -165,18 +165,22 @@ def pg_sync_sessionmaker(
 
 
 @fixture()
+def _pg_sync_connection(_pg_engines: Engines, pg_sync_engine: Engine) -> Iterator[Connection]:
+    """Under ``isolation="rollback"``: in a transaction that is never committed."""
+    with fails():
+        pool = _pg_engines.sync_engine(nested=True)
+    yield pool.engine_for_test().connect()
+    pool.close_open()
+
+
+@fixture()
 def pg_sync_session(
     request: pytest.FixtureRequest,
     _pg: IsolatedDatabase,
-    _pg_engines: Engines,
     pg_sync_sessionmaker: sessionmaker[Session],
-) -> Iterator[Session]:
+) -> Session:
     """A ``Session``; under ``isolation="rollback"`` in a transaction that is never committed."""
     if _pg.rolls_back(request.node):
-        with fails():
-            pool = _pg_engines.sync_engine(nested=True)
-        connection = pool.engine_for_test().connect()
-        yield pg_sync_sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
-        pool.close_open()
-    else:
-        yield pg_sync_sessionmaker()
+        connection = request.getfixturevalue(_pg.fixture_name("_pg_sync_connection"))
+        return pg_sync_sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
+    return pg_sync_sessionmaker()

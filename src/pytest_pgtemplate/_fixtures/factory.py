@@ -28,11 +28,14 @@ class FixtureFunction(NamedTuple):
 
     function: Callable[..., Any]
     scope: Scope
+    autouse: bool
 
 
-def fixture(scope: Scope = "function") -> Callable[[Callable[..., Any]], FixtureFunction]:
+def fixture(
+    scope: Scope = "function", *, autouse: bool = False
+) -> Callable[[Callable[..., Any]], FixtureFunction]:
     """Make a function one of the set."""
-    return partial(FixtureFunction, scope=scope)
+    return partial(FixtureFunction, scope=scope, autouse=autouse)
 
 
 def make_plugins(databases: Iterable[str], modules: Iterable[ModuleType]) -> list[ModuleType]:
@@ -58,9 +61,10 @@ def _make_plugin(database: str, fixtures: Iterable[FixtureFunction]) -> ModuleTy
 
     plugin = ModuleType(f"{__name__}.{database}")
     setattr(plugin, fixture_name("_pg", database), isolated)
-    for function, scope in fixtures:
+    for function, scope, autouse in fixtures:
         name = fixture_name(function.__name__, database)
-        setattr(plugin, name, pytest.fixture(scope=scope)(for_database(database, function)))
+        make = pytest.fixture(scope=scope, autouse=autouse)
+        setattr(plugin, name, make(for_database(database, function)))
     return plugin
 
 

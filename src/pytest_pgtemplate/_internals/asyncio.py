@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import FrameType
 
 Loop = asyncio.AbstractEventLoop
 
@@ -40,3 +41,16 @@ async def wait_for_closing_generators() -> None:
     ]
     if closing:
         await asyncio.wait(closing)
+
+
+def running_loop_of_frame(frame: FrameType) -> Loop | None:
+    """The event loop that ``frame`` runs, which is ``run_until_complete`` or ``Runner.run``.
+
+    A traceback outlives the moment in which ``get_running_loop`` would tell. The loop of a
+    ``Runner`` is looked at without ``get_loop``, which would create one. uvloop's own frames have
+    no local variables.
+    """
+    runner = frame.f_locals.get("self")
+    if isinstance(runner, asyncio.Runner):
+        runner = getattr(runner, "_loop", None)
+    return runner if isinstance(runner, Loop) else None

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    async_scoped_session,
+    async_sessionmaker,
+)
+from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 # Sync code of ours (closing sessions, connections) has to run in the greenlet of a loop. The public
 # way, AsyncConnection.run_sync, needs a connection that works; these are what it is made of. The
 # documentation lists them for authors of dialects.
-from sqlalchemy.util import await_only, greenlet_spawn
+from sqlalchemy.util import ScopedRegistry, ThreadLocalRegistry, await_only, greenlet_spawn
 
 __all__ = [
     "CustomPool",
     "EngineListeners",
     "await_only",
     "connect_on_use",
+    "empty_registry",
     "greenlet_spawn",
     "override_transactions",
+    "sessionmaker_keywords",
 ]
 
 
@@ -132,3 +141,52 @@ def override_transactions(
     original: Callable[[Any], None] = dialect.do_rollback
     dialect.do_begin, dialect.do_commit = begin, commit
     dialect.do_rollback = lambda connection: rollback(connection, original)
+
+
+AnySessionmaker = sessionmaker[Any] | async_sessionmaker[Any]
+AnyScopedSession = scoped_session[Any] | async_scoped_session[Any]
+
+
+@contextmanager
+def sessionmaker_keywords(maker: AnySessionmaker, fixed: Mapping[str, Any]) -> Iterator[None]:
+    """Let a sessionmaker use the keywords ``fixed``, also if the application configures it again.
+
+    ``configure(bind=..)`` is public, but nothing public removes a keyword or reads the present one,
+    and an application that calls it when it starts would undo ours. So ``kw`` is replaced, the
+    dictionary that ``configure`` updates and that each session is made from.
+    """
+    own: dict[str, Any] = maker.kw
+    maker.kw = _FixedKeywords(own, fixed)
+    try:
+        yield
+    finally:
+        maker.kw = own
+
+
+class _FixedKeywords(dict[str, Any]):
+    """The keywords of the application, with some that it cannot change now."""
+
+    def __init__(self, own: dict[str, Any], fixed: Mapping[str, Any]) -> None:
+        super().__init__({**own, **fixed})
+        self._own, self._fixed = own, fixed
+
+    def update(self, *given: Any, **keywords: Any) -> None:
+        self._own.update(*given, **keywords)
+        super().update({**self._own, **self._fixed})
+
+
+@contextmanager
+def empty_registry(scoped: AnyScopedSession) -> Iterator[None]:
+    """Let a scoped session begin without sessions, and forget those that it has made.
+
+    ``remove`` is public, but it removes the session of one scope only: of this thread or task.
+    """
+    own: Any = scoped.registry
+    if isinstance(own, ThreadLocalRegistry):
+        scoped.registry = ThreadLocalRegistry(own.createfunc)
+    else:
+        scoped.registry = ScopedRegistry(own.createfunc, own.scopefunc)
+    try:
+        yield
+    finally:
+        scoped.registry = own

@@ -6,7 +6,9 @@ summary at the end. It is imported in every run of pytest, so it is light.
 
 from pytest_pgtemplate._run.environment import EnvironmentVariables
 from pytest_pgtemplate._run.error_reporter import ErrorReporter, fail, fails
+from pytest_pgtemplate._run.event_loop_section import event_loop_section
 from pytest_pgtemplate._run.failure_section import failure_section
+from pytest_pgtemplate._run.first_fixtures import put_first
 from pytest_pgtemplate._run.isolated_database import FAILED, IsolatedDatabase
 from pytest_pgtemplate._run.isolation import MARKER
 from pytest_pgtemplate._run.overrides import find_override_conflict
@@ -32,11 +34,13 @@ __all__ = [
     "RunDirectory",
     "Timeline",
     "draw_in_pytest",
+    "event_loop_section",
     "fail",
     "fails",
     "failure_section",
     "find_override_conflict",
     "header_line",
+    "put_first",
     "report_facts",
     "summary_lines",
 ]

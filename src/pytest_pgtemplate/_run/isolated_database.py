@@ -26,7 +26,7 @@ from pytest_pgtemplate.errors import (
 )
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._engines import Engines
+    from pytest_pgtemplate._engines import Bindings, Engines
     from pytest_pgtemplate._reset import Leak, ResetResult, Resetter
     from pytest_pgtemplate._run.context import RunContext
     from pytest_pgtemplate._worker import WorkerDatabase
@@ -62,7 +62,7 @@ class IsolatedDatabase:
         self.used = False  # whether a test has requested it since the last reset
         self.teardown: Teardown | None = None  # of the test whose teardown runs
         self.lost = False  # a reset failed, so the state of the database is unknown
-        self._engines: list[Engines] = []  # all engines of this database
+        self._engines: list[Engines | Bindings] = []  # all engines of this database
         self._test_engines: Engines | None = None  # whose sessions are reset after each test
 
     def fixture_name(self, name: str) -> str:
@@ -123,7 +123,7 @@ class IsolatedDatabase:
             self._test_engines = None
 
     @contextmanager
-    def closed_on_reclone(self, engines: Engines) -> Iterator[None]:
+    def closed_on_reclone(self, engines: Engines | Bindings) -> Iterator[None]:
         """Close the connections of ``engines`` before each re-clone."""
         self._engines.append(engines)
         try:

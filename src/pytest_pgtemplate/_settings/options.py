@@ -30,6 +30,7 @@ _INI = (
     ("pg_revision", "string", "revision to migrate to (default: heads)"),
     ("pg_name", "string", "prefix of every database name (default: the rootdir's name)"),
     ("pg_env", "args", "environment variables to set to the URL, or to parts of it: NAME={host}"),
+    ("pg_bind", "args", "the application's sessionmakers or engines: myapp.db:SessionLocal"),
     ("pg_databases", "args", "names of further databases, for example: orders billing"),
     ("pg_autouse", "bool", "isolate every test, also tests without a pg fixture"),
     ("pg_fingerprint_files", "args", "globs of further files that determine the schema"),

@@ -11,7 +11,12 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_pgtemplate._settings import database_options, options, worker_input
+from pytest_pgtemplate._settings import (
+    database_options,
+    import_paths,
+    options,
+    worker_input,
+)
 from pytest_pgtemplate._settings.topics import (
     CheckSettings,
     IsolationSettings,
@@ -37,6 +42,7 @@ class Settings(NamedTuple):
     isolation: IsolationSettings
     output: OutputSettings
     env: Mapping[str, str]  # pg_env: variable -> template
+    bind: Mapping[str, tuple[str, ...]]  # pg_bind: database -> import paths
     databases: Mapping[str, DatabaseOptions]  # the further databases, by name
 
     @property
@@ -77,12 +83,12 @@ class Settings(NamedTuple):
 
     @property
     def autouse_databases(self) -> list[str]:
-        """The databases that ``pg_autouse`` isolates: those that ``pg_env`` gives to the tests."""
+        """The databases that ``pg_autouse`` isolates: those that the application can reach."""
         if not self.isolation.autouse:
             return []
         from pytest_pgtemplate._urls import url_templates
 
-        return ["", *url_templates.referenced_databases(self.env)]
+        return list(dict.fromkeys(("", *url_templates.referenced_databases(self.env), *self.bind)))
 
     @property
     def sweeps(self) -> bool:
@@ -172,6 +178,7 @@ def read(config: pytest.Config) -> Settings:
         isolation=_isolation_settings(config),
         output=_output_settings(config),
         env=templates,
+        bind=import_paths.read_bind(config, databases),
         databases=databases,
     )
 

@@ -1,0 +1,95 @@
+"""An engine of the application, for tests that each have an event loop of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import Engine, event, exc
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+from pytest_pgtemplate._engines.loop_pool import Loop, run_with_timeout
+from pytest_pgtemplate._internals.asyncio import run_before_close
+from pytest_pgtemplate._internals.sqlalchemy import greenlet_spawn
+from pytest_pgtemplate.errors import ConfigurationError
+
+
+class ApplicationEngine:
+    """Closes the connections of an engine where they were opened.
+
+    An asyncpg connection works only in the event loop that opened it. So the engine's pool hands
+    out connections of the running loop only, and those of a loop are closed before it closes.
+    """
+
+    def __init__(self, path: str, engine: Engine | AsyncEngine) -> None:
+        self._path = path
+        self._engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        self._entries: dict[Loop, WeakSet[ConnectionPoolEntry]] = {}
+        self._replaced: dict[Loop, list[Any]] = {}  # connections that another loop found in a pool
+        if self._engine.dialect.is_async:
+            event.listen(self._engine, "connect", self._connected)
+            event.listen(self._engine, "checkout", self._checked_out)
+
+    def refuse_other_database(self, database: str) -> None:
+        """Raise ConfigurationError if the engine names a database that is not ``database``."""
+        other = self._engine.url.database
+        if other and other != database:
+            raise ConfigurationError(
+                f'pg_bind: {self._path} connects to the database "{other}", not to "{database}",'
+                " the one of this worker",
+                hint="name in pg_env the variable from which the application reads its URL, or"
+                " name a sessionmaker in pg_bind",
+            )
+
+    def end_test(self) -> None:
+        """Close idle connections. Those of a loop stay until it closes: tests may share it."""
+        if not self._engine.dialect.is_async:
+            self._engine.dispose()
+
+    def close(self) -> None:
+        """Close all connections, wherever they live."""
+        self.end_test()
+        for loop in list(self._entries):
+            self._close_in(loop)
+
+    def _connected(self, _: Any, entry: ConnectionPoolEntry) -> None:
+        loop = asyncio.get_running_loop()
+        entry.info["pgtemplate_loop"] = loop
+        if loop not in self._entries:
+            self._entries[loop], self._replaced[loop] = WeakSet(), []
+            run_before_close(loop, partial(self._forget, loop))
+        self._entries[loop].add(entry)
+
+    def _checked_out(
+        self, connection: Any, entry: ConnectionPoolEntry, proxy: PoolProxiedConnection
+    ) -> None:
+        opened_in = entry.info.get("pgtemplate_loop")
+        if opened_in is None or opened_in is asyncio.get_running_loop():
+            return
+        if opened_in in self._entries:
+            self._entries[opened_in].discard(entry)
+            self._replaced[opened_in].append(connection)
+        # As SQLAlchemy documents it for connections that a fork has inherited.
+        entry.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc]
+        raise exc.DisconnectionError("the connection was opened in another event loop")
+
+    def _forget(self, loop: Loop) -> None:
+        try:
+            self._close_in(loop)
+        finally:
+            del self._entries[loop], self._replaced[loop]
+
+    def _close_in(self, loop: Loop) -> None:
+        if self._entries[loop] or self._replaced[loop]:
+            run_with_timeout(loop, greenlet_spawn(self._close_connections, loop))
+
+    def _close_connections(self, loop: Loop) -> None:
+        for entry in list(self._entries[loop]):
+            entry.invalidate()
+        for connection in self._replaced[loop]:
+            connection.close()
+        self._entries[loop].clear()
+        self._replaced[loop].clear()

@@ -1,0 +1,168 @@
+"""``pg_bind``: sessionmakers and engines of the application, used with a worker's database.
+
+A sessionmaker is bound to the engine or the connection of each test. An engine keeps its own URL
+and pool; its connections are closed in the event loop that opened them, before that loop closes.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+)
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from pytest_pgtemplate._engines.application_engine import ApplicationEngine
+from pytest_pgtemplate._internals.sqlalchemy import empty_registry, sessionmaker_keywords
+from pytest_pgtemplate.errors import ConfigurationError
+
+_SESSIONMAKERS = (sessionmaker, async_sessionmaker)
+_SCOPED = (scoped_session, async_scoped_session)
+_KINDS = (*_SESSIONMAKERS, *_SCOPED, Engine, AsyncEngine)
+_KIND_NAMES = ", ".join(kind.__name__ for kind in _KINDS)
+_SAVEPOINTS = {"join_transaction_mode": "create_savepoint"}
+
+Bind = Engine | AsyncEngine | Connection | AsyncConnection
+
+
+class BoundSessionmaker:
+    """A sessionmaker of the application, or the one of a scoped session."""
+
+    def __init__(self, path: str, found: Any) -> None:
+        self._path = path
+        self._found = found
+        self._scoped = found if isinstance(found, _SCOPED) else None
+        self._maker = found if self._scoped is None else found.session_factory
+        if not isinstance(self._maker, _SESSIONMAKERS):
+            raise _wrong_kind(path, self._maker)
+        _refuse_routing(path, self._maker)
+        self.is_async = issubclass(self._maker.class_, AsyncSession)
+
+    @contextmanager
+    def bound_to(self, bind: Bind) -> Iterator[None]:
+        """Bind its sessions to ``bind``; to a connection so that a commit ends a savepoint only.
+
+        Raises ConfigurationError afterwards if the application has replaced the sessionmaker.
+        """
+        is_connection = isinstance(bind, Connection | AsyncConnection)
+        with ExitStack() as stack:
+            keywords = {"bind": bind, **(_SAVEPOINTS if is_connection else {})}
+            stack.enter_context(sessionmaker_keywords(self._maker, keywords))
+            if self._scoped is not None:
+                stack.enter_context(empty_registry(self._scoped))
+            yield
+        if _find(self._path) is not self._found:
+            raise ConfigurationError(
+                f"pg_bind: {self._path} was replaced by another object while the test ran, so the"
+                " test may have used another database",
+                hint="create it once, when its module is imported, and let the application call"
+                " .configure(bind=..) on it",
+            )
+
+
+class Bindings:
+    """What ``pg_bind`` names for one database."""
+
+    def __init__(self, paths: tuple[str, ...]) -> None:
+        """Import the application. Raises ConfigurationError for a path that cannot be bound."""
+        self.sessionmakers: list[BoundSessionmaker] = []
+        self.engines: list[ApplicationEngine] = []
+        for path in paths:
+            found = _find(path)
+            if isinstance(found, Engine | AsyncEngine):
+                self.engines.append(ApplicationEngine(path, found))
+            else:
+                self.sessionmakers.append(BoundSessionmaker(path, found))
+
+    @contextmanager
+    def for_test(self, bind: Callable[[bool], Bind]) -> Iterator[None]:
+        """Use them while a test runs. ``bind`` gets whether what it returns has to be async."""
+        with ExitStack() as stack:
+            for engine in self.engines:
+                stack.callback(engine.end_test)
+            for each in self.sessionmakers:
+                stack.enter_context(each.bound_to(bind(each.is_async)))
+            yield
+
+    def refuse_other_database(self, database: str) -> None:
+        """Raise ConfigurationError if an engine connects to another database than ``database``."""
+        for engine in self.engines:
+            engine.refuse_other_database(database)
+
+    def close(self) -> None:
+        """Close the connections of the engines, wherever they live."""
+        for engine in self.engines:
+            engine.close()
+
+
+def _find(path: str) -> Any:
+    module_name, _, attributes = path.partition(":")
+    found: Any = sys.modules.get(module_name) or _import(path, module_name)
+    for attribute in attributes.split("."):
+        try:
+            found = getattr(found, attribute)
+        except AttributeError:
+            raise ConfigurationError(
+                f"pg_bind: {path} does not exist: there is no {attribute} in {module_name}",
+                hint=_suggestion(module_name),
+            ) from None
+    return found
+
+
+def _import(path: str, module_name: str) -> Any:
+    try:
+        return import_module(module_name)
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = [each for each in frames if not each.filename.startswith("<frozen")][-1]
+        raise ConfigurationError(
+            f"pg_bind: {path} cannot be imported: {type(error).__name__}: {error}"
+            f" ({place.filename}:{place.lineno})",
+            hint="the module has to be importable in the tests: see pytest's option pythonpath",
+        ) from error
+
+
+def _suggestion(module_name: str) -> str:
+    there = [
+        f"{module_name}:{name}"
+        for name, value in vars(sys.modules[module_name]).items()
+        if isinstance(value, _KINDS)
+    ]
+    return f"the module has {', '.join(there)}" if there else f"name one of these: {_KIND_NAMES}"
+
+
+def _wrong_kind(path: str, found: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"pg_bind: {path} is of type {type(found).__name__}, which cannot be bound",
+        hint=f"name one of these: {_KIND_NAMES}; a scoped session needs a sessionmaker",
+    )
+
+
+def _refuse_routing(path: str, maker: Any) -> None:
+    """Raise ConfigurationError for sessions that choose an engine for each statement."""
+    if maker.kw.get("binds"):
+        raise ConfigurationError(
+            f"pg_bind: {path} has binds=.., which send some tables to engines of their own",
+            hint="name the engines instead, and set their URLs with pg_env",
+        )
+    session: type = maker.class_
+    methods = [session.get_bind]  # type: ignore[attr-defined]
+    if issubclass(session, AsyncSession):
+        methods.append((maker.kw.get("sync_session_class") or session.sync_session_class).get_bind)
+    if not {*methods} <= {Session.get_bind, AsyncSession.get_bind}:
+        raise ConfigurationError(
+            f"pg_bind: the sessions of {path} choose their engine themselves: {session.__name__}"
+            " overrides get_bind",
+            hint="name the engines instead, and set their URLs with pg_env",
+        )

@@ -1,0 +1,55 @@
+"""What the report of a failed test says if a connection was used in another event loop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+
+_TEXT = """\
+A connection of asyncpg was opened in one event loop and used in another, which cannot work: it
+raises "attached to a different loop", then "another operation is in progress". Usually an engine
+that the application creates at import keeps connections, and each test has an event loop of its
+own. Choose one of these remedies:
+- bind the application's sessionmaker, or name its engine: pg_bind = ["myapp.db:SessionLocal"]
+- run all tests in one event loop: asyncio_default_test_loop_scope = "session" and
+  asyncio_default_fixture_loop_scope = "session"
+"""
+
+
+def event_loop_section(error: BaseException) -> str:
+    """Return the cause and the remedies if the loops differ, else an empty string.
+
+    The messages of asyncio and asyncpg do not tell this case from others, and they have no class of
+    their own for it. So the connection and the loop are looked up in the traceback.
+    """
+    if "asyncpg" not in sys.modules:
+        return ""
+    from pytest_pgtemplate._internals.asyncio import running_loop_of_frame
+    from pytest_pgtemplate._internals.asyncpg import connection_loop_of_frame
+
+    frames = [entry.tb_frame for each in _causes(error) for entry in _entries(each.__traceback__)]
+    running = [loop for frame in frames if (loop := running_loop_of_frame(frame)) is not None]
+    for frame in frames:
+        loop = connection_loop_of_frame(frame)
+        if loop is not None and (loop.is_closed() or (running and loop not in running)):
+            return _TEXT
+    return ""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """All that pytest shows of an exception: what is grouped in it, and what it came from."""
+    if error is None:
+        return
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _causes(each)
+    context = None if error.__suppress_context__ else error.__context__
+    yield from _causes(error.__cause__ or context)
+
+
+def _entries(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next

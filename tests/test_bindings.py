@@ -1,0 +1,419 @@
+"""``pg_bind``: the application's own sessionmakers and engines use the database of each test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_pgtemplate._engines import Bindings
+from pytest_pgtemplate.errors import ConfigurationError
+from support.projects import Project
+
+# An application that creates everything at import, as most do. Nothing in it is for tests.
+APPLICATION = """
+import os
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import (
+    AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
+)
+from sqlalchemy.orm import scoped_session, sessionmaker
+
+URL = os.environ.get("DATABASE_URL", "postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
+SYNC_URL = os.environ.get("SYNC_URL", "postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+
+engine = create_async_engine(URL)
+Session = async_sessionmaker(engine, expire_on_commit=False)
+Legacy = sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+Unbound = async_sessionmaker()
+scopes = []
+Scoped = async_scoped_session(async_sessionmaker(engine), scopefunc=lambda: "always the same")
+
+sync_engine = create_engine(SYNC_URL)
+SyncSession = sessionmaker(sync_engine)
+SyncScoped = scoped_session(sessionmaker(sync_engine))
+
+COUNT = text("SELECT count(*) FROM item")
+ADD = text("INSERT INTO item (name) VALUES ('mine')")
+
+async def add(make=Session):
+    async with make() as session:
+        await session.execute(ADD)
+        await session.commit()
+
+async def count(make=Session):
+    async with make() as session:
+        return await session.scalar(COUNT)
+
+def add_sync(make=SyncSession):
+    with make() as session:
+        session.execute(ADD)
+        session.commit()
+
+def count_sync(make=SyncSession):
+    with make() as session:
+        return session.scalar(COUNT)
+"""
+
+CONFTEST = """
+import pytest
+
+from pytest_pgtemplate import SqlFiles
+
+@pytest.fixture(scope="session")
+def pg_migrations(pytestconfig):
+    return SqlFiles(pytestconfig.rootpath / "schema.sql")
+"""
+
+SCHEMA = "CREATE TABLE item (id serial PRIMARY KEY, name text NOT NULL);"
+
+ASYNC_TESTS = """
+import pytest
+import app
+
+@pytest.mark.parametrize("n", range(2))
+@pytest.mark.parametrize("name", {names})
+async def test_it(n, name, {fixtures}):
+    make = getattr(app, name)
+    assert await app.count(make) == 0
+    await app.add(make)
+    assert await app.count(make) == 1
+"""
+
+SYNC_TESTS = ASYNC_TESTS.replace("async ", "").replace("await ", "")
+SYNC_TESTS = SYNC_TESTS.replace("test_it", "test_sync").replace("(make)", "_sync(make)")
+
+AUTO = ("-o", "asyncio_mode=auto")
+
+
+@pytest.fixture
+def application(project: Project) -> Project:
+    """The project of a stranger: an application, a schema, and warnings that are errors."""
+    project.write("app.py", APPLICATION)
+    project.write("conftest.py", CONFTEST)
+    project.write("schema.sql", SCHEMA)
+    return project
+
+
+def run(project: Project, *arguments: str, **options: object) -> pytest.RunResult:
+    project.ini(filterwarnings="error", asyncio_default_fixture_loop_scope="function", **options)
+    without = [f"-pno:{name}" for name in ("cacheprovider", "anyio", "hypothesispytest")]
+    return project.pytester.runpytest_subprocess(*without, *AUTO, *arguments)
+
+
+@pytest.mark.parametrize("loop", ["function", "session"])
+def test_each_kind_of_sessionmaker_uses_the_database_of_each_test(
+    application: Project, loop: str
+) -> None:
+    names = ["Session", "Legacy", "Unbound", "Scoped"]
+    sync_names = ["SyncSession", "SyncScoped"]
+    application.write("test_app.py", ASYNC_TESTS.format(fixtures="pg", names=names))
+    application.write("test_sync.py", SYNC_TESTS.format(fixtures="pg", names=sync_names))
+
+    result = run(
+        application,
+        *("-o", f"asyncio_default_test_loop_scope={loop}"),
+        pg_bind=" ".join(f"app:{name}" for name in names + sync_names),
+    )
+
+    result.assert_outcomes(passed=12)
+
+
+@pytest.mark.parametrize("loop", ["function", "session"])
+def test_a_named_engine_works_in_every_event_loop(application: Project, loop: str) -> None:
+    application.write("test_app.py", ASYNC_TESTS.format(fixtures="pg", names=["Session"]))
+    application.write("test_sync.py", SYNC_TESTS.format(fixtures="pg", names=["SyncSession"]))
+
+    result = run(
+        application,
+        *("-o", f"asyncio_default_test_loop_scope={loop}"),
+        pg_bind="app:engine app:sync_engine",
+        pg_env="DATABASE_URL={url:asyncpg} SYNC_URL={url:psycopg}",
+    )
+
+    result.assert_outcomes(passed=4)
+
+
+def test_an_engine_may_be_used_in_two_event_loops_in_turn(application: Project) -> None:
+    """The connections of a loop that is still open are not used in another, and are closed."""
+    application.write(
+        "test_app.py",
+        """
+        import pytest
+        import app
+
+        @pytest.mark.parametrize("n", range(2))
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_module(n, pg):
+            assert await app.count() == 0
+            await app.add()
+
+        async def test_function(pg):
+            assert await app.count() == 0
+            await app.add()
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_module_again(pg):
+            assert await app.count() == 0
+        """,
+    )
+
+    result = run(
+        application, "-p", "no:randomly", pg_bind="app:engine", pg_env="DATABASE_URL={url:asyncpg}"
+    )
+
+    result.assert_outcomes(passed=4)
+
+
+def test_without_it_a_section_names_the_cause_and_the_remedies(application: Project) -> None:
+    application.write("test_app.py", ASYNC_TESTS.format(fixtures="pg", names=["Session"]))
+
+    result = run(application, pg_env="DATABASE_URL={url:asyncpg}", pg_autouse="true")
+
+    result.assert_outcomes(passed=1, failed=1)
+    text = result.stdout.str()
+    assert text.count('pg_bind = ["myapp.db:SessionLocal"]') == 1
+
+
+def test_two_statements_at_once_in_one_loop_are_no_matter_of_loops(application: Project) -> None:
+    """The same error of asyncpg has another cause there, and no such section."""
+    application.write(
+        "test_app.py",
+        """
+        import asyncio
+
+        import asyncpg
+
+        async def test_it(pg_database):
+            connection = await asyncpg.connect(str(pg_database.dsn))
+            try:
+                await asyncio.gather(*(connection.fetch("SELECT pg_sleep(0.1)") for _ in range(2)))
+            finally:
+                await connection.close()
+        """,
+    )
+
+    result = run(application)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*another operation is in progress*"])
+    result.stdout.no_fnmatch_line("*pg_bind*")
+
+
+def test_under_rollback_application_and_test_share_a_transaction(application: Project) -> None:
+    code = """
+        import pytest
+        import app
+
+        @pytest.mark.parametrize("n", range(2))
+        async def test_it(n, pg_session):
+            await pg_session.execute(app.ADD)
+            await pg_session.flush()
+            assert await app.count(app.Session) == 1
+            await app.add(app.Session)
+            assert await pg_session.scalar(app.COUNT) == 2
+        """
+    application.write("test_app.py", code)
+    for word, sync in (
+        ("async ", ""),
+        ("await ", ""),
+        ("pg_session", "pg_sync_session"),
+        ("Session)", "SyncSession)"),
+        ("app.count", "app.count_sync"),
+        ("app.add", "app.add_sync"),
+    ):
+        code = code.replace(word, sync)
+    application.write("test_sync.py", code)
+
+    result = run(application, pg_bind="app:Session app:SyncSession", pg_isolation="rollback")
+
+    result.assert_outcomes(passed=4)
+
+
+def test_the_binding_of_the_application_is_restored(application: Project) -> None:
+    application.write(
+        "test_app.py",
+        """
+        import app
+
+        def test_in_a_test(pg):
+            assert app.Session.kw["bind"] is not app.engine
+            assert app.SyncScoped.session_factory.kw["bind"] is not app.sync_engine
+
+        def test_without_a_database():
+            assert app.Session.kw["bind"] is app.engine
+            assert app.Session.kw.keys() == {"bind", "expire_on_commit"} | (
+                app.Session.kw.keys() & {"autoflush", "info"}
+            )
+            assert app.SyncScoped.session_factory.kw["bind"] is app.sync_engine
+        """,
+    )
+
+    result = run(application, "-p", "no:randomly", pg_bind="app:Session app:SyncScoped")
+
+    result.assert_outcomes(passed=2)
+
+
+def test_an_application_that_binds_when_it_starts_does_not_undo_it(application: Project) -> None:
+    application.write(
+        "test_app.py",
+        """
+        import app
+
+        async def test_it(pg):
+            app.Unbound.configure(bind=app.engine, expire_on_commit=False)
+            assert app.Unbound().sync_session.expire_on_commit is False
+            await app.add(app.Unbound)
+
+        def test_afterwards():
+            assert app.Unbound.kw["bind"] is app.engine
+        """,
+    )
+
+    result = run(application, "-p", "no:randomly", pg_bind="app:Unbound")
+
+    result.assert_outcomes(passed=2)
+
+
+def test_what_the_application_leaves_open_is_closed(application: Project) -> None:
+    application.write(
+        "test_app.py",
+        """
+        import pytest
+        import app
+
+        left = []
+
+        @pytest.mark.parametrize("n", range(2))
+        async def test_it(n, pg):
+            left.append(app.Session())
+            await left[-1].execute(app.ADD)
+            assert await left[-1].scalar(app.COUNT) == 1
+
+        @pytest.mark.parametrize("n", range(2))
+        def test_sync(n, pg):
+            app.SyncScoped.execute(app.ADD)
+            assert app.SyncScoped.scalar(app.COUNT) == 1
+        """,
+    )
+
+    run(application, pg_bind="app:Session app:SyncScoped").assert_outcomes(passed=4)
+
+
+def test_a_further_database_has_bindings_of_its_own(application: Project) -> None:
+    application.write(
+        "conftest.py",
+        CONFTEST
+        + """
+@pytest.fixture(scope="session")
+def pg_orders_migrations(pytestconfig):
+    return SqlFiles(pytestconfig.rootpath / "schema.sql")
+""",
+    )
+    application.write(
+        "test_app.py",
+        """
+        import pytest
+        import app
+
+        @pytest.mark.parametrize("n", range(2))
+        async def test_it(n, pg_database, pg_orders_database):
+            await app.add(app.Session)
+            assert await app.count(app.Session) == 1
+            assert await app.count(app.Unbound) == 0
+            await app.add(app.Unbound)
+        """,
+    )
+
+    result = run(application, pg_databases="orders", pg_bind="app:Session orders=app:Unbound")
+
+    result.assert_outcomes(passed=2)
+
+
+REPLACED = """
+import app
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+async def test_it(pg):
+    app.Session = async_sessionmaker(app.engine)
+"""
+
+
+ROUTED = """
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Session, scoped_session, sessionmaker
+
+engine = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+
+class Routed(Session):
+    def get_bind(self, *args, **keywords):
+        return engine
+
+def add():
+    pass
+
+Tables = sessionmaker(binds={DeclarativeBase: engine})
+Own = sessionmaker(class_=Routed)
+AsyncOwn = async_sessionmaker(sync_session_class=Routed)
+Function = scoped_session(lambda: None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere:Session", "cannot be imported: ModuleNotFound"),
+        ("broken:Session", "KeyError: 'NOT_SET_ANYWHERE' (.*broken.py:1)"),
+        ("routed:engin", "routed:engin does not exist"),
+        ("routed:add", "routed:add is of type function"),
+        ("routed:Function", "routed:Function is of type function"),
+        ("routed:Tables", "routed:Tables has binds="),
+        ("routed:Own", "overrides get_bind"),
+        ("routed:AsyncOwn", "overrides get_bind"),
+    ],
+)
+def test_what_cannot_be_bound_is_an_error_that_names_it(
+    path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text("import os; os.environ['NOT_SET_ANYWHERE']", "utf-8")
+    (tmp_path / "routed.py").write_text(ROUTED, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "routed", raising=False)
+
+    with pytest.raises(ConfigurationError, match=message) as raised:
+        Bindings((path,))
+
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize("path", ["app:Sesion", "app:sync_engine"])
+def test_it_is_reported_once_before_the_first_test(application: Project, path: str) -> None:
+    """Also an engine that connects to another database than that of the worker."""
+    application.write("test_app.py", SYNC_TESTS.format(fixtures="pg", names=["SyncSession"]))
+
+    result = run(application, pg_bind=path)
+
+    result.assert_outcomes(errors=1, skipped=1)
+    result.stdout.fnmatch_lines([f"*pg_bind: {path} *", "*HINT: *"])
+
+
+def test_a_sessionmaker_that_is_replaced_meanwhile_is_an_error(application: Project) -> None:
+    application.write("test_app.py", REPLACED)
+
+    result = run(application, pg_bind="app:Session")
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*app:Session was replaced by another object*"])
+
+
+@pytest.mark.parametrize("entry", ["app", "app.Session", "other=app:Session", "app:a app:a"])
+def test_an_entry_that_is_no_path_ends_the_run(project: Project, entry: str) -> None:
+    project.ini(pg_bind=entry)
+
+    result = project.run()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*pg_bind: *"])
