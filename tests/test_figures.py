@@ -79,10 +79,9 @@ class Logged:
     @property
     def resets(self) -> int:
         """Without the last one of each database that was put back as a spare."""
-        put_back = self.count(rf'.*RENAME TO "{self.project.prefix}_sp_')
-        made_ahead = self.count(rf'CREATE DATABASE "{self.project.prefix}_sp_')
-        every = self.count(r"SELECT tables, pgtemplate\.reset\(")
-        return every - (put_back - made_ahead)
+        worker, spare = (f'"{self.project.prefix}_{kind}_' for kind in (r"[0-9a-f]{8}", "sp"))
+        put_back = self.count(rf".*ALTER DATABASE {worker}\w+\" RENAME TO {spare}")
+        return self.count(r"SELECT tables, pgtemplate\.reset\(") - put_back
 
     @property
     def clones(self) -> int:

@@ -48,7 +48,8 @@ def openssl(directory: Path, *arguments: str) -> None:
 def make_authority(directory: Path, name: str) -> None:
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     certificate = ["-out", f"{name}.crt", "-keyout", f"{name}.key", "-subj", f"/CN={name}"]
-    openssl(directory, "req", "-x509", *key, *certificate)
+    usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]  # of a CA; Python 3.13 demands it
+    openssl(directory, "req", "-x509", *key, *certificate, *usage)
 
 
 def make_certificate(directory: Path, subject: str) -> None:
@@ -56,7 +57,9 @@ def make_certificate(directory: Path, subject: str) -> None:
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", f"subjectAltName=DNS:{subject}"]
     files = ["-out", f"{subject}.crt", "-keyout", f"{subject}.key", "-subj", f"/CN={subject}"]
-    openssl(directory, "req", "-x509", *key, *signed, *files)
+    use = ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "keyUsage=digitalSignature"]
+    openssl(directory, "req", "-x509", *key, *signed, *use, *files)
+    openssl(directory, "verify", "-x509_strict", "-CAfile", "ca.crt", f"{subject}.crt")
 
 
 @pytest.fixture(scope="module")
