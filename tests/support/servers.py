@@ -6,6 +6,7 @@ A pytest plugin, for the fixtures at the end. Nothing here is a test.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -38,6 +39,8 @@ STARTING = 30.0  # seconds
 # The newest PostgreSQL that is installed on this system.
 SYSTEM = max(Path("/usr/lib/postgresql").glob("*/bin"), key=_binaries._numbers, default=None)
 
+_PREPARED: dict[Path, Path] = {}  # data directories, by the programs that made them
+
 
 class PrivateServer:
     """A server that its user starts and stops. ``url`` is through the socket, as superuser.
@@ -58,10 +61,7 @@ class PrivateServer:
             home.chmod(0o755)
             self._how |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
             self._programs = _binaries.executable_bindir(binaries, user, home / "programs")
-        initdb = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-        command: list[Any] = [self._programs / "initdb", *initdb, "-D", self._data]
-        subprocess.run(command, check=True, **self._how)
-        (self._data / "pg_hba.conf").write_text(HBA)
+        self._copy_prepared_data(binaries.bindir)
         self._options: dict[str, object] = {
             "port": free_port(),
             "listen_addresses": "127.0.0.1",
@@ -74,6 +74,20 @@ class PrivateServer:
         }
         where = {"host": str(home), "port": str(self._options["port"])}
         self.url = URL.create("postgresql", "postgres", database="postgres", query=where)
+
+    def _copy_prepared_data(self, bindir: Path) -> None:
+        """A copy of the data directory that this process has made with these programs."""
+        prepared = _PREPARED.get(bindir)
+        if prepared is None:
+            prepared = _PREPARED[bindir] = Path(tempfile.mkdtemp(prefix="pgt", dir="/tmp"), "data")
+            atexit.register(shutil.rmtree, prepared.parent)
+            if "user" in self._how:
+                os.chown(prepared.parent, self._how["user"], self._how["group"])
+            initdb = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+            command: list[Any] = [self._programs / "initdb", *initdb, "-D", prepared]
+            subprocess.run(command, check=True, **self._how)
+            (prepared / "pg_hba.conf").write_text(HBA)
+        subprocess.run(["cp", "-a", prepared, self._data], check=True, **self._how)
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
