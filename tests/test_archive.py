@@ -117,6 +117,7 @@ def templates(server: Server, tmp_path: Path) -> Iterator[Templates]:
     templates.drop()
 
 
+@pytest.mark.full("values")
 @pytest.mark.parametrize("where", ["server", "system"])
 @pytest.mark.parametrize(
     ("role", "script"),

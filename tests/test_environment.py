@@ -237,6 +237,7 @@ def app(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("APP_URL", "postgresql://localhost/the_developers_own")
     project.alembic()
     project.revision("one", ITEM)
+    project.prepare_template()
     project.ini(pg_env="APP_URL", pythonpath=".")
     project.write("app.py", READS)
     project.write("conftest.py", "import app\n")

@@ -13,10 +13,18 @@ import pytest
 from packaging.requirements import Requirement
 
 HOME = Path.home()  # before pytester sets another: the runs here share the user's server
+OFTEN = {"fastapi-parts", "sqlmodel-sync"}  # tried in the short form
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*/pyproject.toml"))
 
 
-@pytest.mark.parametrize("pyproject", EXAMPLES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "pyproject",
+    [
+        pytest.param(path, id=name, marks=[] if name in OFTEN else pytest.mark.full)
+        for path in EXAMPLES
+        for name in [path.parent.name]
+    ],
+)
 def test_an_example_passes_on_workers(
     pyproject: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ def test_plain():
 def shop(project: Project) -> Project:
     project.alembic()
     project.revision("one", ITEM)
+    project.prepare_template()
     project.write("test_it.py", TESTS)
     return project
 

@@ -109,6 +109,7 @@ def test_a_worker_on_another_host_is_told_the_url(shop: Project, host: str) -> N
     assert shop.migrations() == 1
 
 
+@pytest.mark.full
 def test_a_worker_on_another_host_never_takes_a_server_of_its_own(
     shop: Project, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_worker_on_another_host_never_takes_a_server_of_its_own(
     result.stdout.fnmatch_lines(["*worker gw0 runs on *", "*HINT: *PGTEMPLATE_URL*"])
 
 
+@pytest.mark.full
 def test_a_worker_on_another_host_is_told_where_each_database_is(
     shop: Project, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_pgtemplate import _urls
-from support.projects import ITEM, Project, execute, query, unique
+from support.projects import ITEM, PLAIN, Project, execute, query, unique
 
 CONFTEST = """
 import pytest
@@ -81,6 +81,7 @@ def passes(items: Project, passed: int, *arguments: str) -> pytest.RunResult:
 @pytest.mark.parametrize("tracking", ["triggers", "scan"])
 def test_every_test_of_the_scope_finds_it_whole_and_no_other(items: Project, tracking: str) -> None:
     items.ini(pythonpath=".", pg_tracking=tracking)
+    items.prepare_template()
     write(items, "test_a.py", TESTS)
     write(items, "test_b.py", AFTERWARDS)
 
@@ -146,8 +147,7 @@ def filled(request):
 }
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_however_it_was_written(items: Project, way: str) -> None:
+def test_however_it_was_written(items: Project) -> None:
     items.ini(pythonpath=".", pg_env="DATABASE_URL", pg_autouse="true")
     head = """
     import os
@@ -164,13 +164,15 @@ def test_however_it_was_written(items: Project, way: str) -> None:
         assert names(pg) == "a reference"
         add(pg, "mine")
     """
-    items.write("test_a.py", "")
-    (items.root / "test_a.py").write_text(IMPORT + _dedent(head) + way + _dedent(body))
-    write(items, "test_b.py", AFTERWARDS)
+    for n, way in enumerate(WAYS.values()):
+        text = IMPORT + _dedent(head) + way + _dedent(body)
+        (items.root / f"test_{n}_a.py").write_text(text)
+        write(items, f"test_{n}_b.py", AFTERWARDS)
 
     result = items.pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:anyio")
 
-    assert result.parseoutcomes().keys() <= {"passed"}, result.stdout.str()
+    in_classes = 2  # of setup_class
+    result.assert_outcomes(passed=3 * len(WAYS) + in_classes)
 
 
 def _dedent(text: str) -> str:
@@ -460,6 +462,7 @@ def test_every_kind_of_isolation_keeps_it(
     items: Project, isolation: str, body: str, tracking: str
 ) -> None:
     items.ini(pythonpath=".", pg_tracking=tracking)
+    items.prepare_template()
     write(items, "test_a.py", ISOLATIONS.format(isolation, body))
     write(items, "test_b.py", 'def test_three(pg): assert names(pg) == "base reference"\n')
 
@@ -568,13 +571,13 @@ def test_two(shared, pg):
 def test_three(shared, pg): assert names(pg) == "changed shared twice twice"
 """
     write(items, "test_a.py", text)
-    run = [*("-o", "cache_dir=.cache"), "-p", "cacheprovider"]
+    run = [option for option in PLAIN if "cacheprovider" not in option]
 
     for arguments in (["-x"], ["--stepwise"]):
-        items.pytester.runpytest_subprocess(*run, *arguments).assert_outcomes(passed=1, failed=1)
+        items.pytester.runpytest_inprocess(*run, *arguments).assert_outcomes(passed=1, failed=1)
     items.write("mended", "")
-    items.pytester.runpytest_subprocess(*run, "--stepwise").assert_outcomes(passed=2, deselected=1)
-    items.pytester.runpytest_subprocess(*run, "--lf").assert_outcomes(passed=3)
+    items.pytester.runpytest_inprocess(*run, "--stepwise").assert_outcomes(passed=2, deselected=1)
+    items.pytester.runpytest_inprocess(*run, "--lf").assert_outcomes(passed=3)
 
 
 ASYNC = """
@@ -599,6 +602,7 @@ class TestClass:
 """
 
 
+@pytest.mark.full("values")
 @pytest.mark.parametrize("mode", ["strict", "auto"])
 @pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
 def test_every_loop_of_pytest_asyncio(items: Project, scope: str, mode: str) -> None:

@@ -441,6 +441,7 @@ def test_pytest_asyncio_unconfigured(run: Run) -> None:
     result.assert_outcomes(passed=ASYNC_TESTS)
 
 
+@pytest.mark.full("values")
 @pytest.mark.parametrize("mode", ["strict", "auto"])
 @pytest.mark.parametrize("scope", SCOPES)
 def test_pytest_asyncio_with_the_loop_scope_in_the_ini_file(

@@ -19,7 +19,6 @@ from pytest_pgtemplate._urls import database_names
 from support.projects import COUNTED, ITEM, TESTS, Project, execute, make_project
 from support.servers import free_port, private_server, tcp
 
-RUNS = 16
 PASSWORD = "hunter2"
 ENDS = 180  # seconds in which all runs of a test end
 
@@ -85,10 +84,11 @@ def all_green(runs: list[subprocess.Popen[str]], passed: int = 4) -> None:
             run.kill()
 
 
-def test_many_runs_on_two_hosts_at_once(shop: Project) -> None:
+@pytest.mark.parametrize("runs", [6, pytest.param(16, marks=pytest.mark.full)])
+def test_many_runs_on_two_hosts_at_once(shop: Project, runs: int) -> None:
     """Cold: they migrate once. Warm: they take no lock at all, so nobody ever waits."""
     hosts = [host(shop, "north"), host(shop, "south")]
-    all_green([start(shop, hosts[n % 2]) for n in range(RUNS)])
+    all_green([start(shop, hosts[n % 2]) for n in range(runs)])
     assert shop.migrations() == 1
     templates = shop.databases()
     assert len(templates) == 1
@@ -203,7 +203,7 @@ def test_a_server_that_is_down_is_named_and_the_others_take_its_workers(
     assert len(shop.databases()) == 1
 
 
-@pytest.fixture(params=["a file in its place", "read-only"])
+@pytest.fixture(params=["a file in its place", pytest.param("read-only", marks=pytest.mark.full)])
 def closed_cache(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:

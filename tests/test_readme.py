@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,6 +16,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from pytest_pgtemplate._server import Server
+from support.projects import unique
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pytest_pgtemplate"
@@ -128,7 +133,27 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     return pytester
 
 
-def lay_out(project: pytest.Pytester, code: list[Block]) -> None:
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the Quickstart's command ``alembic init`` writes."""
+    [command] = [block.text for block in QUICKSTART if block.text.startswith("alembic ")]
+    directory = tmp_path_factory.mktemp("alembic")
+    program = [sys.executable, "-m", *shlex.split(command)]
+    subprocess.run(program, cwd=directory, check=True, capture_output=True, timeout=60)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def prefix(server: Server) -> Iterator[str]:
+    """The recipes share the templates of equal migrations."""
+    name = unique("readme")
+    yield name
+    for database in server.databases():
+        if database.name.startswith(f"{name}_"):
+            server.drop(database.name)
+
+
+def lay_out(project: pytest.Pytester, environment: Path, code: list[Block]) -> None:
     """Write the files; a pyproject.toml that is silent about asyncio adds to the one before it."""
     for block in code:
         if block.name:
@@ -139,7 +164,7 @@ def lay_out(project: pytest.Pytester, code: list[Block]) -> None:
             adds = known and more and "asyncio_mode" not in more
             path.write_text(known + more if adds else block.text, "utf-8")
         elif block.text.startswith("alembic "):
-            assert project.run("sh", "-ec", block.text).ret == 0
+            shutil.copytree(environment, project.path, dirs_exist_ok=True)
 
 
 def passes(project: pytest.Pytester, command: str) -> pytest.RunResult:
@@ -149,8 +174,8 @@ def passes(project: pytest.Pytester, command: str) -> pytest.RunResult:
     return result
 
 
-def test_the_quickstart_runs_as_it_stands(project: pytest.Pytester) -> None:
-    lay_out(project, QUICKSTART)
+def test_the_quickstart_runs_as_it_stands(project: pytest.Pytester, environment: Path) -> None:
+    lay_out(project, environment, QUICKSTART)
     commands = [block.text for block in QUICKSTART if block.text.startswith("pytest ")]
 
     assert len(commands) == 1
@@ -161,7 +186,11 @@ def test_the_quickstart_runs_as_it_stands(project: pytest.Pytester) -> None:
     "recipe", [recipe for _, recipe in VARIANTS], ids=[section for section, _ in VARIANTS]
 )
 def test_a_recipe_runs_on_top_of_the_quickstart(
-    project: pytest.Pytester, recipe: list[Block]
+    project: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: Path,
+    prefix: str,
+    recipe: list[Block],
 ) -> None:
     own_schema = any(
         re.search(r"def pg_migrations\(.*return (Metadata|SqlFiles|Command)\(", b.text, re.DOTALL)
@@ -175,7 +204,8 @@ def test_a_recipe_runs_on_top_of_the_quickstart(
         and not (own_tests and block.name.startswith("tests/"))
     ]
 
-    lay_out(project, base + recipe)
+    lay_out(project, environment, base + recipe)
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"{os.environ['PYTEST_ADDOPTS']} --pg-name={prefix}")
 
     passes(project, "pytest")
 

@@ -87,6 +87,7 @@ def pytest_pyfunc_call(pyfuncitem):
 def shop(project: Project) -> Project:
     project.alembic()
     project.revision("one", ITEM)
+    project.prepare_template()
     project.write("test_it.py", TESTS)
     project.write("conftest.py", CONFTEST)
     return project

@@ -282,6 +282,7 @@ def names(session):
 def items(project: Project) -> Project:
     project.alembic()
     project.revision("one", ITEM)
+    project.prepare_template()
     return project
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from support.projects import Project
+from support.projects import PLAIN, Project
+
+ASYNC_PLAIN = [option for option in PLAIN if "asyncio" not in option]
 
 CONFTEST = """
 import pytest
@@ -98,6 +100,7 @@ def test_a_commit_holds_within_the_test_only(pg_sync_session, pg_sync_sessionmak
 INI = {"filterwarnings": "error", "asyncio_mode": "auto"}
 
 
+@pytest.mark.full("values")
 @pytest.mark.parametrize("scope", ["function", "session"])
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 def test_the_application_may_commit_in_an_async_test(
@@ -109,34 +112,28 @@ def test_the_application_may_commit_in_an_async_test(
     project.write("conftest.py", CONFTEST)
     project.write("test_async.py", ASYNC)
 
-    result = project.pytester.runpytest_subprocess(
-        "-p", "no:cacheprovider", *with_driver(project, driver)
-    )
+    result = project.pytester.runpytest_subprocess(*ASYNC_PLAIN, *with_driver(project, driver))
 
     result.assert_outcomes(passed=7)
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "pg8000"])
 def test_the_application_may_commit_in_a_sync_test(project: Project, driver: str) -> None:
-    project.ini(filterwarnings="error", asyncio_default_fixture_loop_scope="function")
+    project.ini(filterwarnings="error")
     project.write("conftest.py", CONFTEST)
     project.write("test_sync.py", SYNC)
 
-    result = project.pytester.runpytest_subprocess(
-        "-p", "no:cacheprovider", *with_driver(project, driver)
-    )
+    result = project.pytester.runpytest_subprocess(*PLAIN, *with_driver(project, driver))
 
     result.assert_outcomes(passed=2)
 
 
 def test_rollback_can_be_the_default(project: Project) -> None:
-    project.ini(filterwarnings="error", asyncio_default_fixture_loop_scope="function")
+    project.ini(filterwarnings="error")
     project.write("conftest.py", CONFTEST)
     project.write("test_sync.py", SYNC.replace("pytestmark", "unused"))
 
-    result = project.pytester.runpytest_subprocess(
-        "-p", "no:cacheprovider", "--pg-isolation=rollback"
-    )
+    result = project.pytester.runpytest_subprocess(*PLAIN, "--pg-isolation=rollback")
 
     result.assert_outcomes(passed=2)
 

@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import pytest
 
-from support.selection import pairwise
+from support.selection import covering
 
 FULL = """
 import pytest
@@ -29,13 +29,19 @@ def test_short():
 
 def test_every_pair_of_values_is_in_a_chosen_row() -> None:
     rows = {str(row): row for row in product(range(12), "ab", "ab", "ab")}
-    chosen = [rows[name] for name in pairwise(rows)]
+    chosen = [rows[name] for name in covering(rows, columns=2)]
 
     assert len(chosen) == 24
     for one, other in combinations(range(4), 2):
         assert {(row[one], row[other]) for row in rows.values()} == {
             (row[one], row[other]) for row in chosen
         }
+
+
+def test_every_value_is_in_a_chosen_row() -> None:
+    rows = {str(row): row for row in product(range(3), "abc", "ab")}
+
+    assert len(covering(rows, columns=1)) == 3
 
 
 @pytest.mark.parametrize(("options", "passed"), [([], 7), (["--full"], 10)], ids=["short", "long"])

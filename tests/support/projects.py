@@ -6,6 +6,7 @@ A pytest plugin, for the fixtures at the end. Nothing here is a test.
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import os
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -207,53 +209,60 @@ class Project:
 
         It was built from equal files, by ``pgtemplate build``. ``clean`` gives it back.
         """
+        self._give_template_back()
         self._prepared = os.environ["PGTEMPLATE_URL"], self._digest()
         if self._prepared not in _TEMPLATES:
             _TEMPLATES[self._prepared] = self._build_template()
         self._rename(_TEMPLATES[self._prepared], self.prefix)
 
     def _digest(self) -> str:
-        """Of all files that are there now, but for pytest.ini, which has the prefix."""
+        """Of all files that are there now, without the prefix of the databases."""
         digest = hashlib.sha256()
         for file in sorted(self.root.rglob("*")):
-            if file.is_file() and file.name != "pytest.ini" and ".cache" not in file.parts:
-                digest.update(f"{file.relative_to(self.root)} ".encode() + file.read_bytes())
+            if file.is_file() and ".cache" not in file.parts:
+                text = file.read_bytes().replace(self.prefix.encode(), b"")
+                digest.update(f"{file.relative_to(self.root)} {len(text)} ".encode() + text)
         return digest.hexdigest()
 
     def _build_template(self) -> str:
         prefix = unique("t")
         with tempfile.TemporaryDirectory() as directory:
-            copy = Path(directory) / "project"
+            copy = Path(directory, "project")
             shutil.copytree(self.root, copy, ignore=shutil.ignore_patterns(".cache"))
-            (copy / "pytest.ini").write_text(f"[pytest]\npg_name = {prefix}\n")
             (copy / "test_any.py").write_text("def test_any(pg): ...\n")
-            command = [sys.executable, "-m", "pytest_pgtemplate._cli.main", "build", *PLAIN]
+            command = [sys.executable, "-m", "pytest_pgtemplate._cli.main", "build"]
             own = {"XDG_CACHE_HOME": directory, "MIGRATION_LOG": f"{directory}/log"}
-            subprocess.run(command, cwd=copy, env=os.environ | own, check=True)
+            arguments = [*PLAIN, f"--pg-name={prefix}"]
+            subprocess.run([*command, *arguments], cwd=copy, env=os.environ | own, check=True)
         for name in self._all(prefix):
             if not database_names.is_template(name):
                 self.server.drop(name)
         [template] = self._all(prefix)
         return template
 
-    def _rename(self, template: str, prefix: str) -> str:
+    def _rename(self, template: str, prefix: str) -> None:
         name = f"{prefix}{template[template.index('_tpl_') :]}"
         renaming = f"{quote_identifier(template)} RENAME TO {quote_identifier(name)}"
         execute(self.server.url, f"ALTER DATABASE {renaming}")
-        return name
 
-    def _give_template_back(self, key: tuple[str, str]) -> None:
-        stored = _TEMPLATES[key]
-        prefix, _, fingerprint = stored.partition("_tpl_")
+    def _give_template_back(self) -> None:
+        if self._prepared is None:
+            return
+        prefix, _, fingerprint = _TEMPLATES[self._prepared].partition("_tpl_")
         mine = f"{self.prefix}_tpl_{fingerprint}"
         if mine in self._all(self.prefix):
             self._rename(mine, prefix)
         else:
-            del _TEMPLATES[key]
+            del _TEMPLATES[self._prepared]
+        self._prepared = None
 
     def run(self, *arguments: str) -> pytest.RunResult:
         """Run pytest in this process: the way for options and output."""
-        return self.pytester.runpytest_inprocess(*PLAIN, *arguments)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # of what tests have left on purpose
+            result = self.pytester.runpytest_inprocess(*PLAIN, *arguments)
+            gc.collect()
+        return result
 
     def run_workers(self, *arguments: str, workers: int = 2) -> pytest.RunResult:
         """Run pytest with xdist, in a process of its own."""
@@ -286,9 +295,7 @@ class Project:
         return len(self.log.read_text().splitlines()) if self.log.exists() else 0
 
     def clean(self) -> None:
-        if self._prepared is not None:
-            self._give_template_back(self._prepared)
-            self._prepared = None
+        self._give_template_back()
         for name in self._all(self.prefix):
             self.server.drop(name)
 

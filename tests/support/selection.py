@@ -1,10 +1,11 @@
 """What the short form of the suite leaves out: the marker ``full``, and the option ``--full``.
 
-``pytest`` is the short form. ``pytest --full`` runs everything. Two uses of one marker:
+``pytest`` is the short form. ``pytest --full`` runs everything. Three uses of one marker:
 
     @pytest.mark.full              only the long form runs this test
     @pytest.mark.full("product")   the long form runs this test with the full product of its
-                                   parameters, the short form with a pairwise selection
+                                   parameters; the short form has every pair of two values
+    @pytest.mark.full("values")    the same, but the short form has every single value
 
 A pytest plugin. Nothing here is a test.
 """
@@ -20,6 +21,7 @@ from zlib import crc32
 import pytest
 
 Values = tuple[object, ...]
+COLUMNS = {"product": 2, "values": 1}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    line = "full(which): only in the long form (--full): the test, or its full 'product'"
+    line = "full(which): only in the long form (--full): the test, or most of its parameters"
     config.addinivalue_line("markers", line)
 
 
@@ -40,17 +42,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _left_out(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
-    products: dict[object, list[pytest.Function]] = defaultdict(list)
+    products: dict[tuple[object, str, int], list[pytest.Function]] = defaultdict(list)
     for item in items:
         for marker in item.iter_markers("full"):
-            if marker.args == ("product",):
-                if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-                    products[item.parent, item.originalname].append(item)
-            else:
-                assert not marker.args, f"{item.nodeid}: unknown argument of the marker full"
+            if not marker.args:
                 yield item
-    for product in products.values():
-        chosen = pairwise({item.nodeid: _values(item) for item in product})
+            elif isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+                products[item.parent, item.originalname, COLUMNS[marker.args[0]]].append(item)
+    for (*_, columns), product in products.items():
+        chosen = covering({item.nodeid: _values(item) for item in product}, columns)
         yield from (item for item in product if item.nodeid not in chosen)
 
 
@@ -65,20 +65,21 @@ def _values(item: pytest.Function) -> Values:
     return tuple(values)
 
 
-def pairwise(rows: Mapping[str, Values]) -> set[str]:
-    """Names of rows such that each pair of two columns' values is in one of them if in any.
+def covering(rows: Mapping[str, Values], columns: int) -> set[str]:
+    """Names of rows such that each combination of so many columns' values is in one of them.
 
     Of rows that are equally useful, a checksum of their names chooses one: the choice is spread
     evenly, and is the same in every process.
     """
-    pairs = {
-        name: set(combinations(enumerate(row), min(2, len(row)))) for name, row in rows.items()
+    found = {
+        name: set(combinations(enumerate(row), min(columns, len(row))))
+        for name, row in rows.items()
     }
     order = sorted(rows, key=lambda name: crc32(name.encode()))
-    missing = set().union(*pairs.values())
+    missing = set().union(*found.values())
     chosen = set()
     while missing:
-        best = max(order, key=lambda name: len(pairs[name] & missing))
+        best = max(order, key=lambda name: len(found[name] & missing))
         chosen.add(best)
-        missing -= pairs[best]
+        missing -= found[best]
     return chosen
