@@ -12,6 +12,7 @@ from pytest_pgtemplate import _embedded
 pytest_plugins = [
     "pytester",
     "support.selection",
+    "support.slowest_files",
     "support.projects",
     "support.servers",
     "support.browser",

@@ -29,7 +29,7 @@ def commands(workflow: Path) -> Iterator[str]:
     """Every command of a workflow, with each value of its matrix."""
     for job in read(workflow)["jobs"].values():
         matrix = job.get("strategy", {}).get("matrix", {})
-        for step in job["steps"]:
+        for step in job.get("steps", []):  # none: it calls another workflow
             run = step.get("run", "")
             keys = re.findall(r"\$\{\{ matrix\.(\w+) \}\}", run)
             values = matrix[keys[0]] if keys else [""]
@@ -58,6 +58,18 @@ def test_every_python_and_every_postgresql_that_is_promised_is_tested() -> None:
 
     assert jobs["embedded"]["strategy"]["matrix"]["python"] == said
     assert jobs["server"]["strategy"]["matrix"]["postgres"] == [str(n) for n in range(13, 19)]
+
+
+def test_the_long_form_runs_every_night_and_before_a_release() -> None:
+    full = read(GITHUB / "workflows" / "full.yml")
+    release = read(GITHUB / "workflows" / "release.yml")["jobs"]
+
+    assert {"full", "full-py312", "full-py313", "lowest", "latest", "chaos", "property"} == set(
+        full["jobs"]["full"]["strategy"]["matrix"]["env"]
+    )
+    assert "schedule" in full[True]  # YAML 1.1 reads "on" as a truth value
+    assert release["full"] == {"uses": "./.github/workflows/full.yml"}
+    assert release["build"]["needs"] == "full"
 
 
 def test_only_the_job_that_publishes_may_write() -> None:
