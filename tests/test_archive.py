@@ -301,7 +301,7 @@ def test_build_save_and_load(shop: Project) -> None:
 
     saved = pgtemplate("save", "cache.pgt", "-k", "names")
     assert (saved.returncode, saved.stderr) == (0, "")
-    assert f"{seeded}: is there already\n" in saved.stdout
+    assert f"{seeded}: exists already\n" in saved.stdout
     assert f"saved {unseeded} and {seeded} to cache.pgt" in saved.stdout
 
     shop.clean()

@@ -156,7 +156,7 @@ FAULTS = {
     "second upgrade that differs": Fault(
         "DO $$ BEGIN EXECUTE 'COMMENT ON TABLE item IS ''' || nextval('counter') || ''''; END $$",
         "COMMENT ON TABLE item IS NULL",
-        "gives something else\n  changed: comment on table public.item\n    - '",
+        "differs\n  changed: comment on table public.item\n    - '",
     ),
     "downgrade that fails": Fault(
         "", "DROP TABLE missing", "the downgrade of revision {name} fails: UndefinedTable"
@@ -443,7 +443,7 @@ def test_models_are_compared_as_env_py_asks_for_it(project: Project) -> None:
     result = project.run("--pg-check")
     result.assert_outcomes(passed=4, failed=1)
     output = str(result.stdout)
-    assert "no model knows: old" in output
+    assert "tables without a model: old" in output
     assert "op.alter_column('item', 'size'," in output
     assert "op.create_index(op.f('ix_item_size'), 'item', ['size'], unique=False)" in output
     assert "drop_table" not in output
@@ -609,8 +609,8 @@ def test_options_of_a_check_are_those_of_a_database(two: Project) -> None:
     result.assert_outcomes(passed=3, failed=3, skipped=3)
     result.stdout.fnmatch_lines_random(
         [
-            "*; or let pg_check_heads_orders say how many there are",
-            "*last is no part of pg_revision",
+            "*, or set pg_check_heads_orders to their number",
+            "*last is not part of pg_revision",
         ]
     )
 

@@ -151,7 +151,7 @@ def test_what_it_does_not_understand(capsys: Capture) -> None:
 
 
 def test_the_embedded_server(machine: Path) -> None:
-    assert pgtemplate("server", "status").stdout == "there has never been one\n"
+    assert pgtemplate("server", "status").stdout == "never started\n"
     assert pgtemplate("server", "stop").stdout == "it was not running\n"
     assert not any(machine.iterdir())
 

@@ -99,7 +99,7 @@ def test_it_shows_no_more_statements_than_a_person_reads(shop: Project) -> None:
     shown = re.findall(r" ms  SELECT (\d+)  took", result.stdout.str())
     assert len(shown) < 103
     assert shown[-1] == "102"
-    result.stdout.fnmatch_lines(f"({104 - 100} earlier ones are not shown)")
+    result.stdout.fnmatch_lines(f"({104 - 100} earlier statements are not shown)")
 
 
 def test_it_shows_no_password_in_a_statement(

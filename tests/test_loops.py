@@ -484,7 +484,7 @@ def test_trio_is_refused_by_name(run: Run) -> None:
     pytest.importorskip("trio")
     result = run("anyio", trio=module("", TRIO))
     result.assert_outcomes(errors=1, passed=1)
-    result.stdout.fnmatch_lines(["pg_engine needs asyncio, and anyio runs this test under trio"])
+    result.stdout.fnmatch_lines(["pg_engine needs asyncio, but anyio runs this test with trio"])
     result.stdout.no_fnmatch_line("*Traceback*")
 
 

@@ -112,7 +112,7 @@ def test_a_page_holds_what_has_happened(shop: Project, monkeypatch: pytest.Monke
     result = shop.run("--pg-report=out/page.html", "--pg-trace=out/trace.json")
     lasted = time.time() - began
     result.assert_outcomes(passed=7, failed=1, errors=1)
-    result.stdout.fnmatch_lines("*the run is told in *page.html")
+    result.stdout.fnmatch_lines("*report written to *page.html")
     data = data_in(shop.root / "out" / "page.html")
 
     assert data["workers"] == ["main"]
@@ -247,7 +247,7 @@ def test_a_file_that_cannot_be_written_is_told_and_no_more(shop: Project) -> Non
     result = shop.run("--pg-report=calls.log/page.html", "-k", "reads or customer")
 
     result.assert_outcomes(passed=4, failed=1)
-    result.stdout.fnmatch_lines("*page.html could not be written: *")
+    result.stdout.fnmatch_lines("*cannot write *page.html: *")
 
 
 # A page in the browser

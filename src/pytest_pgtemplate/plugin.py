@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> None:
-    """Before a conftest imports the application; plugins that read .env files have done so."""
+    """Set pg_env before a conftest imports the application, and after plugins that read .env."""
     database_options.add_options(early_config, parser)
     if _settings.wants_environment(early_config):
         _set_environment(early_config, _settings.read(early_config))
@@ -65,14 +65,14 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """``pg_autouse``: the database is there before a fixture of any scope may want it."""
+    """Implement ``pg_autouse``: request the database before fixtures of any scope."""
     fixtures: list[str] | None = getattr(item, "fixturenames", None)
     if fixtures is not None:
         _run.put_first(fixtures, item.config.stash[RUN].settings)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The first test that needs a database reports what is wrong."""
+    """Store errors, which the first test that needs a database reports."""
     run = session.config.stash[RUN]
     run.environment.record_changes()
     for name, database in run.databases.items():
@@ -108,21 +108,22 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
-    """Reset after every fixture of the test is finalized: also its user's own sessions."""
+    """Reset after all fixtures of the test are finalized, so that its sessions are closed."""
     run = item.config.stash[RUN]
     run.begin_teardown(item, nextitem)
-    users: BaseException | None = None
+    fixture_error: BaseException | None = None
     try:
         yield
     except BaseException as error:
-        users = error
+        fixture_error = error
         raise
-    finally:  # also when one of them fails
-        errors = [] if isinstance(users, INTERRUPTED) else run.finish_teardown()
-        for each in errors:
-            run.reports.failures.claim(each)  # whoever meets it next, skips
+    finally:  # also if a fixture fails
+        errors = [] if isinstance(fixture_error, INTERRUPTED) else run.finish_teardown()
+        for found in errors:
+            run.reports.failures.claim(found)  # a test with the same error skips
         if errors:
-            raise pytest.fail.Exception("\n".join(map(str, errors)), pytrace=False) from users
+            message = "\n".join(map(str, errors))
+            raise pytest.fail.Exception(message, pytrace=False) from fixture_error
 
 
 @pytest.hookimpl(wrapper=True)
@@ -161,23 +162,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     stats = session.config.stash[RUN].stats
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["pgtemplate"] = [each.as_dict() for each in stats]
+        output["pgtemplate"] = [database.as_dict() for database in stats]
     else:
         session.config.stash[WORKERS] += stats
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
-    sent = _settings.for_workers(config.stash[RUN].settings)
-    config.pluginmanager.register(worker_input.WorkerInputSender(sent))
+    message = _settings.for_workers(config.stash[RUN].settings)
+    config.pluginmanager.register(worker_input.WorkerInputSender(message))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """xdist: a worker has ended, and tells what it did unless it crashed."""
+    """Hook of xdist: a worker has ended. A crashed worker has no ``workeroutput``."""
     node.config.stash[RUN].crashed |= error is not None
-    sent = getattr(node, "workeroutput", {}).get("pgtemplate", ())
-    node.config.stash[WORKERS] += [DatabaseStats(**each) for each in sent]
+    received = getattr(node, "workeroutput", {}).get("pgtemplate", ())
+    node.config.stash[WORKERS] += [DatabaseStats(**values) for values in received]
 
 
 def pytest_terminal_summary(
@@ -203,21 +204,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def _set_environment(config: pytest.Config, settings: _settings.Settings) -> EnvironmentVariables:
-    """Twice: before conftests are imported, and after them."""
+    """Set pg_env. Called twice: before pytest imports the conftests, and after."""
     early = ENVIRONMENT not in config.stash
     environment = config.stash.setdefault(ENVIRONMENT, EnvironmentVariables())
     if early:
         config.add_cleanup(environment.restore)
     if not settings.env:
         return environment
-    alone = (
-        settings.identity.worker == "main"
-    )  # in a worker a UsageError would end in a storm of restarts
+    # Not in a worker: xdist would restart a worker that raises UsageError, again and again.
+    may_raise = settings.identity.worker == "main"
     try:
         if not early:
-            environment.refuse_changed_variables() if alone else environment.record_changes()
-        environment.set_variables(settings, strict=alone and not early)
-        if early and alone:
+            environment.refuse_changed_variables() if may_raise else environment.record_changes()
+        environment.set_variables(settings, strict=may_raise and not early)
+        if early and may_raise:
             environment.refuse_early_readers()
     except PgTemplateError as error:
         raise pytest.UsageError(str(error)) from None
@@ -230,21 +230,21 @@ def _register_fixtures(config: pytest.Config) -> None:
         from pytest_pgtemplate._fixtures import bindings
 
         modules.append(bindings)
-    collects = config.getoption("dist", "no") == "no"  # else its workers do
+    collects = config.getoption("dist", "no") == "no"  # not in the controller of xdist
     if config.stash[RUN].settings.check.enabled and collects:
         from pytest_pgtemplate._check import items
 
         config.pluginmanager.register(items, "pgtemplate-check")
         modules.append(items)
     try:
-        for each in factory.make_plugins(config.stash[RUN].databases, modules):
-            config.pluginmanager.register(each)
+        for plugin in factory.make_plugins(config.stash[RUN].databases, modules):
+            config.pluginmanager.register(plugin)
     except PgTemplateError as error:
         raise pytest.UsageError(f"pg_databases: {error}") from None
 
 
 def _register_requested_plugins(config: pytest.Config) -> None:
-    """Plugins that take time to load, and have no part in most runs."""
+    """Register plugins that are slow to import and that most runs do not use."""
     settings = config.stash[RUN].settings
     if settings.output.records:
         from pytest_pgtemplate._report import recorder
@@ -253,8 +253,8 @@ def _register_requested_plugins(config: pytest.Config) -> None:
     if settings.output.log_sql:
         from pytest_pgtemplate._report import sql_log
 
-        hidden = partial(_redact, config=config)
-        config.pluginmanager.register(sql_log.SqlLog(hidden), "pgtemplate-sql-log")
+        redact = partial(_redact, config=config)
+        config.pluginmanager.register(sql_log.SqlLog(redact), "pgtemplate-sql-log")
 
 
 def _redact_report(report: Report, config: pytest.Config) -> Report:
@@ -264,17 +264,17 @@ def _redact_report(report: Report, config: pytest.Config) -> Report:
     return report
 
 
-def _redact(shown: Any, config: pytest.Config) -> Any:
-    """Tracebacks show arguments and local variables, also of database drivers."""
+def _redact(value: Any, config: pytest.Config) -> Any:
+    """Hide passwords: a traceback contains arguments and locals, also of database drivers."""
     urls = config.stash[RUN].urls
     if not urls:
-        return shown
+        return value
     from pytest_pgtemplate._urls import redaction
 
     for password in redaction.find_passwords(urls):
-        hidden = partial(redaction.redact_where_expected, password=password)
-        shown = map_report_strings(shown, hidden)
-    return shown
+        redact_text = partial(redaction.redact_where_expected, password=password)
+        value = map_report_strings(value, redact_text)
+    return value
 
 
 def _drop_databases_of_crashed_workers(settings: _settings.Settings) -> None:
@@ -282,7 +282,7 @@ def _drop_databases_of_crashed_workers(settings: _settings.Settings) -> None:
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._worker import sweep
 
-    with suppress(PgTemplateError), ExitStack() as stack:  # the next run's sweep will do it
+    with suppress(PgTemplateError), ExitStack() as stack:  # the next run sweeps again
         urls = [*settings.all_urls]
         status = _embedded.status(*settings.server.embedded) if settings.uses_embedded else None
         if status is not None and status.running:

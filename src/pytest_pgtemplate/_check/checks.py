@@ -1,6 +1,7 @@
-"""What the items of a run ask, in any request and on any worker; each part is walked once.
+"""Compute the verdicts of a run's check items, in any order and on any worker.
 
-Whoever needs a piece that another worker walks takes one that nobody has begun, and waits at last.
+The revisions are divided into pieces, and each piece is walked once per run. If another worker
+walks the piece that a worker needs, that worker walks a free piece meanwhile, and then waits.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from pytest_pgtemplate._template import Migrations, Template, TemplateRequest, f
 
 @dataclass(frozen=True)
 class CheckTask:
-    """What to check, and how. ``request``: of the template, which keeps what was proved."""
+    """What to check. ``request``: of the template whose mark stores what was proved."""
 
-    wanted: list[str]  # revisions
-    environment_parts: list[bytes]  # what else decides what they do
+    wanted: list[str]  # names of revisions
+    environment_parts: list[bytes]  # what else determines the effect of a revision
     request: TemplateRequest
     workers: int
-    directory: Path  # of the run
-    during: Callable[[str], AbstractContextManager[None]]  # tells what takes long
+    directory: Path  # shared by the workers of the run
+    during: Callable[[str], AbstractContextManager[None]]  # reports a slow step
 
 
 class RevisionChecks:
-    """The checks of one lineage, as one worker of a run sees them."""
+    """The checks of one lineage in one worker."""
 
     def __init__(self, context: CheckContext, task: CheckTask) -> None:
         self._context = context
@@ -46,7 +47,7 @@ class RevisionChecks:
         self._found: Verdicts = {}
 
     def verdict(self, name: str) -> Verdict:
-        """Of a revision, or of the models. Raises MigrationError and ServerError."""
+        """Return the verdict on a revision or the models. Raises MigrationError, ServerError."""
         if name in self._plan.proved:
             return verdicts.PASSED
         if name not in self._found:
@@ -56,11 +57,11 @@ class RevisionChecks:
         return self._found[name]
 
     def build(self, template: Template, migrations: Migrations) -> Verdict:
-        """Whether the template is what the migrations make of nothing, in one go."""
+        """Compare the template with a build from an empty database."""
         if not self._is_build():
             context = self._context
             with (
-                self._task.during("building the schema from nothing"),
+                self._task.during("building the schema from an empty database"),
                 database(context, template.name) as old,
                 database(context, suffix="2") as new,
             ):
@@ -73,20 +74,20 @@ class RevisionChecks:
         return verdicts.PASSED
 
     def close(self) -> None:
-        """Remember what was proved with the template, if there is one."""
+        """Store in the mark of the template, if it exists, what was proved."""
         name = self._task.request.name
         if self._proved and self._mark(name):
-            known = {self._keys[each] for each in self._plan.proved}
+            known = {self._keys[revision] for revision in self._plan.proved}
             self._context.server.record_proved(name, self._proved | known)
 
     def _is_build(self) -> bool:
-        """It was built like that in this run, or it is known, or it grew from one that was."""
+        """Whether this run built the template from an empty database, or a mark proves it equal."""
         request = self._task.request
         mark = self._mark((request.unseeded or request).name)
         if mark is not None and mark.run == request.run and not mark.origin:
             return True
         known = [self._mark(request.name), mark, self._mark(mark.origin) if mark else None]
-        return any(each is not None and BUILD in each.proved for each in known)
+        return any(mark is not None and BUILD in mark.proved for mark in known)
 
     def _mark(self, name: str) -> Mark | None:
         found = self._context.server.find(name)
@@ -94,14 +95,14 @@ class RevisionChecks:
 
     @cached_property
     def _plan(self) -> Plan:
-        """The same for every worker, whatever is being proved meanwhile."""
+        # Made by one worker and shared, because marks can change during the run.
         self._shared_results.make("plan", self._make_plan, wait=True)
         return Plan(*self._shared_results.read("plan"))
 
     def _make_plan(self) -> Plan:
         task, server = self._task, self._context.server
         request = task.request.unseeded or task.request
-        marks = [] if request.rebuild else [each.mark for each in server.databases() if each.mark]
+        marks = [] if request.rebuild else [db.mark for db in server.databases() if db.mark]
         known = {key for mark in marks for key in mark.proved}
         builds = request.rebuild or server.find(request.name) is None
         proved, pieces = plan.make(task.wanted, self._keys, known, task.workers, builds=builds)
@@ -123,7 +124,7 @@ class RevisionChecks:
 
     def _walk(self, number: int) -> Verdicts:
         pieces = self._plan.pieces
-        models = number == len(pieces) - 1  # it comes to the heads
+        models = number == len(pieces) - 1  # only the last piece ends at the heads
         with self._task.during("checking"):
             found = walk(self._context, pieces[number], self._plan.start, models=models)
         self._proved |= {

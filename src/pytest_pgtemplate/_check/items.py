@@ -1,8 +1,8 @@
-"""Tests of the migrations, as items of the run: they are selected and reported like any other.
+"""The plugin of ``--pg-check``: tests of the migrations, as items of the run.
 
-A plugin of its own, which ``pytest --pg-check`` adds. The items belong to the file that configures
-Alembic, and those of a revision bear the name of its file. Each database may have such a file.
-It is imported in the controller, too, which checks nothing: what is heavy is left to the workers.
+The items belong to the configuration file of Alembic, of which each database may have one. The item
+of a revision has the name of its file. The controller also imports this module, but checks nothing:
+so slow modules are imported in functions.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the run collect our files, too, or nothing else."""
+    """Collect the configuration files of Alembic, too, or (check.only) nothing else."""
     if config.stash[RUN].settings.check.only:
         config.args.clear()
-    given = {_path_of(config, each) for each in config.args}
+    given = {config.invocation_params.dir / arg.partition("::")[0] for arg in config.args}
     config.args += [str(file) for file in _files(config) if file not in given]
 
 
@@ -52,7 +52,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def _files(config: pytest.Config) -> dict[Path, IsolatedDatabase]:
-    """What configures Alembic, for which database; that of two is checked for the first one."""
+    """Return the database of each configuration file; the first one if two share a file."""
     found: dict[Path, IsolatedDatabase] = {}
     for database in config.stash[RUN].databases.values():
         file = database.settings.template.alembic_config
@@ -63,7 +63,7 @@ def _files(config: pytest.Config) -> dict[Path, IsolatedDatabase]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Whatever ``pg_autouse`` and the fixtures of the project want, it is not for our checks."""
+    """Check items use neither ``pg_autouse`` nor the autouse fixtures of the project."""
     if isinstance(item, CheckItem):
         item.fixturenames[:] = requested_by_signature(item)
 
@@ -88,7 +88,7 @@ class AlembicFile(pytest.File):
             yield self._item("heads", partial(fail, broken))
             return
         since = settings.check.since
-        if since is not None and since not in (each.name for each in scripts):
+        if since is not None and since not in (script.name for script in scripts):
             option = self._option("pg_check_since")
             raise self.CollectError(f"{option}: there is no revision {since!r}")
         option = self._option("pg_check_heads")
@@ -110,18 +110,18 @@ class AlembicFile(pytest.File):
         return item
 
     def _item(self, title: str, check: Callable[..., object], **given: object) -> CheckItem:
-        theirs = factory.for_database(self._database.name, check)
-        return CheckItem.from_parent(self, name=title, callobj=partial(theirs, **given))
+        function = factory.for_database(self._database.name, check)
+        return CheckItem.from_parent(self, name=title, callobj=partial(function, **given))
 
 
 class CheckItem(pytest.Function):
-    """One check."""
+    """The item of one check."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         set_item_id(self)
         self.add_marker(pytest.mark.pg(isolation="none"))  # it never writes to a worker's database
-        self.where: tuple[Path, int] = (self.path, 0)  # lines count from 0
+        self.where: tuple[Path, int] = (self.path, 0)  # file and line, counted from 0
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return (*self.where, self.name)
@@ -147,7 +147,7 @@ def _pg_checks(
         environment_parts += [path.read_bytes() for path in settings.template.fingerprint_files]
         context = CheckContext(
             alembic,
-            {each.name: each for each in scripts},
+            {script.name: script for script in scripts},
             pg_server,
             database_names.check(
                 settings.template.prefix, settings.identity.run, settings.identity.worker
@@ -159,7 +159,7 @@ def _pg_checks(
         )
         above = checked(scripts, settings.check.since)
         task = CheckTask(
-            [each.name for each in above if not each.irreversible],
+            [script.name for script in above if not script.irreversible],
             environment_parts,
             template_request(settings, pg_server, migrations, pg_seed),
             settings.identity.workers,
@@ -173,7 +173,7 @@ def _pg_checks(
 
 
 def _alembic(settings: Settings, migrations: Migrations) -> Alembic:
-    """That of the fixture, which may have attributes, or the one that was collected."""
+    """Return the ``pg_migrations`` fixture if it is an Alembic, else the configured one."""
     from pytest_pgtemplate._template import Alembic
 
     if isinstance(migrations, Alembic):
@@ -192,11 +192,11 @@ def _check_heads(scripts: list[Script], wanted: int, option: str) -> None:
 
     found = heads(scripts)
     if len(found) != wanted:
-        files = ", ".join(f"{each.name} ({each.file.name})" for each in found) or "none"
+        files = ", ".join(f"{head.name} ({head.file.name})" for head in found) or "none"
         fail(
             MigrationError(
                 f"the lineage has {len(found)} heads, not {wanted}: {files}",
-                hint=f"join them: alembic merge heads; or let {option} say how many there are",
+                hint=f"merge them (alembic merge heads), or set {option} to their number",
             )
         )
 
@@ -224,7 +224,3 @@ def _report_verdict(check: Callable[[], Verdict], reports: ErrorReporter) -> Non
         pytest.fail(text, pytrace=False)
     if outcome == "skipped":
         pytest.skip(text)
-
-
-def _path_of(config: pytest.Config, argument: str) -> Path:
-    return config.invocation_params.dir / argument.partition("::")[0]

@@ -1,7 +1,7 @@
-"""What is left to prove of a lineage, from where to start, and in how many pieces.
+"""Plan the checks: which revisions are not proved yet, and how to divide them among workers.
 
-What was proved is remembered in the mark of a template, by what a revision and all that it needs
-say: whoever changes one of them has to prove it, and what comes after, again.
+The mark of a template stores what was proved, as digests of a revision and everything it needs. If
+a revision changes, it and all later revisions are checked again.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pytest_pgtemplate._template import (
     nearest_origin,
 )
 
-MIN_PIECE = 10  # revisions of a piece, which costs the start of a process
-WALK_COST = 4  # what up, down and up again cost, where a plain upgrade costs 1
-BUILD = "build"  # what a proof of the template's build is remembered as
+MIN_PIECE = 10  # revisions per piece, because each piece starts a process
+WALK_COST = 4  # cost of up, down and up again, relative to an upgrade
+BUILD = "build"  # the entry in Mark.proved for the build of the template
 
 
 class Plan(NamedTuple):
-    """``start``: a template that holds nothing unproved, or none. The last piece may be empty."""
+    """``start``: a template without unproved revisions, or "". The last piece may be empty."""
 
     start: str
     pieces: list[list[str]]
@@ -33,20 +33,20 @@ class Plan(NamedTuple):
 
 
 def keys(scripts: Iterable[Script], environment_parts: Iterable[bytes]) -> dict[str, str]:
-    """A digest for each revision: of its file, all that it needs, and what else decides it."""
-    base = _digest(["\0".join(object_functions()).encode(), *environment_parts])
-    found: dict[str, str] = {}
-    for each in scripts:
-        needs = sorted(found[name] for name in each.needs)
-        found[each.name] = _digest([base.encode(), each.file.read_bytes(), *map(str.encode, needs)])
-    return found
+    """Return a digest of each revision: of its file, everything it needs, and the environment."""
+    base = _digest(["\0".join(object_functions()).encode(), *environment_parts]).encode()
+    digests: dict[str, str] = {}
+    for script in scripts:
+        needs = sorted(digests[name].encode() for name in script.needs)
+        digests[script.name] = _digest([base, script.file.read_bytes(), *needs])
+    return digests
 
 
 def checked(scripts: Sequence[Script], since: str | None) -> list[Script]:
-    """Those that somebody may want to go down from: above the floor, which no one goes below."""
-    floor = [each.name for each in scripts if each.irreversible]
+    """Return the revisions that can be downgraded: not below ``since`` or an irreversible one."""
+    floor = [script.name for script in scripts if script.irreversible]
     below = ancestors([*floor, *([since] if since else [])], scripts)
-    return [each for each in scripts if each.name not in below]
+    return [script for script in scripts if script.name not in below]
 
 
 def make(
@@ -57,9 +57,9 @@ def make(
     *,
     builds: bool,
 ) -> tuple[list[str], list[list[str]]]:
-    """What of ``wanted`` is proved already, and the pieces that the rest is walked in.
+    """Return which of ``wanted`` are proved already, and the pieces of the rest.
 
-    ``builds``: one of the workers has to build the template first, which leaves it less time.
+    ``builds``: one of the workers has to build the template first, so it has less time.
     """
     proved = [name for name in wanted if key_of[name] in known]
     todo = [name for name in wanted if key_of[name] not in known]
@@ -68,22 +68,20 @@ def make(
     return proved, _cut(todo, pieces, late=int(builds and pieces == workers))
 
 
-def start(find_origins: Iterable[OriginTemplate], pieces: Iterable[Iterable[str]]) -> str:
-    """The template that holds the most of what is not to be walked, and nothing else."""
+def start(origins: Iterable[OriginTemplate], pieces: Iterable[Iterable[str]]) -> str:
+    """Return the template with the most revisions, none of them in ``pieces``; or ""."""
     todo = {name for piece in pieces for name in piece}
-    found = nearest_origin(origin for origin in find_origins if origin.applied.isdisjoint(todo))
-    return found.name if found else ""
+    nearest = nearest_origin(origin for origin in origins if origin.applied.isdisjoint(todo))
+    return nearest.name if nearest else ""
 
 
 def _cut(todo: list[str], pieces: int, late: int) -> list[list[str]]:
-    """Pieces that end at the same time: a later one has to come further before it begins.
+    """Cut pieces that end at the same time: a later piece begins with a longer upgrade.
 
-    ``late``: how often who walks the last one has upgraded the lineage before.
+    ``late``: 1 if the worker with the last piece builds the template first, else 0.
     """
     share = (WALK_COST - 1) / WALK_COST
-    time = (WALK_COST + late) / (
-        WALK_COST - (WALK_COST - 1) * share ** (pieces - 1)
-    )  # of one revision
+    time = (WALK_COST + late) / (WALK_COST - (WALK_COST - 1) * share ** (pieces - 1))
     bounds = [round(len(todo) * time * (1 - share**n)) for n in range(pieces)]
     return [todo[low:high] for low, high in pairwise([*bounds, len(todo)])]
 

@@ -1,6 +1,6 @@
-"""Results that the workers of one run share, each made by one of them.
+"""Results that the workers of one run share; each is computed by one worker.
 
-Workers share nothing but the file system: a result is a file in the run's directory.
+xdist workers share only the file system, so a result is a file in the run's directory.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from pytest_pgtemplate._server.file_locks import Timeout, file_lock
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
-POLL_INTERVAL = 0.05  # seconds between looks at what another worker is at
+POLL_INTERVAL = 0.05  # seconds between attempts to take another worker's lock
 
 
 class SharedResults:
-    """Results by name. What was raised in the place of one is a result, too."""
+    """Results by name. An error counts as a result."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -26,7 +26,7 @@ class SharedResults:
         return self._file(name).exists()
 
     def read(self, name: str) -> Any:
-        """None: nobody has made it yet. Raises MigrationError when it could not be made."""
+        """Return a result, or None if there is none yet. Raises MigrationError if it failed."""
         try:
             data = json.loads(self._file(name).read_text("utf-8"))
         except FileNotFoundError:
@@ -37,7 +37,7 @@ class SharedResults:
         return data["result"]
 
     def make(self, name: str, make: Callable[[], object], *, wait: bool) -> bool:
-        """Make it, unless somebody has. False: another worker is at it, and we do not ``wait``."""
+        """Compute a result if there is none. False: another worker computes it; not ``wait``."""
         file = self._file(name)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -49,8 +49,8 @@ class SharedResults:
             return False
         except (OSError, NotImplementedError) as error:
             raise ConfigurationError(
-                f"workers cannot meet at {self._directory}: {error}",
-                hint="let XDG_CACHE_HOME name a directory that can be written to",
+                f"the workers cannot share the directory {self._directory}: {error}",
+                hint="set XDG_CACHE_HOME to a writable directory",
             ) from error
         return True
 
@@ -60,9 +60,9 @@ class SharedResults:
             data = {"result": make()}
         except PgTemplateError as error:
             data = {"error": [error.message, error.hint]}
-        whole = file.with_suffix(".new")
-        whole.write_text(json.dumps(data), "utf-8")
-        whole.replace(file)
+        scratch = file.with_suffix(".new")
+        scratch.write_text(json.dumps(data), "utf-8")
+        scratch.replace(file)  # atomic, for readers without the lock
 
     def _file(self, name: str) -> Path:
         return self._directory / f"check-{name}.json"

@@ -1,4 +1,4 @@
-"""What came of a check, in words: the file, the revision, the objects, and not much more."""
+"""Format the result of a check: the file, the revision and the objects that differ."""
 
 from __future__ import annotations
 
@@ -19,60 +19,55 @@ class Verdict(NamedTuple):
 PASSED = Verdict("passed")
 
 
-def revision_verdict(script: Script, report: dict[str, Any], home: Path) -> Verdict:
-    """What the walk reported of a revision; file names are relative to ``home``."""
+def revision_verdict(script: Script, report: dict[str, Any], root: Path) -> Verdict:
+    """Return the verdict on a revision; file names are relative to ``root``."""
     name = f"revision {script.name}"
-    at_downgrade = _place(script.file, script.downgrade, home)
+    at_downgrade = _place(script.file, script.downgrade, root)
     if report.get("absent"):
-        return Verdict("skipped", f"{name} is no part of pg_revision")
+        return Verdict("skipped", f"{name} is not part of pg_revision")
     if report.get("irreversible"):
         raised = report["error"].partition("\n")[0]
         return Verdict("skipped", f"{name} is irreversible: its downgrade raises {raised}")
     if step := report.get("failed"):
-        place = _place(script.file, report["line"], home)
+        place = _place(script.file, report["line"], root)
         after = " after the downgrade" if step == "second upgrade" else ""
         step = step.removeprefix("second ")
         return Verdict("failed", f"{place}: the {step} of {name} fails{after}: {report['error']}")
     if changes := report.get("downgraded"):
-        what = f"{at_downgrade}: the downgrade of {name} does not undo its upgrade"
-        return _difference_verdict(what, changes)
-    if report["again"]:
-        return _difference_verdict(
-            f"{at_downgrade}: upgraded again after its downgrade, {name} gives something else",
-            report["again"],
-        )
+        title = f"{at_downgrade}: the downgrade of {name} does not undo its upgrade"
+        return _difference_verdict(title, changes)
+    if changes := report["again"]:
+        title = f"{at_downgrade}: the second upgrade of {name}, after its downgrade, differs"
+        return _difference_verdict(title, changes)
     return PASSED
 
 
 def models_verdict(report: dict[str, Any] | None) -> Verdict:
     if report is None:
-        return Verdict("skipped", "env.py gives context.configure() no target_metadata")
+        return Verdict("skipped", "env.py passes no target_metadata to context.configure()")
     lines = []
     if report["missing"]:
-        lines += [
-            "the models say what no migration does:",
-            *(f"  {op}" for op in report["missing"]),
-        ]
+        lines = ["the models differ from the migrations:"]
+        lines += [f"  {op}" for op in report["missing"]]
     if report["empty"]:
         return Verdict("failed", "target_metadata in env.py is empty: import the models in env.py")
     if report["unknown"]:
-        lines.append(f"no model knows: {', '.join(report['unknown'])}")
+        lines.append(f"tables without a model: {', '.join(report['unknown'])}")
     return Verdict("failed", "\n".join(lines)) if lines else PASSED
 
 
 def build_verdict(template: str, changes: list[Change]) -> Verdict:
-    """``changes``: from what the template holds to what the migrations build from nothing."""
+    """Return the verdict on the ``changes`` from the template to a build from scratch."""
     if not changes:
         return PASSED
-    return _difference_verdict(
-        f"built from nothing, the schema is not that of template {template}", changes
-    )
+    title = f"built from an empty database, the schema differs from template {template}"
+    return _difference_verdict(title, changes)
 
 
-def _place(file: Path, line: int | None, home: Path) -> str:
-    shown = file.relative_to(home) if file.is_relative_to(home) else file
-    return f"{shown}:{line}" if line else f"{shown}"
+def _place(file: Path, line: int | None, root: Path) -> str:
+    path = file.relative_to(root) if file.is_relative_to(root) else file
+    return f"{path}:{line}" if line else f"{path}"
 
 
-def _difference_verdict(what: str, changes: list[Change]) -> Verdict:
-    return Verdict("failed", "\n  ".join([what, *describe(changes)]))
+def _difference_verdict(title: str, changes: list[Change]) -> Verdict:
+    return Verdict("failed", "\n  ".join([title, *describe(changes)]))

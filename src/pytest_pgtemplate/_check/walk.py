@@ -1,4 +1,4 @@
-"""Let a child process walk through a lineage, in a scratch database that is gone afterwards."""
+"""Walk through a lineage in a child process, in a scratch database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Verdicts = dict[str, Verdict]
 
 @dataclass(frozen=True)
 class CheckContext:
-    """Where to walk. ``scratch`` is the name of this worker's database for it."""
+    """What a walk needs. ``scratch``: the name of this worker's scratch database."""
 
     alembic: Alembic
     scripts: Mapping[str, Script]
@@ -31,15 +31,15 @@ class CheckContext:
     scratch: str
     run: str
     tracking: str
-    home: Path  # files are shown as seen from there
+    root: Path  # file names in messages are relative to it
     target: Callable[[str], Target] = field(repr=False)
 
 
 def walk(context: CheckContext, piece: Sequence[str], start: str, *, models: bool) -> Verdicts:
-    """Check a piece of the lineage, from a template if it is named, and the models, if wanted.
+    """Check a piece of the lineage, starting from the template ``start`` or an empty database.
 
-    A template holds rows for tests: what fails there is walked again from nothing.
-    Raises MigrationError when env.py fails, and ServerError.
+    A template may contain rows that make a downgrade fail. So what fails there is checked again
+    from an empty database. Raises MigrationError if env.py fails, and ServerError.
     """
     found = _walk(context, [*piece, *([MODELS] if models else [])], start)
     suspects = [name for name in piece if found[name].outcome == "failed"]
@@ -49,11 +49,11 @@ def walk(context: CheckContext, piece: Sequence[str], start: str, *, models: boo
 
 
 def _walk(context: CheckContext, wanted: Sequence[str], start: str) -> Verdicts:
-    """A walk ends where it cannot go on; the next one begins anew, and passes by that place."""
+    """Walk until there is a verdict on everything: a walk ends at the first failed revision."""
     found: Verdicts = {}
     separate: set[str] = set()
-    while left := [name for name in wanted if name not in found]:
-        for report in _walk_once(context, left, separate, start):
+    while remaining := [name for name in wanted if name not in found]:
+        for report in _walk_once(context, remaining, separate, start):
             if MODELS in report:
                 found[MODELS] = verdicts.models_verdict(report[MODELS])
                 continue
@@ -61,7 +61,7 @@ def _walk(context: CheckContext, wanted: Sequence[str], start: str) -> Verdicts:
                 separate.add(report["revision"])
                 continue
             script = context.scripts[report["revision"]]
-            found.setdefault(script.name, verdicts.revision_verdict(script, report, context.home))
+            found.setdefault(script.name, verdicts.revision_verdict(script, report, context.root))
             if report.get("failed") == "upgrade":
                 reason = f"revision {script.name} cannot be reached: its upgrade fails"
                 return {name: Verdict("skipped", reason) for name in wanted} | found
@@ -69,38 +69,38 @@ def _walk(context: CheckContext, wanted: Sequence[str], start: str) -> Verdicts:
 
 
 def _walk_once(
-    context: CheckContext, left: Sequence[str], separate: set[str], start: str
+    context: CheckContext, remaining: Sequence[str], separate: set[str], start: str
 ) -> list[dict[str, Any]]:
-    """What the child tells on one walk, at least of one that is ``left``."""
+    """Return the reports of one walk: at least one of them is about a ``remaining`` revision."""
     with database(context, start) as name, TemporaryDirectory() as directory:
-        target, report_file = context.target(name), Path(directory, "told")
-        ended = context.alembic.run(
+        target, report_file = context.target(name), Path(directory, "reports.jsonl")
+        result = context.alembic.run(
             "check",
             target,
-            revisions=[each for each in left if each != MODELS],
+            revisions=[revision for revision in remaining if revision != MODELS],
             separate=sorted(separate),
-            models=MODELS in left,
+            models=MODELS in remaining,
             functions=object_functions(),
-            told=str(report_file),
+            report_file=str(report_file),
         )
         lines = report_file.read_text("utf-8").splitlines() if report_file.exists() else []
         report: list[dict[str, Any]] = [json.loads(line) for line in lines]
         if not report:
-            raise_if_failed(ended, "the check of the migrations", target.timeout, target.url)
+            raise_if_failed(result, "the check of the migrations", target.timeout, target.url)
             raise MigrationError(
                 "env.py ended before the migrations were checked",
-                hint="it must call context.run_migrations(), and let its errors through",
+                hint="env.py must call context.run_migrations(), and must not catch its errors",
             )
         return report
 
 
 @contextmanager
 def database(context: CheckContext, template: str = "", suffix: str = "") -> Iterator[str]:
-    """A scratch database: empty, or a template's clone without what makes it resettable."""
+    """Yield a scratch database: empty, or a clone of a template without the plugin's objects."""
     server, name = context.server, context.scratch + suffix
     server.lease(name)
     try:
-        server.drop(name)  # of a worker of this run that was killed
+        server.drop(name)  # left by a worker of this run that was killed
         mark = Mark("scratch", context.run)
         if template and server.find(template):
             server.clone(template, name, mark)
@@ -110,6 +110,6 @@ def database(context: CheckContext, template: str = "", suffix: str = "") -> Ite
             server.create(name, mark)
         yield name
     finally:
-        with suppress(PgTemplateError):  # a sweep will do it: what went wrong first tells more
+        with suppress(PgTemplateError):  # report the first error; a sweep drops the scratch
             server.release(name)
             server.drop(name)

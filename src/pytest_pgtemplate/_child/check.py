@@ -44,7 +44,7 @@ def run(job: dict[str, Any]) -> None:
     are committed, and what fails there ends the walk. The first result of a revision counts.
     """
     script, run_env = open_environment(job)
-    with Path(job["told"]).open("w", encoding="utf-8", buffering=1) as report_file:
+    with Path(job["report_file"]).open("w", encoding="utf-8", buffering=1) as report_file:
         walk = RevisionWalk(script, job, report_file)
         try:
             run_env(walk.steps, transaction_per_migration=True)

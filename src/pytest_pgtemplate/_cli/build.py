@@ -1,4 +1,4 @@
-"""A run of pytest that makes templates and tests nothing: fixtures of the user's own count."""
+"""Run pytest only to build the templates, so that the user's overrides of fixtures apply."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pytest_pgtemplate.errors import ConfigurationError, TemplateError
 
 @dataclass(frozen=True)
 class BuiltTemplate:
-    """A template, as pytest has it. ``how``: what was done, if anything was, in ``seconds``."""
+    """A template from a pytest run. ``how``: how it was built (in ``seconds``); "": it existed."""
 
     database: str
     template: Template
@@ -34,38 +34,37 @@ class BuiltTemplate:
 
 
 def build(arguments: Sequence[str]) -> list[BuiltTemplate]:
-    """Run pytest with ``arguments`` as far as the first tests that need each database.
+    """Run pytest with ``arguments`` up to the first test that needs each database.
 
-    How far that is, is shown on stderr; what pytest says is not.
-    Raises TemplateError with what went wrong, and ConfigurationError when no test needs one.
+    Shows the progress on stderr, without pytest's output. Raises TemplateError if a build fails,
+    and ConfigurationError if no test needs a database.
     """
-    alone = ["-n0"] if find_spec("xdist") else []
+    no_workers = ["-n0"] if find_spec("xdist") else []
     with ExitStack() as stack:
-        first = TemplateBuilder(duplicate_stream(sys.stderr, stack))
+        builder = TemplateBuilder(duplicate_stream(sys.stderr, stack))
         output = stack.enter_context(redirect_stdout(io.StringIO()))
         stack.enter_context(redirect_stderr(output))
-        pytest.main([*arguments, *alone, "--continue-on-collection-errors"], plugins=[first])
-    if first.failure:
-        message, _, hint = first.failure.partition("\nHINT: ")
-        raise TemplateError(message, hint=hint or "run pytest, which may say more")
-    if first.built:
-        return first.built
+        options = [*no_workers, "--continue-on-collection-errors"]
+        pytest.main([*arguments, *options], plugins=[builder])
+    if builder.failure:
+        message, _, hint = builder.failure.partition("\nHINT: ")
+        raise TemplateError(message, hint=hint or "run pytest for the whole output")
+    if builder.built:
+        return builder.built
     raise ConfigurationError(
         f"pytest found no test that needs the database:\n{output.getvalue().strip()}",
-        hint="run it where pytest finds the tests, or name them: pgtemplate build tests/db",
+        hint="run it where pytest finds the tests, or pass them: pgtemplate build tests/db",
     )
 
 
 class TemplateBuilder:
-    """A pytest plugin: it ends the collection there, and sets up the templates for these tests."""
+    """A pytest plugin: collects one test per database, and sets up only its template."""
 
     def __init__(self, terminal: TextIO) -> None:
         self.built: list[BuiltTemplate] = []
-        self._terminal = terminal  # which pytest shall not have
+        self._terminal = terminal  # the real stderr, for the progress line
         self.failure = ""
-        self._items: dict[
-            Any, list[IsolatedDatabase]
-        ] = {}  # the databases that it is the first to need
+        self._items: dict[Any, list[IsolatedDatabase]] = {}  # test -> databases it needs first
         self._missing: list[IsolatedDatabase] = []
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -79,7 +78,7 @@ class TemplateBuilder:
     def pytest_make_collect_report(
         self, collector: pytest.Collector
     ) -> pytest.CollectReport | None:
-        """Import no more than it takes."""
+        """Collect nothing more when there is a test for each database."""
         if self._missing:
             return None
         return pytest.CollectReport(collector.nodeid, "passed", None, [])
@@ -87,27 +86,25 @@ class TemplateBuilder:
     @pytest.hookimpl(trylast=True)
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         fixtures = {*getattr(item, "fixturenames", ())}
-        for each in [*self._missing]:
-            if fixtures & {each.fixture_name("pg"), each.fixture_name("pg_template")}:
-                self._items.setdefault(item, []).append(each)
-                self._missing.remove(each)
+        for database in [*self._missing]:
+            if fixtures & {database.fixture_name("pg"), database.fixture_name("pg_template")}:
+                self._items.setdefault(item, []).append(database)
+                self._missing.remove(database)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> bool:
         for item, following in pairwise([*self._items, None]):
-            item.fixturenames = [each.fixture_name("pg_template") for each in self._items[item]]
-            item.runtest = partial(self._take, item)
-            # Without a log: pytest --last-failed shall not take this for a run of the test.
+            item.fixturenames = [db.fixture_name("pg_template") for db in self._items[item]]
+            item.runtest = partial(self._record, item)
+            # log=False: otherwise `pytest --last-failed` would count this as a run of the test.
             reports = runtestprotocol(item, log=False, nextitem=following)
-            self.failure = "\n".join(each.longreprtext for each in reports if each.failed)
+            self.failure = "\n".join(report.longreprtext for report in reports if report.failed)
             if self.failure:
                 break
         return True
 
-    def _take(self, item: Any) -> None:
-        for each in self._items[item]:
-            template, stats = item.funcargs[each.fixture_name("pg_template")], each.stats
-            built = BuiltTemplate(
-                each.name, template, each.settings, stats.built, stats.template_time
-            )
-            self.built.append(built)
+    def _record(self, item: Any) -> None:
+        for db in self._items[item]:
+            template = item.funcargs[db.fixture_name("pg_template")]
+            how, seconds = db.stats.built, db.stats.template_time
+            self.built.append(BuiltTemplate(db.name, template, db.settings, how, seconds))

@@ -1,6 +1,6 @@
-"""What a server does well, what is slow there and what to change, measured where that is short.
+"""Examine a server: what is good, what is slow, and which setting to change.
 
-All of it takes two seconds on a server that is not very slow: what took long once is not repeated.
+It measures for about two seconds. A measurement that was slow is not repeated.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pytest_pgtemplate.errors import PgTemplateError
 
 GOOD, SLOW, NOTE = "good", "slow", "note"
 
-SLOW_ROUND_TRIP = 0.002  # seconds of a round trip, from which each statement of a test is felt
+SLOW_ROUND_TRIP = 0.002  # seconds above which round trips dominate a test
 SLOW_CLONE = 0.3  # seconds
-SLOW_COMMIT = 0.001
-LAST_CLONE = 0.7  # seconds of a clone, after which no other is tried
+SLOW_COMMIT = 0.001  # seconds
+LAST_CLONE = 0.7  # seconds of a clone after which no other strategy is tried
 
 
 class Finding(NamedTuple):
-    """One thing about a server. ``advice``: which setting would change it, or ""."""
+    """A fact about a server. ``advice``: the setting to change, or ""."""
 
     topic: str
     verdict: str
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
 
 
 def examine(server: Server) -> Iterator[Finding]:
-    """Raises ServerError."""
+    """Yield the findings. Raises ServerError."""
     facts = server.facts
     yield Finding("server", GOOD, f"{server}, database {facts.maintenance} for locks")
     yield _role(server)
@@ -48,28 +48,28 @@ def examine(server: Server) -> Iterator[Finding]:
     yield _round_trip(server)
     yield from _clones(server)
     count = sum(map(spares.is_spare, server.databases()))
-    what = f"{count} of at most {spares.MAX_SPARES}, {spares.MAX_PER_TEMPLATE} a template"
+    what = f"{count} of at most {spares.MAX_SPARES}, {spares.MAX_PER_TEMPLATE} per template"
     yield Finding("spares", GOOD, what)
 
 
 def _role(server: Server) -> Finding:
     facts = server.facts
-    who = f"{facts.role}, superuser: {'yes' if facts.superuser else 'no'}"
+    role = f"{facts.role}, superuser: {'yes' if facts.superuser else 'no'}"
     if facts.superuser:
-        return Finding("role", GOOD, who)
-    advice = f"a superuser's event triggers notice a changed schema: ALTER ROLE {facts.role}"
-    return Finding("role", NOTE, f"{who}: each reset compares the catalogs", f"{advice} SUPERUSER")
+        return Finding("role", GOOD, role)
+    advice = f"event triggers would detect DDL faster: ALTER ROLE {facts.role} SUPERUSER"
+    return Finding("role", NOTE, f"{role}: each reset compares the catalogs", advice)
 
 
 def _round_trip(server: Server) -> Finding:
     seconds = median(server.round_trip() for _ in range(20))
-    far = seconds > SLOW_ROUND_TRIP
-    advice = "run the tests on the server's own host or network" if far else ""
-    return Finding("round trip", SLOW if far else GOOD, _ms(seconds), advice)
+    slow = seconds > SLOW_ROUND_TRIP
+    advice = "run the tests on the host or in the network of the server" if slow else ""
+    return Finding("round trip", SLOW if slow else GOOD, _ms(seconds), advice)
 
 
 def _clones(server: Server) -> Iterator[Finding]:
-    """Clone an empty database by each strategy, and see how long a commit waits for the disk."""
+    """Clone an empty database with each strategy, and measure commits in the first clone."""
     strategies = ("WAL_LOG", "FILE_COPY") if server.facts.major >= 15 else ("FILE_COPY",)
     chosen = server.strategy()
     name = database_names.scratch("pgtemplate", os.urandom(4).hex())
@@ -92,7 +92,7 @@ def _clones(server: Server) -> Iterator[Finding]:
 
 
 def _clone(strategy: str, seconds: float, *, used: bool, fsync: bool) -> Finding:
-    what = f"{_ms(seconds)} for an empty database{', as clones are made here' if used else ''}"
+    what = f"{_ms(seconds)} for an empty database{', used for clones here' if used else ''}"
     slow = used and seconds > SLOW_CLONE
     memory = "its data directory in memory (tmpfs)"
     advice = f"fsync = off, on a server for tests only; or {memory}" if fsync else memory

@@ -1,4 +1,4 @@
-"""The ``pgtemplate`` command: templates made ahead, what is on a server, clearing it up by hand."""
+"""Build, save and load templates; list and drop the databases of pytest-pgtemplate."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from pytest_pgtemplate._settings.database_options import ENV_URL, urls_in_enviro
 from pytest_pgtemplate._worker import sweep
 from pytest_pgtemplate.errors import PgTemplateError, ServerError
 
-TIMEOUT = 300.0  # seconds, unless --timeout says otherwise
+TIMEOUT = 300.0  # seconds; the default of --timeout
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; return its exit code: 0, or 1 when it failed and has said why.
+    """Run one command, and return its exit code: 0, or 1 after an error message.
 
-    2, from argparse, when the command line is wrong; ``check`` has that of pytest.
+    Exits with 2 for an invalid command line, and for ``check`` with the exit code of pytest.
     """
     arguments = _parse(argv)
     directory = cache() / "runs" / f"command_{os.getpid()}"
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    """What goes to pytest may begin with an option of pytest's."""
+    """Parse the command line. Unknown options go to pytest if the command runs it."""
     parser = _parser()
     arguments, options = parser.parse_known_args(argv)
     if options and "pytest" not in arguments:
@@ -65,48 +65,50 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("pgtemplate", description=__doc__)
-    parser.add_argument("--url", default=urls_in_environment(""), help="default: the embedded one")
+    url = urls_in_environment("")
+    parser.add_argument("--url", default=url, help="server URL; default: the embedded server")
     parser.add_argument("--bindir", type=Path, help="PostgreSQL binaries of the embedded server")
-    parser.add_argument("--pg-version", type=int, help="its major version")
-    parser.add_argument("--listen", action="store_true", help="the one that listens on 127.0.0.1")
+    parser.add_argument("--pg-version", type=int, help="major version of the embedded server")
+    listen = "use the embedded server that listens on 127.0.0.1"
+    parser.add_argument("--listen", action="store_true", help=listen)
     parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds (default: 300)")
     commands = parser.add_subparsers(required=True)
 
-    command = commands.add_parser("build", help="make this project's template now")
+    command = commands.add_parser("build", help="build this project's template")
     command.add_argument("pytest", nargs=argparse.REMAINDER, help="arguments for pytest")
     command.set_defaults(command=_build)
 
-    command = commands.add_parser("save", help="the same, and write it to a file")
+    command = commands.add_parser("save", help="build this project's template; write it to a file")
     command.add_argument("file", type=Path)
     command.add_argument("pytest", nargs=argparse.REMAINDER, help="arguments for pytest")
     command.set_defaults(command=_save)
 
-    command = commands.add_parser("load", help="make the templates in a file that are not there")
+    command = commands.add_parser("load", help="create the templates in a file on the server")
     command.add_argument("file", type=Path)
     command.set_defaults(command=_load)
 
-    command = commands.add_parser("list", help="databases that pytest-pgtemplate made")
-    command.add_argument("--json", action="store_true", help="for scripts")
+    command = commands.add_parser("list", help="list the databases of pytest-pgtemplate")
+    command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(command=_list)
 
-    command = commands.add_parser("prune", help="drop databases that no run owns any more")
-    command.add_argument("--kept", action="store_true", help="those that --pg-keep left, too")
-    command.add_argument("--templates", action="store_true", help="templates, too")
+    command = commands.add_parser("prune", help="drop the databases that no run uses")
+    command.add_argument("--kept", action="store_true", help="also drop those kept by --pg-keep")
+    command.add_argument("--templates", action="store_true", help="also drop templates")
     command.set_defaults(command=_prune)
 
-    command = commands.add_parser("doctor", help="what is good, what is slow, what to change")
-    command.add_argument("--json", action="store_true", help="for scripts")
+    command = commands.add_parser("doctor", help="examine a server, and suggest settings")
+    command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(command=_doctor)
 
-    command = commands.add_parser("psql", help="open a database, on the embedded server too")
+    command = commands.add_parser("psql", help="start psql on a database of the server")
     command.add_argument("database")
     command.set_defaults(command=_psql)
 
-    command = commands.add_parser("check", help="test the migrations, and nothing else")
+    command = commands.add_parser("check", help="run only the tests of the migrations")
     command.add_argument("pytest", nargs=argparse.REMAINDER, help="arguments for pytest")
     command.set_defaults(command=_check)
 
-    command = commands.add_parser("server", help="the embedded server")
+    command = commands.add_parser("server", help="show or stop the embedded server")
     command.add_argument("action", choices=("status", "stop"))
     command.set_defaults(command=_server)
     return parser
@@ -122,26 +124,24 @@ def _save(arguments: argparse.Namespace) -> Iterator[str]:
     settings, progress = built[0].settings, arguments.progress
     with ExitStack() as stack:
         sources: list[_archive.Source] = []
-        for each in built:
-            where = (
-                each.settings.url,
-                settings.server.embedded,
-                settings.server.timeout,
-                progress.step,
+        for template in built:
+            url, server = template.settings.url, settings.server
+            connection = server_connection.client(
+                url, server.embedded, server.timeout, progress.step
             )
-            client = stack.enter_context(server_connection.client(*where))
-            names = _with_unseeded(client.server, each.template.name)
-            sources += (_archive.Source(client, name, each.database) for name in names)
+            client = stack.enter_context(connection)
+            names = _with_unseeded(client.server, template.template.name)
+            sources += (_archive.Source(client, name, template.database) for name in names)
         with progress.step("saving"):
             run, tracking = settings.identity.run, settings.template.tracking
             _archive.save(sources, tracking, run, arguments.file, progress.file)
     size = arguments.file.stat().st_size / 1e6
-    saved = " and ".join(each.name for each in sources)
+    saved = " and ".join(source.name for source in sources)
     yield f"saved {saved} to {arguments.file}, {size:.1f} MB"
 
 
 def _with_unseeded(server: Server, name: str) -> Iterator[str]:
-    """And before it the one without the seed: what later revisions, and other seeds, start from."""
+    """Yield the template without the seed, from which later builds start; then the template."""
     found = server.find(name)
     mark = found.mark if found else None
     if mark and not mark.lineage and server.find(mark.origin):
@@ -156,15 +156,17 @@ def _load(arguments: argparse.Namespace) -> Iterator[str]:
         @lru_cache
         def client_for(database: str) -> _archive.Client:
             url = (urls_in_environment(database) if database else None) or arguments.url
-            where = url, _embedded_options(arguments), arguments.timeout, progress.step
-            return stack.enter_context(server_connection.client(*where))
+            embedded = _embedded_options(arguments)
+            return stack.enter_context(
+                server_connection.client(url, embedded, arguments.timeout, progress.step)
+            )
 
         stack.enter_context(progress.step("loading"))
         locks, began = cache() / "locks", time.perf_counter()
         for template in _archive.load(client_for, arguments.file, run, locks, progress.file):
             seconds = time.perf_counter() - began
-            done = f"loaded in {seconds:.2f} s" if template.built else "is there already"
-            lines.append(f"{template.name}: {done}")
+            outcome = f"loaded in {seconds:.2f} s" if template.built else "exists already"
+            lines.append(f"{template.name}: {outcome}")
             began = time.perf_counter()
     yield from lines
 
@@ -182,19 +184,20 @@ def _for_pytest(arguments: argparse.Namespace) -> list[str]:
 
 
 def _built_lines(built: list[BuiltTemplate]) -> Iterator[str]:
-    for each in built:
-        done = f"{each.how} in {each.seconds:.2f} s" if each.how else "is there already"
-        yield f"{each.template.name}: {done}"
-        yield f"fingerprint {each.template.fingerprint}"
+    for result in built:
+        outcome = f"{result.how} in {result.seconds:.2f} s" if result.how else "exists already"
+        yield f"{result.template.name}: {outcome}"
+        yield f"fingerprint {result.template.fingerprint}"
 
 
 def _list(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
         databases = server.databases()
     if arguments.json:
-        yield json.dumps([_as_json(each) for each in databases], indent=2)
+        yield json.dumps([_json_row(database) for database in databases], indent=2)
     elif databases:
-        yield from table([("database", "kind", "run", "made by", "state"), *map(_row, databases)])
+        headings = ("database", "kind", "run", "created by", "state")
+        yield from table([headings, *map(_row, databases)])
 
 
 def _row(database: ServerDatabase) -> tuple[str, ...]:
@@ -206,7 +209,7 @@ def _row(database: ServerDatabase) -> tuple[str, ...]:
     return database.name, mark.kind, mark.run, f"{mark.host} (pid {mark.pid})", f"{state}{origin}"
 
 
-def _as_json(database: ServerDatabase) -> dict[str, object]:
+def _json_row(database: ServerDatabase) -> dict[str, object]:
     fields: dict[str, object] = {"database": database.name, "in_use": database.leased}
     if (mark := database.mark) is not None:
         names = ("kind", "run", "fingerprint", "host", "pid", "created", "used", "origin")
@@ -220,9 +223,9 @@ def _ago(moment: int) -> str:
 
 
 def _prune(arguments: argparse.Namespace) -> Iterator[str]:
-    progress, which = arguments.progress, {"kept": arguments.kept, "templates": arguments.templates}
-    with _connected(arguments) as server, progress.step("looking for what nobody owns"):
-        dropped = sweep.prune(server, **which, progress=progress.file)
+    progress, kept, templates = arguments.progress, arguments.kept, arguments.templates
+    with _connected(arguments) as server, progress.step("looking for unused databases"):
+        dropped = sweep.prune(server, kept=kept, templates=templates, progress=progress.file)
     yield from (f"dropped {name}" for name in dropped)
 
 
@@ -230,25 +233,24 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
         findings = list(examine(server))
     if arguments.json:
-        yield json.dumps([each._asdict() for each in findings], indent=2)
+        yield json.dumps([finding._asdict() for finding in findings], indent=2)
         return
     if arguments.listen and not arguments.url:
         yield from _password(_embedded.status(*_embedded_options(arguments)))
-    yield from table([(each.verdict, each.topic, each.what) for each in findings])
-    for each in findings:
-        if each.advice:
-            yield f"{each.topic}: {each.advice}"
+    yield from table([(finding.verdict, finding.topic, finding.what) for finding in findings])
+    yield from (f"{finding.topic}: {finding.advice}" for finding in findings if finding.advice)
 
 
 def _psql(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
-        beside = server_connection.beside(arguments.url, _embedded_options(arguments))
-        psql = shutil.which("psql", path=beside) or shutil.which("psql")
+        bindir = server_connection.client_bindir(arguments.url, _embedded_options(arguments))
+        psql = shutil.which("psql", path=bindir) or shutil.which("psql")
         if psql is None:
-            raise ServerError("there is no psql on PATH", hint="install PostgreSQL's client")
+            hint = "install the client programs of PostgreSQL"
+            raise ServerError("there is no psql on PATH", hint=hint)
         url = _urls.dsn(_urls.without_password(server.url.set(database=arguments.database)))
         password = {"PGPASSWORD": str(server.url.password)} if server.url.password else {}
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is psql's, to cancel a query
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C cancels a query in psql
         subprocess.run([psql, url], env={**os.environ, **password}, check=False)  # noqa: S603
     yield from ()
 
@@ -266,7 +268,7 @@ def _server(arguments: argparse.Namespace) -> Iterator[str]:
         return
     status = _embedded.status(*_embedded_options(arguments))
     if status is None:
-        yield "there has never been one"
+        yield "never started"
         return
     yield f"{'running, pid ' + str(status.pid) if status.running else 'not running'}"
     yield f"in use: {'yes' if status.in_use else 'no'}"
@@ -288,8 +290,8 @@ def _embedded_options(arguments: argparse.Namespace) -> server_connection.Embedd
 
 @contextmanager
 def _connected(arguments: argparse.Namespace) -> Iterator[Server]:
-    where = arguments.url, _embedded_options(arguments), arguments.timeout, arguments.progress.step
-    with server_connection.server(*where) as server:
+    embedded, step = _embedded_options(arguments), arguments.progress.step
+    with server_connection.server(arguments.url, embedded, arguments.timeout, step) as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""The server that a command is about, for as long as it takes: a URL's, or the embedded one."""
+"""Connect a command to its server: the server of a URL, or the embedded one."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import ConfigurationError
 
 ShowStep = Callable[[str], AbstractContextManager[object]]
-EmbeddedOptions = tuple[Path | None, int | None, bool]  # embedded server: bindir, version, listens
+EmbeddedOptions = tuple[Path | None, int | None, bool]  # bindir, major version, listen
 
 
 @contextmanager
 def server(
     url: str | None, embedded: EmbeddedOptions, timeout: float, step: ShowStep = nullcontext
 ) -> Iterator[Server]:
-    """Raises ConfigurationError when there is more than one URL."""
+    """Yield the server. Raises ConfigurationError if there is more than one URL."""
     if len((url or "").split()) > 1:
-        raise ConfigurationError("there is more than one URL", hint="name one of them in --url")
+        raise ConfigurationError("there is more than one URL", hint="pass one of them with --url")
     handle = None
     if not url:
         with step("starting the embedded server"):
             handle = _embedded.acquire(*embedded, timeout=timeout)
-    found = Server(_urls.parse(handle.url if handle else url or ""), timeout=timeout)
+    server = Server(_urls.parse(handle.url if handle else url or ""), timeout=timeout)
     try:
-        yield found
+        yield server
     finally:
-        found.close()
+        server.close()
         if handle:
             handle.close()
 
@@ -38,12 +38,12 @@ def server(
 def client(
     url: str | None, embedded: EmbeddedOptions, timeout: float, step: ShowStep
 ) -> Iterator[_archive.Client]:
-    """The same, with its programs."""
-    with server(url, embedded, timeout, step) as found:
-        yield _archive.Client(found, beside(url, embedded))
+    """Yield a client for the server."""
+    with server(url, embedded, timeout, step) as connected:
+        yield _archive.Client(connected, client_bindir(url, embedded))
 
 
-def beside(url: str | None, embedded: EmbeddedOptions) -> Path | None:
-    """Where the programs of the server are, if that is known."""
+def client_bindir(url: str | None, embedded: EmbeddedOptions) -> Path | None:
+    """Return the directory of the server's client programs, if it is known."""
     bindir, version, _ = embedded
     return bindir if url else _embedded.find_binaries(bindir, version).bindir

@@ -1,7 +1,7 @@
-"""Shows what workers wait for: one line that is rewritten in a terminal, a few lines in a log.
+"""Show the progress of slow steps: one line that is rewritten in a terminal, some lines in a log.
 
-Each worker writes its step to a file in the run's directory; this thread reads the files. Without
-xdist the one process does both.
+Each worker writes its step to a file in the run's directory, and a thread reads the files. Without
+xdist, one process does both.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Protocol, TextIO
 
 from pytest_pgtemplate._display.progress_file import WAITING, Step, read_progress
 
-POLL_INTERVAL = 0.1  # seconds between two readings, and between two frames
-SHOW_AFTER = 0.5  # seconds; a shorter step is not shown
-LOG_INTERVAL = 5.0  # seconds before the first line in a log, and between two lines
+POLL_INTERVAL = 0.1  # seconds between reads of the files, and between updates of the line
+SHOW_AFTER = 0.5  # seconds; shorter steps are not shown
+LOG_INTERVAL = 5.0  # seconds before the first line in a log, and between lines
 
 
 class LineWriter(Protocol):
-    """The part of pytest's ``TerminalWriter`` that says where in its line the terminal is."""
+    """The part of pytest's ``TerminalWriter`` that the progress line uses."""
 
     @property
     def fullwidth(self) -> int: ...
@@ -33,10 +33,10 @@ class LineWriter(Protocol):
 
 
 class ProgressLine:
-    """A thread that reads the steps of all workers and draws them while there are any.
+    """A thread that shows the steps of all workers.
 
-    ``writer`` knows the line that pytest is writing, below which this one is drawn.
-    ``open_output`` returns the stream to draw on, which is closed with the stack.
+    ``writer``: pytest's writer; the progress line is drawn below its current line.
+    ``open_output``: returns the stream for the progress line, and registers its close.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class ProgressLine:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._shown = False  # whether there is a line to be erased
-        self._logged: tuple[float, int] | None = None  # when, and how far pytest's line was then
+        self._shown = False  # whether there is a line to erase
+        self._logged: tuple[float, int] | None = None  # time, and width of pytest's line, of a log
 
     def start(self) -> None:
         if self._thread is None:
@@ -71,7 +71,7 @@ class ProgressLine:
             self._open.close()
 
     def remove_worker(self, worker: str) -> None:
-        """Remove the step of a worker that has ended; one that crashed could not do so itself."""
+        """Remove the step file of an ended worker: a crashed one could not remove it itself."""
         with suppress(OSError):
             (self._directory / f"{worker}.step").unlink(missing_ok=True)
 
@@ -95,7 +95,7 @@ class ProgressLine:
                 self._log(progress_text(steps, 0))
 
     def _write_below(self, text: str) -> None:
-        """In the line below the one that pytest is writing, and back to where pytest was."""
+        """Write into the line below pytest's current line, and move the cursor back."""
         column = max(0, self._writer.width_of_current_line) + 1
         text = self._writer.markup(text, cyan=True) if text else ""
         self._write(f"\n\r{text}\x1b[K\x1b[A\x1b[{column}G")
@@ -103,9 +103,10 @@ class ProgressLine:
     def _log(self, text: str) -> None:
         now, width = time.monotonic(), self._writer.width_of_current_line
         if self._logged is None or now - self._logged[0] >= LOG_INTERVAL:
-            begun = width > 0 and (self._logged is None or self._logged[1] != width)
+            # Start a new line if pytest has written to its line since the last log.
+            line_break = width > 0 and (self._logged is None or self._logged[1] != width)
             self._logged = (now, width)
-            self._write(f"{chr(10) * begun}{text}\n")
+            self._write(f"{chr(10) * line_break}{text}\n")
 
     def _write(self, text: str) -> None:
         with suppress(OSError, ValueError):  # the reading end is closed
@@ -114,7 +115,7 @@ class ProgressLine:
 
 
 def progress_text(steps: dict[str, Step], width: int) -> str:
-    """What is done by whom, for how long, and how many wait; cut at ``width``, unless that is 0."""
+    """Return the oldest step, its duration, and the number of waiting workers; 0: any width."""
     working = {worker: step for worker, step in steps.items() if step.doing not in WAITING}
     worker, step = min((working or steps).items(), key=lambda entry: entry[1].since)
     text, notes = str(step), [worker] if working and worker != "main" else []
@@ -130,7 +131,7 @@ def progress_text(steps: dict[str, Step], width: int) -> str:
 
 
 def duplicate_stream(stream: TextIO, stack: ExitStack) -> TextIO:
-    """A second stream to where ``stream`` leads now, until ``stack`` ends; else ``stream``."""
+    """Return a duplicate of ``stream``, which ``stack`` closes, or ``stream`` if it has no fd."""
     try:
         file = os.dup(stream.fileno())
     except (OSError, ValueError):
@@ -139,7 +140,7 @@ def duplicate_stream(stream: TextIO, stack: ExitStack) -> TextIO:
 
 
 class _CommandWriter:
-    """The ``LineWriter`` of a command, which writes nothing while the line is shown."""
+    """The ``LineWriter`` of a command, which writes nothing while the line is visible."""
 
     width_of_current_line = 0
 
@@ -152,5 +153,5 @@ class _CommandWriter:
 
 
 def progress_line_on(stream: TextIO, directory: Path) -> ProgressLine:
-    """A progress line for a command: nothing else writes to ``stream`` while it is shown."""
+    """Return a progress line for a command, which writes nothing else to ``stream`` meanwhile."""
     return ProgressLine(directory, _CommandWriter(), lambda _: stream)

@@ -1,7 +1,7 @@
-"""The fixtures up to this worker's database: one per step from the settings on. All are sync.
+"""The fixtures up to this worker's database, one per step of the data flow. All are sync.
 
-Written for the main database, and the same for each further one: what they take is that one's.
-Every ``pg*`` name can be overridden in a conftest.py; what depends on it follows.
+They are written for the main database; ``factory`` renames them for each further one. Every ``pg*``
+fixture can be overridden in a conftest.py, and the fixtures that depend on it use the override.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._worker import Database
 
 
-SWEEP_TIMEOUT = 5.0  # seconds at the end of a run; the next run goes on with what is left
+SWEEP_TIMEOUT = 5.0  # seconds to wait for the sweep at the end; the next run sweeps the rest
 
 
 @fixture(scope="session")
 def pg_migrations(_pg: IsolatedDatabase) -> Migrations:
-    """What builds the schema. Override it to use something else than Alembic."""
+    """The migrations that build the schema. Override it to use something other than Alembic."""
     from pytest_pgtemplate._template import Alembic
 
     config = _pg.settings.template.alembic_config
@@ -45,8 +45,8 @@ def pg_migrations(_pg: IsolatedDatabase) -> Migrations:
         return Alembic(config, _pg.settings.template.revision, directories=directories)
     with _pg.reported_once("pg_migrations"):
         raise ConfigurationError(
-            f'nothing says what builds the database "{_pg.name}"',
-            hint=f"let pg_alembic_ini_{_pg.name} name its alembic.ini, or override the fixture"
+            f'no migrations are configured for the database "{_pg.name}"',
+            hint=f"set pg_alembic_ini_{_pg.name} to its alembic.ini, or override the fixture"
             f' {_pg.fixture_name("pg_migrations")} (scope="session") in a conftest.py: return'
             " Metadata(..), SqlFiles(..) or Command(..), from pytest_pgtemplate",
         )
@@ -159,7 +159,7 @@ def pg_database(
 
 @fixture(scope="session")
 def pg_url(pg_database: Database) -> str:
-    """This worker's URL, with the driver that was configured, password included."""
+    """The URL of this worker's database, with the configured driver and the password."""
     from pytest_pgtemplate import _urls
 
     return _urls.render(pg_database.url)
@@ -167,6 +167,6 @@ def pg_url(pg_database: Database) -> str:
 
 @fixture()
 def pg(_pg: IsolatedDatabase, pg_database: Database) -> Database:
-    """This worker's database, and the promise that this test starts from the template's state."""
+    """This worker's database. The test starts with the template's state."""
     _pg.mark_used()
     return pg_database

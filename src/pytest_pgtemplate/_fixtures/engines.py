@@ -1,6 +1,6 @@
-"""The fixtures over a database of this worker: engines, sessions and connections. All are sync.
+"""The fixtures on top of a worker's database: engines, sessions and connections. All are sync.
 
-An engine is made when a test first asks for it, and kept for the tests after it.
+An engine is created for the first test that requests it, and reused by later tests.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _pg_engines(
 ) -> Iterator[Engines]:
     from pytest_pgtemplate._engines import Engines
 
-    with _pg.reported_once("_pg_pools"):
+    with _pg.reported_once("_pg_engines"):
         engines = Engines(pg_database.url, pg_engine_options)
     with _pg.reset_after_tests(engines):
         yield engines
@@ -60,13 +60,14 @@ def pg_shared(
     pg_engine_options: dict[str, Any],
     pg_session_options: dict[str, Any],
 ) -> Iterator[Shared]:
-    """For fixtures wider than ``function``: ``.engine``, ``.sessionmaker``, ``.sync_engine``,
-    ``.sync_sessionmaker``, ``.url`` and ``.dsn``.
+    """For fixtures wider than ``function``: ``.engine``, ``.sessionmaker``, ``.url``, ``.dsn``, ..
+
+    The sync ones are ``.sync_engine`` and ``.sync_sessionmaker``.
     """
     from pytest_pgtemplate._engines import Engines, Shared
 
     with _pg.reported_once("pg_shared"):
-        # Not those of the tests, who close what is open after each.
+        # Not the engines of the tests: those close everything after each test.
         engines = Engines(pg_database.url, pg_engine_options)
     with _pg.closed_on_reclone(engines):
         yield Shared(engines, pg_session_options, pg_url, pg_database.dsn)
@@ -77,7 +78,7 @@ def pg_shared(
 def pg_engine(
     request: pytest.FixtureRequest, _pg: IsolatedDatabase, _pg_engines: Engines
 ) -> Iterator[AsyncEngine]:
-    """An ``AsyncEngine`` on this worker's database. What the test leaves open is closed for it."""
+    """An ``AsyncEngine`` on this worker's database. The plugin closes what the test leaves open."""
     _refuse_trio(request, _pg)
     _pg.mark_used()
     with _pg.reported_once("pg_engine"):
@@ -92,10 +93,10 @@ def _refuse_trio(request: pytest.FixtureRequest, isolated: IsolatedDatabase) -> 
     backend = request.getfixturevalue("anyio_backend_name")
     if backend != "asyncio":
         error = ConfigurationError(
-            f"{isolated.fixture_name('pg_engine')} needs asyncio, and anyio runs this test under"
+            f"{isolated.fixture_name('pg_engine')} needs asyncio, but anyio runs this test with"
             f" {backend}",
-            hint='asyncpg and psycopg know no other: let a fixture anyio_backend return "asyncio",'
-            f" or use {isolated.fixture_name('pg_sync_session')}",
+            hint='override the fixture anyio_backend and return "asyncio", or use'
+            f" {isolated.fixture_name('pg_sync_session')}: the drivers support asyncio only",
         )
         fail(error)
 
@@ -131,7 +132,7 @@ def pg_connection(
     _pg_engines: Engines,
     pg_engine: AsyncEngine,
 ) -> Iterator[AsyncConnection]:
-    """An ``AsyncConnection``, which connects when it is first used."""
+    """An ``AsyncConnection`` that connects on first use."""
     from pytest_pgtemplate._internals.sqlalchemy import connect_on_use
 
     if _pg.rolls_back(request.node):
@@ -145,7 +146,7 @@ def pg_connection(
 
 @fixture()
 def pg_sync_engine(_pg: IsolatedDatabase, _pg_engines: Engines) -> Iterator[Engine]:
-    """An ``Engine`` on this worker's database. What the test leaves open is closed for it."""
+    """An ``Engine`` on this worker's database. The plugin closes what the test leaves open."""
     _pg.mark_used()
     with _pg.reported_once("pg_sync_engine"):
         pool = _pg_engines.sync_engine()

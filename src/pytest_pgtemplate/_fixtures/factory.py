@@ -1,7 +1,7 @@
-"""A chain of fixtures for each database: one set of functions, under each database's names.
+"""Make a set of fixtures for each database from one set of functions.
 
-``pg_session`` takes ``pg_sessionmaker``; ``pg_orders_session``, which is the same function, takes
-``pg_orders_sessionmaker``. The main database has no name of its own.
+``pg_session`` requests ``pg_sessionmaker``. For the database "orders", the same function becomes
+``pg_orders_session``, which requests ``pg_orders_sessionmaker``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Scope = Literal["session", "function"]
 
 
 class FixtureFunction(NamedTuple):
-    """One of the set: for pytest it becomes a fixture of each database."""
+    """A function that becomes a fixture for each database."""
 
     function: Callable[..., Any]
     scope: Scope
@@ -34,22 +34,22 @@ class FixtureFunction(NamedTuple):
 def fixture(
     scope: Scope = "function", *, autouse: bool = False
 ) -> Callable[[Callable[..., Any]], FixtureFunction]:
-    """Make a function one of the set."""
+    """Decorator: mark a function as a fixture for each database."""
     return partial(FixtureFunction, scope=scope, autouse=autouse)
 
 
 def make_plugins(databases: Iterable[str], modules: Iterable[ModuleType]) -> list[ModuleType]:
-    """A plugin for each database, with the fixtures of ``modules`` in it under its names.
+    """Return a plugin for each database, with the fixtures of ``modules`` under its names.
 
-    Raises ConfigurationError when two of them would have a fixture of the same name.
+    Raises ConfigurationError if two databases would have a fixture of the same name.
     """
-    everything = chain.from_iterable(vars(module).values() for module in modules)
-    fixtures = [each for each in everything if isinstance(each, FixtureFunction)]
+    values = chain.from_iterable(vars(module).values() for module in modules)
+    fixtures = [value for value in values if isinstance(value, FixtureFunction)]
     plugins = [_make_plugin(name, fixtures) for name in databases]
-    count = Counter(name for each in plugins for name in vars(each) if not name.startswith("__"))
-    if twice := sorted(name for name, times in count.items() if times > 1):
+    names = (name for plugin in plugins for name in vars(plugin) if not name.startswith("__"))
+    if duplicates := sorted(name for name, times in Counter(names).items() if times > 1):
         raise ConfigurationError(
-            f"there would be two fixtures {twice[0]}", hint="call one of the databases otherwise"
+            f"there would be two fixtures {duplicates[0]}", hint="rename one of the databases"
         )
     return plugins
 
@@ -69,7 +69,7 @@ def _make_plugin(database: str, fixtures: Iterable[FixtureFunction]) -> ModuleTy
 
 
 def for_database(database: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function; it takes the fixtures of ``database``."""
+    """Return a function whose parameters are the fixtures of ``database``."""
     if not database:
         return function
     signature = inspect.signature(function)
@@ -89,6 +89,6 @@ def for_database(database: str, function: Callable[..., Any]) -> Callable[..., A
 
     parameters = zip(own, signature.parameters.values(), strict=True)
     renamed.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[each.replace(name=name) for name, each in parameters]
+        parameters=[parameter.replace(name=name) for name, parameter in parameters]
     )
     return renamed

@@ -1,4 +1,4 @@
-"""What the fixture ``pg_template`` asks for, and how it is built in a scratch database."""
+"""Build the template for the fixture ``pg_template``: its request, and the build function."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def with_directories(migrations: Migrations, settings: Settings) -> Migrations:
 def template_request(
     settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
 ) -> TemplateRequest:
-    """Collect what decides the template: our own SQL, other files, the migrations and the seed."""
+    """Compute the fingerprint of everything that determines the template."""
     from pytest_pgtemplate import _embedded, _template
     from pytest_pgtemplate._reset import installed_sql
 
@@ -76,7 +76,7 @@ def template_request(
 def migration_target(
     database: IsolatedDatabase, server: Server, name: str, applied: frozenset[str] = frozenset()
 ) -> Target:
-    """The database ``name``, as ``Migrations.migrate`` gets it."""
+    """Return the target for ``Migrations.migrate`` in the database ``name``."""
     from pytest_pgtemplate import _template, _urls
     from pytest_pgtemplate._urls import server_address
 
@@ -144,7 +144,7 @@ def build_template(
 def _build_parts(
     settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
 ) -> dict[str, str]:
-    """What the fingerprint covers, by the names that users know, to explain the next build."""
+    """Return the digests of all parts of the fingerprint, to explain the next build."""
     from pytest_pgtemplate import _template
     from pytest_pgtemplate._reset import installed_sql
 

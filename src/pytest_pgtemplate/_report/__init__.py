@@ -1,8 +1,7 @@
-"""A run, told afterwards: as a page with a timeline, as Trace Events, in figures.
+"""Reports of a run: an HTML page with a timeline, Trace Events, and the lines of ``--pg-stats``.
 
-``recorder`` collects what is known of the run in a ``recording``, and ``findings`` what can be
-learnt from it. ``page``, ``trace`` and ``figures`` write it down. ``sql_log`` shows the statements
-of a failing test.
+``recorder`` collects a ``recording``, ``findings`` analyses it, and ``page``, ``trace`` and
+``figures`` write the reports. ``sql_log`` adds the SQL statements to the report of a failed test.
 """
 
 __all__ = ["recorder", "sql_log"]

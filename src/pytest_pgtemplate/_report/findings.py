@@ -1,4 +1,4 @@
-"""What can be learnt from a run. Pure functions of a recording."""
+"""Analyse a recording. Pure functions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pytest_pgtemplate._report.recording import (
     Test,
 )
 
-WORTH = 0.05  # seconds that are worth a hint
+WORTH = 0.05  # seconds of saving that are worth a hint
 
 
 class RepeatedFixture(NamedTuple):
-    """A fixture that would be worth a wider scope: what it cost, and how much that would save."""
+    """A fixture that should have a wider scope, with its cost and the possible saving."""
 
     module: str
     fixture: str
@@ -33,7 +33,7 @@ class RepeatedFixture(NamedTuple):
 
 
 class Resets(NamedTuple):
-    """How long they took, in seconds."""
+    """The durations of all resets, in seconds."""
 
     times: int
     median: float
@@ -42,7 +42,7 @@ class Resets(NamedTuple):
 
 
 def time_spent(recording: Recording) -> dict[str, float]:
-    """The time of all workers, in seconds: the parts add up to the run's time for each of them."""
+    """Return the seconds of all workers by activity. The sum is run time times workers."""
     whole = recording.seconds * len(recording.workers)
     tests = sum(test.call for test in recording.tests)
     around = sum(test.setup + test.teardown for test in recording.tests)
@@ -65,55 +65,54 @@ def resets(recording: Recording) -> Resets:
 
 
 def slowest_tests(recording: Recording, count: int) -> list[tuple[Test, float]]:
-    """The tests that took longest, and how long (s), without what a worker does once."""
-    first: dict[tuple[str, str], float] = {}
+    """Return the slowest tests and their seconds, without work that a worker does once."""
+    once: dict[tuple[str, str], float] = {}
     for event in recording.of_kind(*ONCE):
         key = event.worker, event.details["test"]
-        first[key] = first.get(key, 0.0) + event.seconds
+        once[key] = once.get(key, 0.0) + event.seconds
 
     costs = (
-        (test, test.seconds - first.get((test.worker, test.nodeid), 0.0))
-        for test in recording.tests
+        (test, test.seconds - once.get((test.worker, test.nodeid), 0.0)) for test in recording.tests
     )
     return sorted(costs, key=lambda entry: -entry[1])[:count]
 
 
 def worth_sharing(recording: Recording) -> list[RepeatedFixture]:
-    """Fixtures that were set up repeatedly for the tests of one module, the slowest first."""
+    """Return fixtures that were set up repeatedly for one module, the largest saving first."""
     found = []
-    for (module, fixture), built in recording.fixtures.items():
-        times = sum(built.times.values())
-        saves = built.seconds * (1 - len(built.times) / times)
+    for (module, fixture), setups in recording.fixtures.items():
+        times = sum(setups.times.values())
+        saves = setups.seconds * (1 - len(setups.times) / times)
         if saves >= WORTH:
-            found.append(RepeatedFixture(module, fixture, times, built.seconds, saves))
-    return sorted(found, key=lambda each: -each.saves)
+            found.append(RepeatedFixture(module, fixture, times, setups.seconds, saves))
+    return sorted(found, key=lambda fixture: -fixture.saves)
 
 
 def tables_written(recording: Recording) -> list[tuple[str, int]]:
-    """Each table, and how many tests wrote to it; the most often written one first."""
+    """Return each table with the number of tests that wrote to it, the largest number first."""
     return Counter(table for test in recording.tests for table in test.tables).most_common()
 
 
 def schema_changed(recording: Recording) -> list[tuple[str, str]]:
-    """Tests after which the database was cloned afresh, and why."""
+    """Return the tests after which the database was re-cloned, with the reason."""
     return [(event.name, str(event.details["why"])) for event in recording.of_kind(RECLONE)]
 
 
 def leaked(recording: Recording) -> list[tuple[str, str]]:
-    """Tests that left a transaction open, and what it was."""
+    """Return the tests that left a transaction open, with the leak."""
     return [(event.name, str(event.details["what"])) for event in recording.of_kind(LEAK)]
 
 
 def layers(recording: Recording) -> list[tuple[str, int, float]]:
-    """What shared data was built: whose, how often, in how many seconds."""
+    """Return the owners of layers, with the number of setups and their seconds."""
     seconds: dict[str, list[float]] = {}
     for event in recording.of_kind(LAYER):
         seconds.setdefault(event.name, []).append(event.seconds)
-    return sorted(((name, len(each), sum(each)) for name, each in seconds.items()))
+    return sorted(((name, len(times), sum(times)) for name, times in seconds.items()))
 
 
 def one_more_worker(recording: Recording) -> str:
-    """Whether the run would have been over sooner with one more, in a sentence."""
+    """Return a sentence: would one more worker have made the run shorter?"""
     workers = len(recording.workers)
     once = sum(event.seconds for event in recording.of_kind(*ONCE))
     work = sum(test.seconds for test in recording.tests) - once
@@ -128,11 +127,11 @@ def one_more_worker(recording: Recording) -> str:
         )
     if saves < 0.05 * recording.seconds:
         return (
-            f"No: of {recording.seconds:.1f} s it would save less than a twentieth;"
-            " starting a worker and the longest test take what they take."
+            f"No: it would save less than 5 % of {recording.seconds:.1f} s, because of the time to"
+            " start a worker and the longest test."
         )
     return (
-        f"Yes: about {saves:.1f} of {recording.seconds:.1f} s, as"
-        f" {pluralize(workers, 'worker')} had {work:.1f} s of work and there are"
+        f"Yes: it would save about {saves:.1f} of {recording.seconds:.1f} s."
+        f" {pluralize(workers, 'worker')} had {work:.1f} s of work, on"
         f" {pluralize(recording.processors, 'processor')}."
     )

@@ -16,7 +16,7 @@ function time(seconds) {
   return `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
 }
 
-// A long name may be broken where a reader would break it.
+// Allow line breaks in a long name after / and ::
 const name = (text) => text.split(/(?<=\/|::)/).flatMap((part) => [part, make("wbr")]);
 
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
@@ -66,26 +66,26 @@ function figures() {
     ["Template", facts.template || "none", facts.template_name || ""],
     ["Resets", data.resets.times.toLocaleString("en"),
       data.resets.times ? `median ${time(data.resets.median)}, worst ${time(data.resets.worst)}` : ""],
-    ["Cloned afresh", data.changed.length.toLocaleString("en"), "schema changed, or asked for"],
+    ["Re-clones", data.changed.length.toLocaleString("en"), "after schema changes, or on request"],
   ];
   for (const [term, value, more] of list)
     get("figures").append(make("div", {}, make("dt", {}, term), make("dd", {}, value, make("small", {}, more))));
   get("when").textContent = [new Date(data.began * 1000).toLocaleString(), facts.server].filter(Boolean).join(" · ");
   get("more").textContent = data.more;
-  get("why").textContent = facts.why ? `The template was built because of ${facts.why}.` : "";
+  get("why").textContent = facts.why ? `Reason for building the template: ${facts.why}.` : "";
 }
 
 function spent() {
   const whole = Object.values(data.spent).reduce((sum, each) => sum + each, 0) || 1;
-  const told = [];
+  const labels = [];
   for (const [name, seconds] of Object.entries(data.spent)) {
     const share = (100 * seconds) / whole;
     get("spent").append(make("i", { style: `width:${share}%;background:var(--${PARTS[name]})`, title: name }));
     get("legend").append(make("li", {},
       make("i", { style: `background:var(--${PARTS[name]})` }), `${name} ${time(seconds)}, ${share.toFixed(0)} %`));
-    told.push(`${name} ${share.toFixed(0)} %`);
+    labels.push(`${name} ${share.toFixed(0)} %`);
   }
-  get("spent").setAttribute("aria-label", told.join(", "));
+  get("spent").setAttribute("aria-label", labels.join(", "));
 }
 
 // Timeline
@@ -97,7 +97,7 @@ const COLOUR = {
   clone: "database", reset: "database", reclone: "bad", leak: "bad", layer: "setup",
 };
 const byLane = data.workers.map(() => []);
-// In the order in which they are painted: what lies within something comes after it.
+// In painting order: a span comes after the span that contains it.
 for (const event of events)
   byLane[event.lane].push({
     start: event.start, seconds: event.seconds, colour: COLOUR[event.kind], event, late: event.kind !== "template",
@@ -164,8 +164,8 @@ function draw() {
   });
 }
 
-// Where spans are narrower than a pixel: how each pixel's time is shared among them. What comes later lies within
-// what came before, and takes its time from there.
+// If spans are narrower than a pixel, show how the time of each pixel is divided among the kinds. A later span lies
+// within an earlier one, so its time is subtracted there.
 function drawShares(pen, seen, top, width, scale, colours) {
   const names = ["tests", "setup", "database", "starting"];
   const shares = Array.from({ length: Math.ceil(width - LEFT) }, () => ({}));
@@ -218,7 +218,7 @@ function momentAt(event) {
   return view.start + ((event.clientX - box.left - LEFT) / (box.width - LEFT)) * (view.end - view.start);
 }
 
-function tell(event) {
+function showDetails(event) {
   const moment = momentAt(event);
   const lane = byLane[Math.floor((event.clientY - canvas.getBoundingClientRect().top - TOP) / LANE)];
   const near = (view.end - view.start) / canvas.clientWidth;
@@ -241,7 +241,7 @@ function listen() {
   canvas.addEventListener("pointerdown", (event) => { dragged = momentAt(event); canvas.setPointerCapture(event.pointerId); });
   canvas.addEventListener("pointerup", () => { dragged = null; });
   canvas.addEventListener("pointermove", (event) => {
-    if (dragged === null) return tell(event);
+    if (dragged === null) return showDetails(event);
     const by = dragged - momentAt(event);
     show(view.start + by, view.end + by);
   });
@@ -285,8 +285,8 @@ function finding(title, note, headings, rows) {
 }
 
 function findings() {
-  finding("Built again and again",
-    "Data that each test builds for itself. With pg_shared and scope=\"module\" it would be built once for each module.",
+  finding("Repeated fixture setups",
+    "These fixtures were set up for each test. With pg_shared and scope=\"module\", they would run once per module.",
     [["fixture"], ["times", 1], ["took", 1], ["may save", 1]],
     data.sharing.map((each) => [
       make("td", {}, each.fixture, make("small", {}, ...name(each.module))), each.times, time(each.seconds), time(each.saves)]));
@@ -294,9 +294,9 @@ function findings() {
   finding("Tables written", "", [["table"], ["tests", 1], [""]],
     data.written.map(([table, count]) => [table, count,
       make("td", { class: "share" }, make("i", { style: `width:${(100 * count) / most}%` }))]));
-  finding("Cloned afresh", "After these tests the database was cloned anew.", [["test"], ["why"]], data.changed);
-  finding("Left open", "Transactions that a reset had to end.", [["test"], ["what"]], data.leaked);
-  finding("Shared data", "What fixtures wider than a test have written.", [["whose"], ["times", 1], ["took", 1]],
+  finding("Re-clones", "After these tests, the database was replaced by a new clone.", [["test"], ["reason"]], data.changed);
+  finding("Leaks", "Tests that left a transaction open, which the reset ended.", [["test"], ["transaction"]], data.leaked);
+  finding("Shared data", "Fixtures wider than a test that wrote rows.", [["fixture"], ["times", 1], ["took", 1]],
     data.layers.map(([name, count, seconds]) => [name, count, time(seconds)]));
 }
 
@@ -304,8 +304,8 @@ function findings() {
 
 const COLUMNS = [
   ["test", (test) => `${test.module}::${test.name}`], ["outcome", (test) => test.outcome],
-  ["set-up", (test) => test.setup], ["call", (test) => test.call], ["tear-down", (test) => test.teardown],
-  ["reset", (test) => test.reset], ["all", (test) => test.seconds], ["tables", (test) => test.tables.join(", ")],
+  ["setup", (test) => test.setup], ["call", (test) => test.call], ["teardown", (test) => test.teardown],
+  ["reset", (test) => test.reset], ["total", (test) => test.seconds], ["tables", (test) => test.tables.join(", ")],
 ];
 const PAGE = 50;
 const table = { by: 6, down: true, shown: PAGE };

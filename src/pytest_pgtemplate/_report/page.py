@@ -1,4 +1,4 @@
-"""A run as one page: the template, its style and its script with the data put into them."""
+"""Write the HTML report: page.html with the style, the script and the data inserted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from pytest_pgtemplate._report import findings
 from pytest_pgtemplate._report.recording import RESET, Recording, Test
 
-_SCALE = 1e4  # moments and times in the page are tenths of a millisecond: short to write
+_SCALE = 1e4  # times in the page are integers: tenths of a millisecond
 
 
 class _Numbered(dict[str, int]):
-    """Strings that are said once, and by their number from then on."""
+    """Assigns numbers to strings, so that the page contains each string once."""
 
     def __missing__(self, key: str) -> int:
         self[key] = len(self)
@@ -22,13 +22,13 @@ class _Numbered(dict[str, int]):
 
 
 def write_page(recording: Recording, file: Path) -> None:
-    """Raises OSError."""
+    """Write the report. Raises OSError."""
     data = json.dumps(_data(recording), separators=(",", ":")).replace("</", "<\\/")
     page = _text("page.html")
     for mark, text in (
         ("/* style */", _text("page.css")),
         ("/* script */", _text("page.js")),
-        ("/* data */", data),  # last: it may hold anything
+        ("/* data */", data),  # last, because it may contain the other markers
     ):
         page = page.replace(mark, text, 1)
     file.write_text(page, "utf-8")
@@ -50,7 +50,7 @@ def _data(recording: Recording) -> dict[str, Any]:
         ]
 
     tests = [row(test) for test in recording.tests]
-    ours = {test.nodeid for test in recording.tests}
+    node_ids = {test.nodeid for test in recording.tests}
     events = [
         [
             lanes[event.worker],
@@ -60,7 +60,7 @@ def _data(recording: Recording) -> dict[str, Any]:
             _units(event.seconds),
         ]
         for event in recording.events
-        if event.kind != RESET or event.name not in ours  # those are part of their tests
+        if event.kind != RESET or event.name not in node_ids  # a test's row contains its reset
     ]
     return {
         "scale": _SCALE,
@@ -76,7 +76,7 @@ def _data(recording: Recording) -> dict[str, Any]:
         "spent": findings.time_spent(recording),
         "resets": findings.resets(recording)._asdict(),
         "more": findings.one_more_worker(recording),
-        "sharing": [each._asdict() for each in findings.worth_sharing(recording)],
+        "sharing": [fixture._asdict() for fixture in findings.worth_sharing(recording)],
         "written": findings.tables_written(recording),
         "changed": findings.schema_changed(recording),
         "leaked": findings.leaked(recording),

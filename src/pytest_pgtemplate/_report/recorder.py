@@ -1,7 +1,7 @@
-"""Records a run for ``--pg-report``, ``--pg-trace`` and ``--pg-stats``; no part of any other.
+"""Record a run for ``--pg-report``, ``--pg-trace`` and ``--pg-stats``.
 
-What a worker did while a test ran travels with the report of the test's teardown, as reports may
-carry more than pytest puts there. So the controller knows all that a crashed worker has told.
+The events of a worker travel to the controller as an attribute of each teardown report. So the
+controller has the events of a crashed worker up to its last finished test.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ WRITERS: dict[str, Callable[[Recording, Path], None]] = {
     "pg_report": write_page,
     "pg_trace": write_trace,
 }
-OWN_CONNECTIONS = 2  # connections of the plugin's own to a database, and to its server
-TimelineEvent = tuple[str, str, float, float, dict[str, Any]]  # by a timeline
+OWN_CONNECTIONS = 2  # the plugin's connections: to the server, and to the worker's database
+TimelineEvent = tuple[str, str, float, float, dict[str, Any]]  # as in _run.timeline
 
 
 class Recorder:
-    """A plugin: in each worker it collects, in the controller it puts together and writes."""
+    """A pytest plugin: collects events in each worker, and writes the reports in the controller."""
 
     def __init__(self, config: pytest.Config, run: Run) -> None:
         self._config = config
         self._run = run
         self._in_worker = hasattr(config, "workerinput")
         self._timeline = run.progress.timeline = run.timeline = Timeline()
-        self._built: list[tuple[str, float]] = []  # fixtures that the test has set up, and seconds
-        self._nested = 0.0  # seconds of fixtures within the one that is set up
-        self._reports: list[pytest.TestReport] = []  # to be read at the end, which is cheaper
+        self._setups: list[tuple[str, float]] = []  # fixtures of the current test, and seconds
+        self._nested = 0.0  # seconds of the fixtures that the current fixture requested
+        self._reports: list[pytest.TestReport] = []  # evaluated at the end
         self._running: dict[tuple[str, str], Test] = {}  # by worker and test
         self._spawned: dict[str, float] = {}
-        self._connections: ConnectionCounter | None = None  # where tests run
+        self._connections: ConnectionCounter | None = None  # None: this process runs no tests
         self.recording = Recording(time.time(), processors=_processors())
 
     # In a worker, and without xdist
@@ -82,14 +82,14 @@ class Recorder:
         finally:
             took = time.perf_counter() - began
             if self._run.uses_plugin_fixture(fixturedef):
-                self._built.append((fixturedef.argname, took - self._nested))
+                self._setups.append((fixturedef.argname, took - self._nested))
             self._nested = outer + took
 
     def _report_data(self) -> list[Any]:
-        """What the report of a test carries: the events since the one before, and fixtures."""
-        built, self._built = self._built, []
+        """Return what a teardown report transports: the new events, and the fixture setups."""
+        setups, self._setups = self._setups, []
         passwords = redaction.find_passwords(self._run.urls)
-        return [[_redact_event(passwords, event) for event in self._timeline.take()], built]
+        return [[_redact_event(passwords, event) for event in self._timeline.take()], setups]
 
     # In the controller, and without xdist
 
@@ -105,9 +105,9 @@ class Recorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """In a worker, before xdist sends the report; in the controller, when it has come."""
+        """Add the data in a worker, before xdist sends the report; keep it in the controller."""
         if type(report) is not pytest.TestReport:
-            return  # of a subtest
+            return  # the report of a subtest
         if report.when == "teardown" and not hasattr(report, "node"):
             report.pgtemplate = self._report_data()  # type: ignore[attr-defined]
         if not self._in_worker:
@@ -124,18 +124,18 @@ class Recorder:
             test.starts[report.when] = report.start
             if report.outcome != "passed":
                 test.outcome = _outcome(report)
-        else:  # xdist reports so on a test during which its worker crashed
+        else:  # xdist's report of a test during which the worker crashed
             test.outcome, test.start = "crashed", test.start or time.time()
         if report.when not in {"setup", "call"}:
             self.recording.tests.append(self._running.pop(key))
             self._record_events(test, *getattr(report, "pgtemplate", ((), ())))
 
     def _record_events(
-        self, test: Test, events: Sequence[TimelineEvent], built: Sequence[tuple[str, float]]
+        self, test: Test, events: Sequence[TimelineEvent], setups: Sequence[tuple[str, float]]
     ) -> None:
         tables: set[str] = set()
-        for each in events:
-            event = Event(test.worker, *each)
+        for values in events:
+            event = Event(test.worker, *values)
             if event.kind == COLLECT:
                 self._correct_start(test.worker, event.start)
             event.details.setdefault("test", test.nodeid)
@@ -144,18 +144,18 @@ class Recorder:
                 test.reset += event.seconds
                 tables.update(name.removeprefix("public.") for name in event.details["tables"])
         test.tables = tuple(sorted(tables))
-        for fixture, seconds in built:
-            self.recording.built(test.module, fixture, test.worker, seconds)
+        for fixture, seconds in setups:
+            self.recording.add_setup(test.module, fixture, test.worker, seconds)
 
     def _correct_start(self, worker: str, moment: float) -> None:
-        """The controller hears of it later than the worker goes on."""
+        """End the start of a worker when its collection begins: the controller's clock is later."""
         events = self.recording.events
-        for number, each in enumerate(events):
-            if (each.worker, each.kind) == (worker, START) and each.end > moment:
-                events[number] = each._replace(end=max(each.start, moment))
+        for number, event in enumerate(events):
+            if (event.worker, event.kind) == (worker, START) and event.end > moment:
+                events[number] = event._replace(end=max(event.start, moment))
 
     def finish(self, facts: dict[str, str]) -> list[str]:
-        """Write the files that were asked for; a line about each, and those of ``--pg-stats``."""
+        """Write the requested files; return a line about each, and the lines of ``--pg-stats``."""
         self.recording.ended = time.time()
         for report in self._reports:
             self._record_report(report)
@@ -167,9 +167,9 @@ class Recorder:
                 try:
                     file.parent.mkdir(parents=True, exist_ok=True)
                     write(self.recording, file)
-                    lines.append(f"  the run is told in {file}")
+                    lines.append(f"  report written to {file}")
                 except OSError as error:
-                    lines.append(f"  {file} could not be written: {error.strerror}")
+                    lines.append(f"  cannot write {file}: {error.strerror}")
         return lines
 
 
@@ -190,7 +190,7 @@ def _outcome(report: pytest.TestReport) -> str:
 
 
 def _processors() -> int:
-    """How many this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""What is known of a run. Times are seconds, moments those of ``time.time``."""
+"""The recording of a run. Durations are seconds; points in time are ``time.time()``."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-# Of events, in the order of a worker's life.
-START, COLLECT, SERVER, TEMPLATE, BUILD, CLONE = (
-    *("start", "collect", "server", "template", "build", "clone"),
-)
-LAYER, RESET, RECLONE, LEAK = "layer", "reset", "reclone", "leak"
-ONCE = (SERVER, TEMPLATE, CLONE)  # what a worker's first database test waits for; BUILD is within
+# Kinds of events, in the order in which a worker produces them.
+START, COLLECT, SERVER, TEMPLATE = "start", "collect", "server", "template"
+BUILD, CLONE, LAYER, RESET, RECLONE, LEAK = "build", "clone", "layer", "reset", "reclone", "leak"
+ONCE = (SERVER, TEMPLATE, CLONE)  # the first database test of a worker waits for these
 
 
 class Event(NamedTuple):
-    """Something that a worker did beside its tests, or within one of them."""
+    """An activity of a worker, between or within its tests."""
 
     worker: str
     kind: str
@@ -31,7 +29,7 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Test:
-    """One test: ``setup``, ``call`` and ``teardown`` in seconds, ``reset`` within the last."""
+    """One test, with the seconds of its phases. ``teardown`` includes ``reset``."""
 
     __test__ = False
 
@@ -43,8 +41,8 @@ class Test:
     teardown: float = 0.0
     reset: float = 0.0
     outcome: str = "passed"
-    tables: tuple[str, ...] = ()  # those that it wrote to, as the reset found
-    starts: dict[str, float] = field(default_factory=dict)  # of its phases, as far as it came
+    tables: tuple[str, ...] = ()  # to which the test wrote, according to the reset
+    starts: dict[str, float] = field(default_factory=dict)  # start of each phase that ran
 
     @property
     def module(self) -> str:
@@ -55,14 +53,14 @@ class Test:
         return self.setup + self.call + self.teardown
 
     def phases(self) -> Iterator[tuple[str, float, float]]:
-        """Each with its start, and how long it took."""
+        """Yield each phase with its start and its duration."""
         for phase, start in self.starts.items():
             yield phase, start, getattr(self, phase)
 
 
 @dataclass
 class FixtureSetups:
-    """How often a fixture was set up for one module after another, by each worker."""
+    """How often each worker set up a fixture for one module, and the total duration."""
 
     times: dict[str, int] = field(default_factory=dict)  # by worker
     seconds: float = 0.0
@@ -70,17 +68,16 @@ class FixtureSetups:
 
 @dataclass
 class Recording:
-    """A whole run, of all its workers."""
+    """A run with all its workers."""
 
     began: float
     ended: float = 0.0
     processors: int = 1
     tests: list[Test] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    fixtures: dict[tuple[str, str], FixtureSetups] = field(
-        default_factory=dict
-    )  # by module and name
-    facts: dict[str, str] = field(default_factory=dict)  # server, template .. as they are called
+    # By module and name.
+    fixtures: dict[tuple[str, str], FixtureSetups] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)  # names of the server, the template, ..
 
     @property
     def workers(self) -> list[str]:
@@ -94,8 +91,8 @@ class Recording:
     def of_kind(self, *kinds: str) -> Iterator[Event]:
         return (event for event in self.events if event.kind in kinds)
 
-    def built(self, module: str, fixture: str, worker: str, seconds: float) -> None:
-        """Note that ``worker`` has set up ``fixture`` for a test of ``module``."""
-        built = self.fixtures.setdefault((module, fixture), FixtureSetups())
-        built.times[worker] = built.times.get(worker, 0) + 1
-        built.seconds += seconds
+    def add_setup(self, module: str, fixture: str, worker: str, seconds: float) -> None:
+        """Record that ``worker`` has set up ``fixture`` for a test of ``module``."""
+        setups = self.fixtures.setdefault((module, fixture), FixtureSetups())
+        setups.times[worker] = setups.times.get(worker, 0) + 1
+        setups.seconds += seconds

@@ -1,4 +1,4 @@
-"""``--pg-log-sql=failed``: a failing test shows the statements that it sent, through any engine."""
+"""``--pg-log-sql=failed``: show the SQL statements of failed tests, of all SQLAlchemy engines."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sqlalchemy.engine import Engine, ExceptionContext
 
 from pytest_pgtemplate._urls.redaction import redact_sql
 
-MAX_STATEMENTS = 100  # statements of a test, the last ones
-MAX_CHARACTERS = 300  # characters of a statement, or of its parameters
+MAX_STATEMENTS = 100  # the last statements of a test
+MAX_CHARACTERS = 300  # of a statement, or of its parameters
 
 _STARTED = "pgtemplate_started"
 
 
 class _Statement(NamedTuple):
-    """What was sent, ``moment`` seconds after the test had begun, and what came of it."""
+    """A statement, ``moment`` seconds after the start of the test, and its outcome."""
 
     moment: float
     sql: str
@@ -30,10 +30,10 @@ class _Statement(NamedTuple):
 
 
 class SqlLog:
-    """A plugin: it listens to all of SQLAlchemy's engines, and shows what a failing test sent."""
+    """A pytest plugin that listens to all SQLAlchemy engines."""
 
     def __init__(self, redact: Callable[[str], str]) -> None:
-        self._redact = redact  # what takes the run's own passwords out of a text
+        self._redact = redact  # hides the passwords of this run
         self._statements: deque[_Statement] = deque(maxlen=MAX_STATEMENTS)
         self._sent = 0
         self._began = time.perf_counter()
@@ -65,7 +65,7 @@ class SqlLog:
         report = yield
         if report.failed and self._statements:
             earlier = self._sent - len(self._statements)
-            more = [f"({earlier} earlier ones are not shown)"] if earlier else []
+            more = [f"({earlier} earlier statements are not shown)"] if earlier else []
             lines = map(self._line, self._statements)
             report.sections.append(("SQL", "\n".join([*more, *lines])))
         return report
@@ -102,8 +102,8 @@ class SqlLog:
     def _line(self, statement: _Statement) -> str:
         parameters = repr(statement.parameters) if statement.parameters else ""
         texts = (" ".join(statement.sql.split()), parameters, statement.error, statement.took)
-        shown = (_shorten(self._redact(redact_sql(text))) for text in texts if text)
-        return f"{1000 * statement.moment:9.1f} ms  {'  '.join(shown)}"
+        parts = (_shorten(self._redact(redact_sql(text))) for text in texts if text)
+        return f"{1000 * statement.moment:9.1f} ms  {'  '.join(parts)}"
 
 
 def _shorten(text: str) -> str:

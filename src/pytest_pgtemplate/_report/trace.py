@@ -1,4 +1,4 @@
-"""A run as Trace Events, which Perfetto and chrome://tracing open."""
+"""Write the run as Trace Events, for Perfetto and chrome://tracing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pytest_pgtemplate._report.recording import LEAK, RECLONE, RESET, Recording
 
-_OF_TESTS = (RECLONE, RESET, LEAK)  # events that bear the name of a test
+_NAMED_AFTER_TEST = (RECLONE, RESET, LEAK)
 
 
 class _Span(NamedTuple):
@@ -22,7 +22,7 @@ class _Span(NamedTuple):
 
 
 def write_trace(recording: Recording, file: Path) -> None:
-    """Raises OSError."""
+    """Write the trace. Raises OSError."""
     trace = {"traceEvents": list(_events(recording)), "otherData": recording.facts}
     file.write_text(json.dumps(trace, separators=(",", ":")), "utf-8")
 
@@ -30,28 +30,31 @@ def write_trace(recording: Recording, file: Path) -> None:
 def _events(recording: Recording) -> Iterator[dict[str, Any]]:
     spans = list(_spans(recording))
     for lane, worker in enumerate(recording.workers, 1):
-        where = {"pid": 1, "tid": lane}
-        yield {"ph": "M", "name": "thread_name", **where, "args": {"name": worker}}
-        for span in _nested(each for each in spans if each.worker == worker):
-            start, end = (round(1e6 * (each - recording.began)) for each in (span.start, span.end))
-            when = {"ts": start, "dur": end - start}
-            what = {"cat": span.category, "name": span.name, "args": span.details}
-            yield {"ph": "X", **what, **when, **where}
+        thread = {"pid": 1, "tid": lane}
+        yield {"ph": "M", "name": "thread_name", **thread, "args": {"name": worker}}
+        for span in _nest(span for span in spans if span.worker == worker):
+            start, end = (round(1e6 * (at - recording.began)) for at in (span.start, span.end))
+            times = {"ts": start, "dur": end - start}
+            labels = {"cat": span.category, "name": span.name, "args": span.details}
+            yield {"ph": "X", **labels, **times, **thread}
 
 
-def _nested(spans: Iterable[_Span]) -> Iterator[_Span]:
-    """What is within another, by two clocks, ends no later: viewers stack what they are given."""
-    around: list[_Span] = []
-    for span in sorted(spans, key=lambda each: (each.start, -each.end)):
-        while around and around[-1].end <= span.start:
-            around.pop()
-        around.append(span._replace(end=min([span.end, *(each.end for each in around[-1:])])))
-        yield around[-1]
+def _nest(spans: Iterable[_Span]) -> Iterator[_Span]:
+    """Cut each span at the end of the span that contains it, because viewers expect nesting.
+
+    The ends may differ slightly: they come from two clocks.
+    """
+    stack: list[_Span] = []
+    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
+        while stack and stack[-1].end <= span.start:
+            stack.pop()
+        stack.append(span._replace(end=min([span.end, *(outer.end for outer in stack[-1:])])))
+        yield stack[-1]
 
 
 def _spans(recording: Recording) -> Iterator[_Span]:
     for event in recording.events:
-        name = event.kind if event.kind in _OF_TESTS else event.name or event.kind
+        name = event.kind if event.kind in _NAMED_AFTER_TEST else event.name or event.kind
         yield _Span(event.worker, event.kind, name, event.start, event.end, event.details)
     for test in recording.tests:
         phases = list(test.phases())
