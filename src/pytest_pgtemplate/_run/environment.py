@@ -98,13 +98,17 @@ class EnvironmentVariables:
 
 
 def _worker_address(settings: Settings, *, strict: bool) -> Address:
-    from pytest_pgtemplate._urls import server_address
+    from pytest_pgtemplate._urls import for_driver, server_address
 
-    server = settings.url or _embedded_url(settings, strict=strict)
+    if settings.url is not None:
+        address = server_address.parse(settings.url)
+    else:
+        embedded = server_address.parse(_embedded_url(settings, strict=strict))
+        address = for_driver(embedded, settings.server.driver)
     name = database_names.worker(
         settings.template.prefix, settings.identity.run, settings.identity.worker
     )
-    return server_address.parse(server).set(database=name)
+    return address.set(database=name)
 
 
 def _embedded_url(settings: Settings, *, strict: bool) -> str:

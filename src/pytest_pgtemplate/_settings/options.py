@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from importlib.util import find_spec
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ _CHOICES = {
     "pg_scope": SCOPES,
     "pg_on_leak": ("error", "warn"),
     "pg_on_ddl": ("reclone", "error"),
+    "pg_driver": ("asyncpg", "psycopg", "psycopg2", "pg8000"),
     "pg_tracking": ("auto", "triggers", "scan"),
 }  # the first is the default
 _INI = (
@@ -37,6 +39,7 @@ _INI = (
     ("pg_timeout", "float", "seconds for locks, migrations and server start (default: 300)"),
     ("pg_bindir", "string", "PostgreSQL binaries for the embedded server"),
     ("pg_version", "int", "major version of the embedded server (default: the first found)"),
+    ("pg_driver", "string", "driver in the embedded server's URL (default: asyncpg)"),
     ("pg_listen", "bool", "let the embedded server also listen on 127.0.0.1, with a password"),
     ("pg_isolation", "string", "truncate, rollback, clone or none (default: truncate)"),
     ("pg_scope", "string", "reset after each function, class, module or session"),
@@ -132,6 +135,14 @@ def choice(config: pytest.Config, name: str) -> str:
     if value not in valid:
         raise pytest.UsageError(f"{name}: {value!r} is not one of {', '.join(valid)}")
     return value
+
+
+def installed_driver(config: pytest.Config) -> str:
+    """Return ``pg_driver``. Raises UsageError for a driver that is not installed."""
+    driver = choice(config, "pg_driver")
+    if from_ini(config, "pg_driver") and find_spec(driver) is None:
+        raise pytest.UsageError(f"pg_driver: {driver} is not installed")
+    return driver
 
 
 def from_ini(config: pytest.Config, name: str) -> Any:

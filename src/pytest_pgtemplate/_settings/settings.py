@@ -163,6 +163,7 @@ def read(config: pytest.Config) -> Settings:
             unreachable,
             options.path(config, "pg_bindir"),
             options.from_ini(config, "pg_version"),
+            options.installed_driver(config),
             _listen(config, templates),
             _timeout(config),
         ),

@@ -43,6 +43,7 @@ class ServerSettings(NamedTuple):
     unreachable: tuple[str, ...]  # configured servers that do not answer; not in urls
     bindir: Path | None
     version: int | None  # major version of the embedded server
+    driver: str  # in the URL of the embedded server
     listen: bool  # whether the embedded server also listens on 127.0.0.1
     timeout: float  # seconds
 
