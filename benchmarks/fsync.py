@@ -32,7 +32,7 @@ from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
-from support.servers import PrivateServer, home
+from support.servers import PrivateServer, server_directory
 
 PREFIX, RUN = f"benchmark_{os.getpid()}", "0" * 8
 TIMEOUT = 60.0
@@ -63,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if shutil.which("cc") is None:
         sys.exit("there is no C compiler: install one, as cc")
-    with home() as directory:
+    with server_directory() as directory:
         private = PrivateServer(directory, fsync="on")
         with _slowed_down(directory, arguments.wait):
             private.start()

@@ -96,8 +96,8 @@ def _beside_a_clone(server: Server, template: Template, tables: int) -> None:
                     other.drop(spare.name)
     worker.close(drop=True)
     other.close()
-    alone, busy = (1000 * statistics.median(times[each]) for each in (False, True))
-    print(f"ten writes and their reset: {alone:.2f} ms, beside a clone {busy:.2f} ms")
+    idle, busy = (1000 * statistics.median(times[each]) for each in (False, True))
+    print(f"ten writes and their reset: {idle:.2f} ms, beside a clone {busy:.2f} ms")
 
 
 def _reset(worker: WorkerDatabase, execute: Callable[[str], None], seed: int, tables: int) -> float:

@@ -161,7 +161,7 @@ def main() -> None:
         try:
             for _ in range(arguments.rounds):
                 for way in WAYS:
-                    start_anew(server, name)
+                    recreate_database(server, name)
                     engine_url = str(_urls.render(_urls.async_url(url)))
                     each = measure(Path(directory) / way, way, engine_url, arguments.tests)
                     found[way].append(each)
@@ -170,7 +170,7 @@ def main() -> None:
     report(found, arguments.tests, arguments.rounds)
 
 
-def start_anew(server: Server, name: str) -> None:
+def recreate_database(server: Server, name: str) -> None:
     """The control's database does not grow from round to round."""
     server.drop(name)
     server.create(name, Mark("worker", "bench"))

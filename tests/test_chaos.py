@@ -15,7 +15,7 @@ TESTS = Path(__file__).parent
 
 @pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
-def test_what_is_killed_at_any_moment_leaves_nothing_and_breaks_nobody() -> None:
+def test_a_kill_at_any_moment_leaves_nothing_and_breaks_no_other_run() -> None:
     need_binaries()
     chaos = ["-m", "support.chaos", "--kills", "12", "--seed", "7", "--seconds", "40"]
     command = [sys.executable, *chaos]

@@ -48,7 +48,7 @@ class Fault(NamedTuple):
 
     up: str
     down: str
-    told: str
+    message: str
 
 
 FAULTS = {
@@ -195,7 +195,7 @@ def lineage(project: Project) -> Project:
     return project
 
 
-def test_each_fault_is_told_once_and_what_is_clean_passes(lineage: Project) -> None:
+def test_each_fault_is_reported_once_and_clean_revisions_pass(lineage: Project) -> None:
     """By revision, file, line and object. What comes after a fault is checked all the same."""
     for fault in FAULTS:
         plant(lineage, fault)
@@ -207,19 +207,19 @@ def test_each_fault_is_told_once_and_what_is_clean_passes(lineage: Project) -> N
     result.assert_outcomes(failed=len(FAULTS), passed=4, skipped=1)
     assert checks(result) == {fault.replace(" ", "_") for fault in FAULTS}
     assert checks(result, "passed") == {"heads", "build", "first", "clean"}
-    for fault, (*_, told) in FAULTS.items():
+    for fault, (*_, expected) in FAULTS.items():
         name = fault.replace(" ", "_")
         [message] = re.findall(
             rf"^migrations/versions/{name}\.py:\d+: .*\n(?:  .*\n)*", output, re.MULTILINE
         )
-        assert told.format(name=name) in message
+        assert expected.format(name=name) in message
         assert f"revision {name}" in message or f", {name} gives" in message
 
 
 # Everything that a lineage may do, and go back from
 
 
-def alone(text: str) -> str:
+def without_transaction(text: str) -> str:
     """Outside of any transaction."""
     return f"with op.get_context().autocommit_block():\n    {sql(text)}"
 
@@ -253,11 +253,11 @@ CLEAN = {
 }
 OUTSIDE = {
     "concurrently": (
-        alone("CREATE INDEX CONCURRENTLY thing_name ON thing (name)"),
-        alone("DROP INDEX CONCURRENTLY thing_name"),
+        without_transaction("CREATE INDEX CONCURRENTLY thing_name ON thing (name)"),
+        without_transaction("DROP INDEX CONCURRENTLY thing_name"),
     ),
     "enum": (
-        alone("ALTER TYPE mood ADD VALUE 'glad'")
+        without_transaction("ALTER TYPE mood ADD VALUE 'glad'")
         + "\n"
         + sql("CREATE TABLE felt (mood mood DEFAULT 'glad')"),
         sql(
@@ -343,7 +343,7 @@ def test_an_env_py_that_reads_x_arguments_gets_none(lineage: Project) -> None:
 # Ways out
 
 
-def test_nobody_goes_below_an_irreversible_revision(lineage: Project) -> None:
+def test_no_downgrade_goes_below_an_irreversible_revision(lineage: Project) -> None:
     """It is skipped, by name, what is below it is not asked for, what is above is checked."""
     lineage.revision("said", "pass", 'raise NotImplementedError("its rows are gone")')
     lineage.revision("above", "pass", "pass")
@@ -399,7 +399,7 @@ def test_heads_are_counted(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "told"),
+    ("declared", "message"),
     [
         ("revision = 'two'\ndown_revision = 'missing'", "needs revision 'missing'"),
         ("revision = 'one'\ndown_revision = None", "revision 'one' is in "),
@@ -408,7 +408,7 @@ def test_heads_are_counted(project: Project) -> None:
         ("revision = make()\ndown_revision = None", "does not declare its revision plainly"),
     ],
 )
-def test_a_broken_lineage_names_the_file(project: Project, declared: str, told: str) -> None:
+def test_a_broken_lineage_names_the_file(project: Project, declared: str, message: str) -> None:
     project.alembic()
     project.revision("one", "pass", "pass", down=None)
     project.write("migrations/versions/two.py", declared)
@@ -417,7 +417,7 @@ def test_a_broken_lineage_names_the_file(project: Project, declared: str, told: 
 
     result.assert_outcomes(failed=1)
     output = str(result.stdout)
-    assert told in output
+    assert message in output
     assert "migrations/versions/two.py" in output
 
 
@@ -461,8 +461,8 @@ def test_a_template_that_is_not_what_the_migrations_build(lineage: Project) -> N
     result = lineage.run("--pg-check")
 
     result.assert_outcomes(passed=4, failed=1, skipped=1)
-    told = "changed: column id of table public.extra\n    - integer\n    + bigint"
-    assert told in str(result.stdout)
+    expected = "changed: column id of table public.extra\n    - integer\n    + bigint"
+    assert expected in str(result.stdout)
     lineage.run("--pg-check", "--pg-rebuild").assert_outcomes(passed=5, skipped=1)
     assert all("_tpl_" in name for name in lineage.databases())
 

@@ -94,14 +94,14 @@ def test_a_service_container(shop: Project) -> None:
 # The embedded server
 
 
-def made_anew(machine: Path) -> bool:
+def is_rebuilt(new_user_home: Path) -> bool:
     """Whether initdb has run: what it wrote is of today."""
-    [version] = machine.glob(".cache/pytest-pgtemplate/pg*/data/PG_VERSION")
+    [version] = new_user_home.glob(".cache/pytest-pgtemplate/pg*/data/PG_VERSION")
     return version.stat().st_mtime != LONG_AGO
 
 
-def age(machine: Path) -> None:
-    [version] = machine.glob(".cache/pytest-pgtemplate/pg*/data/PG_VERSION")
+def age(new_user_home: Path) -> None:
+    [version] = new_user_home.glob(".cache/pytest-pgtemplate/pg*/data/PG_VERSION")
     os.utime(version, (LONG_AGO, LONG_AGO))
 
 
@@ -115,22 +115,22 @@ def through_a_cache(directory: Path) -> None:
     archive.unlink()
 
 
-def test_the_directory_of_the_embedded_server(shop: Project, machine: Path) -> None:
+def test_the_directory_of_the_embedded_server(shop: Project, new_user_home: Path) -> None:
     """No migration and no initdb in the second job; but both after a stop that was not clean."""
     recipe = read("github-actions-embedded.yml")
-    directory = machine / Path(cached(recipe)).relative_to("~")
+    directory = new_user_home / Path(cached(recipe)).relative_to("~")
     run(shop, recipe)
-    age(machine)
+    age(new_user_home)
     through_a_cache(directory)
     assert " reused;" in run(shop, recipe)
     assert shop.migrations() == 1
-    assert not made_anew(machine)
+    assert not is_rebuilt(new_user_home)
 
     handle = _embedded.acquire(None, timeout=60)
     through_a_cache_while_it_runs(directory, handle.close)
     assert " reused;" not in run(shop, recipe)
     assert shop.migrations() == 2
-    assert made_anew(machine)
+    assert is_rebuilt(new_user_home)
 
 
 def through_a_cache_while_it_runs(directory: Path, leave: Callable[[], None]) -> None:
@@ -145,11 +145,11 @@ def through_a_cache_while_it_runs(directory: Path, leave: Callable[[], None]) ->
     subprocess.run(["tar", "-xpf", archive, "-C", directory], check=True, capture_output=True)
 
 
-def test_the_embedded_server_and_a_file(shop: Project, machine: Path) -> None:
+def test_the_embedded_server_and_a_file(shop: Project, new_user_home: Path) -> None:
     recipe = read("gitlab-embedded.yml")
     run(shop, recipe)
     _embedded.stop(None)
-    shutil.rmtree(machine / ".cache")
+    shutil.rmtree(new_user_home / ".cache")
     said = run(shop, recipe)
     assert "loaded in " in said
     assert " reused;" in said

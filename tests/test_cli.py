@@ -150,17 +150,17 @@ def test_what_it_does_not_understand(capsys: Capture) -> None:
 # The embedded server
 
 
-def test_the_embedded_server(machine: Path) -> None:
+def test_the_embedded_server(new_user_home: Path) -> None:
     assert pgtemplate("server", "status").stdout == "never started\n"
     assert pgtemplate("server", "stop").stdout == "it was not running\n"
-    assert not any(machine.iterdir())
+    assert not any(new_user_home.iterdir())
 
     handle = _embedded.acquire(None, timeout=60)
     running = pgtemplate("server", "status")
     status = _embedded.status(None)
     assert status is not None
     assert running.returncode == 0
-    for word in (f"running, pid {status.pid}\n", "in use: yes", status.url, str(machine)):
+    for word in (f"running, pid {status.pid}\n", "in use: yes", status.url, str(new_user_home)):
         assert word in running.stdout
     assert pgtemplate("list").stdout == ""
     assert pgtemplate("server", "stop").stdout == "stopped\n"

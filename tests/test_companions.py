@@ -167,7 +167,7 @@ CHANGES = """
 
 
 @pytest.mark.parametrize("body", [FAILS, LEAKS, CHANGES], ids=["fails", "leaks", "changes"])
-def test_a_test_that_is_run_again_starts_afresh(beside: Beside, body: str) -> None:
+def test_a_rerun_test_starts_from_the_template(beside: Beside, body: str) -> None:
     project = beside("pytest-rerunfailures", "rerunfailures")
     tests = FLAKY.format(body=body)
     write(project, "test_b.py", tests)
@@ -301,7 +301,7 @@ def test_groups_are_whole_together(beside: Beside) -> None:
 
 
 @pytest.mark.parametrize("scope", ["function", "session"])
-def test_repeated_tests_start_afresh(beside: Beside, scope: str) -> None:
+def test_repeated_tests_start_from_the_template(beside: Beside, scope: str) -> None:
     project = beside("pytest-repeat", "repeat")
 
     result = project.run("--count=2", f"--repeat-scope={scope}")
@@ -472,9 +472,9 @@ def test_runs_that_stop_and_go_on(suite: Project) -> None:
     assert outcomes("--lf")["passed"] == 1 + TESTS
 
 
-@pytest.mark.parametrize("look", ["--collect-only", "--setup-plan", "--fixtures"])
-def test_who_only_looks_makes_no_database(suite: Project, look: str) -> None:
-    result = suite.run(look, "-v")
+@pytest.mark.parametrize("option", ["--collect-only", "--setup-plan", "--fixtures"])
+def test_who_only_looks_makes_no_database(suite: Project, option: str) -> None:
+    result = suite.run(option, "-v")
 
     assert result.ret == pytest.ExitCode.OK
     assert not suite.databases()

@@ -21,7 +21,7 @@ from pytest_pgtemplate._server.session import LOCK_SEED
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import sweep as _sweep
 from support.projects import COUNTED, ITEM, TESTS, Project, make_project, query
-from support.servers import PrivateServer, home, need_binaries
+from support.servers import PrivateServer, need_binaries, server_directory
 
 MoreServers = Callable[..., PrivateServer]
 
@@ -210,7 +210,7 @@ def test_a_worker_that_dies_in_a_statement_of_ours(shop: Project, moment: str) -
 def more_servers() -> Iterator[MoreServers]:
     """Start a server with options of its own; it is stopped at the end, if it is not yet."""
     need_binaries()
-    with home() as directory:
+    with server_directory() as directory:
         started: list[PrivateServer] = []
 
         def start(**options: Any) -> PrivateServer:
@@ -374,30 +374,30 @@ def test_a_server_that_stops_and_stays_away(
     result = shop.run_workers("-p", "no:randomly", workers=1)
     output = f"{result.stdout}{result.stderr}"
     outcomes = result.parseoutcomes()
-    told = outcomes.get("error", 0) + outcomes.get("errors", 0)
+    errors = outcomes.get("error", 0) + outcomes.get("errors", 0)
     assert outcomes["passed"] == 3, output
-    assert told + outcomes.get("skipped", 0) == 2
-    assert output.count("HINT:") == told >= 1
+    assert errors + outcomes.get("skipped", 0) == 2
+    assert output.count("HINT:") == errors >= 1
     assert "Traceback" not in output
     result.stdout.fnmatch_lines(["pgtemplate: template *"])
 
 
 def test_a_lease_is_claimed_again_when_its_connection_breaks(
-    prefix: str, alone: Server, unattended: Server
+    prefix: str, own_server: Server, unattended: Server
 ) -> None:
     """At once, not when its owner next has something to say: another run may be about to sweep."""
     name = database_names.worker(prefix, "0a1b2c3d", "gw0")
     unattended.lease(name)
     unattended.create(name, Mark("worker", "0a1b2c3d"))
-    broken = query(alone.url, BREAK_LEASE, name, LOCK_SEED)
+    broken = query(own_server.url, BREAK_LEASE, name, LOCK_SEED)
     assert len(broken) == 1
     deadline = time.monotonic() + 30
-    while not query(alone.url, LEASED, name, LOCK_SEED, broken[0]["pid"]):
+    while not query(own_server.url, LEASED, name, LOCK_SEED, broken[0]["pid"]):
         assert time.monotonic() < deadline
-    assert _sweep.sweep(alone, prefix) == []
+    assert _sweep.sweep(own_server, prefix) == []
     unattended.drop(name)
     unattended.release(name)
-    assert not query(alone.url, LEASED, name, LOCK_SEED, 0)
+    assert not query(own_server.url, LEASED, name, LOCK_SEED, 0)
 
 
 BREAKS_THE_BUILD = """
@@ -416,7 +416,7 @@ def test_what_was_built_without_its_lock_is_not_published(
     """A server that crashed and recovered may have lost what the migrations had committed."""
     shop = on(more_servers())
     shop.revision("two", BREAKS_THE_BUILD)
-    told_once(shop.run(), "while it held a lock")
+    assert_reported_once(shop.run(), "while it held a lock")
     assert not any("_tpl_" in name for name in shop.databases())
     shop.run().assert_outcomes(passed=4)
     assert len(shop.databases()) == 1
@@ -434,9 +434,9 @@ SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid <> $3
 
 
 @pytest.fixture
-def unattended(alone: Server) -> Iterator[Server]:
+def unattended(own_server: Server) -> Iterator[Server]:
     """A connection of another process's, which is doing something else."""
-    made = Server(alone.url, timeout=60)
+    made = Server(own_server.url, timeout=60)
     yield made
     made.close()
 
@@ -444,7 +444,7 @@ def unattended(alone: Server) -> Iterator[Server]:
 # Room
 
 
-def told_once(result: pytest.RunResult, *words: str) -> None:
+def assert_reported_once(result: pytest.RunResult, *words: str) -> None:
     output = f"{result.stdout}{result.stderr}"
     result.assert_outcomes(errors=1, skipped=2, passed=1)
     assert output.count("HINT:") == 1
@@ -456,7 +456,7 @@ def told_once(result: pytest.RunResult, *words: str) -> None:
 @pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk has to be mounted")
 def test_a_disk_that_is_full(on: Callable[[PrivateServer], Project]) -> None:
-    with home() as directory:
+    with server_directory() as directory:
         mount = ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(directory)]
         if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
             pytest.skip("nothing can be mounted here")
@@ -480,7 +480,7 @@ def _fill_and_free(shop: Project, disk: Path) -> None:
     with fill.open("wb") as file:
         file.truncate(0)
         os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_bsize - 3_000_000)
-    told_once(shop.run(), "53100", "room")
+    assert_reported_once(shop.run(), "53100", "room")
     assert len(shop.databases()) == 1
     fill.unlink()
     shop.run().assert_outcomes(passed=4)
@@ -509,7 +509,7 @@ def test_locks_that_run_out(
     for n in range(1, 16):
         tables = (f"CREATE TABLE t{n}_{m} (id int PRIMARY KEY);" for m in range(100))
         shop.write(f"sql/{n:02}.sql", "\n".join(tables))
-    told_once(shop.run(), "53200", "max_locks_per_transaction")
+    assert_reported_once(shop.run(), "53200", "max_locks_per_transaction")
     assert shop.databases() == []
     for path in sorted((shop.root / "sql").iterdir())[1:]:
         path.unlink()

@@ -80,9 +80,9 @@ def written(project: Project) -> None:
 
 
 def test_each_has_every_fixture_of_the_other(shop: Project) -> None:
-    told = shop.run("--fixtures").stdout.str().splitlines()
+    lines = shop.run("--fixtures").stdout.str().splitlines()
 
-    names = {line.split()[0] for line in told if line.startswith("pg")}
+    names = {line.split()[0] for line in lines if line.startswith("pg")}
     main = {name for name in names if fixture_name(name, "orders") in names}
     assert names == main | {fixture_name(name, "orders") for name in main}
     assert {"pg", "pg_session", "pg_shared", "pg_engine_options", "pg_server"} <= main
@@ -126,7 +126,7 @@ EVERY_WAY = """
 """
 
 
-def test_each_is_isolated_and_told_of(shop: Project) -> None:
+def test_each_database_is_isolated_and_in_the_summary(shop: Project) -> None:
     shop.write("test_it.py", EVERY_WAY)
     result = shop.run()
 
@@ -139,7 +139,7 @@ def test_each_is_isolated_and_told_of(shop: Project) -> None:
     )
 
 
-def test_whoever_writes_it_is_isolated_in_both(two_servers: Project, system_url: URL) -> None:
+def test_writes_through_either_database_are_reset(two_servers: Project, system_url: URL) -> None:
     two_servers.ini(
         pg_databases="orders",
         pg_url_orders=_urls.render(system_url),
@@ -165,7 +165,7 @@ def test_whoever_writes_it_is_isolated_in_both(two_servers: Project, system_url:
     two_servers.run_workers().assert_outcomes(passed=9)
 
 
-def test_one_that_nobody_asks_for_is_not_made(shop: Project) -> None:
+def test_an_unused_database_is_not_created(shop: Project) -> None:
     shop.write("test_it.py", "def test_main(pg):\n    pass\n")
     result = shop.run()
 
@@ -239,7 +239,7 @@ def test_what_a_mark_does_is_done_to_those_that_its_test_asks_for(shop: Project)
     shop.run().assert_outcomes(passed=3)
 
 
-def test_a_leak_is_told_with_the_database_it_is_in(shop: Project) -> None:
+def test_a_leak_names_its_database(shop: Project) -> None:
     shop.write(
         "test_it.py",
         """
@@ -266,7 +266,7 @@ def test_a_leak_is_told_with_the_database_it_is_in(shop: Project) -> None:
     )
 
 
-def test_without_migrations_it_is_told_what_to_write(shop: Project) -> None:
+def test_without_migrations_the_hint_says_what_to_write(shop: Project) -> None:
     shop.write("conftest.py", CONFTEST.replace("pg_orders_migrations", "unknown"))
     shop.write(
         "test_it.py",
@@ -285,7 +285,7 @@ def test_without_migrations_it_is_told_what_to_write(shop: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"pg_databases": "Orders"}, "pg_databases: 'Orders' is not a valid name*"),
         ({"pg_databases": "orders orders"}, "pg_databases: orders appears twice"),
@@ -294,12 +294,12 @@ def test_without_migrations_it_is_told_what_to_write(shop: Project) -> None:
         ({"pg_env": "A={events.url}"}, "pg_env: unknown field {events.url}: *"),
     ],
 )
-def test_what_cannot_be_is_refused(shop: Project, options: dict[str, str], told: str) -> None:
+def test_what_cannot_be_is_refused(shop: Project, options: dict[str, str], message: str) -> None:
     shop.ini(**{"pg_databases": "orders", **options})
     result = shop.run()
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {told}"])
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
 
 
 def test_the_environment_names_the_server_of_one(

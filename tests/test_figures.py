@@ -200,9 +200,9 @@ def test_times_are_within_those_of_the_tests_own_clock(logged: Logged, workers: 
     waited = sum(float(each) for each in re.findall(r": template ([\d.]+) s", said))
     cloned = sum(float(each) for each in re.findall(r"(?:spare|clone) ([\d.]+) s", said))
     assert waited + cloned <= logged.clock("setup") + 0.001 * 2 * max(1, workers)
-    told = re.search(r"  time: (.*)", said)
-    assert told
-    parts = [float(each) for each in re.findall(r"([\d.]+) s \(", told[1])]
+    time_line = re.search(r"  time: (.*)", said)
+    assert time_line
+    parts = [float(each) for each in re.findall(r"([\d.]+) s \(", time_line[1])]
     assert sum(parts) == pytest.approx(data["seconds"] * len(data["workers"]), abs=0.05 * 5 + 0.01)
 
 
@@ -232,5 +232,5 @@ def test_peak_connections_are_those_that_the_server_had(logged: Logged) -> None:
     assert on_the_server == 4
     peak = on_the_server + 1  # and one to the server itself, which is in no database of the run
     allowed = logged.project.server.facts.max_connections
-    told = f"{peak} per worker, at most {peak} in total, {allowed} allowed"
-    assert f"; peak connections: {told}\n" in result.stdout.str()
+    expected = f"{peak} per worker, at most {peak} in total, {allowed} allowed"
+    assert f"; peak connections: {expected}\n" in result.stdout.str()

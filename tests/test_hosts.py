@@ -100,7 +100,7 @@ def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
     pytest.skip("sshd does not start here")
 
 
-def test_a_worker_on_another_host_is_told_the_url(shop: Project, host: str) -> None:
+def test_a_worker_on_another_host_receives_the_url(shop: Project, host: str) -> None:
     """Which is in the environment of the controller alone."""
     result = run(shop, "popen", host)
 
@@ -121,7 +121,7 @@ def test_a_worker_on_another_host_never_takes_a_server_of_its_own(
 
 
 @pytest.mark.full
-def test_a_worker_on_another_host_is_told_where_each_database_is(
+def test_a_worker_on_another_host_receives_the_url_of_each_database(
     shop: Project, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which is nowhere, for the main one."""
@@ -157,7 +157,7 @@ def test_a_server_that_does_not_answer_is_left_out(
     assert lines == [f"  the server at {dead} does not answer; its workers used another server"]
 
 
-def test_when_no_server_answers_it_is_told_once(
+def test_if_no_server_answers_it_is_reported_once(
     shop: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls = [f"postgresql://127.0.0.1:{free_port()}" for _ in range(2)]

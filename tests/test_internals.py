@@ -57,7 +57,7 @@ def test_sqlalchemy_asks_a_pool_for_connections_by_do_get_and_do_return_conn() -
         assert second.connection.dbapi_connection is driver
 
 
-def test_sqlalchemy_makes_dispatch_anew_when_it_is_missing() -> None:
+def test_sqlalchemy_creates_a_missing_dispatch() -> None:
     engine = create_engine("sqlite://", poolclass=OneConnection)
     calls: list[str] = []
     event.listen(engine, "connect", lambda *_: calls.append("ours"))
@@ -153,7 +153,7 @@ def test_pytest_finds_fixtures_for_an_item(
     assert requested_by_signature(request.node) == ("request", "module_fixture")
 
 
-def test_pytest_tells_the_module_of_a_fixture(request: pytest.FixtureRequest) -> None:
+def test_pytest_knows_the_module_of_a_fixture(request: pytest.FixtureRequest) -> None:
     manager: Any = request.session._fixturemanager
     (definition,) = manager.getfixturedefs("module_fixture", request.node)
 

@@ -104,7 +104,7 @@ def test_changes_the_schema(pg_sync_session):
 """ + NEXT.replace("SELECT name", "SELECT item::text").replace("reference", "(1,reference)")
 
 
-def test_a_changed_schema_is_cloned_afresh_and_reported(items: Project) -> None:
+def test_a_changed_schema_is_re_cloned_and_reported(items: Project) -> None:
     items.write("test_schema.py", CHANGES)
 
     result = items.run("-p", "no:xdist")
@@ -252,7 +252,7 @@ def test_begins_clean_all_the_same():
 """
 
 
-def test_a_database_that_could_not_be_reset_is_cloned_afresh(
+def test_a_database_that_could_not_be_reset_is_re_cloned(
     items: Project, plain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = items.server.url.set(username=plain, password="secret", drivername="postgresql+psycopg")

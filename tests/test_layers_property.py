@@ -45,9 +45,9 @@ def state(origin: Dump, up: list[Layer]) -> Dump:
     """What has to be there: of a sequence, where the last one left it that moved it."""
     now = dict(origin)
     for layer in up:
-        for name, (gone, come) in layer.did.items():
+        for name, (removed, added) in layer.did.items():
             rows = now.get(name, Counter())
-            now[name] = come if name.endswith("_seq") or name in LOOSE else rows - gone + come
+            now[name] = added if name.endswith("_seq") or name in LOOSE else rows - removed + added
     return {name: rows for name, rows in now.items() if rows}
 
 

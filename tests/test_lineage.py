@@ -50,7 +50,7 @@ def test_what_is_on_top(wanted: Lineage, heads: str, *, on_top: bool) -> None:
     assert wanted.is_on_top_of(wanted.including_ancestors(heads.split())) == on_top
 
 
-def test_heads_that_are_not_wanted_hold_nothing() -> None:
+def test_unknown_heads_have_no_ancestors() -> None:
     assert lineage(a="").including_ancestors(["a", "elsewhere"]) == frozenset()
 
 
@@ -154,7 +154,7 @@ def test_from_nothing_when_more_than_the_top_is_new(
     assert templates.applied(alembic) == set()
 
 
-def test_from_nothing_when_a_revision_is_gone_or_another_target_is_wanted(
+def test_a_removed_revision_or_another_target_is_built_from_nothing(
     alembic: Alembic, templates: Templates, project: Project
 ) -> None:
     assert templates.applied(Alembic(alembic.config, "three")) == set()

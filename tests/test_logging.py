@@ -79,7 +79,7 @@ def test_a_log_at_its_usual_level_has_nothing_of_ours(shop: Project) -> None:
     shop.run().stdout.no_fnmatch_line("*pytest_pgtemplate:*")
 
 
-def test_connections_are_logged_to_whoever_asks_sqlalchemy(shop: Project) -> None:
+def test_sqlalchemy_logs_connections_on_request(shop: Project) -> None:
     shop.write(
         "conftest.py",
         """

@@ -204,11 +204,11 @@ def test_a_command_that_reads_what_pg_env_sets(
 
 
 def test_a_command_is_fingerprinted_alike_in_every_checkout(tmp_path: Path) -> None:
-    def command(home: Path) -> Command:
-        home.mkdir()
-        (home / "a.sql").touch()
-        (home / "b.sql").touch()
-        return Command("tool", env="URL", files=home.glob("*.sql"), cwd=home)
+    def command(directory: Path) -> Command:
+        directory.mkdir()
+        (directory / "a.sql").touch()
+        (directory / "b.sql").touch()
+        return Command("tool", env="URL", files=directory.glob("*.sql"), cwd=directory)
 
     one, other = command(tmp_path / "one"), command(tmp_path / "other")
     assert fingerprint(one) == fingerprint(other)

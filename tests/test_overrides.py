@@ -26,7 +26,7 @@ def two(project: Project) -> Project:
 
 
 @pytest.mark.parametrize("autouse", ["false", "true"])
-def test_it_is_told_once(two: Project, autouse: str) -> None:
+def test_it_is_reported_once(two: Project, autouse: str) -> None:
     two.ini(pg_autouse=autouse)
     result = two.run()
 

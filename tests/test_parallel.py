@@ -23,7 +23,7 @@ PASSWORD = "hunter2"
 ENDS = 180  # seconds in which all runs of a test end
 
 # The end of a migration tells where it ran.
-TELLS_ITS_PORT = """
+RECORDS_ITS_PORT = """
 port = op.get_bind().exec_driver_sql("SHOW port").scalar()
 with open(os.environ["MIGRATION_LOG"], "a") as log:
     log.write(f"{port}\\n")
@@ -168,7 +168,7 @@ def test_meeting(n, pg_sync_session):
 def test_workers_are_spread_over_several_servers(
     shop: Project, roomy_url: URL, private_url: URL
 ) -> None:
-    shop.revision("two", TELLS_ITS_PORT)
+    shop.revision("two", RECORDS_ITS_PORT)
     shop.write("test_it.py", MEETING)
     (shop.root / "meeting").mkdir()
     urls = " ".join(str(_urls.render(url)) for url in (roomy_url, private_url))

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from pytest_pgtemplate import _urls
-from pytest_pgtemplate._engines import loop_pool as _home
+from pytest_pgtemplate._engines import loop_pool
 from pytest_pgtemplate._engines.loop_pool import MAX_CONNECTIONS, MAX_IDLE
 from pytest_pgtemplate._engines.pool import AsyncPooledEngine, SyncPooledEngine
 from pytest_pgtemplate._internals.sqlalchemy import connect_on_use
@@ -173,11 +173,11 @@ def test_there_are_no_more_connections_than_an_application_would_have(
     assert not connections
 
 
-def test_who_waits_too_long_for_a_connection_is_told(
+def test_a_checkout_that_times_out_raises(
     pool: AsyncPooledEngine, sync_pool: SyncPooledEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_home, "CHECKOUT_TIMEOUT", 0.01)
-    monkeypatch.setattr(_home, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(loop_pool, "CHECKOUT_TIMEOUT", 0.01)
+    monkeypatch.setattr(loop_pool, "MAX_CONNECTIONS", 1)
 
     async def wait() -> None:
         async with (engine := pool.engine_for_test()).connect():
@@ -192,7 +192,7 @@ def test_who_waits_too_long_for_a_connection_is_told(
 
 
 STATE = pytest.mark.parametrize(
-    ("leave", "look"),
+    ("leave", "probe"),
     [
         ("SET search_path = pg_catalog", "SHOW search_path"),
         ("SET ROLE pg_monitor", "SELECT current_user::text"),
@@ -211,14 +211,14 @@ STATE = pytest.mark.parametrize(
 
 @STATE
 def test_a_session_forgets_what_a_test_did_to_it(
-    pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop, leave: str, look: str
+    pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop, leave: str, probe: str
 ) -> None:
     async def test(statement: str | None = None) -> tuple[Any, Any]:
         async with pool.engine_for_test().connect() as connection:
             if statement is not None:
                 await connection.execute(text(statement))
                 await connection.commit()
-            found = await connection.scalar(text(look))
+            found = await connection.scalar(text(probe))
             return await connection.scalar(BACKEND), found
 
     before = loop.run_until_complete(test())
@@ -229,14 +229,14 @@ def test_a_session_forgets_what_a_test_did_to_it(
 
 @STATE
 def test_so_does_the_session_of_a_sync_test(
-    sync_pool: SyncPooledEngine, leave: str, look: str
+    sync_pool: SyncPooledEngine, leave: str, probe: str
 ) -> None:
     def test(statement: str | None = None) -> tuple[Any, Any]:
         with sync_pool.engine_for_test().connect() as connection:
             if statement is not None:
                 connection.execute(text(statement))
                 connection.commit()
-            found = connection.scalar(text(look))
+            found = connection.scalar(text(probe))
             return connection.scalar(BACKEND), found
 
     before = test()
@@ -268,11 +268,11 @@ def test_a_sync_session_is_reset_in_one_round_trip(url: URL, tmp_path: Path) -> 
 def test_a_listener_hears_its_own_test_only(
     pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop, name: str
 ) -> None:
-    heard: list[int] = []
+    events: list[int] = []
 
     async def test(number: int) -> None:
         engine = pool.engine_for_test()
-        event.listen(engine.sync_engine, name, lambda *_: heard.append(number))
+        event.listen(engine.sync_engine, name, lambda *_: events.append(number))
         for _ in range(2):
             with pytest.raises(exc.DBAPIError):
                 await one(engine, text("SELECT 1 / 0"))
@@ -281,7 +281,7 @@ def test_a_listener_hears_its_own_test_only(
         loop.run_until_complete(test(number))
         end_test(pool)
     times = 1 if name == "connect" else 2
-    assert heard == [number for number in range(3) for _ in range(times)]
+    assert events == [number for number in range(3) for _ in range(times)]
 
 
 def test_a_connection_is_new_to_the_listeners_of_every_test(sync_pool: SyncPooledEngine) -> None:

@@ -15,9 +15,9 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._cli import main
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import ServerError
+from support.compatible_servers import compatible_server
 from support.poolers import pgbouncer
 from support.projects import PLAIN, TESTS, Project
-from support.relatives import relative
 
 
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
@@ -107,13 +107,13 @@ def test_templates_are_saved_through_a_pooler_in_session_mode(
     assert (system_project.root / "templates.pgt").exists()
 
 
-def test_what_a_pooler_refuses_to_pass_on_is_told_with_the_setting(system_url: URL) -> None:
+def test_an_option_that_a_pooler_refuses_is_reported_with_the_setting(system_url: URL) -> None:
     with pgbouncer(system_url, "session") as url, pytest.raises(ServerError) as error:
         Server(url.update_query_dict({"options": "-c search_path=shop"}), timeout=10)
     assert "ignore_startup_parameters" in error.value.hint
 
 
 def test_without_a_pooler_nothing_is_opened_to_look_for_one(system_url: URL) -> None:
-    with relative(system_url) as stand_in:
+    with compatible_server(system_url) as stand_in:
         Server(stand_in.url, timeout=10).close()
     assert stand_in.connections == 1

@@ -122,7 +122,7 @@ def test_a_terminal_has_one_line_that_is_rewritten_and_taken_away(shop: Project)
     assert re.search(r"\r\n\r\x1b\[K\x1b\[A\x1b\[\d+G", text)
 
 
-def test_a_check_of_the_migrations_tells_which_revision_it_is_at(shop: Project) -> None:
+def test_a_check_of_the_migrations_shows_its_revision(shop: Project) -> None:
     shop.revision("two", undo=PATIENT.format(go=go_of(shop)), down="one")
     pattern = r"pgtemplate: checking 2/2  two  \d+ s\x1b"
     command = shop.command("--pg-check-only")
@@ -130,7 +130,7 @@ def test_a_check_of_the_migrations_tells_which_revision_it_is_at(shop: Project) 
     assert "4 passed, 1 skipped" in text
 
 
-def test_shared_data_that_takes_long_is_told_and_no_other_fixture(shop: Project) -> None:
+def test_only_slow_fixtures_with_shared_data_are_shown(shop: Project) -> None:
     go(shop)
     shop.write(
         "test_it.py",

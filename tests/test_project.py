@@ -138,7 +138,7 @@ def test_a_release_has_the_notes_of_its_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"version": "1.3.0"}, "pyproject.toml says version 1.2.0"),
         ({"unreleased": "\n- Another.\n"}, "[Unreleased]"),
@@ -149,12 +149,12 @@ def test_a_release_has_the_notes_of_its_version(tmp_path: Path) -> None:
     ids=["version", "unreleased", "undated", "no date", "empty"],
 )
 def test_what_does_not_fit_together_is_not_released(
-    tmp_path: Path, wrong: dict[str, str], told: str
+    tmp_path: Path, wrong: dict[str, str], message: str
 ) -> None:
     done = release(tmp_path, **wrong)
 
     assert done.returncode == 1
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 LINKS = GITHUB / "absolute_links.py"

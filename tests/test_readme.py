@@ -251,23 +251,23 @@ def messages(module: Path) -> Iterator[str]:
 
 
 def test_the_table_of_fixtures_is_complete(pytester: pytest.Pytester) -> None:
-    told = pytester.runpytest("--fixtures", "-p", "no:asyncio").stdout.str()
+    output = pytester.runpytest("--fixtures", "-p", "no:asyncio").stdout.str()
 
     assert set(re.findall(r"`(pg\w*)`", first_columns("Fixtures", 1))) == set(
-        re.findall(r"^(pg\w*)\b.* -- ", told, re.MULTILINE)
+        re.findall(r"^(pg\w*)\b.* -- ", output, re.MULTILINE)
     )
 
 
 def test_the_table_of_options_is_complete(pytester: pytest.Pytester) -> None:
-    told = pytester.runpytest("--help", "-p", "no:asyncio").stdout.str()
+    output = pytester.runpytest("--help", "-p", "no:asyncio").stdout.str()
 
     assert set(re.findall(r"`([\w-]+)`", first_columns("Options", 2))) == set(
-        re.findall(r"^  (pg_\w+|--pg-[\w-]+)\b", told, re.MULTILINE)
+        re.findall(r"^  (pg_\w+|--pg-[\w-]+)\b", output, re.MULTILINE)
     )
 
 
 def test_the_table_of_commands_is_complete() -> None:
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-m", "pytest_pgtemplate._cli.main", "--help"],
         capture_output=True,
         text=True,
@@ -275,7 +275,7 @@ def test_the_table_of_commands_is_complete() -> None:
         timeout=60,
     ).stdout
 
-    [commands] = re.findall(r"^  \{(.*)\}$", told, re.MULTILINE)
+    [commands] = re.findall(r"^  \{(.*)\}$", output, re.MULTILINE)
     assert set(
         re.findall(r"`pgtemplate (\w+)", first_columns("Command line: `pgtemplate`", 1))
     ) == set(commands.split(","))

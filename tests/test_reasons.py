@@ -40,12 +40,12 @@ def test_the_file_that_was_changed_is_named_and_the_one_that_came(shop: Project)
     append(shop.root / "alembic.ini", "# changed")
     (shop.root / "migrations/versions/three.py").unlink()
     append(shop.root / "migrations/env.py", "# changed")
-    told = "changed: alembic.ini, migrations/env.py"
-    assert built(shop) == told  # the nearest never had a third revision
+    reason = "changed: alembic.ini, migrations/env.py"
+    assert built(shop) == reason  # the nearest never had a third revision
     assert built(shop) == ""
 
 
-def test_a_template_that_was_there_before_is_told_as_such(shop: Project) -> None:
+def test_the_reason_names_a_template_that_was_removed(shop: Project) -> None:
     for name in shop.databases() + shop.spares():
         shop.server.drop(name)
     assert built(shop) == "the same template is no longer on this server"

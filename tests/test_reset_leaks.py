@@ -55,7 +55,7 @@ def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
 
 @pytest.fixture
 def base(shared: Base, request: pytest.FixtureRequest) -> Iterator[Base]:
-    yield from shared.lend(request)
+    yield from shared.provide(request)
 
 
 Left = tuple[str, int | None, str]  # kind, pid, a part of the last query

@@ -444,7 +444,7 @@ def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
 
 @pytest.fixture
 def base(request: pytest.FixtureRequest, shared: Base) -> Iterator[Base]:
-    yield from shared.lend(request)
+    yield from shared.provide(request)
 
 
 def play(base: Base, situation: Situation) -> None:

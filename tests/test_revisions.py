@@ -156,7 +156,7 @@ def test_version_locations_are_those_of_alembic(project: Project, recursive: boo
 # What Alembic tells, and when it is asked
 
 
-def test_what_alembic_tells(odd: Project, tmp_path: Path) -> None:
+def test_what_alembic_reports(odd: Project, tmp_path: Path) -> None:
     """Names, order and needs, where each downgrade begins, and which of them refuses."""
     odd.write("migrations/versions/f_label.py", BY_LABEL)
     odd.revision("g", undo="raise NotImplementedError", down="f", needs="b")
@@ -212,7 +212,7 @@ def test_without_a_cache_alembic_is_asked_each_time(odd: Project, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         ("revision = 'x'\ndown_revision = 'missing'", "x.py needs revision 'missing'"),
         ("revision = 'x'\ndown_revision = None\ndepends_on = 'no_label'", "x.py needs revision"),
@@ -225,13 +225,13 @@ def test_without_a_cache_alembic_is_asked_each_time(odd: Project, tmp_path: Path
     ],
 )
 def test_a_broken_lineage_names_the_file(
-    odd: Project, tmp_path: Path, source: str, told: str
+    odd: Project, tmp_path: Path, source: str, message: str
 ) -> None:
     odd.write("migrations/versions/x.py", source)
     alembic = Alembic(odd.root / "alembic.ini")
     with pytest.raises(MigrationError, match="the lineage is broken") as caught:
         alembic.scripts(tmp_path, 60)
-    assert told in caught.value.message
+    assert message in caught.value.message
     assert alembic.lineage(tmp_path, 60) is None
     odd.write("migrations/versions/x.py", "revision = 'x'\ndown_revision = 'e'")
     assert len(alembic.scripts(tmp_path, 60)) == 6

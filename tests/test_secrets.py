@@ -281,9 +281,9 @@ def test_programs_of_postgresql_get_it_in_their_environment(
         for name in secret.project.databases():
             secret.project.server.drop(name)
 
-    told = clients.told()
-    assert [Path(line.split()[0]).name for line in told] == ["psql", "pg_dump", "pg_restore"]
-    for line in told:
+    logged = clients.logged_arguments()
+    assert [Path(line.split()[0]).name for line in logged] == ["psql", "pg_dump", "pg_restore"]
+    for line in logged:
         arguments, _, given = line.partition(" PGPASSWORD=")
         assert given == PASSWORD
         assert "127.0.0.1" in arguments

@@ -167,7 +167,7 @@ STRANGERS = {
         [f"ALTER DATABASE {{name}} IS_TEMPLATE true CONNECTION LIMIT {CONNECTION_LIMIT}"],
     ),
 }
-LOOK = """
+STATE_QUERY = """
 SELECT datname, datistemplate, datallowconn, datconnlimit, shobj_description(oid, 'pg_database')
   FROM pg_database WHERE datname = $1
 """
@@ -184,7 +184,7 @@ def test_a_database_that_is_not_ours_stays_as_it_is(
         for change in changes
     ]
     execute(server.url, f"CREATE DATABASE {quote_identifier(name)}", *changes)
-    before = query(server.url, LOOK, name)
+    before = query(server.url, STATE_QUERY, name)
 
     acts: list[Act] = [
         lambda server, name: server.drop(name),
@@ -194,7 +194,7 @@ def test_a_database_that_is_not_ours_stays_as_it_is(
     for act in acts:
         with pytest.raises(NotOursError, match=name):
             act(server, name)
-        assert query(server.url, LOOK, name) == before
+        assert query(server.url, STATE_QUERY, name) == before
     assert names(server, prefix) == set()
 
 
@@ -207,11 +207,11 @@ def test_a_template_is_not_published_over_a_database_that_is_not_ours(
     server.create(scratch, SCRATCH)
     with pytest.raises(NotOursError, match=final):
         server.publish(scratch, final, TEMPLATE)
-    assert [row["shobj_description"] for row in query(server.url, LOOK, final)] == [None]
+    assert [row["shobj_description"] for row in query(server.url, STATE_QUERY, final)] == [None]
     assert names(server, prefix) == {scratch}
 
 
-def test_a_database_without_its_mark_yet_is_ours_unless_somebody_leases_it(
+def test_a_database_without_its_mark_is_ours_unless_it_is_leased(
     prefix: str, server: Server, another: Connect
 ) -> None:
     """A kill between CREATE DATABASE and COMMENT leaves one."""
@@ -331,7 +331,7 @@ def test_a_clone_without_settings_and_privileges_of_its_own_has_the_default_ones
 
 def test_a_clone_that_fails_leaves_nothing(prefix: str, server: Server) -> None:
     final = publish(server, prefix)
-    mark = json.loads(query(server.url, LOOK, final)[0]["shobj_description"])
+    mark = json.loads(query(server.url, STATE_QUERY, final)[0]["shobj_description"])
     mark["settings"] = [["no_such_setting", "1"]]
     execute(server.url, f"COMMENT ON DATABASE {final} IS {quote_literal(json.dumps(mark))}")
     name = database_names.worker(prefix, RUN, "main")
@@ -342,7 +342,7 @@ def test_a_clone_that_fails_leaves_nothing(prefix: str, server: Server) -> None:
     server.release(name)
 
 
-def test_whoever_clones_while_a_template_is_replaced_gets_the_old_or_the_new(
+def test_a_clone_while_a_template_is_replaced_is_of_the_old_or_the_new(
     prefix: str, server: Server, another: Connect, tmp_path: Path
 ) -> None:
     """pytest --pg-rebuild, while another run starts: there is no moment without a template."""
@@ -374,7 +374,7 @@ def test_whoever_clones_while_a_template_is_replaced_gets_the_old_or_the_new(
     assert names(server, prefix) == {order.name}
 
 
-def test_a_template_of_which_the_drop_was_interrupted_is_built_anew(
+def test_a_template_with_an_interrupted_drop_is_rebuilt(
     prefix: str, server: Server, tmp_path: Path
 ) -> None:
     order = _template.TemplateRequest(prefix, RUN, "f" * 64, rebuild=False)

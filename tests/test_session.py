@@ -105,7 +105,7 @@ def test_a_lease_is_claimed_again_when_its_old_session_ends_late(private_url: UR
     proxy.close()
 
 
-def test_a_connection_that_was_told_to_end_and_is_still_open_is_made_again(
+def test_a_terminated_connection_that_is_still_open_is_replaced(
     private_url: URL,
 ) -> None:
     """The server's last word comes before the end of the stream, now and then much earlier."""

@@ -48,15 +48,15 @@ def template(server: Server, prefix: str) -> Iterator[Template]:
             server.drop(each.name)
 
 
-Hire = Callable[..., WorkerDatabase]
+MakeWorker = Callable[..., WorkerDatabase]
 
 
 @pytest.fixture
-def hire() -> Iterator[Hire]:
+def make_worker() -> Iterator[MakeWorker]:
     """Workers, each with a database of its own."""
     with ExitStack() as stack:
 
-        def hire(
+        def make_worker(
             server: Server, template: Template, number: int = 0, run: str = RUN
         ) -> WorkerDatabase:
             prefix = template.name.partition("_tpl_")[0]
@@ -66,7 +66,7 @@ def hire() -> Iterator[Hire]:
             stack.callback(worker.resetter.close)
             return worker
 
-        yield hire
+        yield make_worker
 
 
 def list_spares(template: Template, server: Server) -> list[str]:
@@ -107,7 +107,7 @@ def test_workers_take_what_workers_gave_back(shop: Project) -> None:
     assert {identity(shop.server, name) for name in shop.spares()} == made
 
 
-def test_a_template_that_is_built_anew_has_no_spares_yet(shop: Project) -> None:
+def test_a_rebuilt_template_has_no_spares_yet(shop: Project) -> None:
     shop.run().assert_outcomes(passed=4)
     (old,) = shop.spares()
     result = shop.run("--pg-rebuild")
@@ -122,7 +122,7 @@ CHANGES = {"DDL": "DROP TABLE item CASCADE", "refresh": "REFRESH MATERIALIZED VI
 
 
 @pytest.mark.parametrize("how", ["--pg-keep", "--pg-keep-failed", "clone", *CHANGES])
-def test_whoever_wants_a_clone_takes_a_spare(shop: Project, how: str) -> None:
+def test_a_spare_replaces_a_clone(shop: Project, how: str) -> None:
     shop.revision("two", 'op.execute("CREATE MATERIALIZED VIEW names AS SELECT name FROM item")')
     shop.run_workers().assert_outcomes(passed=4)
     assert len(shop.spares()) == 2
@@ -223,10 +223,10 @@ OUTSIDE: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("what", OUTSIDE)
-def test_what_a_reset_does_not_see_or_cannot_mend_keeps_it_from_going_back(
-    server: Server, hire: Hire, template: Template, what: str
+def test_what_a_reset_does_not_see_or_cannot_mend_prevents_giving_it_back(
+    server: Server, make_worker: MakeWorker, template: Template, what: str
 ) -> None:
-    mine = hire(server, template)
+    mine = make_worker(server, template)
     name = mine.database.name
     try:
         execute(server.url, OUTSIDE[what](quote_identifier(name)), database=name)
@@ -235,29 +235,29 @@ def test_what_a_reset_does_not_see_or_cannot_mend_keeps_it_from_going_back(
     mine.close()
     assert list_spares(template, server) == []
     assert server.find(name) is None
-    assert not hire(server, template).from_spare
+    assert not make_worker(server, template).from_spare
 
 
 def test_a_session_that_does_nothing_is_ended(
-    server: Server, hire: Hire, template: Template
+    server: Server, make_worker: MakeWorker, template: Template
 ) -> None:
     """Many applications never close their pool."""
-    mine = hire(server, template)
+    mine = make_worker(server, template)
     session = Session(mine.database.url)
     session.execute("INSERT INTO item (name) VALUES ('new')", "CREATE TEMP TABLE mine (id int)")
     mine.close()
     session.close()
     assert len(list_spares(template, server)) == 1
-    mine = hire(server, template)
+    mine = make_worker(server, template)
     names = query(mine.database.url, "SELECT name FROM item")
     assert [row["name"] for row in names] == ["old"]
 
 
 @pytest.mark.parametrize("statement", ["BEGIN", "BEGIN; DELETE FROM item"])
-def test_a_session_that_has_not_finished_keeps_it_from_going_back(
-    server: Server, hire: Hire, template: Template, statement: str
+def test_a_session_that_has_not_finished_prevents_giving_it_back(
+    server: Server, make_worker: MakeWorker, template: Template, statement: str
 ) -> None:
-    mine = hire(server, template)
+    mine = make_worker(server, template)
     session = Session(mine.database.url)
     session.execute(statement)
     mine.close()
@@ -267,7 +267,7 @@ def test_a_session_that_has_not_finished_keeps_it_from_going_back(
 
 
 def test_what_the_template_has_outside_of_it_a_spare_has_too(
-    server: Server, hire: Hire, prefix: str, template: Template
+    server: Server, make_worker: MakeWorker, prefix: str, template: Template
 ) -> None:
     """Its settings and privileges are those that a clone gets: no reason to drop it."""
     again = template._replace(name=database_names.template(prefix, "e" * 64), fingerprint="e" * 64)
@@ -280,30 +280,34 @@ def test_what_the_template_has_outside_of_it_a_spare_has_too(
     state = install(server.url.set(database=scratch), "scan", timeout=60)
     server.publish(scratch, again.name, Mark("template", RUN, again.fingerprint, state=state))
     for expected in (False, True, True):
-        mine = hire(server, again)
+        mine = make_worker(server, again)
         assert mine.from_spare is expected
         assert query(mine.database.url, "SHOW work_mem")[0][0] == "1MB"
         mine.close()
 
 
-def test_nobody_connects_to_a_spare(server: Server, hire: Hire, template: Template) -> None:
-    hire(server, template).close()
+def test_a_spare_allows_no_connections(
+    server: Server, make_worker: MakeWorker, template: Template
+) -> None:
+    make_worker(server, template).close()
     (spare,) = list_spares(template, server)
     with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
         query(server.url, "SELECT 1", database=spare)
-    mine = hire(server, template)
+    mine = make_worker(server, template)
     assert query(mine.database.url, "SELECT name FROM item")[0][0] == "old"
 
 
 # Many at once
 
 
-def test_two_never_get_the_same(server: Server, hire: Hire, template: Template) -> None:
+def test_two_never_get_the_same(
+    server: Server, make_worker: MakeWorker, template: Template
+) -> None:
     with ExitStack() as stack:
         servers = [Server(server.url, timeout=60) for _ in range(8)]
         for each in servers:
             stack.callback(each.close)
-        for first in [hire(servers[n], template, n) for n in range(5)]:
+        for first in [make_worker(servers[n], template, n) for n in range(5)]:
             first.close()
         assert len(list_spares(template, server)) == 5
         together = threading.Barrier(8)
@@ -311,7 +315,7 @@ def test_two_never_get_the_same(server: Server, hire: Hire, template: Template) 
 
         def take(number: int) -> None:
             together.wait(30)
-            taken.append(hire(servers[number], template, number, "11111111"))
+            taken.append(make_worker(servers[number], template, number, "11111111"))
 
         threads = [threading.Thread(target=take, args=[number]) for number in range(8)]
         for thread in threads:
@@ -324,30 +328,30 @@ def test_two_never_get_the_same(server: Server, hire: Hire, template: Template) 
 
 
 def test_what_a_killed_run_leaves_is_swept_and_no_spare(
-    alone: Server, prefix: str, hire: Hire
+    own_server: Server, prefix: str, make_worker: MakeWorker
 ) -> None:
-    template = make_template(alone, prefix, SCHEMA, "auto")
-    with closing(Server(alone.url, timeout=60)) as other:
-        hire(alone, template).close()
-        mine = hire(other, template)
+    template = make_template(own_server, prefix, SCHEMA, "auto")
+    with closing(Server(own_server.url, timeout=60)) as other:
+        make_worker(own_server, template).close()
+        mine = make_worker(other, template)
         assert mine.from_spare
         making = database_names.spare(
             template.name
         )  # what is being made a spare is none before its mark
         other.lease(making)
         other.clone(template.name, making, Mark("worker", RUN, template.fingerprint))
-        assert sweep.sweep(alone, prefix) == []
-        assert list_spares(template, alone) == []
+        assert sweep.sweep(own_server, prefix) == []
+        assert list_spares(template, own_server) == []
         mine.resetter.close()
-    assert set(sweep.sweep(alone, prefix)) == {mine.database.name, making}
+    assert set(sweep.sweep(own_server, prefix)) == {mine.database.name, making}
 
 
-def test_a_server_that_may_have_lost_the_last_reset_keeps_it_from_going_back(
-    server: Server, hire: Hire, template: Template, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_may_have_lost_the_last_reset_prevents_giving_it_back(
+    server: Server, make_worker: MakeWorker, template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash takes what was committed last: whoever has had to connect again knows nothing."""
     other = Server(server.url, timeout=60)
-    mine = hire(other, template)
+    mine = make_worker(other, template)
     pid = other._fetch("SELECT pg_backend_pid()")[0][0]
     close = mine.resetter.close
 
@@ -366,9 +370,9 @@ def test_a_server_that_may_have_lost_the_last_reset_keeps_it_from_going_back(
 
 
 def test_a_spare_that_a_new_clone_took_is_replaced_meanwhile(
-    server: Server, hire: Hire, template: Template
+    server: Server, make_worker: MakeWorker, template: Template
 ) -> None:
-    mine = hire(server, template)
+    mine = make_worker(server, template)
     for _ in range(3):
         mine.reclone()
         mine._spare_pool.wait()
@@ -383,17 +387,21 @@ def test_a_spare_that_a_new_clone_took_is_replaced_meanwhile(
 
 @pytest.mark.parametrize("load", [0.0, 1000.0], ids=["idle", "busy"])
 def test_who_built_the_template_clones_ahead_for_those_who_have_not_asked(
-    server: Server, hire: Hire, template: Template, monkeypatch: pytest.MonkeyPatch, load: float
+    server: Server,
+    make_worker: MakeWorker,
+    template: Template,
+    monkeypatch: pytest.MonkeyPatch,
+    load: float,
 ) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
     prefix = template.name.partition("_tpl_")[0]
     other = Server(server.url, timeout=60)
-    hire(other, template, 1)
-    builder = hire(server, template, 0)
+    make_worker(other, template, 1)
+    builder = make_worker(server, template, 0)
     builder.prepare([database_names.worker(prefix, RUN, f"gw{number}") for number in (1, 2, 3)])
     builder._spare_pool.wait()
     assert len(list_spares(template, server)) == (2 if load == 0 else 0)
-    assert hire(server, template, 2).from_spare is (load == 0)
+    assert make_worker(server, template, 2).from_spare is (load == 0)
     other.close()
 
 
@@ -446,9 +454,9 @@ def test_beyond_the_bounds_the_oldest_go() -> None:
     many = [a_spare(templates[0], used) for used in range(spares.MAX_PER_TEMPLATE + 2)]
     assert spares.surplus_spares(there + many) == [each.name for each in (many[1], many[0])]
     all_of_them = [a_spare(name, 100 + n) for n, name in enumerate(templates * 12)]
-    gone = spares.surplus_spares(there + all_of_them)
+    surplus = spares.surplus_spares(there + all_of_them)
     excess = len(all_of_them) - spares.MAX_SPARES
-    assert gone == [each.name for each in reversed(all_of_them[:excess])]
+    assert surplus == [each.name for each in reversed(all_of_them[:excess])]
 
 
 def test_a_spare_goes_with_its_template() -> None:
@@ -462,23 +470,23 @@ def test_a_spare_goes_with_its_template() -> None:
 
 
 def test_more_than_are_wanted_are_not_kept(
-    server: Server, hire: Hire, template: Template, monkeypatch: pytest.MonkeyPatch
+    server: Server, make_worker: MakeWorker, template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spares, "MAX_PER_TEMPLATE", 1)
-    for each in [hire(server, template, n) for n in range(2)]:
+    for each in [make_worker(server, template, n) for n in range(2)]:
         each.close()
     assert len(list_spares(template, server)) == 1
 
 
 def test_a_database_that_only_looks_like_a_spare(
-    server: Server, hire: Hire, template: Template
+    server: Server, make_worker: MakeWorker, template: Template
 ) -> None:
     """It is neither taken nor renamed nor dropped."""
     prefix = template.name.partition("_tpl_")[0]
     name = database_names.spare(template.name)
     execute(server.url, f"CREATE DATABASE {quote_identifier(name)}")
     try:
-        assert not hire(server, template).from_spare
+        assert not make_worker(server, template).from_spare
         found = server.find(name)
         assert found is not None
         with pytest.raises(NotOursError):

@@ -115,9 +115,9 @@ def test_hashes_are_those_of_python(ours: URL, data: bytes, key: bytes) -> None:
         f", digest({bytea(data)}, '{kind}'), hmac({bytea(data)}, {bytea(key)}, '{kind}')"
         for kind in kinds
     )
-    told = list(query(ours, f"SELECT {asked.removeprefix(',')}")[0])
-    assert told[::2] == [hashlib.new(kind, data).digest() for kind in kinds]
-    assert told[1::2] == [hmac.digest(key, data, kind) for kind in kinds]
+    digests = list(query(ours, f"SELECT {asked.removeprefix(',')}")[0])
+    assert digests[::2] == [hashlib.new(kind, data).digest() for kind in kinds]
+    assert digests[1::2] == [hmac.digest(key, data, kind) for kind in kinds]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_it(pg_sync_session):
 """
 
 
-def test_migrations_create_them_and_the_summary_tells(
+def test_migrations_create_them_and_the_summary_lists_them(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, embedded: URL
 ) -> None:
     server = Server(embedded, timeout=60)

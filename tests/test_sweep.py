@@ -48,7 +48,7 @@ def make(server: Server, name: str, kind: str, age: float = 0) -> str:
 
 
 def names(server: Server, prefix: str) -> set[str]:
-    return {row["datname"] for row in query(server.url, LOOK, prefix)}
+    return {row["datname"] for row in query(server.url, STATE_QUERY, prefix)}
 
 
 def test_what_has_no_owner_goes_and_what_has_one_stays(
@@ -65,8 +65,8 @@ def test_what_has_no_owner_goes_and_what_has_one_stays(
     unmarked = f"{prefix}_{RUN}_main"
     execute(server.url, f"CREATE DATABASE {unmarked} CONNECTION LIMIT {CONNECTION_LIMIT}")
 
-    gone = _sweep.sweep(server, prefix)
-    assert {name for name in gone if name.startswith(prefix)} == {worker, scratch, unmarked}
+    dropped = _sweep.sweep(server, prefix)
+    assert {name for name in dropped if name.startswith(prefix)} == {worker, scratch, unmarked}
     assert names(server, prefix) == {kept, template, *leased}
     for name in leased:
         other.release(name)
@@ -108,8 +108,8 @@ def test_of_a_projects_templates_the_last_used_stay(server: Server, prefix: str)
         for n, age in enumerate(ages)
     ]
     neighbour = make(server, f"{prefix}_b_tpl_{'0' * 12}", "template", 3 * _sweep.DAY)
-    gone = _sweep.sweep(server, prefix)
-    assert {name for name in gone if name.startswith(prefix)} == set(made[6:])
+    dropped = _sweep.sweep(server, prefix)
+    assert {name for name in dropped if name.startswith(prefix)} == set(made[6:])
     assert names(server, prefix) == {*made[:6], neighbour}
 
 
@@ -184,7 +184,7 @@ def lookalikes(prefix: str, dice: random.Random) -> Iterator[tuple[str, list[str
     yield long, []
 
 
-LOOK = """
+STATE_QUERY = """
 SELECT oid, datname, datistemplate, datallowconn, datconnlimit,
        shobj_description(oid, 'pg_database')
   FROM pg_database WHERE starts_with(datname, $1) ORDER BY datname
@@ -201,7 +201,7 @@ def test_nothing_is_touched_that_only_looks_like_ours(
         *(f"CREATE DATABASE {quote_identifier(name)}" for name in made),
         *(change for changes in made.values() for change in changes),
     )
-    before = [tuple(row) for row in query(server.url, LOOK, prefix)]
+    before = [tuple(row) for row in query(server.url, STATE_QUERY, prefix)]
     assert len(before) == len(made)
     for name in made:
         acts: list[Any] = [
@@ -215,7 +215,7 @@ def test_nothing_is_touched_that_only_looks_like_ours(
                 act(name)
     _sweep.sweep(server, prefix)
     assert _sweep._drop(server, next(iter(made))) is False
-    assert [tuple(row) for row in query(server.url, LOOK, prefix)] == before
+    assert [tuple(row) for row in query(server.url, STATE_QUERY, prefix)] == before
 
 
 FILL = """
@@ -274,5 +274,5 @@ def dumped(url: URL) -> object:
     except pytest.skip.Exception:
         tables = "SELECT oid, relname, relfilenode, reltuples FROM pg_class ORDER BY oid"
         items = "SELECT xmin, ctid, * FROM item ORDER BY id"
-        look = "SELECT * FROM pg_database WHERE datname = current_database()"
-        return [str(query(url, each)) for each in (tables, items, look)]
+        databases = "SELECT * FROM pg_database WHERE datname = current_database()"
+        return [str(query(url, each)) for each in (tables, items, databases)]

@@ -189,7 +189,7 @@ def test_built_and_found(order: _template.TemplateRequest, server: Server, tmp_p
     assert found.sealed
 
 
-def test_whoever_finds_it_takes_no_lock(
+def test_an_existing_template_needs_no_lock(
     order: _template.TemplateRequest, server: Server, tmp_path: Path
 ) -> None:
     _template.ensure_template(order, lambda _: None, server, tmp_path)

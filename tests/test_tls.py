@@ -25,7 +25,7 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import env_py
 from pytest_pgtemplate.errors import ConfigurationError, ServerError
 from support.projects import ASYNC_ENV, ITEM, make_project
-from support.servers import home, private_server, system_bindir
+from support.servers import private_server, server_directory, system_bindir
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a CA with")
 
@@ -35,7 +35,7 @@ local all all trust
 hostssl all all 127.0.0.1/32 cert
 """
 DRIVERS = ["asyncpg", "psycopg", "psycopg2", "pg8000"]
-TOLD = """
+TLS_STATE = """
 SELECT ssl, client_dn, current_setting('search_path') FROM pg_stat_ssl WHERE pid = pg_backend_pid()
 """
 
@@ -64,7 +64,7 @@ def make_certificate(directory: Path, subject: str) -> None:
 
 @pytest.fixture(scope="module")
 def files() -> Iterator[Path]:
-    with home() as directory:
+    with server_directory() as directory:
         directory.chmod(0o755)
         make_authority(directory, "ca")
         make_authority(directory, "stranger")
@@ -106,19 +106,19 @@ def servers_own(key: Path) -> Path:
     return key
 
 
-def told_by_the_engine(url: URL, driver: str, *, twin: bool = False) -> Any:
+def query_tls(url: URL, driver: str, *, twin: bool = False) -> Any:
     """What the server says of a connection of ours. ``twin``: of the async one of a driver."""
     engines = Engines(url.set(drivername=f"postgresql+{driver}"), {})
     if driver == "asyncpg" or twin:
 
         async def ask() -> Any:
             async with engines.async_engine().engine_for_test().connect() as connection:
-                return (await connection.execute(text(TOLD))).one()
+                return (await connection.execute(text(TLS_STATE))).one()
 
         return asyncio.run(ask())
     try:
         with engines.sync_engine().engine_for_test().connect() as connection:
-            return connection.execute(text(TOLD)).one()
+            return connection.execute(text(TLS_STATE)).one()
     finally:
         engines.close()
 
@@ -126,9 +126,9 @@ def told_by_the_engine(url: URL, driver: str, *, twin: bool = False) -> Any:
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_every_engine_keeps_what_the_url_says(url: URL, driver: str) -> None:
     expected = (True, "/CN=postgres", "shop,public")
-    assert tuple(told_by_the_engine(url, driver)) == expected
+    assert tuple(query_tls(url, driver)) == expected
     if driver == "psycopg":
-        assert tuple(told_by_the_engine(url, driver, twin=True)) == expected
+        assert tuple(query_tls(url, driver, twin=True)) == expected
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
@@ -147,7 +147,7 @@ def test_no_engine_takes_another_certificate(
 ) -> None:
     bad = changed(url, files, **wrong)
     with pytest.raises((DBAPIError, OSError, asyncpg.PostgresError)):
-        told_by_the_engine(bad, driver)
+        query_tls(bad, driver)
     gc.collect()  # pg8000 leaves its socket to it, which shall be no other test's warning
 
 
@@ -160,7 +160,7 @@ def test_our_own_connection_does_the_same_and_says_what_is_wrong(url: URL, files
     for spelled in (url, _urls.parse(f"{_urls.render(url)}".replace(":", "+asyncpg:", 1))):
         server = Server(spelled, timeout=10)
         assert server.facts.superuser
-        assert tuple(server._fetch(TOLD)[0]) == (True, "/CN=postgres", "shop,public")
+        assert tuple(server._fetch(TLS_STATE)[0]) == (True, "/CN=postgres", "shop,public")
         server.close()
     for wrong in ({"host": "127.0.0.1"}, {"sslrootcert": "stranger.crt"}):
         with pytest.raises(ServerError) as error:
@@ -191,16 +191,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-TOLD = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+TLS_STATE = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
 def test_sync(pg_sync_session):
-    assert pg_sync_session.scalar(text(TOLD))
+    assert pg_sync_session.scalar(text(TLS_STATE))
 
 def test_application(pg_url):
     async def ask():
         engine = create_async_engine(pg_url)
         async with engine.connect() as connection:
-            assert await connection.scalar(text(TOLD))
+            assert await connection.scalar(text(TLS_STATE))
             assert await connection.scalar(text("SELECT name FROM item")) == "reference"
         await engine.dispose()
     asyncio.run(ask())

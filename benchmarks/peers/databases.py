@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
 
-from support.servers import PrivateServer, home, tcp
+from support.servers import PrivateServer, server_directory, tcp
 
 PASSWORD = "benchmark"
 WITHOUT_FSYNC: dict[str, Any] = {
@@ -73,7 +73,7 @@ class BenchmarkServer:
 def benchmark_server(*, fsync: bool) -> Iterator[BenchmarkServer]:
     """Run a server with fsync and what belongs to it off, or with PostgreSQL's defaults."""
     options = WITH_FSYNC if fsync else WITHOUT_FSYNC
-    with home() as directory:
+    with server_directory() as directory:
         server = PrivateServer(directory, max_connections=100, **options)
         server.start()
         try:

@@ -40,15 +40,15 @@ class Browser:
     def open(self, page: Path) -> None:
         self._post("/url", {"url": page.as_uri()})
 
-    def look_like(self, *, width: int, scheme: str) -> None:
+    def emulate_media(self, *, width: int, scheme: str) -> None:
         """Be a screen of this width, of somebody who prefers "light" or "dark"."""
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        for command, told in (
+        for command, parameters in (
             ("Emulation.setDeviceMetricsOverride", screen),
             ("Emulation.setEmulatedMedia", media),
         ):
-            self._post("/goog/cdp/execute", {"cmd": command, "params": told})
+            self._post("/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def console(self) -> list[str]:
         """What pages have complained of since this was asked last."""

@@ -192,7 +192,7 @@ FAULTS = (
     "processes left",
     "double migrations",
 )
-TOLD = {
+KILL_WEIGHTS = {
     "controller": 3,
     "worker": 5,
     "migrating child": 4,
@@ -276,7 +276,7 @@ class Mode:
         raise NotImplementedError
 
     def weights(self) -> dict[str, int]:
-        return TOLD
+        return KILL_WEIGHTS
 
     def kill(self, kind: str, *, early: bool) -> Process | None:
         """Kill one process of this kind; unless ``early``, one that has reached the server."""
@@ -336,7 +336,7 @@ class TwoHosts(Mode):
 
     def weights(self) -> dict[str, int]:
         kinds = ["controller", "worker", "migrating child"]
-        return {kind: TOLD[kind] for kind in kinds + ["backend"] * self.terminates}
+        return {kind: KILL_WEIGHTS[kind] for kind in kinds + ["backend"] * self.terminates}
 
     def kill(self, kind: str, *, early: bool) -> Process | None:
         if kind != "backend":
@@ -609,7 +609,7 @@ def main() -> int:
             if isinstance(mode, TwoHosts):
                 mode.terminates = chaos.figures.rounds % 4 == 3
             chaos.round(mode, arguments.kills - chaos.figures.kills.total())
-    return _tell(chaos.figures, arguments.seed, time.monotonic() - began)
+    return _print_figures(chaos.figures, arguments.seed, time.monotonic() - began)
 
 
 def _modes(wanted: str, project: Path, work: Path, stack: ExitStack) -> list[Mode]:
@@ -623,10 +623,10 @@ def _modes(wanted: str, project: Path, work: Path, stack: ExitStack) -> list[Mod
     return modes
 
 
-def _tell(figures: Figures, seed: int, seconds: float) -> int:
+def _print_figures(figures: Figures, seed: int, seconds: float) -> int:
     print(f"\nseed {seed}: {figures.rounds} rounds, {figures.runs} runs, {seconds:.0f} s")
     print(f"{figures.kills.total()} kills:")
-    for kind in TOLD:
+    for kind in KILL_WEIGHTS:
         print(f"  {kind:20} {figures.kills[kind]:4}")
     print(f"{'spares left':22} {figures.spares:4}")
     for fault in FAULTS:

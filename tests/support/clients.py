@@ -24,20 +24,20 @@ exec {program} "$@"
 class Clients:
     """A directory for ``--bindir``. Its programs wait as long as there is the file ``handle``."""
 
-    def __init__(self, home: Path, server: Server) -> None:
-        self.bindir = home / "programs"
-        self.handle = home / "hold"
-        self._log = home / "clients.log"
+    def __init__(self, directory: Path, server: Server) -> None:
+        self.bindir = directory / "programs"
+        self.handle = directory / "hold"
+        self._log = directory / "clients.log"
         self.bindir.mkdir()
         for name in ("pg_dump", "pg_restore", "psql"):
             program = _embedded.find_program(name, server.facts.major, None)
-            told = {"program": program, "log": self._log, "hold": self.handle}
+            values = {"program": program, "log": self._log, "hold": self.handle}
             wrapper = self.bindir / name
-            quoted = {key: shlex.quote(str(value)) for key, value in told.items()}
+            quoted = {key: shlex.quote(str(value)) for key, value in values.items()}
             wrapper.write_text(WRAPPER.format(**quoted))
             wrapper.chmod(0o755)
 
-    def told(self) -> list[str]:
+    def logged_arguments(self) -> list[str]:
         """What each of them was started with, and its password."""
         return self._log.read_text().splitlines() if self._log.exists() else []
 

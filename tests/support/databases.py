@@ -206,7 +206,7 @@ class Base:
             dump.setdefault(name, Counter())[body] += 1
         return dump
 
-    def lend(self, request: pytest.FixtureRequest) -> Iterator[Base]:
+    def provide(self, request: pytest.FixtureRequest) -> Iterator[Base]:
         """To one test; the next one gets a new clone if it fails."""
         failures = request.session.testsfailed
         yield self
@@ -253,8 +253,8 @@ def difference(before: Dump, after: Dump) -> dict[str, tuple[list[str], list[str
     for name in before.keys() | after.keys():
         old, new = before.get(name, Counter()), after.get(name, Counter())
         if old != new:
-            gone, come = (old - new).elements(), (new - old).elements()
-            found[name] = ([row[:200] for row in gone], [row[:200] for row in come])
+            removed, added = (old - new).elements(), (new - old).elements()
+            found[name] = ([row[:200] for row in removed], [row[:200] for row in added])
     return found
 
 

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
-from support.servers import free_port, home
+from support.servers import free_port, server_directory
 
 INI = """
 [databases]
@@ -39,7 +39,7 @@ def pgbouncer(server: URL, mode: str) -> Iterator[URL]:
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         pytest.skip("no pgbouncer on this system")
-    with home() as directory:
+    with server_directory() as directory:
         port = free_port()
         config = directory / "pgbouncer.ini"
         config.write_text(INI.format(**server.query, listen_port=port, home=directory, mode=mode))

@@ -48,31 +48,31 @@ class PrivateServer:
     Its programs are in ``bindir``, or are those that the embedded server would use.
     """
 
-    def __init__(self, home: Path, bindir: Path | None = None, **options: object) -> None:
-        self._home = home
-        self._data = home / "data"
+    def __init__(self, directory: Path, bindir: Path | None = None, **options: object) -> None:
+        self._directory = directory
+        self._data = directory / "data"
         binaries = _binaries.find_binaries(bindir)
         user = _embedded_cluster._server_user(os.geteuid())
-        self._how: dict[str, Any] = {"stdout": subprocess.DEVNULL, "cwd": home}
+        self._how: dict[str, Any] = {"stdout": subprocess.DEVNULL, "cwd": directory}
         self._how["stderr"] = subprocess.STDOUT
         self._programs = binaries.bindir
         if user is not None:
-            os.chown(home, user.pw_uid, user.pw_gid)
-            home.chmod(0o755)
+            os.chown(directory, user.pw_uid, user.pw_gid)
+            directory.chmod(0o755)
             self._how |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-            self._programs = _binaries.executable_bindir(binaries, user, home / "programs")
+            self._programs = _binaries.executable_bindir(binaries, user, directory / "programs")
         self._copy_prepared_data(binaries.bindir)
         self._options: dict[str, object] = {
             "port": free_port(),
             "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": home,
+            "unix_socket_directories": directory,
             "password_encryption": "scram-sha-256",
             "max_connections": CONNECTIONS,
             "superuser_reserved_connections": 0,
             "fsync": "off",
             **options,
         }
-        where = {"host": str(home), "port": str(self._options["port"])}
+        where = {"host": str(directory), "port": str(self._options["port"])}
         self.url = URL.create("postgresql", "postgres", database="postgres", query=where)
 
     def _copy_prepared_data(self, bindir: Path) -> None:
@@ -109,7 +109,7 @@ class PrivateServer:
 @contextmanager
 def private_server(bindir: Path | None = None, **options: object) -> Iterator[URL]:
     """Run a server with these options and yield its URL."""
-    with home() as directory:
+    with server_directory() as directory:
         server = PrivateServer(directory, bindir, **options)
         server.start()
         try:
@@ -119,7 +119,7 @@ def private_server(bindir: Path | None = None, **options: object) -> Iterator[UR
 
 
 @contextmanager
-def home() -> Iterator[Path]:
+def server_directory() -> Iterator[Path]:
     """A directory for a server: not tmp_path, as root's is closed to the user who runs it."""
     directory = Path(tempfile.mkdtemp(prefix="pgt", dir="/tmp"))
     try:
@@ -185,7 +185,7 @@ def private_url() -> Iterator[URL]:
 
 
 @pytest.fixture
-def alone(private_url: URL) -> Iterator[Server]:
+def own_server(private_url: URL) -> Iterator[Server]:
     """On a server with nobody's databases but the test's: a sweep finds those of all."""
     server = Server(private_url, timeout=60)
     yield server
@@ -204,10 +204,10 @@ def system_url() -> Iterator[URL]:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A machine on which there has never been an embedded server: the user's home."""
+def new_user_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The home directory of a user who has never started an embedded server."""
     need_binaries()
-    with home() as directory:
+    with server_directory() as directory:
         directory.chmod(0o755)
         monkeypatch.setenv("HOME", str(directory))
         monkeypatch.setenv("XDG_CACHE_HOME", str(directory / ".cache"))

@@ -60,7 +60,7 @@ def measure(
 
 
 def _measure(form: Form, root: Path) -> dict[str, float]:
-    with _home(), server_at() as server:
+    with _new_user_home(), server_at() as server:
         status = _embedded.status(None)
         assert status is not None
         assert status.pid is not None
@@ -79,7 +79,7 @@ def _measure(form: Form, root: Path) -> dict[str, float]:
 
 
 @contextmanager
-def _home() -> Iterator[None]:
+def _new_user_home() -> Iterator[None]:
     """A machine on which there has never been an embedded server."""
     before = {name: os.environ.get(name) for name in ("HOME", "XDG_CACHE_HOME")}
     with tempfile.TemporaryDirectory(prefix="peers", dir="/tmp") as name:

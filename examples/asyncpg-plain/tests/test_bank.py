@@ -21,7 +21,7 @@ async def test_the_bank_is_as_rich_for_every_test(pool, amount):
     assert await balance(pool, THE_BANK) == 1000000 - amount
 
 
-async def test_nobody_gives_what_he_has_not(pool):
+async def test_a_transfer_needs_enough_money(pool):
     ada = await open_account(pool, "Ada")
 
     with pytest.raises(asyncpg.CheckViolationError):

@@ -34,5 +34,5 @@ async def connection(pg):
 async def done(worker, connection):
     """A queue of the jobs that the worker has done: a test awaits what it has begun."""
     queue = asyncio.Queue()
-    await connection.add_listener("job_done", lambda *told: queue.put_nowait(int(told[-1])))
+    await connection.add_listener("job_done", lambda *message: queue.put_nowait(int(message[-1])))
     return queue

@@ -6,7 +6,7 @@ from jobs import enqueue, work_one
 RESULTS = "SELECT result FROM job ORDER BY id"
 
 
-async def test_a_job_that_nobody_takes_waits(connection):
+async def test_a_job_without_a_worker_waits(connection):
     await enqueue(connection, "chess")
 
     assert await connection.fetchval(RESULTS) is None

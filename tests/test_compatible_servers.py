@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
+from support.compatible_servers import compatible_server
 from support.projects import TESTS, Project, execute, unique
-from support.relatives import relative
 
 
 @pytest.mark.parametrize(
@@ -18,11 +18,11 @@ from support.relatives import relative
         (' TEMPLATE "', "42601"),  # CREATE DATABASE .. TEMPLATE, once there is a template
     ],
 )
-def test_a_relative_that_knows_less_is_told_from_a_postgresql(
+def test_a_server_that_lacks_features_is_refused(
     system_project: Project, system_url: URL, unlearned: str, sqlstate: str
 ) -> None:
     system_project.write("test_it.py", TESTS)
-    with relative(system_url, {unlearned: sqlstate}) as stand_in:
+    with compatible_server(system_url, {unlearned: sqlstate}) as stand_in:
         result = system_project.run("--pg-url", str(_urls.render(stand_in.url)))
     result.assert_outcomes(passed=1, errors=1, skipped=2)
     result.stdout.fnmatch_lines(

@@ -1,4 +1,4 @@
-"""A relative of PostgreSQL, as tests can have one: a real server that unlearned some statements.
+"""A server that only resembles PostgreSQL: a proxy that refuses some statements of a real server.
 
 Nothing here is a test.
 """
@@ -20,8 +20,8 @@ READY = b"Z\0\0\0\x05I"  # for the next statement
 
 
 @dataclass
-class Relative:
-    """What it does not know (any more): words of a statement, and the SQLSTATE of its answer."""
+class CompatibleServer:
+    """``unlearned``: words of the refused statements, with the SQLSTATE of the error."""
 
     url: URL
     unlearned: dict[str, str]
@@ -35,19 +35,19 @@ class Relative:
 class _Handler(StreamRequestHandler):
     """One session: passes on what it is sent, but for the statements that are unlearned."""
 
-    def __init__(self, relative: Relative, real: str, *what: object) -> None:
-        self.relative, self.real = relative, real
+    def __init__(self, owner: CompatibleServer, real: str, *what: object) -> None:
+        self.owner, self.real = owner, real
         super().__init__(*what)  # type: ignore[arg-type]
 
     def handle(self) -> None:
-        self.relative.connections += 1
+        self.owner.connections += 1
         with socket.socket(socket.AF_UNIX) as server:
             server.connect(self.real)
             back = threading.Thread(target=self._answer, args=[server])
             back.start()
             server.sendall(_rest(self.rfile))
             while message := _message(self.rfile):
-                if not (sqlstate := self.relative.sqlstate(message)):
+                if not (sqlstate := self.owner.sqlstate(message)):
                     server.sendall(message)
                     continue
                 self.wfile.write(_error(sqlstate))
@@ -80,10 +80,12 @@ def _error(sqlstate: str) -> bytes:
 
 
 @contextmanager
-def relative(server: URL, unlearned: dict[str, str] | None = None) -> Iterator[Relative]:
+def compatible_server(
+    server: URL, unlearned: dict[str, str] | None = None
+) -> Iterator[CompatibleServer]:
     """Run one before the server at this socket."""
     real = f"{server.query['host']}/.s.PGSQL.{server.query['port']}"
-    stand_in = Relative(server, unlearned or {})
+    stand_in = CompatibleServer(server, unlearned or {})
     with ThreadingTCPServer(("127.0.0.1", 0), partial(_Handler, stand_in, real)) as listener:
         # No TLS is asked for: that would be a message of another form.
         host, port = listener.server_address[:2]
