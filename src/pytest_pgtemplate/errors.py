@@ -9,6 +9,7 @@ PgTemplateError             message and HINT
  +-- LeakError              a test or a wide fixture left a transaction open
  +-- LayerError             the writes of a wide fixture cannot be attributed to it
  +-- SchemaChangedError     a test changed the schema, and pg_on_ddl is "error"
+ +-- VerificationError      --pg-verify: a reset did not restore the expected state
  +-- NotOursError           the plugin refused to drop or rename a database without its mark
 
 PgTemplateWarning           the run can continue, but the user should know about it
@@ -59,6 +60,10 @@ class LayerError(PgTemplateError):
 
 class SchemaChangedError(PgTemplateError):
     """A test changed the schema, and ``pg_on_ddl`` is ``error``."""
+
+
+class VerificationError(PgTemplateError):
+    """With ``--pg-verify``: the database differs from its expected state after a test."""
 
 
 class NotOursError(PgTemplateError):

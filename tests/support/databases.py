@@ -29,10 +29,11 @@ from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate._worker import WorkerDatabase
+from pytest_pgtemplate._worker import WorkerDatabase, WorkerOptions
 from support.projects import execute, unique
 
 RUN = "0a1b2c3d"
+PLAIN = WorkerOptions()
 TIMEOUT = 30.0  # seconds for anything at all: nothing may hang
 EVERYTHING = Path(__file__).with_name("everything.sql").read_text("utf-8")
 VIRTUAL = """
@@ -145,9 +146,16 @@ def run(awaitable: Any) -> Any:
 class Base:
     """A clone of a template with its resetter, as the role under test and as a superuser see it."""
 
-    def __init__(self, server: Server, root: URL, template: Template, name: str) -> None:
+    def __init__(
+        self,
+        server: Server,
+        root: URL,
+        template: Template,
+        name: str,
+        options: WorkerOptions = PLAIN,
+    ) -> None:
         self.server = server
-        self.worker = WorkerDatabase(server, template, name, RUN)
+        self.worker = WorkerDatabase(server, template, name, RUN, options)
         self.url = self.worker.database.url
         self.root_url = root.set(database=name)
         self._sessions: list[Session] = []
@@ -194,7 +202,8 @@ class Base:
         self.worker._resetter.close()
         self.execute(_EMPTY, script)
         install(self.url, tracking, timeout=TIMEOUT)
-        self.worker._resetter = Resetter(self.url, timeout=TIMEOUT)
+        verify = self.worker._verify
+        self.worker._resetter = Resetter(self.url, timeout=TIMEOUT, verify=verify)
         self.origin = self.dump()
 
     def dump(self) -> Dump:
@@ -321,7 +330,12 @@ def server_as(url: URL, role: str) -> Iterator[Server]:
 
 
 @contextmanager
-def database(request: pytest.FixtureRequest, kind: Kind, script: str) -> Iterator[Base]:
+def database(
+    request: pytest.FixtureRequest,
+    kind: Kind,
+    script: str,
+    options: WorkerOptions = PLAIN,
+) -> Iterator[Base]:
     """A clone of a template made by ``script``; nothing is left behind."""
     given = request.getfixturevalue(f"{'server' if kind.server == 'embedded' else 'system'}_url")
     url = _urls.parse(given) if isinstance(given, str) else given
@@ -330,7 +344,8 @@ def database(request: pytest.FixtureRequest, kind: Kind, script: str) -> Iterato
         with _many_are(0 if kind.server == "embedded" else scripts.MANY):
             template = make_template(server, prefix, script, kind.tracking)
             try:
-                base = Base(server, url, template, database_names.worker(prefix, RUN, "main"))
+                name = database_names.worker(prefix, RUN, "main")
+                base = Base(server, url, template, name, options)
                 try:
                     yield base
                 finally:

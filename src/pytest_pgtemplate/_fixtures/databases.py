@@ -127,7 +127,7 @@ def pg_database(
         name = database_names.worker(
             settings.template.prefix, settings.identity.run, settings.identity.worker
         )
-        options = WorkerOptions(settings.isolation.keep)
+        options = WorkerOptions(settings.isolation.keep, settings.isolation.verify)
         with _pg.run.progress.timed_step("clone", "cloning the template"):
             worker = WorkerDatabase(pg_server, pg_template, name, settings.identity.run, options)
     stats.clone_time = time.perf_counter() - began

@@ -9,6 +9,8 @@ from pytest_pgtemplate._reset.resetter import ResetResult, Resetter
 from pytest_pgtemplate._reset.scripts import install, installed_sql, uninstall
 from pytest_pgtemplate._reset.snapshot import (
     Change,
+    Details,
+    Difference,
     Seal,
     changes_between,
     compare_databases,
@@ -20,6 +22,8 @@ from pytest_pgtemplate._reset.snapshot import (
 
 __all__ = [
     "Change",
+    "Details",
+    "Difference",
     "Leak",
     "ResetResult",
     "Resetter",

@@ -15,6 +15,7 @@ import pytest
 from pytest_pgtemplate._run.fixture_layers import FixtureLayers
 from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._run.stats import DatabaseStats
+from pytest_pgtemplate._run.verification import clone_error, explain_by_reclone
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import (
@@ -148,7 +149,7 @@ class IsolatedDatabase:
     def finish_teardown(self) -> None:
         """Isolate the ending test from the next one.
 
-        Raises LeakError, SchemaChangedError and ServerError.
+        Raises LeakError, SchemaChangedError, VerificationError and ServerError.
         """
         teardown = self.teardown
         assert teardown is not None
@@ -195,12 +196,18 @@ class IsolatedDatabase:
         if self.run.timeline is not None:
             tables = self.worker.resetter.table_names(result.written)
             self.run.timeline.add("reset", node_id, seconds, tables=tables)
+        different = None
         if result.reclone_reason is not None:
             self._reclone(self.worker, node_id, result.reclone_reason, removed)
             self.stats.recloned.append(f"{node_id}: {result.reclone_reason}")
         else:
             self.layers.discard(removed)
+            if result.differences:
+                reclone = partial(self._reclone, self.worker, node_id, "--pg-verify")
+                different = explain_by_reclone(self.worker, result.differences, reclone)
         self.report_leaks(result, node_id)
+        if different is not None:
+            raise different
         if result.reclone_reason is not None and self.settings.isolation.on_ddl == "error":
             raise SchemaChangedError(
                 f"the database could not be reset after {self._in_database(node_id)}:"
@@ -244,6 +251,7 @@ class IsolatedDatabase:
         removed: Collection[int],
     ) -> None:
         """Replace the database by a new clone, with the layers except ``removed``."""
+        assert self.worker is not None
         began = time.perf_counter()
         removed = {*removed, *self.layers.removed}
         self.lost = True
@@ -260,6 +268,8 @@ class IsolatedDatabase:
             self.layers.discard(removed)
         else:
             self.layers.mark_lost()
+        if differences := self.worker.resetter.verify():
+            raise clone_error(differences)
 
     def psql_command(self, name: str) -> str:
         """Return a command that connects to database ``name``."""

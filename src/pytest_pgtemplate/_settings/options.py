@@ -46,6 +46,7 @@ _INI = (
     ("pg_on_leak", "string", "if a test leaves a transaction open: error or warn (default: error)"),
     ("pg_on_ddl", "string", "if a test changes the schema: reclone or error (default: reclone)"),
     ("pg_tracking", "string", "how to detect writes: auto, triggers or scan (default: auto)"),
+    ("pg_verify", "bool", "compare the whole database with its expected state after each test"),
     ("pg_check", "bool", "also test the migrations, as items of the run"),
     ("pg_check_since", "string", "oldest revision whose downgrade is tested"),
     ("pg_check_heads", "int", "expected number of heads of the migrations (default: 1)"),
@@ -60,6 +61,7 @@ _ON_COMMAND_LINE = (
     "pg_isolation",
 )
 _FLAGS = (
+    ("--pg-verify", "compare the whole database with its expected state after each test"),
     ("--pg-check", "also test the migrations, as items of the run"),
     ("--pg-rebuild", "rebuild the template"),
     ("--pg-keep", "keep this run's databases and print how to connect"),

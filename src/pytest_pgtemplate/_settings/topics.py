@@ -86,6 +86,7 @@ class IsolationSettings(NamedTuple):
     autouse: bool
     keep: bool
     keep_failed: bool
+    verify: bool
 
 
 class OutputSettings(NamedTuple):

@@ -2,6 +2,7 @@
 -- that the digests of two sets of rows can be added. Unless "all_rows", the digest of a table with more
 -- than 1,000 rows is the number of rows written at most "ago" transactions ago. Rows that a reset has
 -- inserted again count as old: "relations" (pgtemplate.relation) lists their transactions.
+-- Layers also change the plugin's own tables in that schema: of large ones only the number counts.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_contents(ago int, all_rows boolean, relations regclass)
 RETURNS TABLE (kind text, id oid, object text, count bigint, digest numeric)
 LANGUAGE plpgsql
@@ -34,10 +35,11 @@ BEGIN
                                 ELSE 't' END, id::regclass, read) INTO count, digest;
         END IF;
         IF count > many AND NOT all_rows THEN
-            young := format('age(xmin) <= %s', ago);
-            IF relations IS NOT NULL THEN
-                EXECUTE format('SELECT format(''%%s AND age(xmin) <= %%s AND xmin <> ALL (%%L)'',
-                                              $1, age(since), younger) FROM %s WHERE id = $2',
+            young := CASE kind WHEN 'rows' THEN format('age(xmin) <= %s', ago) ELSE 'false' END;
+            IF kind = 'rows' AND relations IS NOT NULL THEN
+                EXECUTE format('SELECT coalesce((SELECT format(''%%s AND age(xmin) <= %%s AND xmin <> ALL (%%L)'',
+                                                               $1, age(since), younger)
+                                                   FROM %s WHERE id = $2), $1)',
                                relations) INTO young USING young, id;
             END IF;
             EXECUTE format('SELECT count(*), count(*) FILTER (WHERE %s) FROM ONLY %s', young, id::regclass)

@@ -21,12 +21,18 @@ from pytest_pgtemplate._server import Connection
 Texts = Counter[tuple[str, str]]  # (name, definition); equal rows count more than once
 
 _CATALOG_ROWS = "SELECT object, definition FROM pg_temp.pgtemplate_catalog_rows({oids})"
-_ROWS = "SELECT 'rows of ' || relation, unnest(content) FROM pg_temp.pgtemplate_rows({oids})"
+_ROWS = """
+SELECT 'row of ' || relation, unnest(content)
+  FROM pg_temp.pgtemplate_rows(ARRAY(
+       SELECT oid FROM pg_class WHERE oid = ANY ({oids}) AND has_table_privilege(oid, 'SELECT')))
+"""
 _LARGE_OBJECTS = """
 SELECT 'large object ' || oid,
        concat_ws(' ', 'OWNER', lomowner::regrole, 'PRIVILEGES ' || lomacl::text,
-                 length(lo_get(oid)), 'bytes', md5(lo_get(oid)))
-  FROM pg_largeobject_metadata WHERE oid = ANY ({oids})
+                 length(body), 'bytes', md5(body))
+  FROM pg_largeobject_metadata
+ CROSS JOIN pg_temp.pgtemplate_large_object(oid, lomowner, lomacl) AS body
+ WHERE oid = ANY ({oids})
 """
 
 
@@ -69,11 +75,11 @@ def changes_between(
     objects = object_changes(expected.objects, actual.objects)
     rows = [] if objects else list(_text_changes(expected.catalog_rows, actual.catalog_rows))
     contents = list(_text_changes(expected.contents, actual.contents))
-    found = {name for _, name, *_ in contents}
+    named = {name for _, name, *_ in contents}
     rest = [
         _number_change(each)
         for each in differences
-        if not (objects or rows if each.key[0] == "catalog" else _name(each) in found)
+        if (each.key[0] != "catalog" or not (objects or rows)) and _text_name(each) not in named
     ]
     return [*objects, *rows, *contents, *rest]
 
@@ -82,12 +88,18 @@ def _text_changes(expected: Texts, actual: Texts) -> Iterator[Change]:
     """Yield removed and added texts; one change if one of each has the same name."""
     removed, added = _by_name(expected - actual), _by_name(actual - expected)
     for name in sorted(removed.keys() | added.keys()):
+        table = _table(name)
         old, new = removed.get(name, []), added.get(name, [])
         if len(old) == len(new) == 1:
-            yield (None, name, *_without_equal_columns(old[0], new[0]))
+            yield (table, name, *_without_equal_columns(old[0], new[0]))
         else:
-            yield from ((None, name, text, None) for text in old)
-            yield from ((None, name, None, text) for text in new)
+            yield from ((table, name, text, None) for text in old)
+            yield from ((table, name, None, text) for text in new)
+
+
+def _table(name: str) -> str | None:
+    """What rows and columns are part of."""
+    return name.partition(" of ")[2] or None
 
 
 def _by_name(texts: Texts) -> dict[str, list[str]]:
@@ -110,13 +122,19 @@ def _without_equal_columns(old: str, new: str) -> tuple[str, str]:
 
 def _number_change(difference: Difference) -> Change:
     before, after = (_words(difference.key, each) for each in difference[1:])
-    return (None, _name(difference), before, "others" if before == after else after)
+    name = _name(difference)
+    return (_table(name), name, before, "others" if before == after else after)
 
 
 def _name(difference: Difference) -> str:
     line = difference.actual or difference.expected
     assert line is not None
     return line.name
+
+
+def _text_name(difference: Difference) -> str:
+    """What its details are called."""
+    return _name(difference).replace("rows of ", "row of ", 1)
 
 
 def _words(key: Key, line: Line | None) -> str | None:

@@ -34,14 +34,27 @@ BEGIN
 END
 $$;
 
+-- NULL for one that this role may not read.
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_large_object(id oid, owner oid, acl aclitem[]) RETURNS bytea
+LANGUAGE sql
+SET search_path = ''
+AS $$
+    SELECT lo_get(id)
+     WHERE pg_has_role(owner, 'USAGE')
+        OR EXISTS (SELECT FROM aclexplode(acl) AS a
+                    WHERE a.privilege_type = 'SELECT'
+                      AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))
+$$;
+
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_large_objects()
 RETURNS TABLE (id oid, object text, count bigint, digest numeric)
 LANGUAGE sql
 SET search_path = ''
 AS $$
-    SELECT oid, 'large object ' || oid, length(body),
+    SELECT oid, 'large object ' || oid, coalesce(length(body), 0),
            hashtextextended(concat_ws(' ', lomowner, lomacl, md5(body)) COLLATE "C", 0)
-      FROM pg_largeobject_metadata CROSS JOIN lo_get(oid) AS body
+      FROM pg_largeobject_metadata
+     CROSS JOIN pg_temp.pgtemplate_large_object(oid, lomowner, lomacl) AS body
 $$;
 
 -- The rows of shared catalogs about this database, and a catalog that only superusers may read.

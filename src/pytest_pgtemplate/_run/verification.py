@@ -1,0 +1,53 @@
+"""``--pg-verify``: what a test has left behind although the reset after it reported success."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pytest_pgtemplate.errors import VerificationError
+
+if TYPE_CHECKING:
+    from pytest_pgtemplate._reset import Change, Difference
+    from pytest_pgtemplate._worker import WorkerDatabase
+
+Differences = tuple["Difference", ...]
+
+
+def explain_by_reclone(
+    worker: WorkerDatabase, differences: Differences, reclone: Callable[[], None]
+) -> VerificationError:
+    """Replace a database that differs from its expected state, and name what differs.
+
+    The new clone holds the expected values. Raises ServerError.
+    """
+    from pytest_pgtemplate._reset import changes_between
+
+    actual = worker.resetter.read_details(differences)
+    reclone()
+    expected = worker.resetter.read_details(differences)
+    return _error(
+        "the database differs from its expected state and was cloned afresh",
+        changes_between(expected, actual, differences),
+    )
+
+
+def clone_error(differences: Differences) -> VerificationError:
+    """A new clone differs, too, with the layers that are up."""
+    from pytest_pgtemplate._reset import Details, changes_between
+
+    return _error(
+        "a new clone, with the data that tests share, differs from its expected state",
+        changes_between(Details(), Details(), differences),
+    )
+
+
+def _error(message: str, changes: list[Change]) -> VerificationError:
+    from pytest_pgtemplate._reset import describe
+
+    lines = "\n".join(f"  {line}" for line in describe(changes))
+    return VerificationError(
+        f"{message}:\n{lines}",
+        hint="the reset did not detect it, so this is a bug or a documented limit:"
+        " see docs/verify.md; isolation='clone' helps",
+    )

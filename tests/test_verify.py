@@ -1,0 +1,235 @@
+"""Whatever differs between a database and its expected state, a comparison finds and names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from pytest_pgtemplate._reset import ResetResult, changes_between, describe
+from pytest_pgtemplate._worker import WorkerOptions
+from support.databases import EVERYTHING, KINDS, Base, Kind, database
+
+SCHEMA = """
+CREATE TYPE mood AS ENUM ('sad', 'fine');
+CREATE TABLE item (id serial PRIMARY KEY, name text NOT NULL, size int CHECK (size > 0));
+INSERT INTO item (name, size) VALUES ('a', 1), ('b', 2);
+CREATE TABLE twice (id int);
+INSERT INTO twice VALUES (1), (1);
+CREATE TABLE big (id int PRIMARY KEY, name text);
+INSERT INTO big SELECT n, 'row' FROM generate_series(1, 1500) AS n;
+CREATE TABLE empty_one (id serial PRIMARY KEY);
+CREATE TABLE event (at date) PARTITION BY RANGE (at);
+CREATE TABLE event_all PARTITION OF event DEFAULT;
+CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER nothing AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION nothing();
+CREATE VIEW named AS SELECT name FROM item;
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM item;
+CREATE SEQUENCE number;
+CREATE SCHEMA other;
+COMMENT ON FUNCTION one() IS 'one';
+SELECT lo_from_bytea(5000, 'large');
+"""
+
+# What is done to the database, and what has to be named.
+DEVIATIONS = {
+    "a new row": ("INSERT INTO item (name) VALUES ('c')", "left behind: row of table public.item"),
+    "a row less": ("DELETE FROM item WHERE id = 1", "missing: row of table public.item"),
+    "a changed row": ("UPDATE item SET name = 'z' WHERE id = 2",
+                      "changed: row of table public.item"),
+    "one of two equal rows": ("DELETE FROM twice WHERE ctid = '(0,1)'", "row of table public.t"),
+    "a row among many": ("UPDATE big SET name = 'x' WHERE id = 7", "rows of table public.big"),
+    "a refreshed view": ("INSERT INTO item (name) VALUES ('c'); REFRESH MATERIALIZED VIEW counted",
+                         "materialized view public.counted"),
+    "a sequence": ("SELECT nextval('number')", "changed: sequence public.number"),
+    "a sequence that was set": ("SELECT setval('empty_one_id_seq', 9, false)",
+                                "sequence public.empty_one_id_seq"),
+    "a new large object": ("SELECT lo_create(6000)", "left behind: large object 6000"),
+    "the content of a large object": ("SELECT lo_put(5000, 0, 'x')", "changed: large object 5000"),
+    "no large object": ("SELECT lo_unlink(5000)", "missing: large object 5000"),
+    "a privilege on a large object": ("GRANT SELECT ON LARGE OBJECT 5000 TO PUBLIC",
+                                      "large object 5000"),
+    "a comment on a large object": ("COMMENT ON LARGE OBJECT 5000 IS 'large'", "large object 5000"),
+    "a table": ("CREATE TABLE new (id int)", "left behind: table public.new"),
+    "a strange name": ('CREATE TABLE "new on pg_temp.old" ()', 'public."new on pg_temp.old"'),
+    "no view": ("DROP VIEW named", "missing: view public.named"),
+    "an index": ("CREATE INDEX new ON item (size)", "left behind: index public.new"),
+    "a column": ("ALTER TABLE item ADD more text", "column more of table public.item"),
+    "a function": ("CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 2'",
+                   "changed: function public.one()"),
+    "a disabled trigger": ("ALTER TABLE item DISABLE TRIGGER nothing", "trigger nothing on table"),
+    "a value of an enum": ("ALTER TYPE mood ADD VALUE 'glad'", "changed: type public.mood"),
+    "a schema": ("CREATE SCHEMA new", "left behind: schema new"),
+    "a comment": ("COMMENT ON COLUMN item.name IS 'x'", "left behind: comment on column name"),
+    "no comment": ("COMMENT ON FUNCTION one() IS NULL", "missing: comment on function public.one"),
+    "a comment on public": ("COMMENT ON SCHEMA public IS 'ours'", "schema public"),
+    "a privilege": ("GRANT SELECT ON item TO PUBLIC", "changed: table public.item"),
+    "a privilege on a column": ("GRANT SELECT (name) ON item TO PUBLIC", "column name of table"),
+    "a default privilege": ("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+                            "default privileges"),
+    "a policy": ("CREATE POLICY new ON item USING (true)", "policy new on table public.item"),
+    "statistics": ("ALTER TABLE item ALTER size SET STATISTICS 7", "column size of table public.i"),
+    "a detached partition": ("ALTER TABLE event DETACH PARTITION event_all", "public.event_all"),
+    "a collation": ('CREATE COLLATION new FROM "C"', "collation public.new"),
+    "an aggregate": ("CREATE AGGREGATE added (int) (SFUNC = int4pl, STYPE = int)", "public.added"),
+}  # fmt: skip
+BY_SUPERUSER = {
+    "an invalid index": ("INSERT INTO twice VALUES (2)",
+                         "CREATE UNIQUE INDEX CONCURRENTLY new ON twice (id)", "INVALID"),
+    "a clustered table": ("CLUSTER item USING item_pkey", "index public.item_pkey"),
+    "an owner": ("ALTER TABLE item OWNER TO pg_monitor", "OWNER pg_monitor"),
+    "an owner of a large object": ("ALTER LARGE OBJECT 5000 OWNER TO pg_monitor", "pg_monitor"),
+    "an event trigger": ("CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql"
+                         " AS 'BEGIN END';"
+                         "CREATE EVENT TRIGGER new ON ddl_command_start EXECUTE FUNCTION note()",
+                         "event trigger new"),
+    "a privilege on a built-in function": ("REVOKE EXECUTE ON FUNCTION lower(text) FROM PUBLIC",
+                                           "function lower(text)"),
+    "a comment on a built-in function": ("COMMENT ON FUNCTION lower(text) IS 'x'",
+                                         "function lower(text)"),
+    "a user mapping": ("CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;"
+                       "CREATE USER MAPPING FOR PUBLIC SERVER s", "server s"),
+    "a member of an extension": ("ALTER EXTENSION plpgsql ADD FUNCTION one()", "public.one()"),
+    "a security label": ("SET allow_system_table_mods = on; INSERT INTO pg_seclabel"
+                         " VALUES ('item'::regclass, 'pg_class'::regclass, 0, 'x', 'y')",
+                         "table public.item"),
+    "a tablespace": ("ALTER TABLE item SET (fillfactor = 50)", "fillfactor"),
+    "a dependency": ("ALTER FUNCTION one() DEPENDS ON EXTENSION plpgsql", "function public.one()"),
+    "a publication": ("CREATE PUBLICATION new FOR TABLE item", "publication new"),
+}  # fmt: skip
+OF_OURS = {
+    "an emptied baseline": ("DELETE FROM pgtemplate.baseline", "pgtemplate.baseline"),
+    "a sequence in the baseline": ("UPDATE pgtemplate.sequence SET last_value = 9",
+                                   "pgtemplate.sequence"),
+    "a table that is not known": ("DELETE FROM pgtemplate.relation WHERE name ~ 'item'",
+                                  "pgtemplate.relation"),
+    "a write that is not known": ("INSERT INTO pgtemplate.log VALUES (1)", "pgtemplate.log"),
+    "a replaced function": ("CREATE OR REPLACE FUNCTION pgtemplate.forget() RETURNS void"
+                            " LANGUAGE sql AS ''", "pgtemplate.forget()"),
+    "a tracking trigger": ("ALTER TABLE item DISABLE TRIGGER pgtemplate", "trigger pgtemplate on"),
+}  # fmt: skip
+NO_DEVIATIONS = {
+    "nothing": "SELECT",
+    "maintenance": ["VACUUM", "ANALYZE", "VACUUM FULL item", "REINDEX TABLE item", "VACUUM FREEZE"],
+    "DDL that is rolled back": "BEGIN; CREATE TABLE new (id int); DROP TABLE event; ROLLBACK",
+    "temporary objects": """
+        CREATE TEMP TABLE mine (id serial PRIMARY KEY, name text CHECK (name <> ''));
+        CREATE INDEX ON mine (name); COMMENT ON TABLE mine IS 'mine';
+        CREATE TRIGGER nothing AFTER INSERT ON mine EXECUTE FUNCTION nothing();
+        CREATE RULE ignore AS ON UPDATE TO mine DO INSTEAD NOTHING;
+        CREATE POLICY few ON mine USING (true); CREATE TEMP VIEW seen AS SELECT * FROM mine;
+        CREATE TYPE pg_temp.glow AS ENUM ('dim');
+        CREATE DOMAIN pg_temp.low AS int CHECK (VALUE > 0);
+        CREATE TYPE pg_temp.pair AS (a int, b int);
+        CREATE FUNCTION pg_temp.two() RETURNS int LANGUAGE sql AS 'SELECT 2'
+    """,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
+    with database(request, kind, SCHEMA, WorkerOptions(verify=True)) as base:
+        yield base
+
+
+@pytest.fixture
+def base(shared: Base, request: pytest.FixtureRequest) -> Iterator[Base]:
+    yield from shared.lend(request)
+
+
+def explain(base: Base) -> str:
+    """What is wrong, as --pg-verify words it; a new clone is right."""
+    found = base.worker.resetter.verify()
+    actual = base.worker.resetter.read_details(found)
+    base.reclone()
+    assert base.worker.resetter.verify() == ()
+    expected = base.worker.resetter.read_details(found)
+    return "\n".join(describe(changes_between(expected, actual, found)))
+
+
+@pytest.mark.full("product")
+@pytest.mark.parametrize("name", DEVIATIONS)
+def test_a_deviation_is_found_and_named(base: Base, name: str) -> None:
+    statement, named = DEVIATIONS[name]
+    base.execute(statement)
+
+    assert named in explain(base)
+
+
+@pytest.mark.full("product")
+@pytest.mark.parametrize("name", BY_SUPERUSER)
+def test_a_deviation_that_takes_a_superuser_is_found_and_named(base: Base, name: str) -> None:
+    *statements, named = BY_SUPERUSER[name]
+    session = base.root()
+    for statement in statements:
+        try:
+            session.execute(statement)
+        except asyncpg.UniqueViolationError:
+            assert name == "an invalid index"
+
+    assert named in explain(base)
+
+
+@pytest.mark.full("product")
+@pytest.mark.parametrize("name", OF_OURS)
+def test_a_deviation_of_our_own_schema_is_found_and_named(
+    base: Base, kind: Kind, name: str
+) -> None:
+    statement, named = OF_OURS[name]
+    if kind.tracking == "scan":
+        with pytest.raises(asyncpg.PostgresError):
+            base.execute(statement)
+        assert base.worker.resetter.verify() == ()
+        return
+    base.execute(statement)
+
+    assert named in explain(base)
+
+
+@pytest.mark.full("product")
+@pytest.mark.parametrize("name", NO_DEVIATIONS)
+def test_what_does_not_differ_is_no_deviation(base: Base, name: str) -> None:
+    script = NO_DEVIATIONS[name]
+    session = base.session()
+    session.execute(*([script] if isinstance(script, str) else script))
+
+    assert base.worker.resetter.verify() == ()
+    session.close()
+    assert base.worker.resetter.verify() == ()
+
+
+@pytest.mark.full("product")
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_resets_and_layers_leave_no_deviation(request: pytest.FixtureRequest, kind: Kind) -> None:
+    """Layers come and go in any order, over a clone, too: what is expected follows."""
+    with database(request, kind, EVERYTHING, WorkerOptions(verify=True)) as base:
+        fine = ResetResult(None, ())
+        resetter = base.worker.resetter
+        one = "INSERT INTO item (name) VALUES ('one')"
+        base.execute(one, "DELETE FROM country", "TRUNCATE detail")
+        assert base.reset() == fine
+        base.execute(one, "SELECT lo_create(7000)")
+        assert resetter.add_layer(1).changes
+        assert resetter.verify() == ()
+        base.execute("INSERT INTO item (name) VALUES ('two')", "SELECT lo_unlink(7000)")
+        assert base.reset() == fine
+        base.execute("UPDATE detail SET note = 'x'", "SELECT setval('empty_one_id_seq', 77)")
+        assert resetter.add_layer(2).changes
+        base.execute("DELETE FROM item", "DELETE FROM detail")
+        assert base.reset() == fine
+        base.reclone()
+        assert base.worker.resetter.verify() == ()
+        base.execute("DELETE FROM item WHERE name = 'one'")
+        found = base.worker.resetter.verify()
+        assert [each.actual.name for each in found if each.actual] == ["rows of table public.item"]
+        assert base.reset() == fine
+        assert base.worker.reset([1]) == fine
+        assert base.worker.reset([2]) == fine
