@@ -10,6 +10,7 @@ import pytest
 from pytest_pgtemplate._reset import ResetResult, changes_between, describe
 from pytest_pgtemplate._worker import WorkerOptions
 from support.databases import EVERYTHING, KINDS, Base, Kind, database
+from support.projects import Project
 
 SCHEMA = """
 CREATE TYPE mood AS ENUM ('sad', 'fine');
@@ -233,3 +234,158 @@ def test_resets_and_layers_leave_no_deviation(request: pytest.FixtureRequest, ki
         assert base.reset() == fine
         assert base.worker.reset([1]) == fine
         assert base.worker.reset([2]) == fine
+
+
+# Whole runs
+
+TABLES = """
+op.execute("CREATE TABLE item (id int PRIMARY KEY, name text)")
+op.execute("CREATE INDEX item_name ON item (name)")
+op.execute("INSERT INTO item VALUES (1, 'old')")
+"""
+# By tracking: what it does not notice, and how it is named.
+UNNOTICED = {
+    "triggers": (
+        "CLUSTER item USING item_name",
+        """changed: index public.item_name
+    - CREATE INDEX item_name ON public.item USING btree (name)
+    + CREATE INDEX item_name ON public.item USING btree (name) CLUSTER
+""",
+    ),
+    "scan": (
+        "COMMENT ON FUNCTION lower(text) IS 'mine'",
+        """changed: function lower(text)
+    - {"description": "lowercase"}
+    + {"description": "mine"}
+""",
+    ),
+}
+DEVIATING = """
+from sqlalchemy import text
+
+def test_before(pg_sync_session):
+    pg_sync_session.execute(text("INSERT INTO item VALUES (2, 'new')"))
+    pg_sync_session.commit()
+
+def test_deviating(pg_sync_engine):
+    with pg_sync_engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text({statement!r}))
+
+def test_after(pg_sync_session):
+    query = text("SELECT indisclustered, obj_description('lower(text)'::regprocedure)"
+                 "  FROM pg_index WHERE indexrelid = 'item_name'::regclass")
+    assert pg_sync_session.execute(query).one() == (False, "lowercase")
+"""
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    project.alembic()
+    project.revision("one", TABLES)
+    return project
+
+
+@pytest.mark.parametrize("tracking", UNNOTICED)
+@pytest.mark.parametrize("option", ["--pg-verify", "-opg_verify=true"])
+def test_the_test_that_left_a_difference_fails(shop: Project, option: str, tracking: str) -> None:
+    """No other test does: its successors get a new clone."""
+    statement, named = UNNOTICED[tracking]
+    shop.write("test_it.py", DEVIATING.format(statement=statement))
+    result = shop.run("-o", f"pg_tracking={tracking}", option)
+
+    result.assert_outcomes(passed=3, errors=1)
+    output = str(result.stdout)
+    assert "ERROR at teardown of test_deviating" in output
+    assert named in "\n".join(line.removeprefix("E").rstrip() for line in result.outlines)
+
+
+@pytest.mark.parametrize("tracking", UNNOTICED)
+def test_a_database_that_differs_becomes_no_spare(shop: Project, tracking: str) -> None:
+    """The summary names the object; the next run starts from a clone that has no difference."""
+    statement, named = UNNOTICED[tracking]
+    shop.write("test_it.py", DEVIATING.format(statement=statement))
+    result = shop.run("-o", f"pg_tracking={tracking}", "--pg-stats", "-k", "not after")
+
+    result.assert_outcomes(passed=2, deselected=1)
+    assert "dropped its database, which differs from the template" in str(result.stdout)
+    assert named.splitlines()[0] in str(result.stdout)
+    assert len(shop.spares()) == 1
+    again = shop.run("-o", f"pg_tracking={tracking}", "--pg-stats", "-k", "after or before")
+    again.assert_outcomes(passed=2, deselected=1)
+    assert "(1 spare)" in str(again.stdout)
+    assert "differs from the template" not in str(again.stdout)
+
+
+EVERYWHERE = """
+import pytest
+from sqlalchemy import text
+
+@pytest.fixture(scope="session")
+def everywhere(pg_shared):
+    with pg_shared.sync_engine.begin() as connection:
+        connection.execute(text("INSERT INTO item VALUES (100, 'session')"))
+"""
+SHARED = """
+import pytest
+from sqlalchemy import text
+
+@pytest.fixture(scope="module")
+def shared(pg_shared):
+    with pg_shared.sync_engine.begin() as connection:
+        connection.execute(text("INSERT INTO item VALUES (10, 'module')"))
+        connection.execute(text("UPDATE item SET name = 'changed' WHERE id = 1"))
+    yield
+    with pg_shared.sync_engine.begin() as connection:
+        connection.execute(text("DELETE FROM item WHERE id = 10"))
+
+def names(session):
+    return session.scalars(text("SELECT name FROM item ORDER BY id")).all()
+
+@pytest.mark.parametrize("n", range(2))
+def test_one(n, shared, pg_sync_session):
+    assert names(pg_sync_session) == ["changed", "module"]
+    pg_sync_session.execute(text("DELETE FROM item"))
+    pg_sync_session.commit()
+
+@pytest.mark.parametrize("kind", ["truncate", "rollback", "clone", "none"])
+def test_both(kind, shared, everywhere, pg_sync_session):
+    assert names(pg_sync_session) == ["changed", "module", "session"]
+
+@pytest.mark.pg(isolation="clone")
+@pytest.mark.parametrize("n", range(2))
+def test_cloned(n, shared, everywhere, pg_sync_session):
+    assert names(pg_sync_session) == ["changed", "module", "session"]
+    pg_sync_session.execute(text("DROP TABLE item"))
+    pg_sync_session.commit()
+
+@pytest.mark.pg(isolation="rollback")
+def test_rolled_back(shared, everywhere, pg_sync_session):
+    pg_sync_session.execute(text("DELETE FROM item"))
+    pg_sync_session.commit()
+"""
+LATER = """
+from sqlalchemy import text
+
+def test_later(everywhere, pg_sync_session):
+    names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
+    assert names == ["old", "session"]
+
+def test_with_ddl(pg_sync_session):
+    pg_sync_session.execute(text("ALTER TABLE item ADD more text"))
+    pg_sync_session.commit()
+
+def test_last(pg_sync_session):
+    assert len(pg_sync_session.execute(text("SELECT * FROM item")).keys()) == 2
+"""
+
+
+@pytest.mark.parametrize("tracking", ["triggers", "scan"])
+def test_a_run_without_differences_is_green(shop: Project, tracking: str) -> None:
+    """Layers, clones, rollbacks and changes of the schema included."""
+    shop.write("conftest.py", EVERYWHERE)
+    shop.write("test_shared.py", SHARED)
+    shop.write("test_zlater.py", LATER)
+    result = shop.run("-o", f"pg_tracking={tracking}", "--pg-verify", "-p", "no:randomly")
+
+    result.assert_outcomes(passed=12)
