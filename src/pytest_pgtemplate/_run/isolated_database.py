@@ -15,12 +15,11 @@ import pytest
 from pytest_pgtemplate._run.fixture_layers import FixtureLayers
 from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._run.stats import DatabaseStats
-from pytest_pgtemplate._run.verification import clone_error, explain_by_reclone
+from pytest_pgtemplate._run.leftovers import clone_error, explain_by_reclone, leak_error
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import (
     ConfigurationError,
-    LeakError,
     PgTemplateError,
     PgTemplateWarning,
     SchemaChangedError,
@@ -28,7 +27,7 @@ from pytest_pgtemplate.errors import (
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._engines import Bindings, Engines
-    from pytest_pgtemplate._reset import Leak, ResetResult, Resetter
+    from pytest_pgtemplate._reset import ResetResult, Resetter
     from pytest_pgtemplate._run.context import RunContext
     from pytest_pgtemplate._worker import WorkerDatabase
 
@@ -228,7 +227,7 @@ class IsolatedDatabase:
             if self.run.timeline is not None:
                 leaks = "; ".join(map(str, result.leaks))
                 self.run.timeline.add("leak", node_id, 0.0, what=leaks)
-            error = _leak_error(result.leaks, self._in_database(node_id))
+            error = leak_error(result.leaks, self._in_database(node_id))
             if self.settings.isolation.on_leak == "error":
                 raise error
             warnings.warn(PgTemplateWarning(str(error)), stacklevel=1)
@@ -282,12 +281,3 @@ class IsolatedDatabase:
         options += f"--pg-version {server.version} " if server.version else ""
         options += "--listen " if server.listen else ""
         return f"pgtemplate {options}psql {name}"
-
-
-def _leak_error(leaks: tuple[Leak, ...], node_id: str) -> LeakError:
-    lines = "\n".join(f"  {leak}" for leak in leaks)
-    return LeakError(
-        f"{node_id} left a transaction open that blocked the reset; the plugin ended it:\n{lines}",
-        hint="commit, roll back or close it in the test or in the fixture that opened it"
-        " (async with ..); pg_on_leak = warn makes this a warning",
-    )

@@ -1,14 +1,14 @@
-"""``--pg-verify``: what a test has left behind although the reset after it reported success."""
+"""What a test has left behind, in words: open transactions and, with ``--pg-verify``, the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pytest_pgtemplate.errors import VerificationError
+from pytest_pgtemplate.errors import LeakError, VerificationError
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._reset import Change, Difference
+    from pytest_pgtemplate._reset import Change, Difference, Leak
     from pytest_pgtemplate._worker import WorkerDatabase
 
 Differences = tuple["Difference", ...]
@@ -50,4 +50,13 @@ def _error(message: str, changes: list[Change]) -> VerificationError:
         f"{message}:\n{lines}",
         hint="the reset did not detect it, so this is a bug or a documented limit:"
         " see docs/verify.md; isolation='clone' helps",
+    )
+
+
+def leak_error(leaks: tuple[Leak, ...], node_id: str) -> LeakError:
+    lines = "\n".join(f"  {leak}" for leak in leaks)
+    return LeakError(
+        f"{node_id} left a transaction open that blocked the reset; the plugin ended it:\n{lines}",
+        hint="commit, roll back or close it in the test or in the fixture that opened it"
+        " (async with ..); pg_on_leak = warn makes this a warning",
     )
