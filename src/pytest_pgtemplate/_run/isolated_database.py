@@ -14,8 +14,8 @@ import pytest
 
 from pytest_pgtemplate._run.fixture_layers import FixtureLayers
 from pytest_pgtemplate._run.isolation import isolation_of
-from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._run.leftovers import clone_error, explain_by_reclone, leak_error
+from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import (

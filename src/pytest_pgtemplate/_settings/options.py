@@ -130,6 +130,11 @@ def get(config: pytest.Config, name: str) -> str | None:
     return given if given is not None else from_ini(config, name)
 
 
+def is_on(config: pytest.Config, name: str) -> bool:
+    """Whether a flag is set on the command line or in the ini file."""
+    return bool(from_command_line(config, name) or from_ini(config, name))
+
+
 def choice(config: pytest.Config, name: str) -> str:
     """Return an option with a fixed set of values. Raises UsageError for any other value."""
     valid = _CHOICES[name]

@@ -193,7 +193,7 @@ def _isolation_settings(config: pytest.Config) -> IsolationSettings:
         bool(options.from_ini(config, "pg_autouse")),
         options.from_command_line(config, "pg_keep"),
         options.from_command_line(config, "pg_keep_failed"),
-        _is_on(config, "pg_verify"),
+        options.is_on(config, "pg_verify"),
     )
 
 
@@ -209,17 +209,12 @@ def _check_settings(
     config: pytest.Config, main: DatabaseOptions, further: Iterable[DatabaseOptions]
 ) -> CheckSettings:
     only = bool(options.from_command_line(config, "pg_check_only"))
-    asked = _is_on(config, "pg_check")
+    asked = options.is_on(config, "pg_check")
     if only or asked:
         path = main.alembic_config
         if not (path and path.is_file()) and not any(each.alembic_config for each in further):
             raise pytest.UsageError(f"pg_check: there is no file {path}")
     return CheckSettings(only or asked, only, main.check_since, main.check_heads)
-
-
-def _is_on(config: pytest.Config, name: str) -> bool:
-    """Whether a flag is set on the command line or in the ini file."""
-    return bool(options.from_command_line(config, name) or options.from_ini(config, name))
 
 
 def _templates(config: pytest.Config, databases: list[str]) -> dict[str, str]:
