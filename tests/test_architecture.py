@@ -1,13 +1,16 @@
-"""The way through the house: what a module may know, and that nothing lies about unused."""
+"""The architecture: what a module may import, how things are named, and that nothing is unused."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from configparser import ConfigParser
+from functools import cache
 from graphlib import TopologicalSorter
 from itertools import chain
 from pathlib import Path
@@ -18,7 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST, LONGEST_FUNCTION = 300, 60  # lines
 
 # In the order of the data: a package knows only those named before it.
-ROOMS = [
+PACKAGES = [
     *("errors", "_internals"),
     *("_urls", "_display", "_settings"),
     *("_server", "_embedded"),
@@ -43,7 +46,42 @@ KNOW_PYTEST = {
 KNOW_SETTINGS = {"_run", "_report", "_fixtures", "_check", "plugin", "_cli"}
 
 
-def room_of(module: Path) -> str:
+# Words without a meaning in PostgreSQL, pytest, SQLAlchemy or Alembic: not in any identifier.
+BANNED_WORDS = {
+    *("afresh", "anew", "dearest", "going", "gone", "nobody"),
+    *("tell", "tells", "told", "unhurried", "whoever"),
+}
+# Names that are too general to be found, or that once stood for a term of the field (LoopPool,
+# WorkerInput, ServerHandle, SparePool, ..). A class or function must not be called so.
+BANNED_NAMES = {
+    *(
+        "as",
+        "each",
+        "first",
+        "in",
+        "look",
+        "of",
+        "once",
+        "order",
+        "put_right",
+        "set",
+        "shut",
+        "which",
+    ),
+    *("board", "ending", "ground", "hold", "home", "isolated", "stock", "tell", "told"),
+}
+ALLOWED = {
+    "nobody": "the system user of this name",
+    "set": "Address.set has the signature of SQLAlchemy's URL.set",
+}
+
+
+@cache
+def parsed(module: Path) -> ast.Module:
+    return ast.parse(module.read_text("utf-8"))
+
+
+def package_of(module: Path) -> str:
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -54,7 +92,7 @@ def module_name(module: Path) -> str:
 
 def imports(module: Path) -> Iterator[str]:
     """The full name of all that a module imports, at its top or later, also for typing only."""
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+    for node in ast.walk(parsed(module)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -62,21 +100,21 @@ def imports(module: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def other_rooms(module: Path) -> Iterator[list[str]]:
-    """What a module imports from other rooms: the room, then the way on from there."""
+def imports_of_other_packages(module: Path) -> Iterator[list[str]]:
+    """Yield what a module imports from other packages, as a list that begins with the package."""
     for name in imports(module):
-        package, *way = name.split(".")
-        if package == PACKAGE.name and way[0] != room_of(module):
-            yield way
+        distribution, *path = name.split(".")
+        if distribution == PACKAGE.name and path[0] != package_of(module):
+            yield path
 
 
-def rooms_known_to(module: Path) -> set[str]:
-    return {room for room, *_ in other_rooms(module)}
+def packages_known_to(module: Path) -> set[str]:
+    return {package for package, *_ in imports_of_other_packages(module)}
 
 
-def face_of(room: str) -> set[str]:
-    """The names that a folder hands on: the ``__all__`` of its ``__init__.py``."""
-    tree = ast.parse((PACKAGE / room / "__init__.py").read_text("utf-8"))
+def public_names(package: str) -> set[str]:
+    """Return the ``__all__`` of a package's ``__init__.py``."""
+    tree = ast.parse((PACKAGE / package / "__init__.py").read_text("utf-8"))
     lists = (
         ast.literal_eval(node.value)
         for node in tree.body
@@ -85,14 +123,42 @@ def face_of(room: str) -> set[str]:
     return set(chain.from_iterable(lists))
 
 
-def test_every_module_has_its_place() -> None:
-    assert sorted(ROOMS) == sorted({room_of(module) for module in MODULES})
+def identifiers(tree: ast.AST) -> Iterator[str]:
+    """Yield every name that a module defines: classes, functions, parameters and variables."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.arg():
+                yield node.arg
+            case ast.Name(ctx=ast.Store()):
+                yield node.id
+            case ast.Attribute(ctx=ast.Store()):
+                yield node.attr
+            case ast.alias(asname=str()):
+                yield str(node.asname)
+
+
+def definitions(tree: ast.AST) -> Iterator[str]:
+    """Yield the names of classes and functions, which other modules can use."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+
+
+def words(identifier: str) -> set[str]:
+    """Split at underscores and at capital letters: ``LoopPool`` becomes ``loop``, ``pool``."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)}
+
+
+def test_every_package_has_its_place() -> None:
+    assert sorted(PACKAGES) == sorted({package_of(module) for module in MODULES})
 
 
 def test_imports_point_one_way() -> None:
     for module in MODULES:
-        before = ROOMS[: ROOMS.index(room_of(module))]
-        assert rooms_known_to(module) <= set(before), module
+        before = PACKAGES[: PACKAGES.index(package_of(module))]
+        assert packages_known_to(module) <= set(before), module
 
 
 def test_no_file_imports_itself_through_others() -> None:
@@ -115,32 +181,35 @@ def test_few_modules_and_packages_lie_at_the_top() -> None:
     assert len([path for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()]) <= 17
 
 
-def test_rooms_meet_at_their_faces() -> None:
+def test_packages_import_only_the_public_names_of_others() -> None:
     for module in MODULES:
-        for room, *way in other_rooms(module):
-            if way and (PACKAGE / room).is_dir():
-                is_module = (PACKAGE / room / f"{way[0]}.py").is_file()
-                assert len(way) <= 1 + is_module, f"{module} looks behind {room}: {way}"
-                assert way[0] in face_of(room), f"{module}: {room} does not hand on {way[0]}"
+        for package, *path in imports_of_other_packages(module):
+            if path and (PACKAGE / package).is_dir():
+                is_module = (PACKAGE / package / f"{path[0]}.py").is_file()
+                assert len(path) <= 1 + is_module, f"{module} imports {path} of {package}"
+                assert path[0] in public_names(package), f"{module}: {path[0]} of {package}"
 
 
-def test_a_face_hands_on_only_what_others_use() -> None:
-    used = {tuple(way[:2]) for module in MODULES for way in other_rooms(module)}
-    for room in (path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()):
+def test_public_names_are_used_by_other_packages() -> None:
+    used = {tuple(path[:2]) for module in MODULES for path in imports_of_other_packages(module)}
+    for package in (path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()):
         attributes = {
-            (room, node.attr)
+            (package, node.attr)
             for module in MODULES
-            for node in ast.walk(ast.parse(module.read_text("utf-8")))
-            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == room
+            for node in ast.walk(parsed(module))
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == package
         }
-        assert {(room, name) for name in face_of(room)} <= used | attributes, room
+        assert {(package, name) for name in public_names(package)} <= used | attributes, package
 
 
 def test_few_know_pytest_and_few_the_settings() -> None:
     for module in MODULES:
         packages = {name.split(".")[0] for name in imports(module)}
-        assert room_of(module) in KNOW_PYTEST or not packages & {"pytest", "_pytest"}, module
-        assert room_of(module) in KNOW_SETTINGS or "_settings" not in rooms_known_to(module), module
+        assert package_of(module) in KNOW_PYTEST or not packages & {"pytest", "_pytest"}, module
+        knows_settings = "_settings" in packages_known_to(module)
+        assert package_of(module) in KNOW_SETTINGS or not knows_settings, module
 
 
 def test_no_module_is_long() -> None:
@@ -153,7 +222,7 @@ def test_no_function_is_long() -> None:
     long = [
         f"{module.name}:{node.lineno} {node.name}"
         for module in MODULES
-        for node in ast.walk(ast.parse(module.read_text("utf-8")))
+        for node in ast.walk(parsed(module))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
     ]
@@ -167,7 +236,7 @@ def test_every_import_names_what_it_wants() -> None:
 
 
 def test_every_sql_file_is_used() -> None:
-    trees = [ast.parse(module.read_text("utf-8")) for module in MODULES]
+    trees = [parsed(module) for module in MODULES]
     nodes = chain.from_iterable(map(ast.walk, trees))
     words = {node.value for node in nodes if isinstance(node, ast.Constant)}
 
@@ -198,3 +267,38 @@ def test_the_lowest_versions_allowed_are_those_tested() -> None:
     assert sorted(tox["testenv:lowest"]["deps"].split()) == sorted(
         bound.replace(">=", "==") for bound in allowed
     )
+
+
+def test_no_identifier_contains_a_banned_word() -> None:
+    folders = (PACKAGE, *(ROOT / name for name in ("tests", "benchmarks", "examples")))
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in chain.from_iterable(folder.rglob("*.py") for folder in folders)
+        for name in names_against_the_style(parsed(path))
+    }
+
+    assert found == set()
+
+
+def names_against_the_style(tree: ast.AST) -> Iterator[str]:
+    yield from (name for name in identifiers(tree) if words(name) & BANNED_WORDS - ALLOWED.keys())
+    for name in definitions(tree):
+        if name.strip("_").lower() in BANNED_NAMES - ALLOWED.keys():
+            yield name
+
+
+def test_a_banned_word_is_found_in_any_identifier() -> None:
+    tree = ast.parse("class Told: pass\ndef x(_toldOnce): gone_by = 1\ndef _of(): untold = 1")
+
+    assert set(names_against_the_style(tree)) == {"Told", "_toldOnce", "gone_by", "_of"}
+
+
+def test_no_two_classes_have_the_same_name() -> None:
+    names = Counter(
+        node.name
+        for module in MODULES
+        for node in ast.walk(parsed(module))
+        if isinstance(node, ast.ClassDef)
+    )
+
+    assert [name for name, count in names.items() if count > 1] == []

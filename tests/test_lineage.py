@@ -63,22 +63,24 @@ class Templates:
     def __init__(self, server: Server, prefix: str, locks: Path) -> None:
         self.server, self.prefix, self.locks = server, prefix, locks
 
-    def order(self, migrations: Migrations, base: bytes = b"") -> _template.TemplateRequest:
+    def template_request(
+        self, migrations: Migrations, base: bytes = b""
+    ) -> _template.TemplateRequest:
         fingerprint = _template.compute_fingerprint([base, *migrations.fingerprint()], self.server)
         return _template.TemplateRequest(
             self.prefix, "0a1b2c3d", fingerprint, rebuild=False,
             lineage=lambda: _template.read_lineage(migrations, [base], self.locks, TIMEOUT),
         )  # fmt: skip
 
-    def build(self, order: _template.TemplateRequest) -> _template.ScratchDatabase:
+    def build(self, template_request: _template.TemplateRequest) -> _template.ScratchDatabase:
         """Build what is not there yet, and say what it started from."""
         built: list[_template.ScratchDatabase] = []
-        _template.ensure_template(order, built.append, self.server, self.locks)
+        _template.ensure_template(template_request, built.append, self.server, self.locks)
         return built[-1]
 
     def applied(self, migrations: Migrations, base: bytes = b"") -> set[str]:
         """The revisions that the next template has from the one it starts from."""
-        origin = self.build(self.order(migrations, base)).origin
+        origin = self.build(self.template_request(migrations, base)).origin
         return set(origin.applied) if origin else set()
 
 
@@ -104,11 +106,11 @@ def test_a_revision_on_top_starts_from_the_one_below(
 ) -> None:
     """And the next one from the nearest; the mark says which."""
     assert templates.applied(alembic) == {"one", "two"}
-    third = templates.order(alembic).name
+    third = templates.template_request(alembic).name
     project.revision("four")
     project.revision("five", needs="one")
     assert templates.applied(alembic) == {"one", "two", "three"}
-    found = templates.server.find(templates.order(alembic).name)
+    found = templates.server.find(templates.template_request(alembic).name)
     assert found is not None
     assert found.mark is not None
     assert (found.mark.origin, found.mark.heads) == (third, ("five",))
@@ -165,8 +167,8 @@ def test_a_removed_revision_or_another_target_is_built_from_nothing(
 
 
 def test_from_nothing_for_rebuild(alembic: Alembic, templates: Templates) -> None:
-    order = templates.order(alembic)._replace(rebuild=True)
-    assert templates.build(order).origin is None
+    template_request = templates.template_request(alembic)._replace(rebuild=True)
+    assert templates.build(template_request).origin is None
 
 
 class WithViews(Alembic):
@@ -286,7 +288,7 @@ def build(
         install(url, tracking, timeout=TIMEOUT)
 
     return _template.ensure_template(
-        templates.order(migrations), work, templates.server, templates.locks
+        templates.template_request(migrations), work, templates.server, templates.locks
     )
 
 

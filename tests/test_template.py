@@ -169,7 +169,7 @@ def test_other_parts_are_another_fingerprint(
 
 
 @pytest.fixture
-def order(prefix: str) -> _template.TemplateRequest:
+def template_request(prefix: str) -> _template.TemplateRequest:
     return _template.TemplateRequest(prefix, RUN, "f" * 64, rebuild=False)
 
 
@@ -177,29 +177,35 @@ def never(scratch: _template.ScratchDatabase) -> None:
     pytest.fail(f"{scratch.request.name} was built")
 
 
-def test_built_and_found(order: _template.TemplateRequest, server: Server, tmp_path: Path) -> None:
+def test_built_and_found(
+    template_request: _template.TemplateRequest, server: Server, tmp_path: Path
+) -> None:
     built: list[_template.ScratchDatabase] = []
-    first = _template.ensure_template(order, built.append, server, tmp_path)
-    assert first == _template.Template(order.name, order.fingerprint, built=True)
-    second = _template.ensure_template(order, built.append, server, tmp_path)
-    assert second == _template.Template(order.name, order.fingerprint, built=False)
-    assert [each.name for each in built] == [database_names.scratch(order.prefix, RUN)]
-    found = server.find(order.name)
+    first = _template.ensure_template(template_request, built.append, server, tmp_path)
+    assert first == _template.Template(
+        template_request.name, template_request.fingerprint, built=True
+    )
+    second = _template.ensure_template(template_request, built.append, server, tmp_path)
+    assert second == _template.Template(
+        template_request.name, template_request.fingerprint, built=False
+    )
+    assert [each.name for each in built] == [database_names.scratch(template_request.prefix, RUN)]
+    found = server.find(template_request.name)
     assert found is not None
     assert found.sealed
 
 
 def test_an_existing_template_needs_no_lock(
-    order: _template.TemplateRequest, server: Server, tmp_path: Path
+    template_request: _template.TemplateRequest, server: Server, tmp_path: Path
 ) -> None:
-    _template.ensure_template(order, lambda _: None, server, tmp_path)
+    _template.ensure_template(template_request, lambda _: None, server, tmp_path)
     nowhere = tmp_path / "a file, not a directory"
     nowhere.touch()
-    assert not _template.ensure_template(order, never, server, nowhere / "locks").built
+    assert not _template.ensure_template(template_request, never, server, nowhere / "locks").built
 
 
 def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(
-    order: _template.TemplateRequest, server: Server, tmp_path: Path
+    template_request: _template.TemplateRequest, server: Server, tmp_path: Path
 ) -> None:
     def fail(scratch: _template.ScratchDatabase) -> None:
         assert server.find(scratch.name) is not None
@@ -207,22 +213,22 @@ def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(
 
     for _ in range(2):
         with pytest.raises(MigrationError):
-            _template.ensure_template(order, fail, server, tmp_path)
-        for name in (order.name, database_names.scratch(order.prefix, RUN)):
+            _template.ensure_template(template_request, fail, server, tmp_path)
+        for name in (template_request.name, database_names.scratch(template_request.prefix, RUN)):
             assert server.find(name) is None
-    assert _template.ensure_template(order, lambda _: None, server, tmp_path).built
+    assert _template.ensure_template(template_request, lambda _: None, server, tmp_path).built
 
 
 def test_waiting_for_another_process_has_an_end(
-    order: _template.TemplateRequest, server: Server, tmp_path: Path
+    template_request: _template.TemplateRequest, server: Server, tmp_path: Path
 ) -> None:
     impatient = Server(server.url, timeout=0.2)
     try:
         with (
-            _template._file_lock(tmp_path / f"{order.name}.lock", 1),
-            pytest.raises(TemplateError, match=order.name),
+            _template._file_lock(tmp_path / f"{template_request.name}.lock", 1),
+            pytest.raises(TemplateError, match=template_request.name),
         ):
-            _template.ensure_template(order, never, impatient, tmp_path)
+            _template.ensure_template(template_request, never, impatient, tmp_path)
     finally:
         impatient.close()
 

@@ -37,7 +37,7 @@ class Spread(NamedTuple):
     greatest: float
 
     @classmethod
-    def of(cls, values: list[float]) -> Spread:
+    def from_values(cls, values: list[float]) -> Spread:
         return cls(median(values), min(values), max(values))
 
 
@@ -91,14 +91,14 @@ class Results:
     def spread(self, place: Place, name: str) -> Spread | None:
         """Of the measured values; None where nothing was measured."""
         values = [value for _, value in self.values(place, name)]
-        return Spread.of(values) if values else None
+        return Spread.from_values(values) if values else None
 
     def ratio(self, place: Place, base: str, name: str) -> Spread | None:
         """To the side ``base``, turn by turn."""
         bases = dict(self.values((*place[:2], base), name))
         values = self.values(place, name)
         ratios = [value / bases[turn] for turn, value in values if turn in bases]
-        return Spread.of(ratios) if ratios else None
+        return Spread.from_values(ratios) if ratios else None
 
     def write(self) -> None:
         measurements = [{"key": key, "values": values} for key, values in self._values.items()]

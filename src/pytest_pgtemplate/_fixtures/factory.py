@@ -56,11 +56,11 @@ def make_plugins(databases: Iterable[str], modules: Iterable[ModuleType]) -> lis
 
 def _make_plugin(database: str, fixtures: Iterable[FixtureFunction]) -> ModuleType:
     @pytest.fixture(scope="session")
-    def isolated(pytestconfig: pytest.Config) -> IsolatedDatabase:
+    def database_fixture(pytestconfig: pytest.Config) -> IsolatedDatabase:
         return pytestconfig.stash[RUN].databases[database]
 
     plugin = ModuleType(f"{__name__}.{database}")
-    setattr(plugin, fixture_name("_pg", database), isolated)
+    setattr(plugin, fixture_name("_pg", database), database_fixture)
     for function, scope, autouse in fixtures:
         name = fixture_name(function.__name__, database)
         make = pytest.fixture(scope=scope, autouse=autouse)

@@ -43,21 +43,21 @@ class BlockerWatch:
         self._connect = connect
         self._waiting = asyncio.current_task()
         self._leaks: dict[int | str, Leak] = {}
-        self._ending: asyncio.Task[None] | None = None
+        self._end_task: asyncio.Task[None] | None = None
         self._timer = asyncio.get_running_loop().call_later(GRACE, self._begin)
 
     async def stop(self) -> tuple[Leak, ...]:
         """Stop watching, and return the leaks. Raises the error that kept a blocker alive."""
         self._timer.cancel()
-        if self._ending is not None:
-            self._ending.cancel()
-            await asyncio.wait([self._ending])
-            if not self._ending.cancelled():
-                self._ending.result()
+        if self._end_task is not None:
+            self._end_task.cancel()
+            await asyncio.wait([self._end_task])
+            if not self._end_task.cancelled():
+                self._end_task.result()
         return tuple(self._leaks.values())
 
     def _begin(self) -> None:
-        self._ending = asyncio.create_task(self._end_blockers())
+        self._end_task = asyncio.create_task(self._end_blockers())
 
     async def _end_blockers(self) -> None:
         try:

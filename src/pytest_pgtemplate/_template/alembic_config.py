@@ -72,10 +72,10 @@ class AlembicConfig:
             directories = self._directories[-1:]
         else:
             directories = list(dict.fromkeys(self._directories))
-        homes = {each: self._resolve(self._script_location, each) for each in directories}
-        found = [each for each, home in homes.items() if (home / "env.py").is_file()]
+        roots = {each: self._resolve(self._script_location, each) for each in directories}
+        found = [each for each, root in roots.items() if (root / "env.py").is_file()]
         if not found:
-            places = ", ".join(str(home) for home in dict.fromkeys(homes.values()))
+            places = ", ".join(str(root) for root in dict.fromkeys(roots.values()))
             raise ConfigurationError(
                 f"{self.file}: script_location {self._script_location} has no env.py; looked in"
                 f" {places}",
@@ -83,12 +83,12 @@ class AlembicConfig:
                 " else from the rootdir, else from the directory of the configuration file",
             )
         chosen = next(filter(self._has_version_locations, found), found[0])
-        if len(others := dict.fromkeys(homes[each] for each in found)) > 1:
+        if len(others := dict.fromkeys(roots[each] for each in found)) > 1:
             warnings.warn(
                 PgTemplateWarning(
                     f"{self.file}: script_location {self._script_location} may mean"
                     f" {' or '.join(map(str, others))}. The first one in the order of Alembic is"
-                    f" used: {homes[chosen]}. To name another one, write %(here)s/.."
+                    f" used: {roots[chosen]}. To name another one, write %(here)s/.."
                 ),
                 stacklevel=1,
             )
@@ -111,9 +111,9 @@ class AlembicConfig:
 
     def files(self) -> Iterator[tuple[Path, bytes, bytes]]:
         """Path, name and bytes of each file below the script and the version locations."""
-        home = self.script_location
-        for directory in (home, *self.version_locations):
-            if directory == home or not directory.is_relative_to(home):
+        root = self.script_location
+        for directory in (root, *self.version_locations):
+            if directory == root or not directory.is_relative_to(root):
                 yield from _files_under(directory, sourceless=self._is_true("sourceless"))
 
     # What the files say
