@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from pytest_pgtemplate._check import plan, verdicts
+from pytest_pgtemplate._check.known_failures import KnownFailures
 from pytest_pgtemplate._check.plan import BUILD, Plan
 from pytest_pgtemplate._check.shared_results import SharedResults
 from pytest_pgtemplate._check.verdicts import Verdict
@@ -32,6 +33,7 @@ class CheckTask:
     request: TemplateRequest
     workers: int
     directory: Path  # shared by the workers of the run
+    failures: Path  # in the user's cache: what failed before
     during: Callable[[str], AbstractContextManager[None]]  # reports a slow step
 
 
@@ -44,6 +46,7 @@ class RevisionChecks:
         self._keys = plan.keys(context.scripts.values(), task.environment_parts)
         self._proved: set[str] = set()
         self._shared_results = SharedResults(task.directory)
+        self._failures = KnownFailures(task.failures, self._keys)
         self._found: Verdicts = {}
 
     def verdict(self, name: str) -> Verdict:
@@ -51,6 +54,8 @@ class RevisionChecks:
         if name in self._plan.proved:
             return verdicts.PASSED
         if name not in self._found:
+            if name in self._plan.failed:
+                return Verdict("failed", self._plan.failed[name])
             pieces = self._plan.pieces
             number = next((n for n, piece in enumerate(pieces) if name in piece), len(pieces) - 1)
             self._found |= self._piece(number)
@@ -105,9 +110,12 @@ class RevisionChecks:
         marks = [] if request.rebuild else [db.mark for db in server.databases() if db.mark]
         known = {key for mark in marks for key in mark.proved}
         builds = request.rebuild or server.find(request.name) is None
-        proved, pieces = plan.make(task.wanted, self._keys, known, task.workers, builds=builds)
+        failed = {} if request.rebuild else self._failures.find(task.wanted)
+        wanted = [name for name in task.wanted if name not in failed]
+        proved, pieces = plan.make(wanted, self._keys, known, task.workers, builds=builds)
         found = () if request.rebuild else find_origins(request, server)
-        return Plan(plan.start(found, pieces), pieces, proved)
+        texts = {name: verdict.text for name, verdict in failed.items()}
+        return Plan(plan.start(found, pieces), pieces, proved, texts)
 
     def _piece(self, number: int) -> Verdicts:
         others = [n for n in range(len(self._plan.pieces)) if n != number]
@@ -132,4 +140,5 @@ class RevisionChecks:
             for name, verdict in found.items()
             if name in self._keys and verdict.outcome == "passed"
         }
+        self._failures.record(found)
         return found

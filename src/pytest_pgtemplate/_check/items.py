@@ -134,6 +134,9 @@ def _pg_checks(
     from pytest_pgtemplate._check.checks import CheckTask, RevisionChecks
     from pytest_pgtemplate._check.plan import checked
     from pytest_pgtemplate._check.walk import CheckContext
+    from pytest_pgtemplate._fixtures.databases import SWEEP_TIMEOUT
+    from pytest_pgtemplate._settings import cache
+    from pytest_pgtemplate._worker import sweep
 
     settings = _pg.settings
     with _pg.reported_once("_pg_checks"):
@@ -142,7 +145,7 @@ def _pg_checks(
         scripts = alembic.scripts(revisions_cache(), settings.server.timeout)
         environment_parts = [
             *alembic.environment_parts(scripts),
-            str(pg_server.facts.major).encode(),
+            f"{pg_server.facts.major} {settings.check.column_order}".encode(),
         ]
         environment_parts += [path.read_bytes() for path in settings.template.fingerprint_files]
         context = CheckContext(
@@ -155,6 +158,7 @@ def _pg_checks(
             settings.identity.run,
             settings.template.tracking,
             settings.identity.root,
+            settings.check.column_order,
             partial(migration_target, _pg, pg_server),
         )
         above = checked(scripts, settings.check.since)
@@ -164,10 +168,17 @@ def _pg_checks(
             template_request(settings, pg_server, migrations, pg_seed),
             settings.identity.workers,
             _pg.run.directory() / _pg.name,
+            cache() / "checks",
             partial(_pg.run.progress.timed_step, "check"),
         )
         checks = RevisionChecks(context, task)
+    sweeping = None
+    if settings.sweeps:  # a check that was killed leaves its databases, and may have no tests
+        prefix = settings.template.prefix
+        sweeping = sweep.start_sweep(pg_server, task.request.name, prefix)
     yield checks
+    if sweeping is not None:
+        sweeping.join(SWEEP_TIMEOUT)
     with _pg.run.reports.reported_at_end(known=False):
         checks.close()
 

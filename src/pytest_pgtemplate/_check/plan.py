@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     start: str
     pieces: list[list[str]]
     proved: list[str]
+    failed: dict[str, str]  # the texts of those that are known to fail
 
 
 def keys(scripts: Iterable[Script], environment_parts: Iterable[bytes]) -> dict[str, str]:

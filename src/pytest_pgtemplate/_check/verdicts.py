@@ -19,8 +19,13 @@ class Verdict(NamedTuple):
 PASSED = Verdict("passed")
 
 
-def revision_verdict(script: Script, report: dict[str, Any], root: Path) -> Verdict:
-    """Return the verdict on a revision; file names are relative to ``root``."""
+def revision_verdict(
+    script: Script, report: dict[str, Any], root: Path, *, column_order: bool
+) -> Verdict:
+    """Return the verdict on a revision; file names are relative to ``root``.
+
+    ``column_order``: whether a downgrade has to restore the order of columns.
+    """
     name = f"revision {script.name}"
     at_downgrade = _place(script.file, script.downgrade, root)
     if report.get("absent"):
@@ -33,13 +38,33 @@ def revision_verdict(script: Script, report: dict[str, Any], root: Path) -> Verd
         after = " after the downgrade" if step == "second upgrade" else ""
         step = step.removeprefix("second ")
         return Verdict("failed", f"{place}: the {step} of {name} fails{after}: {report['error']}")
-    if changes := report.get("downgraded"):
+    downgraded, again = (
+        [each for each in report.get(part, ()) if column_order or not _is_column_order(each)]
+        for part in ("downgraded", "again")
+    )
+    if downgraded:
+        if all(map(_is_column_order, downgraded)):
+            return Verdict(
+                "failed",
+                f"{at_downgrade}: the downgrade of {name} restores the columns in another order,"
+                " which PostgreSQL cannot avoid; pg_check_column_order = false allows it",
+            )
         title = f"{at_downgrade}: the downgrade of {name} does not undo its upgrade"
-        return _difference_verdict(title, changes)
-    if changes := report["again"]:
+        return _difference_verdict(title, downgraded)
+    if again:
         title = f"{at_downgrade}: the second upgrade of {name}, after its downgrade, differs"
-        return _difference_verdict(title, changes)
+        return _difference_verdict(title, again)
     return PASSED
+
+
+def _is_column_order(change: Change) -> bool:
+    _, name, before, after = change
+    return (
+        name.startswith("columns of ")
+        and before is not None
+        and after is not None
+        and sorted(before.split(", ")) == sorted(after.split(", "))
+    )
 
 
 def models_verdict(report: dict[str, Any] | None) -> Verdict:

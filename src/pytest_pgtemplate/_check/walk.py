@@ -32,6 +32,7 @@ class CheckContext:
     run: str
     tracking: str
     root: Path  # file names in messages are relative to it
+    column_order: bool  # whether a downgrade has to restore the order of columns
     target: Callable[[str], Target] = field(repr=False)
 
 
@@ -61,7 +62,10 @@ def _walk(context: CheckContext, wanted: Sequence[str], start: str) -> Verdicts:
                 separate.add(report["revision"])
                 continue
             script = context.scripts[report["revision"]]
-            found.setdefault(script.name, verdicts.revision_verdict(script, report, context.root))
+            verdict = verdicts.revision_verdict(
+                script, report, context.root, column_order=context.column_order
+            )
+            found.setdefault(script.name, verdict)
             if report.get("failed") == "upgrade":
                 reason = f"revision {script.name} cannot be reached: its upgrade fails"
                 return {name: Verdict("skipped", reason) for name in wanted} | found

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
 
 from pytest_pgtemplate._internals.alembic import (
     AutocommitRefusedError,
@@ -24,12 +25,11 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._child.catalog import DatabaseState
 
 DOWN, AGAIN = "downgrade", "second upgrade"
+_SAVEPOINT = "pgtemplate_trial"
 
 # SQLSTATEs that two transactions may not raise where one does: the parts have to be run separately.
 _ONE_TRANSACTION = {
     "25001",  # active_sql_transaction: CREATE INDEX CONCURRENTLY and the like
-    "25P01",  # no_active_sql_transaction: the migration has committed by itself
-    "3B001",  # invalid_savepoint_specification: the same
     "55006",  # object_in_use: pending trigger events
     "55P04",  # unsafe_new_enum_value_usage
 }
@@ -60,6 +60,7 @@ class Trial:
         connection: Any = self._context.connection
         nested = connection.in_transaction()
         transaction = connection.begin_nested() if nested else connection.begin()
+        connection.exec_driver_sql(f"SAVEPOINT {_SAVEPOINT}")
         event.listen(connection, "before_cursor_execute", self._count)
         try:
             with autocommit_refused(self._context):
@@ -68,7 +69,7 @@ class Trial:
                     self.second = self._run_part(AGAIN, upgrade)
         finally:
             event.remove(connection, "before_cursor_execute", self._count)
-            self.is_undone = transaction.is_active
+            self.is_undone = transaction.is_active and self._is_savepoint_there()
             if transaction.is_active:
                 transaction.rollback()
             if self.failure is not None and not isinstance(self.failure.error, Exception):
@@ -95,6 +96,15 @@ class Trial:
             refused = part == DOWN and self._statements == 0 and _raised_by("downgrade", error)
             self.failure = Failure(part, error, refused)
             return None
+
+    def _is_savepoint_there(self) -> bool:
+        """Go back to the beginning; False if the migration has committed by itself."""
+        connection: Any = self._context.connection
+        try:
+            connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        except DBAPIError:
+            return False
+        return True
 
     def _count(self, _: Any, __: Any, statement: str, *___: Any) -> None:
         self._statements += not statement.startswith(("SAVEPOINT", "ROLLBACK TO", "RELEASE"))

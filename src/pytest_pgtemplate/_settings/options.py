@@ -49,6 +49,7 @@ _INI = (
     ("pg_verify", "bool", "compare the whole database with its expected state after each test"),
     ("pg_check", "bool", "also test the migrations, as items of the run"),
     ("pg_check_since", "string", "oldest revision whose downgrade is tested"),
+    ("pg_check_column_order", "bool", "a downgrade restores the order of columns (default: true)"),
     ("pg_check_heads", "int", "expected number of heads of the migrations (default: 1)"),
 )
 _PER_DATABASE = ("pg_url", "pg_alembic_ini", "pg_revision", "pg_check_since", "pg_check_heads")

@@ -214,7 +214,10 @@ def _check_settings(
         path = main.alembic_config
         if not (path and path.is_file()) and not any(each.alembic_config for each in further):
             raise pytest.UsageError(f"pg_check: there is no file {path}")
-    return CheckSettings(only or asked, only, main.check_since, main.check_heads)
+    order = options.from_ini(config, "pg_check_column_order")
+    return CheckSettings(
+        only or asked, only, main.check_since, main.check_heads, order is not False
+    )
 
 
 def _templates(config: pytest.Config, databases: list[str]) -> dict[str, str]:

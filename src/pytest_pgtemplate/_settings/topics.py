@@ -74,6 +74,7 @@ class CheckSettings(NamedTuple):
     only: bool  # collect nothing else
     since: str | None
     heads: int
+    column_order: bool  # whether a downgrade has to restore the order of columns
 
 
 class IsolationSettings(NamedTuple):

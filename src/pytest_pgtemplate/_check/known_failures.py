@@ -1,0 +1,44 @@
+"""Revisions that failed their check, kept in the user's cache until a file changes.
+
+What passed is remembered in the mark of a template. A failure is remembered here, with its text, by
+the same digest: of the revision's file, of all that it needs and of what else decides it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pytest_pgtemplate._check.verdicts import Verdict
+
+
+class KnownFailures:
+    """``keys`` are the digests, by the names of the revisions."""
+
+    def __init__(self, directory: Path, keys: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._keys = keys
+
+    def find(self, names: Iterable[str]) -> dict[str, Verdict]:
+        """The verdicts of those revisions that are known to fail."""
+        found = {}
+        for name in names:
+            with suppress(OSError, ValueError, TypeError):  # there is none, or it was cut off
+                text = self._file(name).read_text("utf-8")
+                found[name] = Verdict("failed", str(json.loads(text)["text"]))
+        return found
+
+    def record(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Keep the failures among ``verdicts``. It is never worth an error."""
+        for name, verdict in verdicts.items():
+            if verdict.outcome == "failed" and name in self._keys:
+                with suppress(OSError):
+                    self._directory.mkdir(parents=True, exist_ok=True)
+                    whole = self._file(name).with_suffix(".new")
+                    whole.write_text(json.dumps({"text": verdict.text}), "utf-8")
+                    whole.replace(self._file(name))
+
+    def _file(self, name: str) -> Path:
+        return self._directory / f"{self._keys[name]}.json"
