@@ -143,7 +143,7 @@ def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
 
 @pytest.fixture
 def base(shared: Base, request: pytest.FixtureRequest) -> Iterator[Base]:
-    yield from shared.lend(request)
+    yield from shared.provide(request)
 
 
 def explain(base: Base) -> str:
