@@ -402,10 +402,10 @@ def test_heads_are_counted(project: Project) -> None:
     ("declared", "message"),
     [
         ("revision = 'two'\ndown_revision = 'missing'", "needs revision 'missing'"),
-        ("revision = 'one'\ndown_revision = None", "revision 'one' is in "),
-        ("revision = 'two'\ndown_revision = 'two'", "revisions need each other: "),
+        ("revision = 'one'\ndown_revision = None", "revision 'one' is also in "),
+        ("revision = 'two'\ndown_revision = 'two'", "is detected in revisions (two)"),
         ("revision = 'two'\ndown_revision = (", "two.py:2: "),
-        ("revision = make()\ndown_revision = None", "does not declare its revision plainly"),
+        ("revision = make()\ndown_revision = None", "two.py:1: NameError"),
     ],
 )
 def test_a_broken_lineage_names_the_file(project: Project, declared: str, message: str) -> None:

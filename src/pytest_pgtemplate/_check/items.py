@@ -201,7 +201,7 @@ def _alembic(settings: Settings, migrations: Migrations) -> Alembic:
 def _check_heads(scripts: list[Script], wanted: int, option: str) -> None:
     from pytest_pgtemplate._template import heads
 
-    found = heads(scripts)
+    found = sorted(heads(scripts), key=lambda script: script.name)
     if len(found) != wanted:
         files = ", ".join(f"{head.name} ({head.file.name})" for head in found) or "none"
         fail(

@@ -1,4 +1,4 @@
-"""What to do about an error of the user's own code, where that can be told."""
+"""Hints for errors of the user's env.py and migrations."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _ESCAPE = (
     ' reference: config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))'
 )
 SHARED_OBJECTS = (
-    "roles and tablespaces belong to the whole server, and stay when the plugin drops a half-built"
-    " database: an earlier build has created this one. Guard the statement: DO $$ BEGIN CREATE ROLE"
-    " ..; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+    "roles and tablespaces belong to the whole server, and remain when the plugin drops an"
+    " incomplete database: an earlier build has created this one. Guard the statement: DO $$ BEGIN"
+    " CREATE ROLE ..; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
 )
 _CREATES_SHARED = re.compile(
     r"\bcreate\s+(role|user(?!\s+mapping)|group|tablespace)\b", re.IGNORECASE
@@ -31,7 +31,7 @@ DUPLICATE_OBJECT = "42710"
 
 
 class HintedError(Exception):
-    """The user's code raised ``__cause__``, and ``hint`` is the next step."""
+    """The user's code raised ``__cause__``; ``hint`` names the next step."""
 
     def __init__(self, hint: str) -> None:
         super().__init__(hint)
@@ -39,11 +39,11 @@ class HintedError(Exception):
 
 
 class WrongDriverError(Exception):
-    """A sync env.py was given an async driver, or an async one a sync driver."""
+    """A sync env.py got a URL with an async driver, or the other way round."""
 
 
 def before_configure(error: Exception) -> HintedError | WrongDriverError:
-    """For what env.py raised before it called ``context.configure()``: no migration has run."""
+    """Explain an error that env.py raised before ``context.configure()``."""
     from sqlalchemy.exc import InvalidRequestError, MissingGreenlet
 
     raised_in = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
@@ -59,7 +59,7 @@ def before_configure(error: Exception) -> HintedError | WrongDriverError:
 
 
 def of_statement(error: BaseException) -> str:
-    """For an error of the database in a migration; "" if there is nothing to say."""
+    """Return a hint for a database error in a migration, or an empty string."""
     driver_error = getattr(error, "orig", None)
     sqlstate = getattr(driver_error, "sqlstate", None) or getattr(driver_error, "pgcode", None)
     if sqlstate is None and driver_error is not None and isinstance(driver_error.args[0], dict):
@@ -68,6 +68,6 @@ def of_statement(error: BaseException) -> str:
 
 
 def shared_object_hint(sqlstate: str | None, statement: str) -> str:
-    """For a statement that creates what other databases have in common."""
+    """Return a hint if the statement creates a role or tablespace that exists, else nothing."""
     duplicate = sqlstate == DUPLICATE_OBJECT and _CREATES_SHARED.search(statement)
     return SHARED_OBJECTS if duplicate else ""

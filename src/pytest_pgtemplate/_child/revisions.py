@@ -1,6 +1,6 @@
-"""In the child process: ask Alembic which revisions there are, and write down its answer.
+"""In the child process: let Alembic read the revision files, and write the result to a file.
 
-Only Alembic knows: a revision file is a program, which may compute what it declares.
+Only Alembic can do this: a revision file is a program, which may compute its declarations.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def run(job: dict[str, Any]) -> None:
 
 
 def make_config(job: dict[str, Any]) -> Config:
-    """What Alembic reads of its configuration. Raises MigrationError."""
+    """Return Alembic's configuration. Raises MigrationError."""
     from alembic.config import Config
 
     knows_toml = hasattr(Config, "get_alembic_option")
     if not job["ini"] and not knows_toml:
         raise MigrationError(
-            f"{job['toml']} has a [tool.alembic] table, which Alembic reads since version 1.16",
+            f"{job['toml']} has a [tool.alembic] table, which requires Alembic 1.16",
             hint="pip install 'alembic>=1.16', or write an alembic.ini",
         )
     toml = {"toml_file": job["toml"]} if job["toml"] and knows_toml else {}
@@ -43,42 +43,56 @@ def make_config(job: dict[str, Any]) -> Config:
 
 
 def write_answer(directory: ScriptDirectory, file: Path) -> None:
-    """Whole or not at all: other processes may write the same file, or read it."""
+    """Write the revisions to ``file``. The rename is atomic: other processes may read the file."""
     answer = _describe(directory)
     file.parent.mkdir(parents=True, exist_ok=True)
-    whole = file.with_suffix(f".{os.getpid()}")
-    whole.write_text(json.dumps(answer), "utf-8")
-    whole.replace(file)
+    scratch = file.with_suffix(f".{os.getpid()}")
+    scratch.write_text(json.dumps(answer), "utf-8")
+    scratch.replace(file)
 
 
 def _describe(directory: ScriptDirectory) -> list[dict[str, Any]]:
-    """Each revision comes after those that it needs."""
+    """Return the revisions; each follows those that it needs."""
     from alembic.util import CommandError
 
     scripts = _load(directory)
     _check_names(scripts)
     try:
         ordered = reversed(list(directory.walk_revisions()))
-        return [_describe_script(each, directory) for each in ordered]
+        return [_describe_script(script, directory) for script in ordered]
     except CommandError as error:
         cycle = getattr(error.__cause__, "revisions", ())
-        files = (each.path for each in scripts if each.revision in cycle)
-        raise _broken(f"{error}: {', '.join(files)}") from error
+        files = (script.path for script in scripts if script.revision in cycle)
+        raise _broken_lineage(f"{error}: {', '.join(files)}") from error
 
 
 def _load(directory: ScriptDirectory) -> list[Script]:
     """Import every revision file."""
+    from alembic.script.revision import CycleDetected
+
     from pytest_pgtemplate._internals.alembic import load_scripts
 
     try:
         return load_scripts(directory)
+    except CycleDetected as error:  # a revision that needs itself: raised after its import
+        files = ", ".join(_files_naming(error.revisions, directory))
+        raise _broken_lineage(f"{error}: {files}") from error
     except Exception as error:
-        what = "".join(traceback.format_exception_only(error)).strip()
-        raise _broken(f"{_file_of(error, directory)}{what}") from error
+        message = "".join(traceback.format_exception_only(error)).strip()
+        raise _broken_lineage(f"{_place(error, directory)}{message}") from error
 
 
-def _file_of(error: Exception, directory: ScriptDirectory) -> str:
-    """Which revision file raised ``error``, and in which line."""
+def _files_naming(revisions: Iterable[str], directory: ScriptDirectory) -> list[str]:
+    """Return the revision files whose text contains one of the names."""
+    from pytest_pgtemplate._internals.alembic import version_directories
+
+    files = (file for each in version_directories(directory) for file in Path(each).rglob("*.py"))
+    texts = {str(file): file.read_text("utf-8", "replace") for file in files}
+    return sorted(file for file, text in texts.items() if any(name in text for name in revisions))
+
+
+def _place(error: Exception, directory: ScriptDirectory) -> str:
+    """Return the revision file and line that raised ``error``, or an empty string."""
     from pytest_pgtemplate._internals.alembic import version_directories
 
     places = [
@@ -91,30 +105,32 @@ def _file_of(error: Exception, directory: ScriptDirectory) -> str:
 
 
 def _check_names(scripts: Iterable[Script]) -> None:
-    """Alembic warns of these and fails later, or not at all, and names no file."""
+    """Raise MigrationError for duplicate or missing names: Alembic's errors name no file."""
     files: dict[str, str] = {}
-    for each in scripts:
-        if each.revision in files:
-            other = files[each.revision]
-            raise _broken(f"{each.path}: revision {each.revision!r} is in {other}, too")
-        files[each.revision] = each.path
-    known = files.keys() | {label for each in scripts for label in each.branch_labels}
-    for each in scripts:
-        for need in (*_names(each.down_revision), *_names(each.dependencies)):
+    for script in scripts:
+        if script.revision in files:
+            other = files[script.revision]
+            message = f"{script.path}: revision {script.revision!r} is also in {other}"
+            raise _broken_lineage(message)
+        files[script.revision] = script.path
+    known = files.keys() | {label for script in scripts for label in script.branch_labels}
+    for script in scripts:
+        for need in (*_names(script.down_revision), *_names(script.dependencies)):
             if need not in known:
-                raise _broken(f"{each.path} needs revision {need!r}, which is in no file")
+                message = f"{script.path} needs revision {need!r}, which is in no file"
+                raise _broken_lineage(message)
 
 
-def _names(given: Any) -> tuple[str, ...]:
-    """As Alembic declares it: none, one or several."""
-    return (given,) if isinstance(given, str) else tuple(given or ())
+def _names(value: Any) -> tuple[str, ...]:
+    """Return the names in None, a string or a sequence."""
+    return (value,) if isinstance(value, str) else tuple(value or ())
 
 
 def _describe_script(script: Script, directory: ScriptDirectory) -> dict[str, Any]:
     line, irreversible = _inspect_downgrade(script)
     down_revisions, dependencies = (
-        {found.revision for name in _names(given) if (found := directory.get_revision(name))}
-        for given in (script.down_revision, script.dependencies)  # they may be branch labels
+        {found.revision for name in _names(value) if (found := directory.get_revision(name))}
+        for value in (script.down_revision, script.dependencies)  # they may be branch labels
     )
     return {
         "name": script.revision,
@@ -127,29 +143,27 @@ def _describe_script(script: Script, directory: ScriptDirectory) -> dict[str, An
 
 
 def _inspect_downgrade(script: Script) -> tuple[int | None, bool]:
-    """The line in which the downgrade begins, and whether it does nothing but raise an error."""
+    """Return the first line of downgrade(), and whether it only raises NotImplementedError."""
     code = getattr(getattr(script.module, "downgrade", None), "__code__", None)
     if code is None or code.co_filename != script.path:
         return None, False
     body: list[ast.stmt] = []
     with suppress(OSError, SyntaxError, ValueError):
         for node in ast.parse(Path(script.path).read_bytes()).body:
-            first = min(
-                [node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))]
-            )
+            decorators = getattr(node, "decorator_list", ())
+            first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
             if isinstance(node, ast.FunctionDef) and first == code.co_firstlineno:
                 body = node.body
-    return code.co_firstlineno, any(map(_refuses, body))
+    return code.co_firstlineno, any(map(_raises_not_implemented, body))
 
 
-def _refuses(statement: ast.stmt) -> bool:
+def _raises_not_implemented(statement: ast.stmt) -> bool:
     if not isinstance(statement, ast.Raise):
         return False
     raised = statement.exc.func if isinstance(statement.exc, ast.Call) else statement.exc
     return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
 
 
-def _broken(what: str) -> MigrationError:
-    return MigrationError(
-        f"the lineage is broken: {what}", hint="correct the file; `alembic history` shows the rest"
-    )
+def _broken_lineage(reason: str) -> MigrationError:
+    hint = "correct the file; `alembic history` shows the rest"
+    return MigrationError(f"the lineage is broken: {reason}", hint=hint)

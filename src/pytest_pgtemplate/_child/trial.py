@@ -36,7 +36,7 @@ _ONE_TRANSACTION = {
 
 
 class Failure(NamedTuple):
-    """What a part raised. ``refused``: as the first act of the downgrade, before any statement."""
+    """The error of a part. ``refused``: downgrade() raised it before any statement."""
 
     part: str
     error: BaseException
@@ -111,13 +111,13 @@ class Trial:
 
 
 def _raised_by(function: str, error: BaseException) -> bool:
-    """Whether a function of this name raised ``error`` itself, not something that it called."""
+    """Whether a function of this name raised ``error`` itself, not a function that it called."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and frames[-1].name == function
 
 
 def sqlstate(error: BaseException | None) -> str | None:
-    """The SQLSTATE of an error of SQLAlchemy's, whatever the driver; None for another."""
+    """Return the SQLSTATE of a SQLAlchemy error, for any driver, or None."""
     driver_error = getattr(error, "orig", None)
     for name in ("sqlstate", "pgcode"):
         if code := getattr(driver_error, name, None):

@@ -38,13 +38,13 @@ def event_loop_section(error: BaseException) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """All that pytest shows of an exception: what is grouped in it, and what it came from."""
+    """Yield an exception with its group members, causes and contexts, as pytest shows them."""
     if error is None:
         return
     yield error
     if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _causes(each)
+        for member in error.exceptions:
+            yield from _causes(member)
     context = None if error.__suppress_context__ else error.__context__
     yield from _causes(error.__cause__ or context)
 

@@ -1,4 +1,4 @@
-"""Fixtures that pytest sets up before all others of a test."""
+"""Add the fixtures that pytest must set up before all other fixtures of a test."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Alembic's configuration, read without importing Alembic: which files there are, and where.
+"""Read Alembic's configuration without importing Alembic: the script and version locations.
 
-``alembic.config.Config`` would do, but its import takes longer than all that a warm run does here.
+Importing ``alembic.config`` would take longer than everything else in a run with a warm cache.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ _SEPARATORS = {"space": " ", "newline": "\n", "os": os.pathsep, ":": ":", ";": "
 
 
 class AlembicConfig:
-    """An alembic.ini, or a pyproject.toml with a ``[tool.alembic]`` table, as it is now.
+    """An alembic.ini, or a pyproject.toml with a ``[tool.alembic]`` table.
 
-    Alembic takes a relative path from its working directory. So each of ``directories`` is tried as
-    such, and at last that of the file.
+    Alembic resolves relative paths against its working directory. So ``directories`` are tried as
+    working directories, and then the directory of the file.
     """
 
     def __init__(self, file: Path, directories: Iterable[Path]) -> None:
         self.file = file.absolute()
         self._directories = [*directories, self.file.parent]
 
-    # Alembic reads alembic.ini and pyproject.toml where there are both; the first one wins.
+    # If both exist, Alembic reads alembic.ini and pyproject.toml; alembic.ini takes precedence.
 
     @cached_property
     def ini(self) -> Path | None:
         if self.file.suffix != ".toml":
             return self.file
-        beside = self.file.with_name("alembic.ini")
-        return beside if beside.is_file() else None
+        ini = self.file.with_name("alembic.ini")
+        return ini if ini.is_file() else None
 
     @cached_property
     def toml(self) -> Path | None:
-        beside = self.file.with_name("pyproject.toml")
         if self.file.suffix == ".toml":
             return self.file
-        return beside if beside.is_file() and _table(beside) else None
+        pyproject = self.file.with_name("pyproject.toml")
+        return pyproject if pyproject.is_file() and _table(pyproject) else None
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
-        """The files, and what of them decides the schema."""
+        """Yield the files, with the content that determines the schema."""
         if self.ini:
             yield self.ini, self.ini.read_bytes()
         if self.toml:
@@ -66,7 +66,7 @@ class AlembicConfig:
 
     @cached_property
     def working_directory(self) -> Path:
-        """From which Alembic finds all that the configuration names. Raises ConfigurationError."""
+        """The directory for Alembic's relative paths. Raises ConfigurationError."""
         locations = [self._script_location, *self._version_locations]
         if not any(map(_is_relative, locations)):
             directories = self._directories[-1:]
@@ -77,10 +77,10 @@ class AlembicConfig:
         if not found:
             places = ", ".join(str(root) for root in dict.fromkeys(roots.values()))
             raise ConfigurationError(
-                f"{self.file}: script_location {self._script_location} has no env.py; looked in"
-                f" {places}",
-                hint="correct script_location; a relative one is taken from the working directory,"
-                " else from the rootdir, else from the directory of the configuration file",
+                f"{self.file}: script_location {self._script_location} has no env.py; the plugin"
+                f" searched {places}",
+                hint="correct script_location; a relative path is resolved against the working"
+                " directory, then the rootdir, then the directory of the configuration file",
             )
         chosen = next(filter(self._has_version_locations, found), found[0])
         if len(others := dict.fromkeys(roots[each] for each in found)) > 1:
