@@ -19,6 +19,8 @@ pytest_plugins = [
     "support.clients",
 ]
 
+collect_ignore = ["programs"]  # child runs execute them
+
 os.environ.pop("CI", None)  # pytest's summary is longer there: child runs shall look the same
 
 

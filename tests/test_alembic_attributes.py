@@ -6,7 +6,7 @@ import pytest
 
 from pytest_pgtemplate import Alembic
 from pytest_pgtemplate.errors import ConfigurationError
-from support.projects import ITEM, TESTS, Project
+from support.projects import ITEM, TESTS, Project, load_program
 
 URL = """
 from alembic import context
@@ -25,23 +25,7 @@ context.configure(connection=connection)
 with context.begin_transaction():
     context.run_migrations()
 """
-CONNECTION_OR_ELSE = """
-from alembic import context
-from sqlalchemy import engine_from_config
-
-config = context.config
-connectable = config.attributes.get("connection", None)
-
-def migrate(connection):
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-
-if connectable is None:
-    raise SystemExit("it reads the URL of the application, which is another database")
-else:
-    migrate(connectable)
-"""
+CONNECTION_OR_ELSE = load_program("alembic_attributes/connection_or_else.py")
 NO_TRANSACTION = """
 from alembic import context
 
@@ -76,20 +60,7 @@ def test_attributes_of_ones_own(project: Project) -> None:
     project.write("test_it.py", TESTS)
     project.write(
         "conftest.py",
-        """
-        import pytest
-        from pytest_pgtemplate import Alembic
-
-        @pytest.fixture(scope="session")
-        def pg_migrations(pytestconfig):
-            return Alembic(
-                pytestconfig.rootpath / "alembic.ini",
-                attributes={
-                    "dsn": "x://{host}/{name}", "name": "{name}", "tenants": [1, None],
-                    "braces": "{{}}",
-                },
-            )
-        """,
+        load_program("alembic_attributes/attributes_of_ones_own.py"),
     )
 
     project.run().assert_outcomes(passed=4)

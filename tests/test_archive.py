@@ -27,7 +27,7 @@ from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
 from pytest_pgtemplate.errors import ConfigurationError
 from support.databases import EVERYTHING, RUN, TIMEOUT, bindir_of, pg_dump, server_as
-from support.projects import COUNTED, ITEM, Project, query, unique
+from support.projects import COUNTED, ITEM, Project, load_program, query, unique
 from support.servers import private_server
 
 SETTINGS = """
@@ -242,20 +242,7 @@ def test_a_file_that_cannot_be_written(templates: Templates) -> None:
 
 # The commands
 
-CONFTEST = """
-import pytest
-from sqlalchemy import create_engine, text
-
-def seed(url):
-    engine = create_engine(url.replace("+asyncpg", "+psycopg"))
-    with engine.begin() as connection:
-        connection.execute(text("INSERT INTO item (name) VALUES ('seeded')"))
-    engine.dispose()
-
-@pytest.fixture(scope="session")
-def pg_seed():
-    return seed
-"""
+CONFTEST = load_program("archive/root_conftest.py")
 TEST = """
 import pytest
 from sqlalchemy import text
@@ -320,18 +307,7 @@ def test_build_save_and_load(shop: Project) -> None:
     assert shop.migrations() == 2
 
 
-ORDERS = """
-import pytest
-from pytest_pgtemplate import SqlFiles
-from sqlalchemy import text
-
-@pytest.fixture(scope="session")
-def pg_orders_migrations(pytestconfig):
-    return SqlFiles(pytestconfig.rootpath / "orders.sql")
-
-def test_bill(pg_orders_sync_session):
-    assert pg_orders_sync_session.scalars(text("SELECT euros FROM bill")).all() == [9]
-"""
+ORDERS = load_program("archive/orders.py")
 
 
 def test_each_database_that_tests_need_goes_to_its_server(

@@ -20,31 +20,13 @@ from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._server.session import LOCK_SEED
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import sweep as _sweep
-from support.projects import COUNTED, ITEM, TESTS, Project, make_project, query
+from support.projects import COUNTED, ITEM, TESTS, Project, load_program, make_project, query
 from support.servers import PrivateServer, need_binaries, server_directory
 
 MoreServers = Callable[..., PrivateServer]
 
 # Tests and conftest.py talk to the outside through files.
-FILES = """
-import os, pathlib, signal, threading, time
-
-def once(name):
-    '''Whether nobody in any process has asked this before.'''
-    try:
-        pathlib.Path(name).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
-
-def ask(what):
-    '''Ask whoever started this run, and wait until it is done.'''
-    pathlib.Path(what).touch()
-    deadline = time.monotonic() + 60
-    while not pathlib.Path(f"{what}.done").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-"""
+FILES = load_program("crash/files.py")
 
 
 @pytest.fixture
@@ -77,21 +59,7 @@ def crashed(result: pytest.RunResult, *, workers: int, passed: int) -> None:
 
 # Workers
 
-DYING = """
-import os, signal
-import pytest
-from sqlalchemy import text
-
-@pytest.mark.parametrize("n", range(8))
-def test_database(n, pg_sync_session):
-    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
-    pg_sync_session.commit()
-    if n == 2:
-        os._exit(0)
-    if n == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-"""
+DYING = load_program("crash/dying.py")
 
 
 def test_workers_that_die_in_tests(shop: Project) -> None:
@@ -238,41 +206,7 @@ def on(
     return make
 
 
-RESTARTED = """
-from files import ask
-from sqlalchemy import text
-
-def insert(session):
-    assert session.scalars(text("SELECT name FROM item")).all() == ["reference"]
-    session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
-    session.commit()
-
-def test_before(pg_sync_session):
-    insert(pg_sync_session)
-
-def test_restart(pg_sync_session):
-    insert(pg_sync_session)
-    ask("restart")
-
-def test_between(pg_sync_session):
-    insert(pg_sync_session)
-
-def test_stop(pg_sync_session):
-    insert(pg_sync_session)
-    ask("stop")
-
-def test_without(pg_sync_session):
-    insert(pg_sync_session)
-
-def test_without_as_well(pg_sync_session):
-    insert(pg_sync_session)
-
-def test_plain():
-    ask("start")
-
-def test_after(pg_sync_session):
-    insert(pg_sync_session)
-"""
+RESTARTED = load_program("crash/restarted.py")
 
 
 def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(
@@ -309,25 +243,7 @@ def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(
     shop.server.close()
 
 
-BREAKS_CONNECTIONS = """
-import pytest
-from sqlalchemy import text
-
-# This worker's own, and those over which the plugin does its work.
-BREAK = '''
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
- WHERE pid <> pg_backend_pid()
-   AND (datname = current_database() OR application_name LIKE 'pytest-pgtemplate%')
-'''
-
-@pytest.mark.parametrize("n", range(6))
-def test_break(n, pg_sync_session):
-    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
-    pg_sync_session.commit()
-    if n in (1, 2, 5):
-        assert pg_sync_session.execute(text(BREAK)).all()
-"""
+BREAKS_CONNECTIONS = load_program("crash/breaks_connections.py")
 
 
 def test_connections_that_break(
@@ -340,25 +256,7 @@ def test_connections_that_break(
     shop.server.close()
 
 
-STOPS_THE_SERVER = """
-import os, signal
-import psycopg
-import pytest
-from sqlalchemy import text
-
-@pytest.mark.parametrize("n", range(3))
-def test_database(n, pg, pg_sync_session):
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
-    pg_sync_session.commit()
-    if n == 1:
-        os.kill(int(os.environ["POSTMASTER"]), signal.SIGQUIT)
-        with pytest.raises(psycopg.OperationalError):
-            while True:
-                psycopg.connect(pg.dsn).close()
-
-def test_plain():
-    pass
-"""
+STOPS_THE_SERVER = load_program("crash/stops_the_server.py")
 
 
 def test_a_server_that_stops_and_stays_away(

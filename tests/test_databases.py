@@ -11,7 +11,7 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate._urls import database_names
-from support.projects import Project, make_project
+from support.projects import Project, load_program, make_project
 
 CONFTEST = """
 import pytest
@@ -27,26 +27,7 @@ def pg_orders_migrations(pytestconfig):
 """
 
 # An application that knows nothing of pytest: it reads where its databases are, and commits.
-SHOP = """
-import os
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
-
-items = create_engine(os.environ["SHOP_URL"], poolclass=NullPool)
-bills = create_engine(os.environ["SHOP_ORDERS_URL"], poolclass=NullPool)
-
-def sell(name):
-    with items.begin() as connection:
-        connection.execute(text("INSERT INTO item VALUES (:name)"), {"name": name})
-    with bills.begin() as connection:
-        connection.execute(text("INSERT INTO bill VALUES (:name)"), {"name": name})
-
-def sold():
-    with items.connect() as connection:
-        yield from connection.scalars(text("SELECT name FROM item"))
-    with bills.connect() as connection:
-        yield from connection.scalars(text("SELECT name FROM bill"))
-"""
+SHOP = load_program("databases/shop.py")
 ENV = "SHOP_URL={url:psycopg} SHOP_ORDERS_URL={orders.url:psycopg} SHOP_ORDERS={orders.name}"
 
 
@@ -88,42 +69,7 @@ def test_each_has_every_fixture_of_the_other(shop: Project) -> None:
     assert {"pg", "pg_session", "pg_shared", "pg_engine_options", "pg_server"} <= main
 
 
-EVERY_WAY = """
-    import asyncio
-    import pytest
-    from sqlalchemy import text
-
-    ROLLBACK = pytest.mark.pg(isolation="rollback")
-    INSERT, ALL = text("INSERT INTO bill VALUES ('x')"), text("SELECT name FROM bill")
-
-    def test_sync(pg_sync_session, pg_orders_sync_session):
-        assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["first"]
-        pg_orders_sync_session.execute(INSERT)
-        pg_orders_sync_session.commit()
-
-    @pytest.mark.parametrize("how", [pytest.param("rollback", marks=ROLLBACK), "truncate"])
-    def test_async(how, pg_orders_session, pg_orders_connection):
-        async def test():
-            assert (await pg_orders_connection.scalars(ALL)).all() == []
-            await pg_orders_connection.commit()
-            await pg_orders_session.execute(INSERT)
-            await pg_orders_session.commit()
-            assert (await pg_orders_connection.scalars(ALL)).all() == ["x"]
-
-        asyncio.run(test())
-
-    @pytest.mark.pg(isolation="clone")
-    def test_schema(pg_orders_sync_engine):
-        with pg_orders_sync_engine.begin() as connection:
-            assert connection.scalars(ALL).all() == []
-            connection.execute(text("DROP TABLE bill"))
-
-    def test_nothing_is_left(pg_orders, pg_orders_shared, pg_orders_template, pg_template):
-        with pg_orders_shared.sync_sessionmaker() as session:
-            assert session.scalars(ALL).all() == []
-        assert pg_orders.url.render_as_string(hide_password=False) == pg_orders_shared.url
-        assert pg_orders.template is pg_orders_template is not pg_template
-"""
+EVERY_WAY = load_program("databases/every_way.py")
 
 
 def test_each_database_is_isolated_and_in_the_summary(shop: Project) -> None:
@@ -149,18 +95,7 @@ def test_writes_through_either_database_are_reset(two_servers: Project, system_u
     )
     two_servers.write(
         "test_it.py",
-        """
-        import pytest, shop
-
-        @pytest.mark.parametrize("n", range(8))
-        def test_sells(n):
-            shop.sell("mine")
-            assert list(shop.sold()) == ["first", "mine", "mine"]
-
-        def test_other_server(pg_server, pg_orders_server, pg_orders_database):
-            assert str(pg_server) != str(pg_orders_server)
-            assert pg_orders_database.name == shop.os.environ["SHOP_ORDERS"]
-        """,
+        load_program("databases/writes_through_either_database_are_reset.py"),
     )
     two_servers.run_workers().assert_outcomes(passed=9)
 
@@ -174,24 +109,7 @@ def test_an_unused_database_is_not_created(shop: Project) -> None:
     assert "orders" not in result.stdout.str().partition("pgtemplate: template")[2]
 
 
-LAYERS = """
-    import pytest
-    from sqlalchemy import text
-
-    @pytest.fixture(scope="module")
-    def bills(pg_orders_shared):
-        with pg_orders_shared.sync_sessionmaker.begin() as session:
-            session.execute(text("INSERT INTO bill VALUES ('shared')"))
-
-    @pytest.mark.parametrize("n", range(2))
-    def test_shared(n, bills, pg_orders_sync_session, pg_sync_session):
-        names = pg_orders_sync_session.scalars(text("DELETE FROM bill RETURNING name")).all()
-        pg_orders_sync_session.commit()
-        assert names == ["shared"]
-        pg_sync_session.execute(text("INSERT INTO item VALUES ('mine')"))
-        pg_sync_session.commit()
-        assert len(pg_sync_session.scalars(text("SELECT name FROM item")).all()) == 2
-"""
+LAYERS = load_program("databases/layers.py")
 
 
 def test_a_fixture_writes_for_its_tests_to_one_and_not_to_the_other(shop: Project) -> None:
@@ -211,30 +129,7 @@ def test_a_fixture_writes_for_its_tests_to_one_and_not_to_the_other(shop: Projec
 def test_what_a_mark_does_is_done_to_those_that_its_test_asks_for(shop: Project) -> None:
     shop.write(
         "test_it.py",
-        """
-        import pytest
-        from sqlalchemy import text
-
-        OID = text("SELECT oid FROM pg_database WHERE datname = current_database()")
-        seen = []
-
-        @pytest.fixture
-        def oids(pg_sync_session, pg_orders_sync_session):
-            seen.append([each.scalar(OID) for each in (pg_sync_session, pg_orders_sync_session)])
-            return seen
-
-        def test_first(oids):
-            pass
-
-        @pytest.mark.pg(isolation="clone")
-        def test_clone(pg_sync_session):
-            pass
-
-        def test_one_is_another(oids):
-            before, now = oids
-            assert before[0] != now[0]
-            assert before[1] == now[1]
-        """,
+        load_program("databases/what_a_mark_does_is_done_to_those_that_its_test_asks_for.py"),
     )
     shop.run().assert_outcomes(passed=3)
 
@@ -242,18 +137,7 @@ def test_what_a_mark_does_is_done_to_those_that_its_test_asks_for(shop: Project)
 def test_a_leak_names_its_database(shop: Project) -> None:
     shop.write(
         "test_it.py",
-        """
-        import psycopg
-
-        def test_leaks(pg, pg_orders, request):
-            for each, table in ((pg, "item"), (pg_orders, "bill")):
-                connection = psycopg.connect(each.dsn)
-                request.config.add_cleanup(connection.close)
-                connection.execute(f"INSERT INTO {table} VALUES ('mine')")
-
-        def test_next(pg_sync_session, pg_orders_sync_session):
-            pass
-        """,
+        load_program("databases/a_leak_names_its_database.py"),
     )
     result = shop.run()
 

@@ -24,7 +24,7 @@ from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
 from pytest_pgtemplate._embedded import keeper, wheels
 from pytest_pgtemplate.errors import EmbeddedServerError
-from support.projects import interruptible
+from support.projects import interruptible, load_program
 from support.servers import SYSTEM
 
 if TYPE_CHECKING:
@@ -49,24 +49,7 @@ each_kind_of_binaries = pytest.mark.parametrize(
 )
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
 
-RUN = """
-import sys
-from pathlib import Path
-from pytest_pgtemplate import _embedded
-from pytest_pgtemplate._embedded import cluster
-
-def spawn(where, command, real=cluster.spawn, **how):
-    process = real(where, command, **how)
-    pids[str(command[0])] = process.pid
-    return process
-
-pids, cluster.spawn = {}, spawn
-hold = _embedded.acquire(Path(sys.argv[1]) if sys.argv[1] else None, timeout=60)
-print(hold.url, pids.get(sys.executable, 0), flush=True)
-sys.stdin.read()
-hold.close()
-hold.close()
-"""
+RUN = load_program("embedded/run.py")
 
 
 class Run:

@@ -22,7 +22,7 @@ from pytest_pgtemplate import _embedded
 from pytest_pgtemplate._cli import main
 from pytest_pgtemplate._embedded import server_handle, tcp
 from pytest_pgtemplate.errors import EmbeddedServerError
-from support.projects import Project, query
+from support.projects import Project, load_program, query
 
 
 @pytest.fixture(scope="module")
@@ -147,22 +147,7 @@ def test_a_stranger_who_is_faster_than_the_server_is_named(url: URL) -> None:
     handle.close()
 
 
-TESTS = """
-import os
-from sqlalchemy import text
-from sqlalchemy.engine import make_url
-
-def test_over_tcp(pg_url, pg_sync_session, pg_session):
-    url = make_url(pg_url)
-    assert (url.host, url.username) == ("127.0.0.1", "postgres")
-    assert os.environ["APP_DSN"] == pg_url
-    assert pg_sync_session.scalar(text("SELECT inet_server_addr() IS NOT NULL"))
-
-def test_fails(pg_url):
-    secret = "".join(pg_url)
-    print(secret)
-    assert secret == pg_url + "x", secret
-"""
+TESTS = load_program("embedded_tcp/tests.py")
 
 
 def test_a_run_over_tcp_never_shows_its_password(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.projects import ASYNC_ENV, ITEM, SYNC_ENV, Project, execute, unique
+from support.projects import ASYNC_ENV, ITEM, SYNC_ENV, Project, execute, load_program, unique
 
 TEST = """
 from sqlalchemy import text
@@ -19,30 +19,8 @@ def test_rows(pg_sync_session):
 SYNC_WITH_THE_WORD = '"""Not async."""\n# async is for later\n' + SYNC_ENV
 # A sync application that has a name with the word, and an async one that has none.
 SYNC_WITH_A_NAME = "import asyncio\nasync_later = True\n" + SYNC_ENV
-ASYNC_WITHOUT_THE_WORD = """
-import engines
-from alembic import context
-
-def migrate(connection):
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-
-engines.run(context.config.get_main_option("sqlalchemy.url"), migrate)
-"""
-ENGINES = """
-import asyncio
-from sqlalchemy.ext.asyncio import create_async_engine
-
-async def main(url, function):
-    engine = create_async_engine(url)
-    async with engine.connect() as connection:
-        await connection.run_sync(function)
-    await engine.dispose()
-
-def run(url, function):
-    asyncio.run(main(url, function))
-"""
+ASYNC_WITHOUT_THE_WORD = load_program("env_py/async_without_the_word.py")
+ENGINES = load_program("env_py/engines.py")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._urls import server_address, url_templates
-from support.projects import ITEM, SYNC_ENV, Project, execute, make_project, unique
+from support.projects import ITEM, SYNC_ENV, Project, execute, load_program, make_project, unique
 from support.servers import tcp
 
 with warnings.catch_warnings(action="ignore"):
@@ -161,34 +161,7 @@ SHOP = {
             return client.post("/login/somebody").json()
     """,
 }
-SHOP_TESTS = """
-    import os
-    import pytest
-    from sqlalchemy import func, select
-    from shop.db import add_user, engine
-    from shop.models import Item, User
-
-    def names(db):
-        return sorted(db.scalars(select(User.name)))
-
-    @pytest.mark.parametrize("n", range(3))
-    def test_an_item_is_the_first(n, client, superuser, db):
-        assert client.post(f"/items/{superuser}").json() == 1
-        assert db.scalar(select(func.count()).select_from(Item)) == 1
-
-    @pytest.mark.parametrize("n", range(3))
-    def test_a_user_of_the_module(n, client, somebody, db):
-        assert names(db) == ["root", "somebody"]
-        client.post(f"/items/{somebody}")
-        add_user(db, "a third")
-
-    def test_who_logs_in_is_there(client):
-        assert client.post("/login/root").status_code == 200
-        assert client.post("/login/a third").status_code == 401
-
-    def test_the_database_is_that_of_this_worker(pg_database):
-        assert engine.url.database == os.environ["SHOP_DB"] == pg_database.name
-"""
+SHOP_TESTS = load_program("environment/shop_tests.py")
 SHOP_ENV = SYNC_ENV.replace(
     "config = context.config", "from sqlalchemy import create_engine\nfrom shop.settings import URL"
 ).replace(
@@ -261,18 +234,9 @@ def test_the_embedded_server_is_reached_with_the_driver_of_a_sync_application(
     app.ini(pg_env="APP_URL", pg_driver="psycopg", pythonpath=".")
     app.write(
         "test_app.py",
-        """
-        import app
-        from sqlalchemy import create_engine, make_url, text
-
-        def test_it(pg_url):
-            assert app.URL == pg_url
-            assert make_url(pg_url).drivername == "postgresql+psycopg"
-            engine = create_engine(app.URL)
-            with engine.connect() as connection:
-                assert connection.scalar(text("SELECT name FROM item")) == "reference"
-            engine.dispose()
-        """,
+        load_program(
+            "environment/the_embedded_server_is_reached_with_the_driver_of_a_sync_application.py"
+        ),
     )
 
     app.run().assert_outcomes(passed=1)
@@ -325,19 +289,7 @@ def test_who_has_read_the_url_too_early_is_named(app: Project) -> None:
 def test_a_settings_object_that_has_read_it_too_early_is_named(app: Project) -> None:
     app.write(
         "app.py",
-        """
-        import os
-
-        class Settings:
-            def __init__(self):
-                self.url = os.environ["APP_URL"]
-
-        class Lazy:
-            def __getattribute__(self, name):
-                raise RuntimeError("not yet")
-
-        lazy, settings = Lazy(), Settings()
-        """,
+        load_program("environment/a_settings_object_that_has_read_it_too_early_is_named.py"),
     )
     result = app.run("-p", "app")
     assert result.ret == USAGE_ERROR
@@ -411,17 +363,7 @@ def test_a_run_within_a_test_is_no_worker(app: Project) -> None:
     """It has a database of its own, also before its conftest is imported."""
     app.write(
         "test_app.py",
-        """
-        import subprocess, sys
-        import app
-
-        def test_it(pg_url):
-            assert app.URL == pg_url
-
-        def test_inner():
-            command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-k", "test_it", __file__]
-            subprocess.run(command, check=True)
-        """,
+        load_program("environment/a_run_within_a_test_is_no_worker.py"),
     )
     app.run_workers().assert_outcomes(passed=2)
 

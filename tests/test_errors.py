@@ -32,6 +32,7 @@ from support.projects import (
     Project,
     connect,
     execute,
+    load_program,
     make_project,
     query,
     unique,
@@ -183,38 +184,8 @@ def test_role_without_createdb(private: Project, private_url: URL, role: str) ->
     assert private.databases() == []
 
 
-MEETING = """
-import os, pathlib, pytest, time
-
-MEETING = pathlib.Path(os.environ["MEETING"])
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = yield
-    if report.when == "setup" and "pg" in item.fixturenames:
-        (MEETING / os.environ["PYTEST_XDIST_WORKER"]).touch()
-    return report
-
-@pytest.fixture
-def everybody(pg):
-    '''Hold the database until every worker has tried to get one.'''
-    def wait():
-        deadline = time.monotonic() + 60
-        while len(list(MEETING.iterdir())) < 4:
-            assert time.monotonic() < deadline
-    return wait
-"""
-MEETING_TESTS = """
-import pytest
-
-@pytest.mark.parametrize("n", range(8))
-def test_database(n, everybody):
-    everybody()
-
-@pytest.mark.parametrize("n", range(4))
-def test_plain(n):
-    pass
-"""
+MEETING = load_program("errors/meeting.py")
+MEETING_TESTS = load_program("errors/meeting_tests.py")
 
 
 def test_too_few_connections(
@@ -434,20 +405,7 @@ def test_env_py_that_leaves_nothing_behind(shop: Project, env: str, word: str) -
     assert shop.databases() == []
 
 
-OWN = """
-import pytest
-
-class Own:
-    def fingerprint(self):
-        yield b"own"
-
-    def migrate(self, target):
-        raise LookupError("no-such-thing")
-
-@pytest.fixture(scope="session")
-def pg_migrations():
-    return Own()
-"""
+OWN = load_program("errors/own.py")
 
 
 def test_migrations_of_ones_own_that_raise(shop: Project) -> None:
@@ -545,20 +503,7 @@ def test_parameters_in_the_url(private: Project, private_url: URL) -> None:
         result.assert_outcomes(passed=4)
 
 
-STOCK_TEST = """
-import logging
-import pytest
-from sqlalchemy import text
-
-logger = logging.getLogger("shop.orders")  # made before the migrations run
-
-def test_database(pg_sync_session, caplog):
-    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
-    assert not logger.disabled
-    logger.info("never mind")
-    logger.warning("mind")
-    assert "mind" in caplog.text
-"""
+STOCK_TEST = load_program("errors/stock_test_.py")
 
 
 @pytest.mark.parametrize(

@@ -6,39 +6,9 @@ import re
 
 import pytest
 
-from support.projects import ITEM, Project
+from support.projects import ITEM, Project, load_program
 
-TESTS = """
-import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.ext.asyncio import create_async_engine
-
-@pytest.fixture(scope="module")
-def shared(pg_shared):
-    with pg_shared.sync_sessionmaker.begin() as session:
-        session.execute(text("INSERT INTO item (name) VALUES ('shared')"))
-
-def test_sync(shared, pg_sync_session):
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES (:name)"), {"name": "mine"})
-    pg_sync_session.commit()
-    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == []
-
-def test_engine_of_its_own(pg_url):
-    engine = create_engine(pg_url.replace("asyncpg", "psycopg"))
-    with engine.connect() as connection:
-        connection.execute(text("SELECT * FROM nowhere"))
-
-def test_many(pg_sync_session):
-    for number in range(103):
-        pg_sync_session.execute(text(f"SELECT {number}"))
-    assert False
-
-def test_passes(pg_sync_session):
-    pg_sync_session.execute(text("SELECT 'nobody looks at this'"))
-
-def test_plain():
-    assert False
-"""
+TESTS = load_program("failing/tests.py")
 
 
 @pytest.fixture
@@ -108,26 +78,7 @@ def test_it_shows_no_password_in_a_statement(
     monkeypatch.setenv("WORD", "hunter2-7")
     shop.write(
         "test_it.py",
-        r"""
-        import os
-        from sqlalchemy import text
-
-        def test_it(pg_sync_session):
-            word = os.environ["WORD"]
-            for sql in (
-                f"CREATE ROLE pgtemplate_nobody LOGIN PASSWORD '{word}' VALID UNTIL 'infinity'",
-                f"ALTER ROLE pgtemplate_nobody ENCRYPTED PASSWORD E'it\\'s {word}'",
-                f"ALTER ROLE pgtemplate_nobody PASSWORD $it${word}$it$ NOLOGIN",
-                f"SELECT 'postgresql://joe:{word}@there/' AS url",
-                f"SELECT 'host=there password={word} user=joe' AS dsn",
-                f"SELECT '{'x' * 280} postgresql://joe:{word}@there/' AS cut",
-            ):
-                pg_sync_session.connection().exec_driver_sql(sql)
-            url = {"url": f"postgresql://joe:{word}@there/"}
-            pg_sync_session.execute(text("SELECT CAST(:url AS text) AS parameter"), url)
-            query = text("SELECT password FROM member WHERE password = :it")
-            pg_sync_session.execute(query, {"it": 1})
-        """,
+        load_program("failing/it_shows_no_password_in_a_statement.py"),
     )
     result = shop.run("--pg-log-sql=failed", "--tb=line", "-vv")
 

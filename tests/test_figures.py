@@ -12,55 +12,12 @@ import pytest
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._server import Server
-from support.projects import COUNTED, ITEM, Project, make_project
+from support.projects import COUNTED, ITEM, Project, load_program, make_project
 from support.servers import private_server
 
-TESTS = """
-import pytest
-from sqlalchemy import text
-
-@pytest.fixture(scope="module")
-def shared(pg_shared):
-    with pg_shared.sync_sessionmaker.begin() as session:
-        session.execute(text("INSERT INTO item (name) VALUES ('shared')"))
-
-@pytest.mark.parametrize("n", range(6))
-def test_writes(n, shared, pg_sync_session):
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
-    pg_sync_session.commit()
-
-@pytest.mark.parametrize("n", range(2))
-def test_ddl(n, pg_sync_session):
-    pg_sync_session.execute(text("CREATE TABLE more ()"))
-    pg_sync_session.commit()
-
-@pytest.mark.pg(isolation="clone")
-def test_clone(pg):
-    pass
-
-def test_plain():
-    pass
-"""
+TESTS = load_program("figures/tests.py")
 # How long each phase of each test took, with all that belongs to it, by a clock of the tests' own.
-CLOCK = """
-import json, os, time
-import pytest
-
-def phase(name):
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def measured(item):
-        began = time.perf_counter()
-        try:
-            return (yield)
-        finally:
-            with open(f"clock-{os.getpid()}.log", "a") as log:
-                log.write(json.dumps([item.name, name, time.perf_counter() - began]) + "\\n")
-    return measured
-
-pytest_runtest_setup = phase("setup")
-pytest_runtest_call = phase("call")
-pytest_runtest_teardown = phase("teardown")
-"""
+CLOCK = load_program("figures/clock.py")
 
 
 class Logged:
@@ -209,22 +166,7 @@ def test_times_are_within_those_of_the_tests_own_clock(logged: Logged, workers: 
 def test_peak_connections_are_those_that_the_server_had(logged: Logged) -> None:
     logged.project.write(
         "test_it.py",
-        """
-        from sqlalchemy import create_engine, text
-        from sqlalchemy.pool import NullPool
-
-        def test_it(pg_sync_engine, pg_database):
-            url = pg_database.url.set(drivername="postgresql+psycopg")
-            own = create_engine(url, poolclass=NullPool)
-            with pg_sync_engine.connect(), pg_sync_engine.connect() as one, own.connect():
-                query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                with open("connections", "w") as file:
-                    file.write(str(one.scalar(text(query))))
-
-        def test_fewer(pg_sync_engine):
-            with pg_sync_engine.connect():
-                pass
-        """,
+        load_program("figures/peak_connections_are_those_that_the_server_had.py"),
     )
     result = logged.project.run("--pg-stats")
     result.assert_outcomes(passed=2)

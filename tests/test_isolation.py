@@ -7,20 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_pgtemplate import _urls
-from support.projects import ITEM, Project, execute, query, unique
+from support.projects import ITEM, Project, execute, load_program, query, unique
 
 # A connection of the application's own, which no fixture closes.
-LEAK = """
-import psycopg
-import pytest
-
-open_connections = []
-
-def write_and_leave(database):
-    connection = psycopg.connect(database.dsn, application_name="leaky")
-    connection.execute("INSERT INTO item (name) VALUES ('left open')")
-    open_connections.append(connection)
-"""
+LEAK = load_program("isolation/leak.py")
 
 NEXT = """
 def test_the_next(pg_sync_session):
@@ -123,39 +113,7 @@ def test_a_changed_schema_can_be_an_error(items: Project) -> None:
 def test_the_mark_says_how_and_when(items: Project) -> None:
     items.write(
         "test_mark.py",
-        """
-import pytest
-from sqlalchemy import text
-
-def names(session):
-    return session.scalars(text("SELECT name FROM item ORDER BY id")).all()
-
-def add(session, name):
-    session.execute(text("INSERT INTO item (name) VALUES (:name)"), {"name": name})
-    session.commit()
-
-@pytest.mark.pg(scope="class")
-class TestTogether:
-    def test_one(self, pg_sync_session):
-        add(pg_sync_session, "one")
-
-    def test_two(self, pg_sync_session):
-        assert names(pg_sync_session) == ["reference", "one"]
-
-@pytest.mark.pg(isolation="none")
-def test_left_as_it_is(pg_sync_session):
-    assert names(pg_sync_session) == ["reference"]
-    add(pg_sync_session, "left")
-
-@pytest.mark.pg(isolation="clone")
-def test_cloned(pg_sync_session):
-    assert names(pg_sync_session) == ["reference", "left"]
-    pg_sync_session.execute(text("DROP TABLE item"))
-    pg_sync_session.commit()
-
-def test_clean(pg_sync_session):
-    assert names(pg_sync_session) == ["reference"]
-""",
+        load_program("isolation/the_mark_says_how_and_when.py"),
     )
 
     result = items.run("-p", "no:xdist")
@@ -229,27 +187,7 @@ def pytest_runtest_logfinish():
     while held:
         held.pop().close()
 """
-WITHOUT_A_FIXTURE = """
-import os
-import psycopg
-from conftest import held
-
-def names():
-    with psycopg.connect(os.environ["URL"].replace("+psycopg", "")) as connection:
-        return [row[0] for row in connection.execute("SELECT name FROM item")]
-
-def test_writes_and_cannot_be_reset():
-    assert names() == ["reference"]
-    with psycopg.connect(os.environ["URL"].replace("+psycopg", "")) as connection:
-        connection.execute("INSERT INTO item (name) VALUES ('left')")
-        database = connection.info.dbname
-    superuser = psycopg.connect(os.environ["SUPERUSER"], dbname=database)
-    superuser.execute("INSERT INTO item (name) VALUES ('open')")
-    held.append(superuser)
-
-def test_begins_clean_all_the_same():
-    assert names() == ["reference"]
-"""
+WITHOUT_A_FIXTURE = load_program("isolation/without_a_fixture.py")
 
 
 def test_a_database_that_could_not_be_reset_is_re_cloned(

@@ -5,39 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pytest_pgtemplate import _urls
-from support.projects import ITEM, PLAIN, Project, execute, query, unique
+from support.projects import ITEM, PLAIN, Project, execute, load_program, query, unique
 
-CONFTEST = """
-import pytest
-from sqlalchemy import text
-
-def names(database):
-    import psycopg
-    with psycopg.connect(database.dsn) as connection:
-        rows = connection.execute("SELECT name FROM item ORDER BY name").fetchall()
-        return " ".join(name for (name,) in rows)
-
-def write(database, *statements):
-    import psycopg
-    with psycopg.connect(database.dsn) as connection:
-        for statement in statements:
-            connection.execute(statement)
-
-def add(database, name):
-    write(database, f"INSERT INTO item (name) VALUES ('{name}')")
-
-@pytest.fixture(scope="session")
-def base(pg_database):
-    add(pg_database, "base")
-
-@pytest.fixture(scope="module")
-def shared(pg_database):
-    write(
-        pg_database,
-        "INSERT INTO item (name) VALUES ('shared'), ('twice'), ('twice')",
-        "UPDATE item SET name = 'changed' WHERE name = 'reference'",
-    )
-"""
+CONFTEST = load_program("layers/root_conftest.py")
 IMPORT = "import pytest\nfrom conftest import add, names, write\n"
 
 # Whatever a test does, the next one finds the same.
@@ -202,17 +172,7 @@ def test_asked_for_in_the_middle_of_a_test(items: Project) -> None:
     write(
         items,
         "test_a.py",
-        """
-def test_one(pg, request):
-    add(pg, "mine")
-    request.getfixturevalue("base")
-    assert names(pg) == "base mine reference"
-    add(pg, "mine, too")
-
-def test_two(pg): assert names(pg) == "base reference"
-
-def test_three(base, pg): assert names(pg) == "base reference"
-""",
+        load_program("layers/asked_for_in_the_middle_of_a_test_.py"),
     )
 
     passes(items, 3)
@@ -222,22 +182,7 @@ def test_asked_for_while_the_test_has_a_transaction_open(items: Project) -> None
     write(
         items,
         "test_a.py",
-        """
-from sqlalchemy import text
-
-def test_one(pg_sync_session, request):
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
-    request.getfixturevalue("base")
-
-def test_two(pg_sync_session, tmp_path_factory, request):
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
-    request.getfixturevalue("harmless")
-
-@pytest.fixture(scope="session")
-def harmless(): ...
-
-def test_three(base, pg): assert names(pg) == "base reference"
-""",
+        load_program("layers/asked_for_while_the_test_has_a_transaction_open.py"),
     )
 
     result = items.run()
@@ -267,19 +212,7 @@ def test_one(outer, pg): assert names(pg) == "base outer outer, too reference"
     passes(items, 2)
 
 
-REFERRING = """
-@pytest.fixture(scope="session", autouse=True)
-def schema(pg_database): ...
-
-@pytest.fixture(scope="module")
-def parents(pg_database): write(pg_database, "INSERT INTO parent VALUES (1)")
-
-@pytest.fixture(scope="session")
-def children(pg_database): write(pg_database, "INSERT INTO child VALUES (1)")
-
-@pytest.fixture(scope="session")
-def updates(pg_database): write(pg_database, "UPDATE parent SET id = 2")
-"""
+REFERRING = load_program("layers/referring.py")
 
 
 @pytest.mark.parametrize("upper", ["children", "updates"])
@@ -494,17 +427,7 @@ def test_tests_that_share_what_they_write_keep_it_when_shared_data_goes(items: P
     write(
         items,
         "test_a.py",
-        """
-pytestmark = pytest.mark.pg(scope="module")
-
-class TestClass:
-    @pytest.fixture(scope="class")
-    def data(self, pg_database): add(pg_database, "class")
-
-    def test_one(self, data, pg): add(pg, "module")
-
-def test_two(pg): assert names(pg) == "module reference"
-""",
+        load_program("layers/tests_that_share_what_they_write_keep_it_when_shared_data_goes.py"),
     )
     write(items, "test_b.py", AFTERWARDS)
 
@@ -650,35 +573,7 @@ def test_a_copy_that_a_test_changes_does_not_reach_the_next(items: Project) -> N
     write(
         items,
         "test_a.py",
-        """
-from sqlalchemy import select
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-class Base(DeclarativeBase): ...
-
-class Item(Base):
-    __tablename__ = "item"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
-
-@pytest.fixture(scope="module")
-def the_item(pg_shared):
-    with pg_shared.sync_sessionmaker.begin() as session:
-        item = Item(name="shared")
-        session.add(item)
-    return item
-
-@pytest.fixture
-def item(the_item, pg_sync_session):
-    return pg_sync_session.merge(the_item, load=False)
-
-@pytest.mark.parametrize("n", range(2))
-def test_one(n, item, pg_sync_session):
-    assert item.name == "shared"
-    item.name = "mine"
-    pg_sync_session.commit()
-    assert pg_sync_session.scalar(select(Item.name).where(Item.id == item.id)) == "mine"
-""",
+        load_program("layers/a_copy_that_a_test_changes_does_not_reach_the_next.py"),
     )
 
     passes(items, 2)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from support.projects import ITEM, Project
+from support.projects import ITEM, Project, load_program
 
 FAILING = """
 import logging
@@ -82,17 +82,7 @@ def test_a_log_at_its_usual_level_has_nothing_of_ours(shop: Project) -> None:
 def test_sqlalchemy_logs_connections_on_request(shop: Project) -> None:
     shop.write(
         "conftest.py",
-        """
-        import logging
-        import pytest
-
-        @pytest.fixture(autouse=True)
-        def log_connections():
-            logger = logging.getLogger("sqlalchemy.pool")
-            logger.setLevel("DEBUG")
-            yield
-            logger.setLevel("NOTSET")
-        """,
+        load_program("logging/sqlalchemy_logs_connections_on_request.py"),
     )
     result = shop.run("--log-level=DEBUG")
 

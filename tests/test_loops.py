@@ -13,247 +13,22 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from pytest_pgtemplate._server import Server
-from support.projects import unique
+from support.projects import load_program, unique
 
 Run = Callable[..., pytest.RunResult]
 
 PLUGINS = {"anyio", "asyncio", "cacheprovider", "hypothesispytest", "xdist"}
 
-MODELS = """
-from sqlalchemy import text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-class Base(DeclarativeBase):
-    pass
-
-class Item(Base):
-    __tablename__ = "item"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-
-COUNT_BACKENDS = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-    " AND application_name NOT LIKE 'pytest-pgtemplate%'"
-)
-"""
+MODELS = load_program("loops/models.py")
 
 # After the fixtures of a test have ended, and before the plugin resets the database, nobody may be
 # in a transaction. A server notices only after a while that a connection was cut off.
-CONFTEST = """
-import logging
-import time
+CONFTEST = load_program("loops/root_conftest.py")
 
-import asyncpg
-import pytest
-
-from models import Base
-from pytest_pgtemplate import Metadata
-from pytest_pgtemplate._server import connection as _connect
-from pytest_pgtemplate._server import portal as _portal
-
-BUSY = '''
-    SELECT state, query FROM pg_stat_activity
-     WHERE datname = $1 AND state <> 'idle' AND application_name NOT LIKE 'pytest-pgtemplate%'
-'''
-
-class Complaints(logging.Handler):
-    def __init__(self):
-        super().__init__(logging.ERROR)
-        self.texts = []
-
-    def emit(self, record):
-        self.texts.append(self.format(record))
-
-complaints = Complaints()
-logging.getLogger().addHandler(complaints)
-
-class Watch:
-    def __init__(self, url, database):
-        opening = _connect.connect(url, timeout=60, application="pytest-pgtemplate watch")
-        self.connection = _portal.run(opening, timeout=60)
-        self.database = database
-
-    def busy(self):
-        return _portal.run(self.connection.fetch(BUSY, self.database), timeout=60)
-
-    def close(self):
-        _portal.run(self.connection.close(), timeout=60)
-
-@pytest.fixture(scope="session")
-def pg_migrations():
-    return Metadata(Base.metadata)
-
-@pytest.fixture(scope="session", autouse=True)
-def watch(pg_server, pg_database, pytestconfig):
-    pytestconfig.watch = Watch(pg_server.url, pg_database.name)
-    pytestconfig.add_cleanup(pytestconfig.watch.close)
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item):
-    result = yield
-    deadline = time.monotonic() + 1
-    while (found := item.config.watch.busy()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert found == []
-    assert complaints.texts == []
-    return result
-"""
-
-ASYNC = """
-loops, backends, heard = [], [], []
-
-@fixture
-async def item(pg_session):
-    item = Item(name="mine")
-    pg_session.add(item)
-    await pg_session.commit()
-    yield item
-    await pg_session.refresh(item)
-    assert item.name == "changed"
-
-class TestAsync:
-    @pytest.mark.parametrize("n", range(30))
-    async def test_commits_the_same_as_the_others(self, n, pg_session):
-        pg_session.add(Item(name="mine"))
-        await pg_session.commit()
-        loops.append(asyncio.get_running_loop())
-        backends.append(await pg_session.scalar(select(func.pg_backend_pid())))
-        assert await pg_session.scalar(COUNT_BACKENDS) <= 10
-
-    async def test_shares_connections_with_those_that_share_its_loop(self):
-        assert len(set(backends)) == len(set(loops))
-        assert len(set(loops)) == (1 if SHARED else len(loops))
-
-    async def test_has_a_fixture_that_comes_back_to_the_session(self, item, pg_session):
-        item.name = "changed"
-        await pg_session.flush()
-
-    @pytest.mark.parametrize("n", range(2))
-    async def test_leaves_everything_open(self, n, pg_session, pg_engine, pg_sessionmaker):
-        pg_session.add(Item(name="session"))
-        await pg_session.flush()
-        connection = await pg_engine.connect()
-        await connection.execute(text("INSERT INTO item (name) VALUES ('connection')"))
-        another = pg_sessionmaker()
-        another.add(Item(name="another"))
-        await another.flush()
-
-    async def test_drops_a_generator_half_way(self, pg_sessionmaker):
-        async def sessions():
-            async with pg_sessionmaker() as session:
-                yield session
-
-        async for session in sessions():
-            session.add(Item(name="mine"))
-            await session.flush()
-            break
-
-    async def test_writes_in_two_sessions_at_once(self, pg_sessionmaker):
-        both = asyncio.Barrier(2)
-
-        async def write(name):
-            async with pg_sessionmaker.begin() as session:
-                session.add(Item(name=name))
-                await session.flush()
-                await both.wait()
-
-        await asyncio.wait_for(asyncio.gather(write("one"), write("two")), 10)
-
-    async def test_takes_a_connection(self, pg_connection):
-        await pg_connection.execute(text("INSERT INTO item (name) VALUES ('mine')"))
-        await pg_connection.commit()
-        assert await pg_connection.scalar(text("SELECT name FROM item")) == "mine"
-
-    @pytest.mark.parametrize("n", range(2))
-    async def test_hears_only_itself(self, n, pg_engine):
-        heard.clear()
-        for name in "before_cursor_execute", "checkout":
-            event.listen(pg_engine.sync_engine, name, lambda *_: heard.append(1))
-        async with pg_engine.connect() as connection:
-            await connection.execute(select(1))
-        assert len(heard) == 2
-
-    @pytest.mark.parametrize("n", range(2))
-    async def test_makes_a_temporary_table(self, n, pg_session):
-        await pg_session.execute(text("CREATE TEMP TABLE mine (id int)"))
-        await pg_session.commit()
-
-    async def test_disposes_of_the_engine(self, pg_engine, pg_session):
-        await pg_session.execute(select(1))
-        await pg_engine.dispose()
-        async with pg_engine.connect() as connection:
-            await connection.execute(select(1))
-"""
+ASYNC = load_program("loops/async.py")
 ASYNC_TESTS = 42
 
-SYNC = """
-backends = []
-
-@pytest.fixture
-def item(pg_sync_session):
-    item = Item(name="mine")
-    pg_sync_session.add(item)
-    pg_sync_session.commit()
-    yield item
-    pg_sync_session.refresh(item)
-    assert item.name == "changed"
-
-class TestSync:
-    @pytest.mark.parametrize("n", range(30))
-    def test_commits_the_same_as_the_others(self, n, pg_sync_session):
-        pg_sync_session.add(Item(name="mine"))
-        pg_sync_session.commit()
-        backends.append(pg_sync_session.scalar(select(func.pg_backend_pid())))
-
-    def test_shares_a_connection_with_the_others(self):
-        assert len(set(backends)) == 1
-
-    def test_has_a_fixture_that_comes_back_to_the_session(self, item, pg_sync_session):
-        item.name = "changed"
-        pg_sync_session.flush()
-
-    @pytest.mark.parametrize("n", range(2))
-    def test_leaves_everything_open(
-        self, n, pg_sync_session, pg_sync_engine, pg_sync_sessionmaker
-    ):
-        pg_sync_session.add(Item(name="session"))
-        pg_sync_session.flush()
-        connection = pg_sync_engine.connect()
-        connection.execute(text("INSERT INTO item (name) VALUES ('connection')"))
-        another = pg_sync_sessionmaker()
-        another.add(Item(name="another"))
-        another.flush()
-
-    @pytest.mark.parametrize("n", range(2))
-    def test_makes_a_temporary_table(self, n, pg_sync_session):
-        pg_sync_session.execute(text("CREATE TEMP TABLE mine (id int)"))
-        pg_sync_session.commit()
-
-    @pytest.mark.parametrize("n", range(2))
-    def test_hears_only_itself(self, n, pg_sync_engine):
-        heard = []
-        event.listen(pg_sync_engine, "checkout", lambda *_: heard.append(n))
-        with pg_sync_engine.connect() as connection:
-            connection.execute(select(1))
-        assert heard == [n]
-
-    @pytest.mark.parametrize("n", range(2))
-    def test_runs_loops_of_its_own(self, n, pg_sync_session, pg_engine, pg_session, pg_connection):
-        async def work(name):
-            async with pg_engine.begin() as connection:
-                await connection.execute(text(f"INSERT INTO item (name) VALUES ('{name}')"))
-            left_open = await pg_engine.connect()
-            await left_open.execute(select(Item))
-            await pg_connection.execute(select(Item))
-            return len((await pg_session.scalars(select(Item))).all())
-
-        assert asyncio.run(work("one")) == 1
-        assert asyncio.run(work("two")) == 2
-        loop = asyncio.new_event_loop()
-        assert loop.run_until_complete(work("three")) == 3
-        loop.close()
-        assert len(pg_sync_session.scalars(select(Item)).all()) == 3
-"""
+SYNC = load_program("loops/sync.py")
 SYNC_TESTS = 40
 
 HYPOTHESIS = """
@@ -286,58 +61,11 @@ async def test_shares_its_session_with_its_subtests(subtests, pg_session):
     assert len((await pg_session.scalars(select(Item))).all()) == 3
 """
 
-MIXED = """
-@fixture
-async def committed(pg_session):
-    pg_session.add(Item(name="mine"))
-    await pg_session.commit()
-    yield
-    assert len((await pg_session.scalars(select(Item))).all()) == 1
+MIXED = load_program("loops/mixed.py")
 
-@fixture
-async def begun(pg_session):
-    pg_session.add(Item(name="mine"))
-    await pg_session.flush()
+FAILING = load_program("loops/failing.py")
 
-@pytest.mark.parametrize("n", range(2))
-async def test_goes_on_after_a_commit(n, committed, pg_session):
-    assert len((await pg_session.scalars(select(Item))).all()) == 1
-    await pg_session.commit()
-
-async def test_leaves_its_own_transaction_open(committed, pg_sessionmaker):
-    await pg_sessionmaker().scalars(select(Item))
-
-async def test_fails_within_the_transaction_of_a_fixture(begun, pg_session):
-    await pg_session.scalars(select(Item))
-
-async def test_finds_nothing_left_of_that(pg_session):
-    assert len((await pg_session.scalars(select(Item))).all()) == 0
-"""
-
-FAILING = """
-@fixture
-async def failing(pg_session):
-    yield
-    pg_session.add(Item(name="mine"))
-    await pg_session.commit()
-    raise RuntimeError
-
-@pytest.mark.parametrize("n", range(2))
-async def test_starts_with_an_empty_table(n, pg_session, failing):
-    assert len((await pg_session.scalars(select(Item))).all()) == 0
-"""
-
-TRIO = """
-@pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["trio"])
-async def test_with_the_database(anyio_backend, pg_session):
-    pass
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["trio"])
-async def test_without(anyio_backend):
-    pass
-"""
+TRIO = load_program("loops/trio.py")
 
 IMPORTS = """
 import asyncio

@@ -20,7 +20,7 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._urls import database_names, drivers
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError
-from support.projects import ASYNC_ENV, INI, ITEM, SYNC_ENV, TESTS, Project, query
+from support.projects import ASYNC_ENV, INI, ITEM, SYNC_ENV, TESTS, Project, load_program, query
 
 RUN = "0a1b2c3d"
 
@@ -159,17 +159,7 @@ def test_sql_files_that_fail(migrate: Migrate, tmp_path: Path) -> None:
 
 # Commands
 
-TOOL = """
-import asyncio, os, sys
-import asyncpg
-
-async def main():
-    connection = await asyncpg.connect(os.environ["TOOL_URL"])
-    await connection.execute(f"CREATE TABLE {sys.argv[1]} (id int)")
-    await connection.close()
-
-asyncio.run(main())
-"""
+TOOL = load_program("migrations/tool.py")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pytest_pgtemplate._run import RUN
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._urls import database_names, server_address
-from support.projects import COUNTED, ITEM, PLAIN, SYNC_ENV, TESTS, Project, query
+from support.projects import COUNTED, ITEM, PLAIN, SYNC_ENV, TESTS, Project, load_program, query
 
 URL = "postgresql://{}@127.0.0.1:1/postgres"  # nobody ever connects there
 USAGE_ERROR = pytest.ExitCode.USAGE_ERROR
@@ -258,22 +258,7 @@ APPLICATION = """
 import os
 DSN, OTHER = os.environ["APP_DSN"], os.environ["OTHER_DSN"]
 """
-WITHOUT_FIXTURES = """
-import psycopg, pytest
-from app import DSN, OTHER
-
-@pytest.mark.parametrize("n", range(6))
-def test_rows_of_no_other_test(n):
-    with psycopg.connect(DSN) as connection:
-        connection.execute("INSERT INTO item (name) VALUES ('mine')")
-        assert connection.execute("SELECT name FROM item ORDER BY id").fetchall() == [
-            ("reference",), ("mine",)
-        ]
-
-def test_it_is_the_url_of_this_worker(pg_url, worker_id):
-    assert DSN == OTHER == pg_url
-    assert f"_{worker_id}" in DSN
-"""
+WITHOUT_FIXTURES = load_program("options/without_fixtures.py")
 
 
 def test_environment_and_autouse(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

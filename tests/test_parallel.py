@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._urls import database_names
-from support.projects import COUNTED, ITEM, TESTS, Project, execute, make_project
+from support.projects import COUNTED, ITEM, TESTS, Project, execute, load_program, make_project
 from support.servers import free_port, private_server, tcp
 
 PASSWORD = "hunter2"
@@ -122,22 +122,7 @@ def test_shards_of_a_suite_share_a_server(shop: Project) -> None:
     assert "_tpl_" in template
 
 
-ALONE = """
-import os
-import pytest
-from sqlalchemy import text
-
-ME = os.environ["PYTEST_XDIST_WORKER"]
-
-@pytest.mark.parametrize("n", range(60))
-def test_alone(n, pg_sync_session):
-    assert pg_sync_session.scalar(text("SELECT current_database()")).endswith(f"_{ME}")
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES (:me)"), {"me": ME})
-    pg_sync_session.commit()
-    pg_sync_session.execute(text("SELECT pg_sleep(0.01)"))
-    names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
-    assert names == ["reference", ME]
-"""
+ALONE = load_program("parallel/alone.py")
 
 
 def test_no_worker_sees_another(shop: Project) -> None:
@@ -147,22 +132,7 @@ def test_no_worker_sees_another(shop: Project) -> None:
     assert len(shop.databases()) == 1
 
 
-MEETING = """
-import os, pathlib, time
-import pytest
-from sqlalchemy import text
-
-@pytest.mark.parametrize("n", range(8))
-def test_meeting(n, pg_sync_session):
-    '''Nobody goes on before everybody has a database: each worker runs two of these.'''
-    port = pg_sync_session.scalar(text("SHOW port"))
-    meeting = pathlib.Path("meeting")
-    (meeting / f"{os.environ['PYTEST_XDIST_WORKER']} {port}").touch()
-    deadline = time.monotonic() + 60
-    while len(list(meeting.iterdir())) < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-"""
+MEETING = load_program("parallel/meeting.py")
 
 
 def test_workers_are_spread_over_several_servers(

@@ -17,7 +17,7 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import ServerError
 from support.compatible_servers import compatible_server
 from support.poolers import pgbouncer
-from support.projects import PLAIN, TESTS, Project
+from support.projects import PLAIN, TESTS, Project, load_program
 
 
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
@@ -59,29 +59,7 @@ def busy(url: URL) -> Iterator[None]:
         working.result(10)
 
 
-LIFE = """
-import pytest
-from sqlalchemy import text
-
-@pytest.mark.parametrize("n", range(2))
-async def test_async(n, pg_session):
-    await pg_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
-    await pg_session.commit()
-    assert await pg_session.scalar(text("SELECT count(*) FROM item")) == 2
-
-def test_changes_the_schema(pg_sync_session):
-    pg_sync_session.execute(text("CREATE TABLE other (id int)"))
-    pg_sync_session.commit()
-
-def test_leaks(pg_url):
-    import psycopg
-    test_leaks.connection = psycopg.connect(pg_url.replace("+asyncpg", ""))
-    test_leaks.connection.execute("INSERT INTO item (name) VALUES ('left open')")
-
-def test_last(pg_sync_session):
-    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
-    assert pg_sync_session.scalar(text("SELECT to_regclass('other')")) is None
-"""
+LIFE = load_program("pooler/life.py")
 
 
 def test_a_pooler_in_session_mode_works_from_the_build_to_the_leak(

@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Mark, Server
 from support.clients import Clients
-from support.projects import ITEM, TESTS, Project
+from support.projects import ITEM, TESTS, Project, load_program
 
 PATIENT = """
 import pathlib, time
@@ -134,30 +134,7 @@ def test_only_slow_fixtures_with_shared_data_are_shown(shop: Project) -> None:
     go(shop)
     shop.write(
         "test_it.py",
-        """
-        import pathlib, time
-        import pytest
-
-        def wait(name):
-            (pathlib.Path.cwd() / f"{name} waits").touch()
-            while not (pathlib.Path.cwd() / f"go {name}").exists():
-                time.sleep(0.02)
-
-        @pytest.fixture(scope="session")
-        def redis():
-            wait("redis")
-
-        @pytest.fixture(scope="module")
-        def customer(redis, pg_shared):
-            return pg_shared.url
-
-        @pytest.fixture(scope="class")
-        def orders(customer):
-            wait("orders")
-
-        def test_it(orders):
-            pass
-        """,
+        load_program("progress/only_slow_fixtures_with_shared_data_are_shown.py"),
     )
     terminal, other_end = pty.openpty()
     with started(shop, shop.command(), stdout=other_end):

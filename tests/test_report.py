@@ -16,71 +16,11 @@ from pytest_pgtemplate._report.page import write_page
 from pytest_pgtemplate._report.recording import Event, Recording, Test
 from pytest_pgtemplate._worker import WorkerDatabase
 from support.browser import Browser
-from support.projects import ITEM, Project
+from support.projects import ITEM, Project, load_program
 
-TESTS = """
-import json, time
-import pytest
-from sqlalchemy import text
-
-@pytest.fixture
-def customer(pg_sync_session):
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('customer')"))
-    pg_sync_session.commit()
-    time.sleep(0.05)
-
-@pytest.fixture(scope="module")
-def shared(pg_shared):
-    with pg_shared.sync_sessionmaker.begin() as session:
-        session.execute(text("INSERT INTO item (name) VALUES ('shared')"))
-
-@pytest.mark.parametrize("n", range(4))
-def test_customer(n, shared, customer):
-    time.sleep(0.05)
-
-def test_reads(pg_sync_session):
-    assert pg_sync_session.scalar(text("SELECT count(*) FROM item")) == 7
-
-def test_ddl(pg_sync_session):
-    pg_sync_session.execute(text("CREATE TABLE more ()"))
-    pg_sync_session.commit()
-
-@pytest.fixture
-def leak(pg_database):
-    import psycopg
-    connection = psycopg.connect(pg_database.dsn)
-    connection.execute("INSERT INTO item (name) VALUES ('left open')")
-    yield
-    leaks.append(connection)
-
-leaks = []
-
-@pytest.fixture(scope="session", autouse=True)
-def closed_at_last():
-    yield
-    for connection in leaks:
-        connection.close()
-
-def test_leaks(leak):
-    pass
-
-def test_plain():
-    time.sleep(0.05)
-"""
+TESTS = load_program("report/tests.py")
 # Another clock: how long each test was called for.
-CONFTEST = """
-import os, time
-import pytest
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem):
-    began = time.perf_counter()
-    try:
-        return (yield)
-    finally:
-        with open("calls.log", "a") as log:
-            log.write(f"{time.perf_counter() - began} {pyfuncitem.nodeid}\\n")
-"""
+CONFTEST = load_program("report/root_conftest.py")
 
 
 @pytest.fixture
@@ -209,18 +149,7 @@ def test_each_worker_has_a_lane(shop: Project) -> None:
 def test_no_password_gets_into_a_page(project: Project) -> None:
     project.write(
         "test_it.py",
-        """
-        import psycopg
-
-        def test_leaks(pg_database):
-            global connection
-            connection = psycopg.connect(pg_database.dsn)
-            connection.execute("CREATE TEMP TABLE it (); INSERT INTO pgtemplate.log VALUES (1)")
-            connection.execute("SELECT 'postgresql://joe:hunter2-7@there/'")
-
-        def test_closes():
-            connection.close()
-        """,
+        load_program("report/no_password_gets_into_a_page.py"),
     )
     project.write("migrations.sql", "CREATE TABLE item (id int)")
     project.write(
@@ -327,20 +256,7 @@ def test_one_more_worker_is_worth_it_only_where_there_is_work_and_a_processor() 
 def test_a_page_knows_what_a_worker_did_before_it_crashed(shop: Project) -> None:
     shop.write(
         "test_it.py",
-        """
-        import os
-        from sqlalchemy import text
-
-        def test_first(pg_sync_session):
-            pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
-            pg_sync_session.commit()
-
-        def test_crashes(pg_sync_session):
-            os._exit(1)
-
-        def test_last(pg_sync_session):
-            pass
-        """,
+        load_program("report/a_page_knows_what_a_worker_did_before_it_crashed.py"),
     )
     shop.run_workers("--pg-report=page.html", workers=1)
     data = data_in(shop.root / "page.html")

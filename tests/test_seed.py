@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_pgtemplate._urls import database_names
-from support.projects import ITEM, Project
+from support.projects import ITEM, Project, load_program
 
 CONFTEST = """
 import os
@@ -17,17 +17,7 @@ def pg_seed():
     return {name}
 """
 
-SYNC = """
-from sqlalchemy import create_engine, text
-
-def fill(url):
-    with open(os.environ["MIGRATION_LOG"], "a") as log:
-        log.write("seeded\\n")
-    engine = create_engine(url.replace("+asyncpg", "+psycopg"))
-    with engine.begin() as connection:
-        connection.execute(text("INSERT INTO item (name) VALUES ('seeded')"))
-    engine.dispose()
-"""
+SYNC = load_program("seed/sync.py")
 
 ASYNC = """
 import asyncpg
@@ -38,17 +28,7 @@ async def fill(url):
     await connection.close()
 """
 
-TESTS = """
-import pytest
-from sqlalchemy import text
-
-@pytest.mark.parametrize("n", range(4))
-def test_rows(n, pg_sync_session):
-    names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
-    assert names == ["reference", "seeded"]
-    pg_sync_session.execute(text("DELETE FROM item"))
-    pg_sync_session.commit()
-"""
+TESTS = load_program("seed/tests.py")
 
 
 @pytest.fixture

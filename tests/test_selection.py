@@ -6,25 +6,10 @@ from itertools import combinations, product
 
 import pytest
 
+from support.projects import load_program
 from support.selection import covering
 
-FULL = """
-import pytest
-
-@pytest.mark.full
-def test_long():
-    pass
-
-@pytest.mark.full("product")
-@pytest.mark.parametrize("a", range(2))
-@pytest.mark.parametrize("b", range(2))
-@pytest.mark.parametrize("c", range(2))
-def test_product(a, b, c):
-    pass
-
-def test_short():
-    pass
-"""
+FULL = load_program("selection/full.py")
 
 
 def test_every_pair_of_values_is_in_a_chosen_row() -> None:

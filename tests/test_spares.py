@@ -27,7 +27,7 @@ from support.databases import (
     difference,
     make_template,
 )
-from support.projects import COUNTED, ITEM, TESTS, Project, execute, query
+from support.projects import COUNTED, ITEM, TESTS, Project, execute, load_program, query
 
 SCHEMA = "CREATE TABLE item (id serial PRIMARY KEY, name text); INSERT INTO item VALUES (0, 'old')"
 
@@ -409,27 +409,7 @@ def test_the_first_run_starts_them(shop: Project) -> None:
     """One of the workers needs no database until the other has cloned one for it."""
     shop.write(
         "test_it.py",
-        """
-        import os, time
-        import pytest
-        os.getloadavg = lambda: (0.0, 0.0, 0.0)
-
-        @pytest.fixture(scope="module")
-        def late(request):
-            if os.environ["PYTEST_XDIST_WORKER"] == "gw1":
-                deadline = time.monotonic() + 60
-                while not os.path.exists("spare"):
-                    assert time.monotonic() < deadline
-                    time.sleep(0.01)
-
-        @pytest.mark.parametrize("n", range(4))
-        def test_it(late, n, request):
-            database = request.getfixturevalue("pg_database")
-            if os.environ["PYTEST_XDIST_WORKER"] == "gw0":
-                from pytest_pgtemplate._run import RUN
-                request.config.stash[RUN].main.worker._spare_pool.wait()
-                open("spare", "w").close()
-        """,
+        load_program("spares/the_first_run_starts_them.py"),
     )
     result = shop.run_workers("--pg-stats")
     result.assert_outcomes(passed=4)

@@ -24,7 +24,7 @@ from pytest_pgtemplate._engines import Engines
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import env_py
 from pytest_pgtemplate.errors import ConfigurationError, ServerError
-from support.projects import ASYNC_ENV, ITEM, make_project
+from support.projects import ASYNC_ENV, ITEM, load_program, make_project
 from support.servers import private_server, server_directory, system_bindir
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a CA with")
@@ -184,27 +184,7 @@ def test_a_file_that_is_not_there_is_named(
         assert f" needs {files / name}, which cannot be read" in error.value.message
 
 
-LIFE = """
-import asyncio
-import asyncpg
-import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
-
-TLS_STATE = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-
-def test_sync(pg_sync_session):
-    assert pg_sync_session.scalar(text(TLS_STATE))
-
-def test_application(pg_url):
-    async def ask():
-        engine = create_async_engine(pg_url)
-        async with engine.connect() as connection:
-            assert await connection.scalar(text(TLS_STATE))
-            assert await connection.scalar(text("SELECT name FROM item")) == "reference"
-        await engine.dispose()
-    asyncio.run(ask())
-"""
+LIFE = load_program("tls/life.py")
 
 
 def test_a_run_over_tls_from_the_migration_to_the_application(

@@ -33,6 +33,8 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.quoting import quote_identifier
 from pytest_pgtemplate._urls import database_names
 
+PROGRAMS = Path(__file__).parents[1] / "programs"
+
 # Without plugins that take time to load and have no part in what these projects show.
 PLAIN = [f"-pno:{name}" for name in ("cacheprovider", "asyncio", "anyio", "hypothesispytest")]
 
@@ -298,6 +300,11 @@ class Project:
         self._give_template_back()
         for name in self._all(self.prefix):
             self.server.drop(name)
+
+
+def load_program(name: str) -> str:
+    """Return a file in tests/programs: a test module, conftest.py or script of a child run."""
+    return (PROGRAMS / name).read_text("utf-8")
 
 
 def _indented(code: str) -> str:

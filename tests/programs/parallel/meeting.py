@@ -1,0 +1,17 @@
+import os
+import pathlib
+import time
+import pytest
+from sqlalchemy import text
+
+
+@pytest.mark.parametrize("n", range(8))
+def test_meeting(n, pg_sync_session):
+    """Nobody goes on before everybody has a database: each worker runs two of these."""
+    port = pg_sync_session.scalar(text("SHOW port"))
+    meeting = pathlib.Path("meeting")
+    (meeting / f"{os.environ['PYTEST_XDIST_WORKER']} {port}").touch()
+    deadline = time.monotonic() + 60
+    while len(list(meeting.iterdir())) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
