@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._internals import alembic as alembic_internals
 from pytest_pgtemplate._internals import asyncio as asyncio_internals
+from pytest_pgtemplate._internals import asyncpg as asyncpg_internals
 from pytest_pgtemplate._internals.pytest import (
     command_line_value,
     map_report_strings,
@@ -214,6 +217,26 @@ def test_pytest_keeps_the_traceback_of_a_ctrl_c(pytester: pytest.Pytester) -> No
     pytester.makepyfile("def test_it(): raise KeyboardInterrupt")
 
     pytester.runpytest_subprocess("-s").stdout.fnmatch_lines(["*found*"])
+
+
+def test_an_asyncpg_connection_is_closed_in_one_process_only(server_url: str) -> None:
+    """Here a duplicate of its socket stands for that of the parent."""
+
+    async def run() -> None:
+        connection = await asyncpg.connect(str(_urls.asyncpg_dsn(_urls.parse(server_url))))
+        pid = connection.get_server_pid()
+        other = await asyncpg.connect(str(_urls.asyncpg_dsn(_urls.parse(server_url))))
+        parents = os.dup(connection._transport.get_extra_info("socket").fileno())
+        asyncpg_internals.disconnect_in_fork(connection)
+        query = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1"
+        assert await other.fetchval(query, pid) == 1
+        os.close(parents)
+        while await other.fetchval(query, pid):  # noqa: ASYNC110 - the server tells no event
+            await asyncio.sleep(0.01)
+        connection.terminate()
+        await other.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 ENV = """

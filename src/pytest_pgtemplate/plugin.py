@@ -127,12 +127,11 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    try:
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    with item.config.stash[RUN].test_protocol(item, nextitem, INTERRUPTED):
         return (yield)
-    except INTERRUPTED:
-        item.config.stash[RUN].abandon_test()
-        raise
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -192,7 +192,7 @@ def launch(cluster: Cluster) -> None:
     try:
         # The server and its backends inherit the descriptor, so the lock is free only when the
         # last of these processes has ended, even after a kill -9 of the postmaster.
-        _detach(spawn(cluster, command, pass_fds=[lock], **server_user_options(cluster)))
+        spawn_detached(cluster, command, pass_fds=[lock], **server_user_options(cluster))
     finally:
         os.close(lock)
 
@@ -200,7 +200,7 @@ def launch(cluster: Cluster) -> None:
 def launch_keeper(cluster: Cluster, lock: int) -> None:
     """Start the keeper. It inherits ``keeper.lock``, so the lock is never free in between."""
     command = [sys.executable, "-I", "-S", keeper.__file__, lock, cluster.dir, cluster.socket]
-    _detach(spawn(cluster, command, pass_fds=[lock], cwd="/"))
+    spawn_detached(cluster, command, pass_fds=[lock], cwd="/")
 
 
 def programs(cluster: Cluster) -> Path:
@@ -220,6 +220,18 @@ def server_user_options(cluster: Cluster) -> dict[str, Any]:
     return options
 
 
+def spawn_detached(cluster: Cluster, command: list[Any], **options: Any) -> None:
+    """Start a program that outlives this process, and is not its child.
+
+    ``os.wait`` of an application or tool would meet a child that it does not know. A shell starts
+    the program in the background and ends: that is faster than a second ``fork`` in Python, which
+    is not safe in a process with threads.
+    """
+    shell = ["/bin/sh", "-c", '"$@" &', "sh"]
+    with spawn(cluster, [*shell, *command], **options):
+        pass  # waits for the shell
+
+
 def spawn(cluster: Cluster, command: list[Any], **options: Any) -> subprocess.Popen[bytes]:
     """Start a program in its own session, which no Ctrl-C reaches, with its output in the log."""
     # It inherits no pipe: the reader of pytest's output would otherwise wait for the server's end.
@@ -232,11 +244,6 @@ def spawn(cluster: Cluster, command: list[Any], **options: Any) -> subprocess.Po
             start_new_session=True,
             **options,
         )
-
-
-def _detach(process: subprocess.Popen[bytes]) -> None:
-    # The process outlives this one. With a returncode, Popen emits no ResourceWarning.
-    process.returncode = 0
 
 
 def rotate_log(cluster: Cluster) -> None:

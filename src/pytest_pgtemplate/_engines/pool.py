@@ -26,6 +26,7 @@ from pytest_pgtemplate._engines.loop_pool import (
 )
 from pytest_pgtemplate._engines.options import Options
 from pytest_pgtemplate._internals.sqlalchemy import CustomPool, EngineListeners
+from pytest_pgtemplate._server import forks
 from pytest_pgtemplate.errors import ConfigurationError
 
 
@@ -107,6 +108,13 @@ class _PooledEngine:
         event.listen(engine, "invalidate", self._invalidated)
         event.listen(engine, "begin", self._begun)
         event.listen(Session, "after_begin", self._session_begun)
+        self._of_parents: list[LoopPool] = []
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: the connections stay with the parent, and are never closed here."""
+        self._of_parents += self._pool.loop_pools.values()  # a collected one would be closed
+        self._pool.loop_pools.clear()
 
     def close_open(self) -> None:
         """Close everything open, and return every connection that is still checked out."""

@@ -145,6 +145,8 @@ def pg_database(
         worker.prepare(names)
     _pg.worker = worker
     yield worker.database
+    if _pg.worker is None:  # in a forked child; the parent goes on with the database
+        return
     if settings.isolation.keep:
         stats.kept.append(f"{settings.identity.worker}: {_pg.psql_command(name)}")
     try:

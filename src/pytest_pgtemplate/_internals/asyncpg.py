@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from types import FrameType
+from typing import Any
 
 
 def connection_loop_of_frame(frame: FrameType) -> asyncio.AbstractEventLoop | None:
@@ -18,3 +20,18 @@ def connection_loop_of_frame(frame: FrameType) -> asyncio.AbstractEventLoop | No
         return None
     loop: asyncio.AbstractEventLoop | None = getattr(connection, "_loop", None)
     return loop
+
+
+def disconnect_in_fork(connection: Any) -> None:
+    """Close the socket of ``connection`` in this process only, which has been forked.
+
+    ``close`` and ``terminate`` would end the session of the parent, or touch its event loop. No
+    public attribute has the socket. Its descriptor stays valid, and leads nowhere: so the objects
+    that hold it can close it whenever they are collected.
+    """
+    transport = connection._transport
+    socket = transport.get_extra_info("socket") if transport is not None else None
+    if socket is not None and socket.fileno() >= 0:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, socket.fileno(), inheritable=False)
+        os.close(nowhere)

@@ -11,12 +11,20 @@ from typing import Any
 import asyncpg
 from sqlalchemy.engine import URL
 
+from pytest_pgtemplate._internals.asyncpg import disconnect_in_fork
 from pytest_pgtemplate._reset.blocker_watch import GRACE, BlockerWatch, Leak
 from pytest_pgtemplate._reset.caller_loop import CallerLoop
 from pytest_pgtemplate._reset.scripts import install_for_session, prepare_session, read_sql
 from pytest_pgtemplate._reset.snapshot import Details, Difference, LayerChanges, State
 from pytest_pgtemplate._reset.verifier import Verifier
-from pytest_pgtemplate._server import CONNECTION_LOST, Connection, connect, explain, quote_literal
+from pytest_pgtemplate._server import (
+    CONNECTION_LOST,
+    Connection,
+    connect,
+    explain,
+    forks,
+    quote_literal,
+)
 
 _CHANGED = "the schema changed"
 
@@ -56,11 +64,16 @@ class Resetter:
         self._layers: set[int] = set()
         self._names: dict[int, str] = {}
         self._loop = CallerLoop()
+        forks.register(self)
         try:
             self._run(self._open())
         except BaseException:
             self._loop.close()
             raise
+
+    def after_fork(self) -> None:
+        """In a forked child, which must not reset this database: the parent does."""
+        disconnect_in_fork(self._connection)
 
     def reset(
         self, removed: Collection[int] = (), while_waiting: Callable[[], None] | None = None

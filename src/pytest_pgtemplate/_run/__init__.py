@@ -5,7 +5,11 @@ summary at the end. It is imported in every run of pytest, so it is light.
 """
 
 from pytest_pgtemplate._run.environment import EnvironmentVariables
-from pytest_pgtemplate._run.error_reporter import ErrorReporter, fail, fails
+from pytest_pgtemplate._run.error_reporter import (
+    ErrorReporter,
+    fail,
+    fails,
+)
 from pytest_pgtemplate._run.event_loop_section import event_loop_section
 from pytest_pgtemplate._run.failure_section import failure_section
 from pytest_pgtemplate._run.first_fixtures import put_first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -66,6 +66,13 @@ class ErrorReporter:
         for fixture, error in self._broken.items():
             if fixture in fixtures:
                 _skip(error)
+
+
+def report_teardown_errors(item: pytest.Item, errors: Iterable[PgTemplateError]) -> None:
+    """Report errors of a test whose teardown ran in another process, so that it cannot fail."""
+    if text := "\n".join(map(str, errors)):
+        report = pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "teardown")
+        item.ihook.pytest_runtest_logreport(report=report)
 
 
 def fail(error: PgTemplateError) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -58,12 +59,22 @@ class IsolatedDatabase:
         self.stats = DatabaseStats(self.settings.identity.worker, name)
         self.layers = FixtureLayers(self)
         self.override_conflict: ConfigurationError | None = None  # of pg_migrations or pg_seed
-        self.worker: WorkerDatabase | None = None  # while this process has the database
+        self._worker: WorkerDatabase | None = None
+        self._process = 0  # which has the worker
         self.used = False  # whether a test has requested it since the last reset
         self.teardown: Teardown | None = None  # of the test whose teardown runs
         self.lost = False  # a reset failed, so the state of the database is unknown
         self._engines: list[Engines | Bindings] = []  # all engines of this database
         self._test_engines: Engines | None = None  # whose sessions are reset after each test
+
+    @property
+    def worker(self) -> WorkerDatabase | None:
+        """While this process has the database. A forked child uses that of its parent."""
+        return self._worker if self._process == os.getpid() else None
+
+    @worker.setter
+    def worker(self, worker: WorkerDatabase | None) -> None:
+        self._worker, self._process = worker, os.getpid()
 
     def fixture_name(self, name: str) -> str:
         """Return the name of a fixture for this database."""

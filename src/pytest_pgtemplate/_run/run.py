@@ -10,7 +10,7 @@ import pytest
 
 from pytest_pgtemplate._run.context import RunContext
 from pytest_pgtemplate._run.environment import EnvironmentVariables
-from pytest_pgtemplate._run.error_reporter import ErrorReporter, fail
+from pytest_pgtemplate._run.error_reporter import ErrorReporter, fail, report_teardown_errors
 from pytest_pgtemplate._run.fixture_layers import fixture_label, may_write
 from pytest_pgtemplate._run.isolated_database import FAILED, IsolatedDatabase, Teardown
 from pytest_pgtemplate._run.isolation import isolation_of
@@ -33,6 +33,7 @@ class Run(RunContext):
         progress: ProgressReporter,
     ) -> None:
         super().__init__(settings, directory, reports, environment, progress)
+        self.torn_down: pytest.Item | None = None  # the last test whose teardown began here
         self._plugin_fixture_users: set[str] = set()  # the user's fixtures that request one of ours
         self.databases = {name: IsolatedDatabase(self, name) for name in ("", *settings.databases)}
 
@@ -85,6 +86,7 @@ class Run(RunContext):
 
     def begin_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Begin the teardown of a test."""
+        self.torn_down = item
         for database in self.databases.values():
             database.teardown = Teardown(item, nextitem)
 
@@ -101,6 +103,29 @@ class Run(RunContext):
             except PgTemplateError as error:
                 errors.append(error)
         return errors
+
+    @contextmanager
+    def test_protocol(
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+        interrupted: tuple[type[BaseException], ...],
+    ) -> Iterator[None]:
+        """Around setup, call and teardown; they may run in a forked child, as in pytest-forked.
+
+        Then the parent isolates the test from the next one.
+        """
+        self.torn_down = None
+        try:
+            yield
+        except interrupted:
+            self.abandon_test()
+            raise
+        if self.torn_down is None:
+            self.begin_teardown(item, nextitem)
+            for database in self.databases.values():
+                database.used = True
+            report_teardown_errors(item, self.finish_teardown())
 
     def abandon_test(self) -> None:
         """Forget an interrupted test: what it left open is not a leak."""

@@ -25,6 +25,7 @@ __all__ = [
     "event_loops",
     "explain",
     "file_locks",
+    "forks",
     "load_sql",
     "parse_mark",
     "portal",

@@ -11,6 +11,8 @@ from collections.abc import Coroutine
 from functools import cache
 from typing import Any, TypeVar
 
+from pytest_pgtemplate._server import forks
+
 T = TypeVar("T")
 
 
@@ -26,6 +28,15 @@ def run(coroutine: Coroutine[Any, Any, T], *, timeout: float) -> T:
     except BaseException:
         future.cancel()
         raise
+
+
+class _Portal:
+    def after_fork(self) -> None:
+        _loop.cache_clear()  # its thread is not there
+
+
+_portal = _Portal()
+forks.register(_portal)
 
 
 @cache

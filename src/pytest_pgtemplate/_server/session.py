@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate._server import portal
+from pytest_pgtemplate._internals.asyncpg import disconnect_in_fork
+from pytest_pgtemplate._server import forks, portal
 from pytest_pgtemplate._server.connection import CONNECTION_LOST, Connection, connect
 from pytest_pgtemplate._server.connection_errors import explain, server_place
 from pytest_pgtemplate._server.quoting import quote_literal
@@ -40,6 +41,15 @@ class Session:
         self._leases: set[str] = set()
         self._lost_leases: set[str] = set()  # not yet taken again by the new connection
         self._locked = False
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In a forked child: the connection and its leases stay with the parent."""
+        if self._connection is not None:
+            disconnect_in_fork(self._connection)
+        self._connection = None
+        self._lock = asyncio.Lock()
+        self._leases, self._lost_leases = set(), set()
 
     def execute(self, statement: str) -> None:
         self._run(lambda connection: connection.execute(statement))

@@ -265,11 +265,8 @@ def _database_options(
 def _default_alembic_config(root: Path) -> Path:
     """alembic.ini in the rootdir, else its pyproject.toml if it contains [tool.alembic]."""
     ini, pyproject = root / "alembic.ini", root / "pyproject.toml"
-    if (
-        not ini.is_file()
-        and pyproject.is_file()
-        and "[tool.alembic]" in pyproject.read_text("utf-8")
-    ):
+    alone = not ini.is_file() and pyproject.is_file()
+    if alone and "[tool.alembic]" in pyproject.read_text("utf-8"):
         return pyproject
     return ini
 

@@ -191,6 +191,8 @@ class WorkerDatabase:
                 f'template "{template.name}" was removed from the server during this run',
                 hint="run again to build it; another process may have pruned it",
             )
+        if any(each.name == name for each in databases):
+            self._server.drop(name)  # left by a process that used this lease before, and has ended
         mark = spares.clone_mark(
             self._server, origin, "kept" if self._keep else "worker", self._run
         )

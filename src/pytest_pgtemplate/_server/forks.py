@@ -1,0 +1,37 @@
+"""After ``os.fork``, let the child forget the threads, connections and leases of its parent.
+
+A forked child has no thread but the one that forked, so an event loop of another thread stands
+still there. It shares every socket with its parent: what it sends appears in the parent's session,
+and an open socket keeps the parent's session, with its leases, alive when the parent has died.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+from weakref import WeakSet
+
+
+class Forkable(Protocol):
+    """What a forked child must not use as it is."""
+
+    def after_fork(self) -> None:
+        """Called in the child, while nothing else runs there. It must not do I/O."""
+        ...
+
+
+_forkable: WeakSet[Forkable] = WeakSet()
+
+
+def register(forkable: Forkable) -> None:
+    """Call ``forkable.after_fork()`` in every child that this process forks."""
+    _forkable.add(forkable)
+
+
+def _after_fork() -> None:
+    for each in list(_forkable):
+        each.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
