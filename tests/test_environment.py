@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from importlib.util import find_spec
 from urllib.parse import quote
 
 import pytest
+from filelock import FileLock
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._settings import options
 from pytest_pgtemplate._urls import server_address, url_templates
-from support.projects import ITEM, SYNC_ENV, Project, execute, load_program, make_project, unique
+from support.projects import (
+    ITEM,
+    PLAIN,
+    SYNC_ENV,
+    Project,
+    execute,
+    load_program,
+    make_project,
+    unique,
+)
 from support.servers import tcp
 
 with warnings.catch_warnings(action="ignore"):
@@ -242,19 +252,46 @@ def test_the_embedded_server_is_reached_with_the_driver_of_a_sync_application(
     app.run().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize(
-    ("driver", "message"),
-    [("psycopg3", "*pg_driver: 'psycopg3' is not one of*"), ("pg8000", "*pg8000 is not installed")],
-)
-def test_a_driver_that_cannot_be_used_ends_the_run(app: Project, driver: str, message: str) -> None:
-    if driver == "pg8000" and find_spec("pg8000") is not None:
-        pytest.skip("it is installed")
-    app.ini(pg_env="APP_URL", pg_driver=driver, pythonpath=".")
+def test_a_driver_that_cannot_be_used_ends_the_run(
+    app: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.ini(pg_env="APP_URL", pg_driver="psycopg3", pythonpath=".")
+    unknown = app.run()
+    monkeypatch.setattr(options, "find_spec", lambda _: None)
+    app.ini(pg_env="APP_URL", pg_driver="psycopg", pythonpath=".")
+    missing = app.run()
 
-    result = app.run()
+    assert unknown.ret == missing.ret == pytest.ExitCode.USAGE_ERROR
+    unknown.stderr.fnmatch_lines(["*pg_driver: 'psycopg3' is not one of*"])
+    missing.stderr.fnmatch_lines(["*pg_driver: psycopg is not installed*"])
 
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([message])
+
+def test_variables_for_other_services_have_numbers_of_the_process(project: Project) -> None:
+    """They need no database, and a number that another run holds is left out."""
+    project.ini(pg_env="REDIS_URL=redis://localhost/{slot} LABEL={{slot}}{worker}")
+    project.write(
+        "test_it.py",
+        """
+        import os
+
+        def test_it(pytestconfig):
+            name = os.environ.get("PYTEST_XDIST_WORKER", "main")
+            value = f"{os.environ['REDIS_URL']} {os.environ['LABEL']}"
+            pytestconfig.rootpath.joinpath(name).write_text(value)
+        """,
+    )
+    slots = project.root / ".cache" / "pytest-pgtemplate" / "slots"
+    slots.mkdir(parents=True)
+
+    with FileLock(slots / "0.lock"):
+        project.run_workers("--dist=each").assert_outcomes(passed=2)
+    values = [(project.root / name).read_text().split() for name in ("gw0", "gw1")]
+    # The process that starts the workers has the first free number, 1.
+    assert {url for url, _ in values} == {"redis://localhost/2", "redis://localhost/3"}
+    assert [label for _, label in values] == ["{slot}0", "{slot}1"]
+
+    project.pytester.runpytest_subprocess(*PLAIN).assert_outcomes(passed=1)
+    assert (project.root / "main").read_text() == "redis://localhost/0 {slot}0"
 
 
 def test_a_pytest_plugins_module_gets_the_variable_in_time(app: Project) -> None:
@@ -408,6 +445,9 @@ def test_with_autouse_the_database_is_there_before_any_fixture(app: Project) -> 
         ("A={host}}", "cannot be parsed"),
         ("=a", "not a valid variable name"),
         ("A={name} A", "A appears twice"),
+        ("A={orders.slot}", "{orders.slot}"),
+        ("A={slot:psycopg}", "{slot:psycopg}"),
+        ("A={{slot}}", "has no field"),
     ],
 )
 def test_a_template_that_cannot_be_filled(app: Project, pg_env: str, said: str) -> None:

@@ -83,7 +83,7 @@ def migration_target(
     settings, environment = database.settings, database.run.environment
     url = server.url.set(database=name)
     address = server_address.parse(_urls.render(url))
-    env = environment.for_migrations(settings, database.name, address)
+    env = environment.for_migrations(database.name, address)
     return _template.Target(
         url,
         settings.server.timeout,

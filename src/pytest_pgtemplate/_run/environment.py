@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from pytest_pgtemplate._settings import Settings
+from pytest_pgtemplate._settings import Settings, lease_slot
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import ConfigurationError, EmbeddedServerError
 
@@ -26,6 +26,7 @@ class EnvironmentVariables:
         self.urls: list[str] = []  # all URLs in the variables, with passwords
         self._original: dict[str, str | None] = {}
         self._values: dict[str, str] = {}
+        self._templates: dict[str, str] = {}
         self._addresses: dict[str, Address] = {}
         self._error: ConfigurationError | None = None
 
@@ -36,21 +37,22 @@ class EnvironmentVariables:
         """
         from pytest_pgtemplate._urls import url_templates
 
+        self._templates = _fill_numbers(settings)
         self._addresses = {
             name: _worker_address(settings.for_database(name), strict=strict)
-            for name in ("", *url_templates.referenced_databases(settings.env))
+            for name in url_templates.needed_addresses(self._templates)
         }
         self.urls = [address.render() for address in self._addresses.values()]
-        self._values = url_templates.render_variables(settings.env, self._addresses)
+        self._values = url_templates.render_variables(self._templates, self._addresses)
         for name, value in self._values.items():
             self._original.setdefault(name, os.environ.get(name))
             os.environ[name] = value
 
-    def for_migrations(self, settings: Settings, name: str, address: Address) -> dict[str, str]:
+    def for_migrations(self, name: str, address: Address) -> dict[str, str]:
         """Return the variables with ``address`` in place of the database ``name``."""
         from pytest_pgtemplate._urls import url_templates
 
-        return url_templates.render_variables(settings.env, {**self._addresses, name: address})
+        return url_templates.render_variables(self._templates, {**self._addresses, name: address})
 
     def restore(self) -> None:
         for name, value in self._original.items():
@@ -95,6 +97,19 @@ class EnvironmentVariables:
                     hint="a conftest.py, or a module that it imports, changes the variable: remove"
                     " that, or remove the variable from pg_env",
                 )
+
+
+def _fill_numbers(settings: Settings) -> dict[str, str]:
+    """Return the templates with the numbers of this process."""
+    from pytest_pgtemplate._urls import url_templates
+
+    numbers = {"worker": settings.identity.number}
+    if url_templates.uses_number(settings.env, "slot"):
+        numbers["slot"] = lease_slot()
+    return {
+        name: url_templates.fill_numbers(template, numbers)
+        for name, template in settings.env.items()
+    }
 
 
 def _worker_address(settings: Settings, *, strict: bool) -> Address:

@@ -11,6 +11,7 @@ from pytest_pgtemplate._settings.settings import (
     read,
     wants_environment,
 )
+from pytest_pgtemplate._settings.slots import lease_slot
 from pytest_pgtemplate._settings.topics import IsolationSettings, RunIdentity, cache
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "fixture_name",
     "for_workers",
     "is_fixture_name",
+    "lease_slot",
     "options",
     "read",
     "wants_environment",

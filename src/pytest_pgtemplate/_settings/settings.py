@@ -11,12 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_pgtemplate._settings import (
-    database_options,
-    import_paths,
-    options,
-    worker_input,
-)
+from pytest_pgtemplate._settings import database_options, import_paths, options, worker_input
 from pytest_pgtemplate._settings.topics import (
     CheckSettings,
     IsolationSettings,

@@ -3,6 +3,7 @@
     DATABASE_URL                 the URL
     APP_DB_HOST={host}           a template
     ORDERS_URL={orders.url}      a further database
+    REDIS_URL=redis://h/{slot}   a number of this process
 
 Pure functions with the standard library only: every run that sets ``pg_env`` imports this module.
 """
@@ -18,9 +19,11 @@ from pytest_pgtemplate._urls import drivers
 from pytest_pgtemplate._urls.server_address import Address
 
 FIELDS = ("url", "host", "port", "name", "user", "password")
+NUMBERS = ("worker", "slot")  # of the process; templates of Alembic's attributes have none
 HELP = (
     "write NAME, or NAME=template with {url}, {url:driver}, {url:} (no driver), {host}, {port},"
-    " {name}, {user} or {password}; for a database in pg_databases: {orders.url}"
+    " {name}, {user} or {password}; for a database in pg_databases: {orders.url}; for other"
+    " services: {worker} or {slot}"
 )
 _NAME = r"[^\s={}\0]+"
 _PIECE = r"(?P<text>\{\{|\}\}|[^{}\0]+)|\{((?P<database>\w+)\.)?(?P<field>\w+)(?P<driver>:\w*)?\}"
@@ -36,7 +39,8 @@ def parse_entries(entries: Iterable[str], databases: Collection[str]) -> dict[st
         if name in templates:
             raise ValueError(f"{name} appears twice: {HELP}")
         templates[name] = template if given else "{url}"
-        check_template(templates[name], databases)
+        filled = fill_numbers(templates[name], dict.fromkeys(NUMBERS, 0))
+        check_template(filled, databases, constant=filled != templates[name])
     return templates
 
 
@@ -50,6 +54,24 @@ def check_template(
         raise ValueError(f"unknown field {wrong[0]}: {HELP}")
     if not (fields or constant):
         raise ValueError(f"{template!r} has no field; set constants in conftest.py: {HELP}")
+
+
+def uses_number(templates: Mapping[str, str], name: str) -> bool:
+    """Whether one of ``templates`` has the field ``{worker}`` or ``{slot}``."""
+    pieces = chain.from_iterable(map(_pieces, templates.values()))
+    return any(piece[0] == f"{{{name}}}" for piece in pieces)
+
+
+def fill_numbers(template: str, numbers: Mapping[str, int]) -> str:
+    """Replace ``{worker}`` and ``{slot}``; other fields stay."""
+    values = {f"{{{name}}}": str(number) for name, number in numbers.items()}
+    return "".join(values.get(piece[0], piece[0]) for piece in _pieces(template))
+
+
+def needed_addresses(templates: Mapping[str, str]) -> list[str]:
+    """Return the names of all databases in ``templates``; ``""`` is the main database."""
+    pieces = chain.from_iterable(map(_pieces, templates.values()))
+    return list(dict.fromkeys(piece["database"] or "" for piece in pieces if piece["field"]))
 
 
 def referenced_databases(templates: Mapping[str, str]) -> list[str]:
@@ -69,14 +91,15 @@ def render_template(template: str, addresses: Mapping[str, Address]) -> str:
     """Fill the fields of ``template``. Values inside a URL are percent-encoded."""
     text = ""
     for piece in _pieces(template):
+        if not piece["field"]:
+            text += piece["text"][0] if piece["text"] in {"{{", "}}"} else piece["text"]
+            continue
         address = addresses[piece["database"] or ""]
         if piece["field"] == "url":
             text += _url(address, piece["driver"])
-        elif piece["field"]:
+        else:
             value = _part(address, piece["field"])
             text += _quote(piece["field"], value) if "://" in text else value
-        else:
-            text += piece["text"][0] if piece["text"] in {"{{", "}}"} else piece["text"]
     return text
 
 
