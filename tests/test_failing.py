@@ -115,7 +115,7 @@ def test_the_long_summary_shows_what_was_slow(shop: Project) -> None:
             "  time: tests * s (*%), set-up *, database *, starting *, idle *",
             "  resets: median * ms, worst * ms",
             "  one more worker? *",
-            "  dearest tests:",
+            "  slowest tests:",
             "  * s  test_it.py::test_sync  wrote item",
             "  tables written:",
             "  * 1 test  item",

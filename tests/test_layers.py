@@ -478,7 +478,7 @@ def test_a_worker_that_crashes(items: Project) -> None:
     crash = DISTRIBUTED + "\ndef test_crash(shared, pg):\n    import os\n    os._exit(1)\n"
     write(items, "test_a.py", crash + DISTRIBUTED.replace("test_one", "test_two"))
 
-    result = items.run("-p", "no:xdist")
+    result = items.run_workers(workers=1)
 
     result.assert_outcomes(passed=12, failed=1)
     assert not [name for name in items.databases() if "_tpl_" not in name]

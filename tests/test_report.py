@@ -27,7 +27,6 @@ CONFTEST = load_program("report/root_conftest.py")
 def shop(project: Project) -> Project:
     project.alembic()
     project.revision("one", ITEM)
-    project.prepare_template()
     project.write("test_it.py", TESTS)
     project.write("conftest.py", CONFTEST)
     return project
