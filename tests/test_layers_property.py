@@ -16,6 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
+from pytest_pgtemplate._reset import ResetResult
+from pytest_pgtemplate._worker import WorkerOptions
 from support.databases import KINDS, Base, Dump, database, difference
 from test_reset_property import CONNECTIONS, EXAMPLES, Play, perform, plays
 
@@ -53,7 +55,7 @@ def state(origin: Dump, up: list[Layer]) -> Dump:
 
 @pytest.fixture(scope="module", params=KINDS, ids=str)
 def base(request: pytest.FixtureRequest) -> Iterator[Base]:
-    with database(request, request.param, "SELECT") as base:
+    with database(request, request.param, "SELECT", WorkerOptions(verify=True)) as base:
         yield base
 
 
@@ -71,7 +73,7 @@ def take_down(base: Base, up: list[Layer], which: int) -> bool:
     if not last and outcome.reclone_reason is not None:  # two rows that cannot be there both
         event("stale")
         return False
-    assert (outcome.reclone_reason, outcome.leaks) == (None, ())
+    assert outcome == ResetResult(None, ())
     up.remove(layer)
     assert difference(state(base.origin, up), base.dump()) == {}
     event("the last" if last else "in the middle")
@@ -108,7 +110,7 @@ def test_each_layer_goes_as_it_came(base: Base, play: Play, choose: object) -> N
             if outcome.changes is not None:
                 up.append(made(count, now, written))
         elif action == "reset" or not up:
-            assert base.reset().reclone_reason is None
+            assert base.reset() == ResetResult(None, ())
             assert difference(now, base.dump()) == {}
         elif not take_down(base, up, -1 if action == "last" else draw(range(len(up)))):
             return

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.scripts import LARGE
+from pytest_pgtemplate._worker import WorkerOptions
 from support.databases import KINDS, Base, Session, database, difference, run
 from support.projects import unique
 
@@ -274,7 +275,7 @@ def perform(session: Session, step: str) -> None:
 
 @pytest.fixture(scope="module", params=KINDS, ids=str)
 def base(request: pytest.FixtureRequest) -> Iterator[Base]:
-    with database(request, request.param, "SELECT") as base:
+    with database(request, request.param, "SELECT", WorkerOptions(verify=True)) as base:
         yield base
 
 
