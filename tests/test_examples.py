@@ -35,7 +35,7 @@ def test_an_example_passes_on_workers(
     monkeypatch.setenv("HOME", str(HOME))
     monkeypatch.chdir(project)
 
-    result = pytester.run(sys.executable, "-m", "pytest", "-n", "2")
+    result = pytester.run(sys.executable, "-m", "pytest", "-n", "2", "--pg-verify")
 
     assert result.ret == pytest.ExitCode.OK
     assert result.parseoutcomes()["passed"] >= tests > 0
