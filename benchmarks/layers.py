@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from runs import run_pytest
+from runs import Run, run_pytest
 
 MODULES, TESTS = 40, 25
 INI = """
@@ -142,14 +142,17 @@ def run(
     workers: str,
     modules: int = MODULES,
     environment: Mapping[str, str] | None = None,
-) -> tuple[float, float]:
-    """Seconds of the whole run, and of all set-up in it."""
+    server: int | None = None,
+) -> tuple[Run, float]:
+    """The run, and seconds of all set-up in it; ``server`` is as for ``run_pytest``."""
     plugins = ("xdist", "asyncio", "pgtemplate")
     arguments = ("-n", workers, "--dist", "loadscope")
     passed = modules * TESTS
-    done = run_pytest(root, *arguments, plugins=plugins, passed=passed, environment=environment)
+    done = run_pytest(
+        root, *arguments, plugins=plugins, passed=passed, environment=environment, server=server
+    )
     [setup] = re.findall(r"^set-up: ([\d.]+)$", done.output, re.MULTILINE)
-    return done.seconds, float(setup)
+    return done, float(setup)
 
 
 def main() -> None:
@@ -166,7 +169,8 @@ def main() -> None:
         found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
         for _ in range(arguments.rounds):
             for way, root in roots.items():
-                found[way].append(run(root, arguments.workers))
+                done, setup = run(root, arguments.workers)
+                found[way].append((done.seconds, setup))
     print(f"{MODULES * TESTS} tests, -n {arguments.workers}, medians of {arguments.rounds} rounds")
     print("scope       whole run s  ratio   set-up s  ratio")
     for way, measured in found.items():

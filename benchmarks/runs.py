@@ -10,14 +10,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from processes import cpu_seconds
+
 TIMEOUT = 3600.0  # seconds
 
 
 class Run(NamedTuple):
-    """When a run began, by time.time(), how long it took in seconds, and what it printed."""
+    """When a run began, by time.time(), its seconds, those of CPU, and what it printed.
+
+    The CPU seconds are those of pytest, its children and the server, if that is known.
+    """
 
     began: float
     seconds: float
+    cpu: float
     output: str
 
 
@@ -27,13 +33,17 @@ def run_pytest(
     plugins: Iterable[str],
     passed: int,
     environment: Mapping[str, str] | None = None,
+    server: int | None = None,
 ) -> Run:
-    """Run pytest in ``root``; so many tests have to pass, and nothing may fail."""
+    """Run pytest in ``root``; so many tests have to pass, and nothing may fail.
+
+    ``server`` is the id of the first process of the PostgreSQL server that the run uses.
+    """
     options = ["-q", "-p", "no:cacheprovider", *(f"-p{plugin}" for plugin in plugins)]
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # else each run compiles everything anew
     env |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(root), **(environment or {})}
-    began, moment = time.time(), time.perf_counter()
+    began, moment, before = time.time(), time.perf_counter(), cpu_seconds(server)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *arguments],
         cwd=root,
@@ -43,8 +53,8 @@ def run_pytest(
         check=False,
         timeout=TIMEOUT,
     )
-    seconds = time.perf_counter() - moment
+    seconds, cpu = time.perf_counter() - moment, cpu_seconds(server) - before
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-5000:]
     assert f"{passed} passed" in output, output[-5000:]
-    return Run(began, seconds, output)
+    return Run(began, seconds, cpu, output)

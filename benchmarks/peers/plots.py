@@ -34,25 +34,28 @@ def draw(results: Results, output: Path) -> None:
 
 
 def _whole_suite(results: Results, file: Path) -> None:
-    """A bar per side: the second run with -n 2, fsync off, as a ratio to the floor."""
+    """Two bars per side, wall and CPU time of the second run, as ratios to the floor."""
     points = [point for point in results.points(whole_suite.NAME) if "-n 2, fsync off" in point]
     if not points:
         return
     sides = results.sides(whole_suite.NAME)[::-1]
-    figure, axes = plt.subplots(figsize=(8, 0.42 * len(sides) + 0.9), layout="constrained")
-    for row, side in enumerate(sides):
-        seconds = results.spread((whole_suite.NAME, points[0], side), "warm")
-        ratio = results.ratio((whole_suite.NAME, points[0], side), FLOOR.name, "warm")
-        if seconds is None or ratio is None:
-            continue
-        color = "C3" if side == PGTEMPLATE.name else "C7" if side == FLOOR.name else "C0"
-        spread = [[ratio.median - ratio.least], [ratio.greatest - ratio.median]]
-        axes.barh(row, ratio.median, xerr=spread, color=color, ecolor="0.3")
-        shown = f"  {ratio.median:.2g} times" if side != FLOOR.name else "  1"
-        axes.text(ratio.greatest, row, f"{shown} ({seconds.median:.1f} s)", va="center")
+    figure, axes = plt.subplots(figsize=(8, 0.5 * len(sides) + 1.2), layout="constrained")
+    for offset, name in ((0.2, "warm"), (-0.2, "warm, CPU")):
+        for row, side in enumerate(sides):
+            place = (whole_suite.NAME, points[0], side)
+            seconds, ratio = results.spread(place, name), results.ratio(place, FLOOR.name, name)
+            if seconds is None or ratio is None:
+                continue
+            color = "C3" if side == PGTEMPLATE.name else "C7" if side == FLOOR.name else "C0"
+            errors = [[ratio.median - ratio.least], [ratio.greatest - ratio.median]]
+            style = {"color": color, "alpha": 1 if name == "warm" else 0.5, "ecolor": "0.3"}
+            axes.barh(row + offset, ratio.median, 0.38, xerr=errors, **style)
+            what = "CPU" if name == "warm, CPU" else "wall"
+            shown = f"  {ratio.median:.2f}: {seconds.median:.1f} s {what} time"
+            axes.text(ratio.greatest, row + offset, shown, va="center", fontsize=7.5)
     axes.set_yticks(range(len(sides)), [LABELS[side] for side in sides])
-    axes.set_xlabel(f"wall time of the second run, over that of the floor ({points[0]})")
-    axes.margins(x=0.18)
+    axes.set_xlabel(f"time of the second run, over that of the floor ({points[0]})")
+    axes.margins(x=0.25)
     axes.set_xlim(left=0)
     _save(figure, file)
 
@@ -65,9 +68,9 @@ def _reset(results: Results, file: Path) -> None:
     )
     for axes, (axis, title) in zip(panels[0], titles.items(), strict=True):
         points = [point for point in results.points(reset.NAME) if point.startswith(f"{axis} ")]
-        _lines(axes, results, reset.NAME, {point: int(point.split()[1]) for point in points}, "ms")
+        _lines(axes, results, reset.NAME, {point: int(point.split()[1]) for point in points}, "CPU")
         axes.set(xlabel=title, xscale="log", yscale="log")
-    panels[0][0].set_ylabel("milliseconds of a test")
+    panels[0][0].set_ylabel("CPU milliseconds per test")
     _legend(figure, panels[0][0])
     _save(figure, file)
 
@@ -88,9 +91,9 @@ def _start(results: Results, file: Path) -> None:
     )
     for row, state in zip(panels, start.STATES, strict=True):
         for axes, points in zip(row, axis_points, strict=True):
-            _lines(axes, results, start.NAME, points, state)
+            _lines(axes, results, start.NAME, points, f"{state}, CPU")
             axes.set(yscale="log", title=state)
-        row[0].set_ylabel("seconds until all workers are ready")
+        row[0].set_ylabel("CPU seconds")
     panels[-1][0].set_xlabel(f"revisions ({full.workers[0]} workers)")
     panels[-1][1].set_xlabel(f"workers ({full.revisions[0]} revisions)")
     _legend(figure, panels[0][0])
@@ -103,7 +106,7 @@ def _shared_rows(results: Results, file: Path) -> None:
         (way, spread)
         for point in results.points(shared_rows.NAME)
         for way in reversed(shared_rows.BASE)
-        if (spread := results.spread((shared_rows.NAME, point, way), "s"))
+        if (spread := results.spread((shared_rows.NAME, point, way), "CPU"))
     ]
     if not ways:
         return
@@ -112,7 +115,7 @@ def _shared_rows(results: Results, file: Path) -> None:
         errors = [[spread.median - spread.least], [spread.greatest - spread.median]]
         axes.barh(row, spread.median, xerr=errors, color="C0", ecolor="0.3")
     axes.set_yticks(range(len(ways)), [way for way, _ in ways])
-    axes.set_xlabel(f"seconds ({results.points(shared_rows.NAME)[0]})")
+    axes.set_xlabel(f"CPU seconds ({results.points(shared_rows.NAME)[0]})")
     _save(figure, file)
 
 

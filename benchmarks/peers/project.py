@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from peers.databases import KEPT, BenchmarkServer
 from peers.sides import FLOOR, Side
 
 CONFIGURATIONS = Path(__file__).with_name("configurations")
-SAMPLE = Path(__file__).parents[1] / "sample"
+BENCHMARKS = Path(__file__).parents[1]
+SAMPLE = BENCHMARKS / "sample"
 EXISTING = f"{KEPT}existing"
 CREATE_TABLE = """op.create_table(
         "item_{number:04}",
@@ -35,11 +37,12 @@ ADD_COLUMN = 'op.add_column("item_{table:04}", sa.Column("more_{number}", sa.Tex
 
 @dataclass
 class Project:
-    """One side's copy of the sample project; ``url`` is that of the server that it uses."""
+    """One side's copy of the sample project, and the server that it uses: URL and process id."""
 
     root: Path
     side: Side
     url: URL
+    server_pid: int
     tables: int = 100
     revisions: int = 100
 
@@ -85,7 +88,10 @@ class Project:
             *arguments,
             plugins=("xdist", "clock", *self.side.plugins),
             passed=passed,
+            server=self.server_pid,
             environment={
+                "PYTHONPATH": os.pathsep.join((str(self.root), str(BENCHMARKS))),
+                "BENCH_SERVER": str(self.server_pid),
                 "DATABASE_URL": url,
                 "EXISTING_DATABASE_URL": self._url(EXISTING),
                 "PGTEMPLATE_URL": url,

@@ -66,7 +66,7 @@ def _measure(form: Form, root: Path) -> dict[str, float]:
         assert status.pid is not None
         found = {SERVER_MEMORY: memory(status.pid), SERVER_DISK: _disk(status.data)}
         url = server.url.set(drivername="postgresql+psycopg")
-        project = Project(root, PGTEMPLATE, url, form.tables, form.revisions)
+        project = Project(root, PGTEMPLATE, url, status.pid, form.tables, form.revisions)
         project.run("test_dirty.py", 1, environment={"BENCH_DIRTY": "1", "BENCH_ROWS": "1"})
         idle = memory(status.pid)
         with _workers(project, form.workers):

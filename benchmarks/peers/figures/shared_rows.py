@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import layers
-from runs import run_pytest
-from sqlalchemy import URL
+from runs import Run, run_pytest
 
-from peers.databases import benchmark_server
+from peers.databases import BenchmarkServer, benchmark_server
 from peers.results import Key, Results
 from peers.sides import DJANGO, PGTEMPLATE, Side
 
@@ -50,28 +49,33 @@ def measure(
     """Whole runs, each after one that is not counted, so that all of them find a warm server."""
     with benchmark_server(fsync=False) as server:
         results.describe("server, fsync off", server.description)
-        ways: dict[str, Callable[[], float]] = {}
+        ways: dict[str, Callable[[], Run]] = {}
         if PGTEMPLATE in sides:
             for name, way in LAYERS.items():
-                ways[name] = _layers(directory / way, way, form.modules, server.url)
+                ways[name] = _layers(directory / way, way, form.modules, server)
         if DJANGO in sides:
             root = _django(directory / "django", form.modules)
             for name, case in DJANGO_WAYS.items():
-                ways[name] = partial(_run_django, root, case, form.modules, server.url)
+                ways[name] = partial(_run_django, root, case, form.modules, server)
         for call in ways.values():
             call()
         for turn in range(turns):
             for name, call in ways.items():
                 point = f"{form.modules * layers.TESTS} tests, -n 2"
-                results.measure(Key(NAME, point, name, turn), lambda c=call: {"s": c()})  # type: ignore[misc]
+                results.measure(Key(NAME, point, name, turn), partial(_measured, call))
 
 
-def _layers(root: Path, way: str, modules: int, url: URL) -> Callable[[], float]:
+def _measured(call: Callable[[], Run]) -> dict[str, float]:
+    run = call()
+    return {"wall": run.seconds, "CPU": run.cpu}
+
+
+def _layers(root: Path, way: str, modules: int, server: BenchmarkServer) -> Callable[[], Run]:
     root.mkdir(parents=True)
     layers.lay_out(root, layers.WAYS[way], modules)
-    shown = url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
-    environment = {"PGTEMPLATE_URL": shown}
-    return lambda: layers.run(root, "2", modules, environment)[0]
+    url = server.url.set(drivername="postgresql+asyncpg")
+    environment = {"PGTEMPLATE_URL": url.render_as_string(hide_password=False)}
+    return lambda: layers.run(root, "2", modules, environment, server.pid)[0]
 
 
 def _django(root: Path, modules: int) -> Path:
@@ -83,16 +87,17 @@ def _django(root: Path, modules: int) -> Path:
     return root
 
 
-def _run_django(root: Path, case: str, modules: int, url: URL) -> float:
+def _run_django(root: Path, case: str, modules: int, server: BenchmarkServer) -> Run:
     """With --reuse-db, which pytest-django's documentation recommends."""
-    environment = {
-        "DATABASE_URL": url.render_as_string(hide_password=False),
-        "DJANGO_SETTINGS_MODULE": "shop.settings",
-        "BENCH_TABLES": "97",
-    }
-    arguments = ("-n", "2", "--dist", "loadscope", "--reuse-db", "-k", case)
-    passed = modules * layers.TESTS
-    plugins = ("xdist", *DJANGO.plugins)
     return run_pytest(
-        root, *arguments, plugins=plugins, passed=passed, environment=environment
-    ).seconds
+        root,
+        *("-n", "2", "--dist", "loadscope", "--reuse-db", "-k", case),
+        plugins=("xdist", *DJANGO.plugins),
+        passed=modules * layers.TESTS,
+        server=server.pid,
+        environment={
+            "DATABASE_URL": server.url.render_as_string(hide_password=False),
+            "DJANGO_SETTINGS_MODULE": "shop.settings",
+            "BENCH_TABLES": "97",
+        },
+    )

@@ -1,4 +1,7 @@
-"""The start: from the command until each worker has run its first test on its database."""
+"""The start: from the command until each worker has run its first test on its database.
+
+CPU time is that of the whole run, in which each worker has two small tests.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,9 @@ def measure(
                 for side in (side for side in SIDES if side in sides):
                     root = directory / f"{side.name}_{revisions}_{workers}_{turn}"
                     key = Key(NAME, f"{revisions} revisions, {workers} workers", side.name, turn)
-                    lay_out = partial(Project, root, side, server.url, form.tables, revisions)
+                    lay_out = partial(
+                        Project, root, side, server.url, server.pid, form.tables, revisions
+                    )
                     results.measure(key, partial(_run, lay_out, server, workers))
 
 
@@ -81,4 +86,5 @@ def _run(lay_out: Callable[[], Project], server: BenchmarkServer, workers: int) 
         run = project.run("test_dirty.py", 2 * workers, f"-n{workers}", environment=numbers)
         first = [project.clock(f"gw{number}")["called"][0] for number in range(workers)]
         seconds[state] = max(first) - run.began
+        seconds[f"{state}, CPU"] = run.cpu
     return seconds

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from processes import cpu_seconds
-
 from peers.databases import BenchmarkServer, benchmark_server
 from peers.project import Project
 from peers.results import Key, Results
@@ -68,6 +66,7 @@ def measure(
                     directory / f"{side.name}_{fsync}",
                     side,
                     server.url,
+                    server.pid,
                     form.tables,
                     form.revisions,
                 )
@@ -89,8 +88,7 @@ def _cold_and_warm(
     seconds = {}
     for state in ("cold", "warm"):
         project.prepare(server, cold=state == "cold")
-        before = cpu_seconds(server.pid)
         run = project.run("test_suite.py", form.tests, "-n", str(workers))
         seconds[state] = run.seconds
-        seconds[f"{state}, CPU"] = cpu_seconds(server.pid) - before
+        seconds[f"{state}, CPU"] = run.cpu
     return seconds
