@@ -348,6 +348,64 @@ def test_a_plugin_that_reads_an_env_file_does_not_win(app: Project) -> None:
     app.run("-p", "envfile").assert_outcomes(passed=1)
 
 
+SETTINGS = """
+import os
+
+class Settings:
+    name = os.environ.get("APP_NAME", "the_developers_own")
+
+def later():
+    return os.environ["APP_LATER"]
+"""
+READS_IN_A_HOOK = """
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests():
+    import settings
+"""
+CHECKS_THE_NAME = """
+import pytest
+import settings
+
+@pytest.mark.parametrize("n", range(4))
+def test_it(n, pg):
+    assert settings.Settings.name == pg.name
+"""
+
+
+@pytest.mark.parametrize("workers", [False, True])
+def test_a_plugin_that_imports_the_settings_before_conftests_reads_it(
+    app: Project, workers: bool
+) -> None:
+    """As pytest-django does. In a worker the variable is set already: to the controller's."""
+    app.ini(pg_env="APP_NAME={name} APP_LATER={name}", pythonpath=".")
+    app.write("settings.py", SETTINGS)
+    app.write("imports.py", READS_IN_A_HOOK)
+    app.write("test_app.py", CHECKS_THE_NAME)
+
+    run = app.run_workers if workers else app.run
+    run("-p", "imports").assert_outcomes(passed=4)
+
+
+def test_who_has_read_too_early_what_was_not_set_is_named(app: Project) -> None:
+    app.ini(pg_env="APP_NAME={name} APP_LATER={name}", pythonpath=".")
+    app.write("settings.py", SETTINGS)
+
+    result = app.run("-p", "settings")
+
+    assert result.ret == USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: settings has read APP_NAME before pg_env *", "HINT: *"])
+
+
+def test_who_reads_later_is_not_named(app: Project) -> None:
+    app.ini(pg_env="APP_LATER={name}", pythonpath=".")
+    app.write("settings.py", SETTINGS)
+    app.write("test_app.py", "def test_it(pg): ...\n")
+
+    app.run("-p", "settings").assert_outcomes(passed=1)
+
+
 SETS = "os.environ['APP_URL'] = 'postgresql://localhost/the_old_test_database'\n"
 OVERWRITES = f"import os\n{SETS}"
 
@@ -373,6 +431,77 @@ def test_a_test_module_that_changes_the_variable_is_an_error(app: Project) -> No
     result = app.run()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*APP_URL was changed after pg_env *"])
+
+
+ENV_FILE = """
+import os
+import pytest
+
+def load_env_file():
+    os.environ["APP_URL"] = "postgresql://localhost/the_developers_own"
+"""
+
+
+@pytest.mark.parametrize("scope", ["session", "module", "function"])
+@pytest.mark.parametrize("autouse", [True, False])
+def test_a_fixture_that_changes_it_is_reported_before_a_test_runs(
+    app: Project, scope: str, autouse: bool
+) -> None:
+    """Nor does a wider fixture that comes later write to what the variable names now."""
+    app.ini(pg_env="APP_URL", pg_autouse=str(autouse).lower(), pythonpath=".")
+    app.write(
+        "conftest.py",
+        ENV_FILE
+        + f"""
+from pathlib import Path
+
+@pytest.fixture(scope="{scope}", autouse=True)
+def application({"" if autouse else "pg_database"}):
+    load_env_file()
+
+@pytest.fixture(scope="{scope}")
+def data(application):
+    Path("written").touch()
+""",
+    )
+    app.write("test_app.py", "def test_it(data, pg): 1 / 0\ndef test_more(pg): 1 / 0\n")
+    result = app.run()
+
+    failed = 1 if scope == "function" else 0
+    result.assert_outcomes(failed=failed, errors=1 - failed, skipped=1)
+    result.stdout.fnmatch_lines(["*APP_URL was changed after pg_env *"])
+    assert (app.root / "written").exists() == (scope == "function")
+
+
+@pytest.mark.parametrize("what", ["set", "deleted", "deleted from the other"])
+def test_a_test_that_changes_it_has_an_error(app: Project, what: str) -> None:
+    """And the next ones do not run."""
+    app.ini(pg_env="APP_URL\n  APP_HOST={host}", pythonpath=".")
+    name = "APP_HOST" if "other" in what else "APP_URL"
+    act = "load_env_file()" if what == "set" else f"del os.environ['{name}']"
+    app.write("test_app.py", f"{ENV_FILE}\ndef test_it(pg): {act}\ndef test_more(pg): 1 / 0\n")
+    result = app.run()
+
+    result.assert_outcomes(passed=1, errors=1, skipped=1)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_it*", f"*{name} was changed after *"])
+
+
+def test_a_test_may_set_it_again_for_as_long_as_it_runs(app: Project) -> None:
+    app.write(
+        "test_app.py",
+        """
+        import os
+
+        def test_it(pg, monkeypatch):
+            monkeypatch.setenv("APP_URL", "postgresql://localhost/nowhere")
+
+        def test_more(pg): ...
+
+        def test_without_a_database():
+            os.environ["APP_URL"] = "postgresql://localhost/nowhere"
+        """,
+    )
+    app.run().assert_outcomes(passed=3)
 
 
 def test_a_conftest_may_derive_one_url_from_the_other(app: Project) -> None:

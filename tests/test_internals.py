@@ -12,7 +12,7 @@ import pytest
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -29,13 +29,17 @@ from pytest_pgtemplate._internals.pytest import (
 )
 from pytest_pgtemplate._internals.sqlalchemy import (
     CustomPool,
+    DriverConnections,
     EngineListeners,
     await_only,
+    driver_of,
     empty_registry,
     greenlet_spawn,
     override_transactions,
     sessionmaker_keywords,
+    share_events,
 )
+from pytest_pgtemplate._server import Server
 
 
 class OneConnection(CustomPool):
@@ -161,6 +165,63 @@ def test_pytest_knows_the_module_of_a_fixture(request: pytest.FixtureRequest) ->
     (definition,) = manager.getfixturedefs("module_fixture", request.node)
 
     assert module_of_fixture(definition) == __name__
+
+
+def test_pytest_sets_up_a_fixture_that_a_hook_refused_to_set_up(pytester: pytest.Pytester) -> None:
+    """Without our help it would run into an assertion about finalizers."""
+    pytester.makeconftest(
+        """
+        import pytest
+        from pytest_pgtemplate._internals.pytest import forget_unstarted_fixture
+
+        refused = []
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_fixture_setup(fixturedef, request):
+            if fixturedef.argname == "wide" and not refused:
+                refused.append(True)
+                forget_unstarted_fixture(fixturedef, request)
+                pytest.fail("not now")
+            return (yield)
+
+        @pytest.fixture(scope="session")
+        def wide():
+            return "value"
+        """
+    )
+    pytester.makepyfile(
+        """
+        def test_one(wide): ...
+        def test_two(wide): assert wide == "value"
+        """
+    )
+    pytester.runpytest_inprocess("-pno:asyncio").assert_outcomes(passed=1, errors=1)
+
+
+def test_sqlalchemy_shows_when_the_driver_connection_is_taken(server: Server) -> None:
+    engine = create_engine(_urls.for_driver(server.url, "psycopg"))
+    watch = DriverConnections(engine)
+    with engine.connect() as connection:
+        dbapi = connection.connection.dbapi_connection
+        watch.watch(dbapi)
+        connection.execute(text("SELECT 1"))
+        assert not watch.taken(dbapi)
+        assert connection.connection.driver_connection is driver_of(dbapi)
+        assert watch.taken(dbapi)
+    engine.dispose()
+
+
+def test_sqlalchemy_lets_one_engine_hear_what_listeners_of_another_hear(server: Server) -> None:
+    heard: list[str] = []
+    one, other = (create_engine(_urls.for_driver(server.url, "psycopg")) for _ in range(2))
+    shared = share_events(one.execution_options(), other)
+    event.listen(other, "before_cursor_execute", lambda *given: heard.append(given[2]))
+    for engine in (shared, one):
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+    assert heard == ["SELECT 1"]
+    one.dispose()
+    other.dispose()
 
 
 def test_pytest_knows_the_command_line_before_conftests_are_imported(

@@ -434,7 +434,7 @@ def test_tests_that_share_what_they_write_keep_it_when_shared_data_goes(items: P
     passes(items, 3)
 
 
-def test_who_needs_what_was_lost_with_the_connection_skips(items: Project) -> None:
+def test_what_was_lost_with_the_connection_is_set_up_again(items: Project) -> None:
     write(
         items,
         "test_a.py",
@@ -444,15 +444,15 @@ def test_one(shared, pg):
               " WHERE datname = current_database() AND application_name LIKE 'pytest-pgt% reset'")
     write(pg, "CREATE TABLE extra ()")
 
-def test_two(shared, pg): ...
-def test_three(pg): assert names(pg) == "reference"
+def test_two(shared, pg): assert names(pg) == "changed shared twice twice"
+def test_three(pg): assert names(pg) == "changed shared twice twice"
 """,
     )
     items.ini(pythonpath=".", pg_tracking="scan")
 
-    result = items.run("-rs")
+    result = items.run("-rE")
 
-    result.assert_outcomes(passed=2, skipped=1)
+    result.assert_outcomes(passed=3, errors=1)
     result.stdout.fnmatch_lines(['*the rows of the module fixture "shared" were lost*'])
 
 

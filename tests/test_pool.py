@@ -305,7 +305,8 @@ def test_a_connection_is_new_to_the_listeners_of_every_test(sync_pool: SyncPoole
     backend, tenant = listened[0]
     assert listened == [(backend, "one")] * 2
     assert tenant == "one"
-    assert test(sync_pool.engine_for_test()) == (backend, "")
+    without, tenant = test(sync_pool.engine_for_test())
+    assert (without != backend, tenant) == (True, None)
 
 
 def test_a_connection_that_was_killed_in_a_test_is_replaced_for_the_next(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -37,11 +36,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add_options(parser)
 
 
-def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> None:
-    """Set pg_env before a conftest imports the application, and after plugins that read .env."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser
+) -> Generator[None]:
+    """Set pg_env before another plugin imports the application, like pytest-django here."""
     database_options.add_options(early_config, parser)
     if _settings.wants_environment(early_config):
         _set_environment(early_config, _settings.read(early_config))
+    yield
+
+
+@pytest.hookimpl(specname="pytest_load_initial_conftests")
+def pytest_load_initial_conftests_after_plugins(early_config: pytest.Config) -> None:
+    """Once more before a conftest imports the application: plugins may have read .env files."""
+    if ENVIRONMENT in early_config.stash:
+        early_config.stash[ENVIRONMENT].set_again()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.pluginmanager.register(progress, "pgtemplate-progress")
     reports = ErrorReporter(ReportedErrors(directory))
+    config.pluginmanager.register(reports, "pgtemplate-errors")
     environment = _set_environment(config, settings)
     config.stash[RUN] = Run(settings, directory, reports, environment, progress)
     config.stash[WORKERS] = []
@@ -102,7 +113,9 @@ def pytest_fixture_setup(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    with item.config.stash[RUN].reports.skip_repeated_failures():
+    run = item.config.stash[RUN]
+    with run.reports.skip_repeated_failures():
+        run.require_known_state(item)
         yield
 
 
@@ -119,11 +132,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         raise
     finally:  # also if a fixture fails
         errors = [] if isinstance(fixture_error, INTERRUPTED) else run.finish_teardown()
-        for found in errors:
-            run.reports.failures.claim(found)  # a test with the same error skips
         if errors:
-            message = "\n".join(map(str, errors))
-            raise pytest.fail.Exception(message, pytrace=False) from fixture_error
+            raise run.reports.failure(*errors) from fixture_error
 
 
 @pytest.hookimpl(wrapper=True)
@@ -146,6 +156,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    item.config.stash[RUN].reports.sign_report(report, call.excinfo and call.excinfo.value)
     if report.failed:
         item.stash[FAILED] = True
         if call.when != "teardown" and (text := _run.failure_section(item.config.stash[RUN], item)):
@@ -153,6 +164,18 @@ def pytest_runtest_makereport(
         if call.excinfo is not None and (text := _run.event_loop_section(call.excinfo.value)):
             report.sections.append(("pgtemplate: event loops", text))
     return _redact_report(report, item.config)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """No run is green whose tests skipped because of an error that no report shows."""
+    done = yield
+    config = session.config
+    if not hasattr(config, "workerinput"):
+        missing = config.stash[RUN].reports.missing_reports(is_red=session.testsfailed > 0)
+        for report in list(missing):
+            config.hook.pytest_runtest_logreport(report=_redact_report(report, config))
+    return done
 
 
 @pytest.hookimpl(trylast=True)
@@ -199,7 +222,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     run.directory.remove()
     if run.crashed:
-        _drop_databases_of_crashed_workers(run.settings)
+        _run.drop_databases_of_crashed_workers(run.settings)
 
 
 def _set_environment(config: pytest.Config, settings: _settings.Settings) -> EnvironmentVariables:
@@ -217,7 +240,7 @@ def _set_environment(config: pytest.Config, settings: _settings.Settings) -> Env
             environment.refuse_changed_variables() if may_raise else environment.record_changes()
         environment.set_variables(settings, strict=may_raise and not early)
         if early and may_raise:
-            environment.refuse_early_readers()
+            environment.refuse_early_readers(config.rootpath)
     except PgTemplateError as error:
         raise pytest.UsageError(str(error)) from None
     return environment
@@ -274,21 +297,3 @@ def _redact(value: Any, config: pytest.Config) -> Any:
         redact_text = partial(redaction.redact_where_expected, password=password)
         value = map_report_strings(value, redact_text)
     return value
-
-
-def _drop_databases_of_crashed_workers(settings: _settings.Settings) -> None:
-    from pytest_pgtemplate import _embedded, _urls
-    from pytest_pgtemplate._server import Server
-    from pytest_pgtemplate._worker import sweep
-
-    with suppress(PgTemplateError), ExitStack() as stack:  # the next run sweeps again
-        urls = [*settings.all_urls]
-        status = _embedded.status(*settings.server.embedded) if settings.uses_embedded else None
-        if status is not None and status.running:
-            handle = _embedded.acquire(*settings.server.embedded, timeout=settings.server.timeout)
-            stack.callback(handle.close)
-            urls.append(handle.url)
-        for url in urls:
-            server = Server(_urls.parse(url), timeout=settings.server.timeout)
-            stack.callback(server.close)
-            sweep.drop_crashed(server, settings.identity.run)

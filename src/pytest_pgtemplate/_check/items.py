@@ -230,7 +230,7 @@ def _report_verdict(check: Callable[[], Verdict], reports: ErrorReporter) -> Non
     try:
         outcome, text = check()
     except PgTemplateError as error:
-        reports.report(error)
+        reports.fail_or_skip(error)
     if outcome == "failed":
         pytest.fail(text, pytrace=False)
     if outcome == "skipped":

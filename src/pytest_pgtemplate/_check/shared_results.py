@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_pgtemplate._server.file_locks import Timeout, file_lock
+from pytest_pgtemplate._server.file_locks import Timeout, acquire, file_lock
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
 POLL_INTERVAL = 0.05  # seconds between attempts to take another worker's lock
@@ -41,8 +41,9 @@ class SharedResults:
         file = self._file(name)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            lock = file_lock(file.with_suffix(".lock"), -1 if wait else 0)
-            with lock.acquire(poll_interval=POLL_INTERVAL):
+            lock = file_lock(file.with_suffix(".lock"))
+            timeout = float("inf") if wait else 0
+            with acquire(lock, timeout=timeout, poll_interval=POLL_INTERVAL):
                 if not file.exists():
                     self._write(file, make)
         except Timeout:

@@ -204,7 +204,7 @@ def _row(database: ServerDatabase) -> tuple[str, ...]:
     mark = database.mark
     if mark is None:
         return database.name, "unfinished", "", "", ""
-    state = "in use" if database.leased else f"last used {_ago(mark.used)}"
+    state = "in use" if database.leased else f"last used {_ago(database.unused)}"
     origin = f", built from {mark.origin}" if mark.origin else ""
     return database.name, mark.kind, mark.run, f"{mark.host} (pid {mark.pid})", f"{state}{origin}"
 
@@ -217,8 +217,8 @@ def _json_row(database: ServerDatabase) -> dict[str, object]:
     return fields
 
 
-def _ago(moment: int) -> str:
-    minutes = max(0, int(time.time()) - moment) // 60
+def _ago(seconds: int) -> str:
+    minutes = max(0, seconds) // 60
     return f"{minutes} min ago" if minutes < 120 else f"{minutes // 60} h ago"
 
 

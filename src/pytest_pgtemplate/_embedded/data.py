@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,8 @@ def rebuild(cluster: Cluster, *, timeout: float) -> None:
     # pid in that file.
     for leftover in cluster.sockets.iterdir():
         leftover.unlink()
-    _sweep(cluster.dir.parent)
     data = _make_scratch(cluster)
+    _sweep(cluster.dir.parent, data.stat().st_mtime)
     chown_to_server_user(data, cluster)
     options = [*_initdb_options(cluster.binaries.major), "--pgdata", data]
     if cluster.tcp:
@@ -58,11 +57,14 @@ def _make_scratch(cluster: Cluster) -> Path:
     return Path(tempfile.mkdtemp(prefix="scratch.", dir=cluster.dir))
 
 
-def _sweep(root: Path) -> None:
-    """Remove clusters that have been unused for 30 days, for example after an upgrade."""
+def _sweep(root: Path, now: float) -> None:
+    """Remove clusters that have been unused for 30 days, for example after an upgrade.
+
+    ``now`` is by the clock of the file system: a test may have moved that of its process.
+    """
     for users in root.glob("pg*/users.lock"):
         with suppress(OSError):
-            is_old = time.time() - users.stat().st_mtime > _MAX_UNUSED
+            is_old = now - users.stat().st_mtime > _MAX_UNUSED
             # The exclusive lock keeps a run from starting the server during the removal.
             lock = keeper.try_lock(users) if is_old else None
             if lock is not None:

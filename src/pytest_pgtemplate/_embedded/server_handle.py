@@ -28,6 +28,7 @@ from pytest_pgtemplate._embedded.cluster import (
     server_failure,
 )
 from pytest_pgtemplate._embedded.data import rebuild
+from pytest_pgtemplate._server import clocks
 from pytest_pgtemplate.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def url_of(
     """
     cluster = locate(bindir, version, listen)
     with _explain_os_errors(cluster):
-        return _with_port(cluster, time.monotonic() + timeout).url
+        return _with_port(cluster, clocks.monotonic() + timeout).url
 
 
 def acquire(
@@ -93,7 +94,7 @@ def acquire(
     Raises ``EmbeddedServerError``.
     """
     cluster = locate(bindir, version, listen)
-    deadline = time.monotonic() + timeout
+    deadline = clocks.monotonic() + timeout
     with _explain_os_errors(cluster):
         make_directories(cluster)
         cluster = _with_port(cluster, deadline)
@@ -134,7 +135,7 @@ def stop(bindir: Path | None, version: int | None = None, listen: bool = False) 
     cluster = locate(bindir, version, listen)
     if not cluster.data.exists():
         return False
-    with _start_lock(cluster, time.monotonic() + _STOP_TIMEOUT):
+    with _start_lock(cluster, clocks.monotonic() + _STOP_TIMEOUT):
         return keeper.stop_server(cluster.data, cluster.socket)
 
 
@@ -180,7 +181,7 @@ def _in_use(cluster: Cluster) -> bool:
 
 def _wait_for_lock(path: Path, deadline: float, *, shared: bool = False) -> int:
     while (lock := keeper.try_lock(path, shared=shared)) is None:
-        if time.monotonic() > deadline:
+        if clocks.monotonic() > deadline:
             raise EmbeddedServerError(
                 f"The embedded server was not available in time: another process holds {path}.",
                 hint=f"Raise pg_timeout, or {OWN_SERVER}",
@@ -214,10 +215,10 @@ def _ensure_server(cluster: Cluster, deadline: float) -> None:
 
     Raises EmbeddedServerError at the deadline, or if the server does not start on new data.
     """
-    orphan_deadline = time.monotonic() + _ORPHAN_TIMEOUT
+    orphan_deadline = clocks.monotonic() + _ORPHAN_TIMEOUT
     started = fresh = False
     while not _is_ready(cluster):
-        now = time.monotonic()
+        now = clocks.monotonic()
         if now > deadline:
             raise server_failure(cluster, "the server did not answer in time")
         # After a kill -9 of the postmaster, a busy backend keeps server.lock until it notices.

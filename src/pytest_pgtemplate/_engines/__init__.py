@@ -11,7 +11,8 @@ of the application, with ``pg_bind``. ``connection_counter`` counts open connect
 from pytest_pgtemplate._engines.bindings import Bind, Bindings
 from pytest_pgtemplate._engines.connection_counter import ConnectionCounter
 from pytest_pgtemplate._engines.engines import Engines
-from pytest_pgtemplate._engines.options import async_sessions, sync_sessions
+from pytest_pgtemplate._engines.options import async_sessions, emptied, sync_sessions
+from pytest_pgtemplate._engines.rollback import limit_lock_waits
 from pytest_pgtemplate._engines.shared import Shared
 
 __all__ = [
@@ -21,5 +22,7 @@ __all__ = [
     "Engines",
     "Shared",
     "async_sessions",
+    "emptied",
+    "limit_lock_waits",
     "sync_sessions",
 ]

@@ -35,6 +35,7 @@ class Engines:
                 pool = AsyncPooledEngine(_urls.async_url(self._url), self._options)
             if nested:
                 nest_transactions(pool.engine.sync_engine)
+                pool.follow(self.async_engine())
             self._async[nested] = pool
         return self._async[nested]
 
@@ -47,6 +48,7 @@ class Engines:
                 pool = SyncPooledEngine(url, with_connect_args(self._options, url_arguments))
             if nested:
                 nest_transactions(pool.engine)
+                pool.follow(self.sync_engine())
             self._sync[nested] = pool
         return self._sync[nested]
 
@@ -54,6 +56,11 @@ class Engines:
         """Reset the session of every connection that a test has used and returned."""
         for pool in (*self._async.values(), *self._sync.values()):
             pool.reset_sessions()
+
+    def reset_idle_sessions(self) -> None:
+        """The same, except for connections that are in use: of fixtures that tests share."""
+        for pool in (*self._async.values(), *self._sync.values()):
+            pool.reset_idle_sessions()
 
     def close(self) -> None:
         """Close all connections, each in its event loop."""

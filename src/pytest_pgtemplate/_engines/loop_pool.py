@@ -21,7 +21,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from pytest_pgtemplate._internals import asyncio as asyncio_internals
-from pytest_pgtemplate._internals.sqlalchemy import await_only, greenlet_spawn
+from pytest_pgtemplate._internals.sqlalchemy import (
+    await_only,
+    driver_of,
+    greenlet_spawn,
+    run_in_driver,
+)
 from pytest_pgtemplate._server import event_loops
 
 # Per loop; the defaults of SQLAlchemy's QueuePool. A further checkout waits.
@@ -36,8 +41,16 @@ ACTIVE = 1  # libpq's PQTRANS_ACTIVE: a query is running
 # drivers keep prepared statements across checkouts.
 RESET_SESSION = """
     CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *;
-    SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES
+    SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES;
+    SELECT 1 / (count(*) = 0)::int FROM pg_prepared_statements WHERE from_sql
 """
+# The last one fails if the test prepared a statement: drivers have others, which must stay.
+
+# What is noted of a connection, in the ``record_info`` of its pool entry.
+CHANGED = "is changed"  # asks its engine whether the reset of its session is not enough
+STATE = "state"  # of the driver's connection when it was new
+LISTENERS = "listeners"  # of the test in which it was opened
+RAW = "raw"  # since it was checked out, SQLAlchemy has begun no transaction: who has it may do so
 
 Loop = asyncio.AbstractEventLoop
 
@@ -77,7 +90,8 @@ class LoopPool:
         if not self._slots.locked():
             return bool(await_only(self._slots.acquire()))
         try:
-            return bool(await_only(asyncio.wait_for(self._slots.acquire(), CHECKOUT_TIMEOUT)))
+            waiting = event_loops.with_timeout(self._slots.acquire(), CHECKOUT_TIMEOUT)
+            return bool(await_only(waiting))
         except TimeoutError:
             return False
 
@@ -109,12 +123,23 @@ class LoopPool:
         self.sessions.clear()
         self.connections.clear()
         for record in self.used:
-            if record.dbapi_connection is not None:
-                try:
-                    _reset_session(record.dbapi_connection)
-                except Exception as error:
-                    record.invalidate(error)
+            _reset(record)
         self.used.clear()
+
+    @property
+    def used_and_idle(self) -> list[ConnectionPoolEntry]:
+        """What was used since the last time, and is in use no more."""
+        return [record for record in self.used if record in self.idle]
+
+    def reset_idle_sessions(self) -> None:
+        """The same for connections that others may have open: only what they have given back."""
+        for record in self.used_and_idle:
+            self.idle.remove(record)  # so that nobody gets it meanwhile
+            self.used.remove(record)
+            try:
+                _reset(record)
+            finally:
+                self.idle.append(record)
 
     def close(self) -> None:
         """Close all connections. A Connection that a test still holds reconnects on next use."""
@@ -143,7 +168,8 @@ class LoopPool:
         if self.loop is not None:
             await_only(asyncio_internals.wait_for_closing_generators())
         for record in list(self.checked_out):
-            cancel(record.driver_connection)
+            if record.dbapi_connection is not None:
+                cancel(driver_of(record.dbapi_connection))
         for session in list(self.sessions):
             with suppress(Exception):  # a session in any state; its connection is closed below
                 session.close()
@@ -164,9 +190,23 @@ def cancel(driver: Any) -> None:
         driver.cancel()
 
 
+def _reset(record: ConnectionPoolEntry) -> None:
+    """Reset a connection that is in use no more, or close it: the next checkout opens another."""
+    if record.dbapi_connection is None:
+        return
+    assert record.record_info is not None
+    try:
+        if record.record_info[CHANGED](record):
+            record.close()
+        else:
+            _reset_session(record.dbapi_connection)
+    except Exception as error:
+        record.invalidate(error)
+
+
 def _reset_session(connection: Any) -> None:
     if hasattr(connection, "run_async"):
-        connection.run_async(lambda driver: driver.execute(RESET_SESSION))
+        run_in_driver(connection, lambda driver: driver.execute(RESET_SESSION))
         connection.commit()
         return
     autocommit = connection.autocommit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Engine, orm
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -51,6 +52,27 @@ def explain_engine_errors(options: Options, *, nested: bool) -> Iterator[None]:
 def with_connect_args(options: Options, url_arguments: dict[str, Any]) -> Options:
     """Add ``connect_args`` for the URL. The user's values take precedence."""
     return {**options, "connect_args": {**url_arguments, **options.get("connect_args", {})}}
+
+
+@contextmanager
+def emptied(maker: Any) -> Iterator[None]:
+    """Forget what the sessions of ``maker`` hold, which a test may have left in a global.
+
+    Objects of a shared fixture could not be added to the session of the next test.
+    """
+    made: WeakSet[Any] = WeakSet()
+    base = maker.class_.__init__
+
+    def remember(session: Any, *arguments: Any, **keywords: Any) -> None:
+        base(session, *arguments, **keywords)
+        made.add(session)
+
+    maker.class_.__init__ = remember  # the class is the maker's own
+    try:
+        yield
+    finally:
+        for session in made:
+            getattr(session, "sync_session", session).expunge_all()
 
 
 def async_sessions(engine: AsyncEngine, options: Options) -> async_sessionmaker[AsyncSession]:

@@ -17,15 +17,26 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
+from pytest_pgtemplate._engines.driver_state import driver_state
 from pytest_pgtemplate._engines.loop_pool import (
+    CHANGED,
     CHECKOUT_TIMEOUT,
+    LISTENERS,
     MAX_CONNECTIONS,
+    RAW,
+    STATE,
     Loop,
     LoopPool,
     cancel,
 )
 from pytest_pgtemplate._engines.options import Options
-from pytest_pgtemplate._internals.sqlalchemy import CustomPool, EngineListeners
+from pytest_pgtemplate._internals.sqlalchemy import (
+    CustomPool,
+    DriverConnections,
+    EngineListeners,
+    driver_of,
+    share_events,
+)
 from pytest_pgtemplate._server import forks
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -102,6 +113,8 @@ class _PooledEngine:
         self._engine = engine
         self._pool: _PerLoopPool = engine.pool
         self._listeners = EngineListeners(engine)
+        self._driver_connections = DriverConnections(engine)
+        self._all_listeners = [self._listeners]  # whose "connect" listeners of the test count
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "checkout", self._checked_out)
         event.listen(engine, "checkin", self._checked_in)
@@ -116,6 +129,10 @@ class _PooledEngine:
         self._of_parents += self._pool.loop_pools.values()  # a collected one would be closed
         self._pool.loop_pools.clear()
 
+    def follow(self, other: _PooledEngine) -> None:
+        """Let listeners that a test adds to ``other`` hear of the connections of this engine."""
+        self._all_listeners.append(other._listeners)
+
     def close_open(self) -> None:
         """Close everything open, and return every connection that is still checked out."""
         for loop_pool in list(self._pool.loop_pools.values()):
@@ -128,33 +145,71 @@ class _PooledEngine:
             if loop_pool.used:
                 loop_pool.run(loop_pool.reset_sessions)
 
+    def reset_idle_sessions(self) -> None:
+        """The same, except for connections that are in use: of fixtures that tests share."""
+        for loop_pool in list(self._pool.loop_pools.values()):
+            if loop_pool.used_and_idle:
+                loop_pool.run(loop_pool.reset_idle_sessions)
+
     def close(self) -> None:
         """Close all connections, each in its event loop."""
         for loop_pool in list(self._pool.loop_pools.values()):
             loop_pool.run(loop_pool.close)
 
-    def _connected(self, _: Any, record: ConnectionPoolEntry) -> None:
+    def _connected(self, connection: Any, record: ConnectionPoolEntry) -> None:
+        assert record.record_info is not None
+        self._driver_connections.watch(connection)
+        record.record_info[CHANGED] = self._is_changed
+        record.record_info[STATE] = driver_state(connection)
+        record.record_info[LISTENERS] = self._connection_listeners
+        for listeners in self._all_listeners[1:]:
+            listeners.call_connect_listeners(connection, record)
         self._pool.current_loop_pool().used.add(record)
 
     def _checked_out(
         self, connection: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
     ) -> None:
+        assert record.record_info is not None
         loop_pool = loop_pool_of(record)
         loop_pool.checked_out[record] = proxy
-        if record not in loop_pool.used:
-            loop_pool.used.add(record)
-            # A test expects its "connect" listeners to see each connection that it uses.
-            self._listeners.call_connect_listeners(connection, record)
+        record.record_info[RAW] = True
+        if record in loop_pool.used:
+            return
+        if record.record_info[LISTENERS] != self._connection_listeners:
+            # Those of an earlier test have made of it what this test does not want.
+            raise exc.DisconnectionError
+        loop_pool.used.add(record)
+        # A test expects its "connect" listeners to see each connection that it uses.
+        for listeners in self._all_listeners:
+            listeners.call_connect_listeners(connection, record)
+
+    @property
+    def _connection_listeners(self) -> list[object]:
+        return [listeners.connection_listeners() for listeners in self._all_listeners]
+
+    def _is_changed(self, record: ConnectionPoolEntry) -> bool:
+        """Whether a test has done to the connection what no SQL undoes, or may have done so."""
+        info, connection = record.record_info, record.dbapi_connection
+        assert info is not None
+        return (
+            RAW in info
+            or self._driver_connections.taken(connection)
+            or info[STATE] != driver_state(connection)
+        )
 
     def _checked_in(self, _: Any, record: ConnectionPoolEntry) -> None:
         loop_pool_of(record).checked_out.pop(record, None)
 
     def _invalidated(self, _: Any, record: ConnectionPoolEntry, __: object) -> None:
         # pytest-timeout, for example, interrupts a query in Python but not on the server.
-        cancel(record.driver_connection)
+        if record.dbapi_connection is not None:
+            cancel(driver_of(record.dbapi_connection))
 
     def _begun(self, connection: Connection) -> None:
-        loop_pool_of(connection.connection).connections.add(connection)
+        record = connection.connection
+        loop_pool_of(record).connections.add(connection)
+        if record.record_info is not None:
+            record.record_info.pop(RAW, None)
 
     def _session_begun(self, session: Session, _: Any, connection: Connection) -> None:
         if connection.engine.pool is self._pool:
@@ -169,9 +224,10 @@ class AsyncPooledEngine(_PooledEngine):
         super().__init__(self.engine.sync_engine)
         event.listen(self.engine.sync_engine, "before_cursor_execute", _refuse_other_loop)
 
-    def engine_for_test(self) -> AsyncEngine:
-        """Return an engine for the next test, without listeners of earlier tests."""
-        return AsyncEngine(self._listeners.engine_for_test())
+    def engine_for_test(self, events_of: AsyncEngine | None = None) -> AsyncEngine:
+        """An engine for the next test. Listeners of ``events_of`` hear of it, too."""
+        engine = self._listeners.engine_for_test()
+        return AsyncEngine(share_events(engine, events_of.sync_engine) if events_of else engine)
 
 
 class SyncPooledEngine(_PooledEngine):
@@ -181,9 +237,10 @@ class SyncPooledEngine(_PooledEngine):
         self.engine = create_engine(url, poolclass=SyncPerLoopPool, **options)
         super().__init__(self.engine)
 
-    def engine_for_test(self) -> Engine:
-        """Return an engine for the next test, without listeners of earlier tests."""
-        return self._listeners.engine_for_test()
+    def engine_for_test(self, events_of: Engine | None = None) -> Engine:
+        """An engine for the next test. Listeners of ``events_of`` hear of it, too."""
+        engine = self._listeners.engine_for_test()
+        return share_events(engine, events_of) if events_of else engine
 
 
 def loop_pool_of(connection: ConnectionPoolEntry | PoolProxiedConnection) -> LoopPool:

@@ -10,11 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext
 
 from pytest_pgtemplate._internals.sqlalchemy import override_transactions
 
 _SAVEPOINT = "pgtemplate"
+_LOCK_TIMEOUT = """
+    SELECT set_config('lock_timeout', '5s', true) WHERE current_setting('lock_timeout') = '0'
+"""
+_LOCK_NOT_AVAILABLE = "55P03"
+_NOTE = (
+    'HINT: under isolation="rollback" pg_session keeps its locks until the test ends, also after a'
+    " commit, so another session of the same test cannot write the same rows: let both use"
+    ' pg_session or pg_connection, or isolate the test with "truncate"'
+)
 
 
 def nest_transactions(engine: Engine) -> None:
@@ -43,6 +53,29 @@ def nest_transactions(engine: Engine) -> None:
 
     override_transactions(engine, begin, commit, rollback)
     event.listen(engine, "reset", end)
+
+
+def limit_lock_waits(engine: Engine) -> None:
+    """End the waits of a test for its own locks after seconds, with an error that explains them."""
+
+    def begin(connection: Connection) -> None:
+        _execute(connection.connection, _LOCK_TIMEOUT)  # no listener of the test's hears of it
+
+    def explain(context: ExceptionContext) -> None:
+        error, original = context.sqlalchemy_exception, context.original_exception
+        if error is not None and _sqlstate(original) == _LOCK_NOT_AVAILABLE:
+            error.add_note(_NOTE)
+
+    event.listen(engine, "begin", begin)
+    event.listen(engine, "handle_error", explain)
+
+
+def _sqlstate(error: Any) -> str | None:
+    for name in ("sqlstate", "pgcode"):
+        if code := getattr(error, name, None):
+            return str(code)
+    details = error.args[0] if error.args else None
+    return details.get("C") if isinstance(details, dict) else None  # pg8000
 
 
 def _execute(connection: Any, statement: str) -> None:

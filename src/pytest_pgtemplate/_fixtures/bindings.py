@@ -32,7 +32,7 @@ def _pg_bindings_in_use(
 ) -> Iterator[Bindings]:
     with _pg.reported_once("_pg_bindings_in_use"):
         _pg_bindings.refuse_other_database(pg_database.name)
-    with _pg.closed_on_reclone(_pg_bindings):
+    with _pg.engines.closed_on_reclone(_pg_bindings):
         yield _pg_bindings
     _pg_bindings.close()
 

@@ -157,8 +157,8 @@ def pg_database(
         _pg.worker = None
         if sweeping is not None:
             sweeping.join(SWEEP_TIMEOUT)
-        with _pg.run.reports.reported_at_end(known=_pg.lost):
-            worker.close(drop=_pg.lost)
+        with _pg.run.reports.reported_at_end(known=_pg.state_unknown):
+            worker.close(drop=_pg.state_unknown)
         stats.differences += describe(worker.changes)
 
 

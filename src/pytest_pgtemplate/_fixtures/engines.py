@@ -47,7 +47,7 @@ def _pg_engines(
 
     with _pg.reported_once("_pg_engines"):
         engines = Engines(pg_database.url, pg_engine_options)
-    with _pg.reset_after_tests(engines):
+    with _pg.engines.reset_after_tests(engines):
         yield engines
     engines.close()
 
@@ -69,7 +69,7 @@ def pg_shared(
     with _pg.reported_once("pg_shared"):
         # Not the engines of the tests: those close everything after each test.
         engines = Engines(pg_database.url, pg_engine_options)
-    with _pg.closed_on_reclone(engines):
+    with _pg.engines.shared_by_tests(engines):
         yield Shared(engines, pg_session_options, pg_url, pg_database.dsn)
     engines.close()
 
@@ -79,11 +79,16 @@ def pg_engine(
     request: pytest.FixtureRequest, _pg: IsolatedDatabase, _pg_engines: Engines
 ) -> Iterator[AsyncEngine]:
     """An ``AsyncEngine`` on this worker's database. The plugin closes what the test leaves open."""
+    from pytest_pgtemplate._engines import limit_lock_waits
+
     _refuse_trio(request, _pg)
     _pg.mark_used()
     with _pg.reported_once("pg_engine"):
         pool = _pg_engines.async_engine()
-    yield pool.engine_for_test()
+    engine = pool.engine_for_test()
+    if _pg.rolls_back(request.node):
+        limit_lock_waits(engine.sync_engine)
+    yield engine
     pool.close_open()
 
 
@@ -104,12 +109,14 @@ def _refuse_trio(request: pytest.FixtureRequest, isolated: IsolatedDatabase) -> 
 @fixture()
 def pg_sessionmaker(
     pg_engine: AsyncEngine, pg_session_options: dict[str, Any]
-) -> async_sessionmaker[AsyncSession]:
+) -> Iterator[async_sessionmaker[AsyncSession]]:
     """An ``async_sessionmaker``, with ``expire_on_commit=False``."""
-    from pytest_pgtemplate._engines import async_sessions
+    from pytest_pgtemplate._engines import async_sessions, emptied
 
     with fails():
-        return async_sessions(pg_engine, pg_session_options)
+        maker = async_sessions(pg_engine, pg_session_options)
+    with emptied(maker):
+        yield maker
 
 
 @fixture()
@@ -138,31 +145,40 @@ def pg_connection(
     if _pg.rolls_back(request.node):
         with fails():
             pool = _pg_engines.async_engine(nested=True)
-        yield connect_on_use(pool.engine_for_test())
+        yield connect_on_use(pool.engine_for_test(events_of=pg_engine))
         pool.close_open()
     else:
         yield connect_on_use(pg_engine)
 
 
 @fixture()
-def pg_sync_engine(_pg: IsolatedDatabase, _pg_engines: Engines) -> Iterator[Engine]:
+def pg_sync_engine(
+    request: pytest.FixtureRequest, _pg: IsolatedDatabase, _pg_engines: Engines
+) -> Iterator[Engine]:
     """An ``Engine`` on this worker's database. The plugin closes what the test leaves open."""
+    from pytest_pgtemplate._engines import limit_lock_waits
+
     _pg.mark_used()
     with _pg.reported_once("pg_sync_engine"):
         pool = _pg_engines.sync_engine()
-    yield pool.engine_for_test()
+    engine = pool.engine_for_test()
+    if _pg.rolls_back(request.node):
+        limit_lock_waits(engine)
+    yield engine
     pool.close_open()
 
 
 @fixture()
 def pg_sync_sessionmaker(
     pg_sync_engine: Engine, pg_session_options: dict[str, Any]
-) -> sessionmaker[Session]:
+) -> Iterator[sessionmaker[Session]]:
     """A ``sessionmaker``, with ``expire_on_commit=False``."""
-    from pytest_pgtemplate._engines import sync_sessions
+    from pytest_pgtemplate._engines import emptied, sync_sessions
 
     with fails():
-        return sync_sessions(pg_sync_engine, pg_session_options)
+        maker = sync_sessions(pg_sync_engine, pg_session_options)
+    with emptied(maker):
+        yield maker
 
 
 @fixture()
@@ -170,7 +186,7 @@ def _pg_sync_connection(_pg_engines: Engines, pg_sync_engine: Engine) -> Iterato
     """Under ``isolation="rollback"``: in a transaction that is never committed."""
     with fails():
         pool = _pg_engines.sync_engine(nested=True)
-    yield pool.engine_for_test().connect()
+    yield pool.engine_for_test(events_of=pg_sync_engine).connect()
     pool.close_open()
 
 

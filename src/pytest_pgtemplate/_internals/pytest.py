@@ -41,6 +41,16 @@ def finish_fixture(fixture: pytest.FixtureDef[Any], request: Any) -> None:
     fixture.finish(request)
 
 
+def forget_unstarted_fixture(fixture: pytest.FixtureDef[Any], request: Any) -> None:
+    """Let pytest forget a fixture that a ``pytest_fixture_setup`` wrapper refused to set up.
+
+    pytest has added finalizers by then. It runs and removes them only if there is a result, and
+    asserts that there are none when it sets the fixture up for another test.
+    """
+    fixture.cached_result = (None, fixture.cache_key(request), None)
+    fixture.finish(request)
+
+
 def requested_by_signature(item: pytest.Function) -> tuple[str, ...]:
     """The fixtures that a test function names itself, without autouse fixtures and marks."""
     return item._fixtureinfo.argnames

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -23,13 +24,17 @@ from sqlalchemy.util import ScopedRegistry, ThreadLocalRegistry, await_only, gre
 
 __all__ = [
     "CustomPool",
+    "DriverConnections",
     "EngineListeners",
     "await_only",
     "connect_on_use",
+    "driver_of",
     "empty_registry",
     "greenlet_spawn",
     "override_transactions",
+    "run_in_driver",
     "sessionmaker_keywords",
+    "share_events",
 ]
 
 
@@ -97,6 +102,94 @@ class EngineListeners:
         for listener in list(self._pool.dispatch.connect):
             if listener not in self._ours.connect:
                 listener(connection, entry)
+
+    def connection_listeners(self) -> tuple[object, ...]:
+        """The test's listeners that get a connection of the driver, comparable from test to test.
+
+        A fixture that adds a listener makes a new function for every test; its code and what it has
+        closed over are the same.
+        """
+        events = ("first_connect", "connect", "checkout", "checkin", "reset")
+        found = [
+            listener
+            for name in events
+            for listener in getattr(self._pool.dispatch, name)
+            if listener not in getattr(self._ours, name)
+        ]
+        return tuple(map(_identity, [*found, *self._dialect.dispatch.do_connect]))
+
+
+def share_events(engine: Engine, other: Engine) -> Engine:
+    """Let what listens to ``other``, from now on or later, listen to ``engine`` as well.
+
+    ``Engine.execution_options`` has made ``engine``, and joined its ``dispatch`` to that of the
+    original in the same way.
+    """
+    copy: Any = engine
+    copy.dispatch = copy.dispatch.local._join(copy.dispatch.parent._join(other.dispatch))
+    copy._has_events = True  # for connections that are made before somebody listens
+    return engine
+
+
+def _identity(listener: Any) -> object:
+    code, cells = getattr(listener, "__code__", None), getattr(listener, "__closure__", None)
+    return listener if code is None else (code, *(cell.cell_contents for cell in cells or ()))
+
+
+class DriverConnections:
+    """Knows which connections of the driver somebody has got out of SQLAlchemy's.
+
+    There is no event for that. ``Dialect.get_driver_connection`` is documented for authors of
+    dialects, and called for every ``driver_connection``; it is replaced on the instance. An adapted
+    async connection gives the driver's away itself, too: it becomes an instance of a subclass.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        dialect: Any = engine.dialect
+        original = dialect.get_driver_connection
+        self._taken: set[int] = set()
+
+        def get_driver_connection(connection: Any) -> Any:
+            self._taken.add(id(connection))
+            return original(connection)
+
+        dialect.get_driver_connection = get_driver_connection
+
+    def watch(self, connection: Any) -> None:
+        """Notice if somebody takes the driver's connection out of this one, which is new."""
+        self._taken.discard(id(connection))
+        if isinstance(connection, AdaptedConnection):
+            connection.__class__ = _watched(type(connection), self._taken.add)
+
+    def taken(self, connection: Any) -> bool:
+        return id(connection) in self._taken
+
+
+def _watched(adapter: Any, take: Callable[[int], None]) -> Any:
+    class Watched(adapter):  # type: ignore[misc]
+        __slots__ = ()
+
+        @property
+        def driver_connection(self) -> Any:
+            take(id(self))
+            return self._connection
+
+        def run_async(self, act: Any) -> Any:
+            take(id(self))
+            return super().run_async(act)
+
+    Watched.__name__, Watched.__qualname__ = adapter.__name__, adapter.__qualname__
+    return Watched
+
+
+def run_in_driver(connection: Any, act: Callable[[Any], Any]) -> Any:
+    """Run ``act`` with the driver's connection of an adapted one, without taking it."""
+    return AdaptedConnection.run_async(connection, act)
+
+
+def driver_of(connection: Any) -> Any:
+    """The driver's connection, without taking it."""
+    return connection._connection if isinstance(connection, AdaptedConnection) else connection
 
 
 def _listeners(dispatch: Any) -> list[list[Any]]:

@@ -35,7 +35,7 @@ def _repeated_fixtures(recording: Recording) -> Iterator[str]:
     for found in findings.worth_sharing(recording):
         yield (
             f"{found.seconds:8.3f} s  {found.fixture}, {found.times} times in {found.module}:"
-            f' scope="module" would save up to {found.saves:.2f} s'
+            f' scope="module" would save up to {found.saves:.2f} s if it returns plain data'
         )
 
 

@@ -22,7 +22,7 @@ class CallerLoop:
     """One thread at a time may use it."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = event_loops.EventLoop()
 
     def run(
         self,

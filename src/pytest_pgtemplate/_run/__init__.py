@@ -4,6 +4,7 @@ How each test is isolated, which failure was reported already, what the environm
 summary at the end. It is imported in every run of pytest, so it is light.
 """
 
+from pytest_pgtemplate._run.crashed_workers import drop_databases_of_crashed_workers
 from pytest_pgtemplate._run.environment import EnvironmentVariables
 from pytest_pgtemplate._run.error_reporter import (
     ErrorReporter,
@@ -13,7 +14,7 @@ from pytest_pgtemplate._run.error_reporter import (
 from pytest_pgtemplate._run.event_loop_section import event_loop_section
 from pytest_pgtemplate._run.failure_section import failure_section
 from pytest_pgtemplate._run.first_fixtures import put_first
-from pytest_pgtemplate._run.isolated_database import FAILED, IsolatedDatabase
+from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 from pytest_pgtemplate._run.isolation import MARKER
 from pytest_pgtemplate._run.overrides import find_override_conflict
 from pytest_pgtemplate._run.progress import ProgressReporter, draw_in_pytest
@@ -22,6 +23,7 @@ from pytest_pgtemplate._run.run import RUN, Run
 from pytest_pgtemplate._run.run_directory import RunDirectory
 from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._run.summary import header_line, report_facts, summary_lines
+from pytest_pgtemplate._run.teardown import FAILED
 from pytest_pgtemplate._run.timeline import Timeline
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "RunDirectory",
     "Timeline",
     "draw_in_pytest",
+    "drop_databases_of_crashed_workers",
     "event_loop_section",
     "fail",
     "fails",

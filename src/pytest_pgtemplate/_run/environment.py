@@ -7,8 +7,7 @@ first needs it.
 from __future__ import annotations
 
 import os
-import sys
-from types import ModuleType
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._settings import Settings, lease_slot
@@ -48,6 +47,10 @@ class EnvironmentVariables:
             self._original.setdefault(name, os.environ.get(name))
             os.environ[name] = value
 
+    def set_again(self) -> None:
+        """Undo what others have set since."""
+        os.environ.update(self._values)
+
     def for_migrations(self, name: str, address: Address) -> dict[str, str]:
         """Return the variables with ``address`` in place of the database ``name``."""
         from pytest_pgtemplate._urls import url_templates
@@ -73,12 +76,17 @@ class EnvironmentVariables:
         if self._error is not None:
             raise self._error
 
-    def refuse_early_readers(self) -> None:
-        """Raise ConfigurationError if a module was imported too early and has the old URL."""
+    def refuse_early_readers(self, root: Path) -> None:
+        """Raise ConfigurationError for a module of the project that has read a variable already."""
+        from pytest_pgtemplate._run import early_readers
+
         for name, value in self._original.items():
-            if value is None or "://" not in value or value == self._values[name]:
+            if value == self._values[name]:
                 continue
-            if (holder := _find_holder(value)) is not None:
+            holder = (
+                early_readers.find_holder(value) if value is not None and "://" in value else None
+            )
+            if (holder := holder or early_readers.find_reader(name, root)) is not None:
                 raise ConfigurationError(
                     f"{holder} has read {name} before pg_env could set it, and would use another"
                     " database",
@@ -87,16 +95,23 @@ class EnvironmentVariables:
 
     def refuse_changed_variables(self) -> None:
         """Raise ConfigurationError if a variable now refers to another database."""
+        if (error := self.find_change()) is not None:
+            raise error
+
+    def find_change(self) -> ConfigurationError | None:
+        """Return the error to report if a variable now refers to another database."""
         databases = [address.database or "" for address in self._addresses.values()]
         for name, value in self._values.items():
-            current = os.environ.get(name) or ""
-            if current != value and not any(database in current for database in databases):
-                raise ConfigurationError(
+            now = os.environ.get(name) or ""
+            if now != value and not any(database in now for database in databases):
+                return ConfigurationError(
                     f"{name} was changed after pg_env had set it, so tests would use another"
                     " database",
-                    hint="a conftest.py, or a module that it imports, changes the variable: remove"
-                    " that, or remove the variable from pg_env",
+                    hint="a conftest.py, a fixture, a test, or a module that they import, changes"
+                    " the variable, for example by load_dotenv(override=True): remove that, or"
+                    " remove the variable from pg_env",
                 )
+        return None
 
 
 def _fill_numbers(settings: Settings) -> dict[str, str]:
@@ -135,30 +150,3 @@ def _embedded_url(settings: Settings, *, strict: bool) -> str:
         if strict:
             raise
         return "postgresql:///"  # a valid URL; the first database test reports the error
-
-
-def _find_holder(value: str) -> str | None:
-    """Return the variable of an imported module that has ``value``, or an attribute of it.
-
-    It must not trigger lazy objects, so it uses ``type(x)`` and not ``isinstance``.
-    """
-    for module_name, module in list(sys.modules.items()):
-        for name, variable in _attributes(module):
-            if _is_value(variable, value):
-                return f"{module_name}.{name}"
-            if not issubclass(type(variable), (type, ModuleType)):
-                for inner, attribute in _attributes(variable):
-                    if _is_value(attribute, value):
-                        return f"{module_name}.{name}.{inner}"
-    return None
-
-
-def _attributes(holder: object) -> list[tuple[str, object]]:
-    try:
-        return list(object.__getattribute__(holder, "__dict__").items())
-    except AttributeError:
-        return []
-
-
-def _is_value(candidate: object, value: str) -> bool:
-    return issubclass(type(candidate), str) and candidate == value

@@ -1,24 +1,40 @@
-"""Turn each PgTemplateError into the failure of one test per run; the other tests skip."""
+"""Decide whether a test fails with a PgTemplateError or skips because of it.
+
+A test skips only if a failed test report of this run shows the error in full. A report may become
+an expected failure, a rerun may replace it, and it never arrives if its worker crashes. So each
+process records which of its reports show which errors, and which errors have to be shown. The
+records travel with the reports. At the end of the run, the process that has all reports adds an
+error for each one that no failed report shows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 import pytest
 
-from pytest_pgtemplate._run.reported_errors import ReportedErrors
-from pytest_pgtemplate.errors import PgTemplateError
+from pytest_pgtemplate._run.reported_errors import ReportedErrors, digest
+from pytest_pgtemplate.errors import LeakError, PgTemplateError, SchemaChangedError
+
+_SHOWS, _OWES = "pgtemplate_shows", "pgtemplate_owes"  # attributes of reports, sent by xdist
+_OWN_FAULTS = (LeakError, SchemaChangedError)  # of one test, which may be expected to fail
 
 
 class ErrorReporter:
-    """The errors of this process. ``failures``: the errors that the whole run has reported."""
+    """The errors of this process. ``failures``: the errors that the workers of the run claim.
+
+    It is a plugin of pytest, so it receives the reports; in the controller those of all workers.
+    """
 
     def __init__(self, failures: ReportedErrors) -> None:
         self.failures = failures
         self._broken: dict[str, PgTemplateError] = {}  # name of a fixture -> its error
-        self._raised: dict[BaseException, PgTemplateError] = {}
+        self._raised: dict[BaseException, list[PgTemplateError]] = {}  # pytest raises them again
+        self._owed: dict[str, str] = {}  # digest -> text; sent with the next report
+        self._owed_reports: dict[str, tuple[str, pytest.TestReport]] = {}  # received with a report
+        self._shown: set[str] = set()  # digests of the errors that failed reports show
 
     @contextmanager
     def reported_once(self, fixture: str) -> Iterator[None]:
@@ -26,12 +42,8 @@ class ErrorReporter:
         try:
             yield
         except PgTemplateError as error:
-            self.mark_broken(fixture, error)
-            self.report(error)
-
-    def mark_broken(self, fixture: str, error: PgTemplateError) -> None:
-        """Skip every further test that needs ``fixture``."""
-        self._broken[fixture] = error
+            self._broken[fixture] = error
+            self.fail_or_skip(error)
 
     @contextmanager
     def reported_at_end(self, *, known: bool) -> Iterator[None]:
@@ -39,40 +51,100 @@ class ErrorReporter:
         try:
             yield
         except PgTemplateError as error:
-            if self.failures.claim(error) and not known:
-                fail(error)
+            if not known and self._is_ours_to_show(error):
+                raise self.failure(error) from None
+
+    def skip_if_broken(self, fixtures: Collection[str]) -> None:
+        """Skip a test that needs a fixture which failed, or fail it with the same error."""
+        for fixture, error in self._broken.items():
+            if fixture in fixtures:
+                self.fail_or_skip(error)
 
     @contextmanager
     def skip_repeated_failures(self) -> Iterator[None]:
         """Skip a test that fails only because pytest raises the cached failure of a fixture."""
-        before = dict(self._raised)
         try:
             yield
         except pytest.fail.Exception as failure:
-            if failure in before:
-                _skip(before[failure])
+            for error in self._raised.get(failure, ()):
+                if self.is_shown(error):
+                    self.fail_or_skip(error)
             raise
 
-    def report(self, error: PgTemplateError) -> NoReturn:
-        """Fail the current test if no worker has reported this error yet; else skip it."""
-        if not self.failures.claim(error):
-            _skip(error)
-        failure = pytest.fail.Exception(str(error), pytrace=False)
-        self._raised[failure] = error
-        raise failure from None  # otherwise pytest would also show the original traceback
+    def fail_or_skip(self, error: PgTemplateError) -> NoReturn:
+        """Fail the current test, or skip it if a report shows the error or another worker will.
 
-    def skip_if_broken(self, fixtures: Collection[str]) -> None:
-        """Skip a test that needs a fixture that has failed."""
-        for fixture, error in self._broken.items():
-            if fixture in fixtures:
-                _skip(error)
+        This is the only place where the plugin skips a test because of an error.
+        """
+        if self._is_ours_to_show(error):
+            raise self.failure(error) from None  # pytest would also show the original traceback
+        first_line = error.message.partition("\n")[0]
+        pytest.skip(f"no database: {first_line} (reported in full once)")
+
+    def failure(self, *errors: PgTemplateError) -> BaseException:
+        """Return what to raise for errors that a failed report has to show."""
+        failure = pytest.fail.Exception("\n".join(map(str, errors)), pytrace=False)
+        self._raised[failure] = list(errors)
+        for each in errors:
+            self.failures.claim(each)  # a test of another worker with the same error skips
+        self._owed |= {digest(e): str(e) for e in errors if not isinstance(e, _OWN_FAULTS)}
+        return failure
+
+    def report_teardown_errors(self, item: pytest.Item, errors: list[PgTemplateError]) -> None:
+        """Report errors of a test whose teardown ran in another process, so that it cannot fail."""
+        if errors:
+            failure = self.failure(*errors)
+            report = _teardown_report(item.nodeid, item.location, str(failure))
+            self.sign_report(report, failure)
+            item.ihook.pytest_runtest_logreport(report=report)
+
+    def is_shown(self, error: PgTemplateError) -> bool:
+        """Whether a failed report of this process, or one that it received, shows the error."""
+        return digest(error) in self._shown
+
+    def _is_ours_to_show(self, error: PgTemplateError) -> bool:
+        """Whether this process has to fail a test with the error; in any case it must be shown."""
+        self._owed[digest(error)] = str(error)
+        return not self.is_shown(error) and self.failures.claim(error)
+
+    def sign_report(self, report: pytest.TestReport, error: BaseException | None) -> None:
+        """Record in a report which errors it shows, and which ones have to be shown."""
+        shown = [digest(each) for raised in _causes(error) for each in self._raised.get(raised, ())]
+        if shown:
+            setattr(report, _SHOWS, shown)
+        if self._owed:
+            setattr(report, _OWES, self._owed)
+            self._owed = {}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Read the records of a report. Its outcome is final: marks and plugins have changed it."""
+        shown = getattr(report, _SHOWS, ())
+        if report.outcome == "failed":
+            self._shown.update(shown)
+        else:
+            for each in set(shown) - self._shown:
+                self.failures.withdraw(each)
+        for each, text in getattr(report, _OWES, {}).items():
+            self._owed_reports.setdefault(each, (text, report))
+
+    def missing_reports(self, *, is_red: bool) -> Iterator[pytest.TestReport]:
+        """Return an error report for each error that had to be shown and was not.
+
+        If the run is not red, none was shown: pytest-rerunfailures removes reports of subtests.
+        """
+        for each, (text, report) in self._owed_reports.items():
+            if each not in self._shown or not is_red:
+                yield _teardown_report(report.nodeid, report.location, f"{text}\n{_WHY}")
 
 
-def report_teardown_errors(item: pytest.Item, errors: Iterable[PgTemplateError]) -> None:
-    """Report errors of a test whose teardown ran in another process, so that it cannot fail."""
-    if text := "\n".join(map(str, errors)):
-        report = pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "teardown")
-        item.ihook.pytest_runtest_logreport(report=report)
+_WHY = "It is reported here because no failed test shows it, and other tests rely on that."
+
+
+def _teardown_report(
+    nodeid: str, location: tuple[str, int | None, str], text: str
+) -> pytest.TestReport:
+    return pytest.TestReport(nodeid, location, {}, "failed", text, "teardown")
 
 
 def fail(error: PgTemplateError) -> NoReturn:
@@ -89,6 +161,13 @@ def fails() -> Iterator[None]:
         fail(error)
 
 
-def _skip(error: PgTemplateError) -> NoReturn:
-    first_line = error.message.partition("\n")[0]
-    pytest.skip(f"no database: {first_line} (reported in full once)")
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """All that the report of an exception shows: what is grouped in it, and what it came from."""
+    if error is None:
+        return
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _causes(each)
+    context = None if error.__suppress_context__ else error.__context__
+    yield from _causes(error.__cause__ or context)

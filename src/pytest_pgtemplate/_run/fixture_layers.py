@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
 
-from pytest_pgtemplate._internals.pytest import capture_disabled, finish_fixture, module_of_fixture
+from pytest_pgtemplate._internals.pytest import capture_disabled, finish_fixture, override_node
 from pytest_pgtemplate._run.error_reporter import fail, fails
+from pytest_pgtemplate._run.fixtures import finish, fixture_label, forgotten_unless_started
 from pytest_pgtemplate.errors import LayerError, PgTemplateError, SchemaChangedError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._run.stats import DatabaseStats
     from pytest_pgtemplate._worker import WorkerDatabase
 
-_NON_WRITING_PACKAGES = ("pytest_pgtemplate", "pytest_asyncio")  # their fixtures write nothing
 _WIDTH = {"class": 1, "module": 2, "package": 3, "session": 4}  # a test: 0
 
 
@@ -34,6 +34,14 @@ class Layer(NamedTuple):
     number: int
     owner: str
     width: int
+
+
+class _Owned(NamedTuple):
+    """A fixture that has a layer, and the request that has set it up."""
+
+    fixture: pytest.FixtureDef[Any]
+    request: Any
+    layer: Layer
 
 
 class _UnattributedWrites(NamedTuple):
@@ -69,7 +77,9 @@ class FixtureLayers:
         self._database = database
         self._count = 0
         self._active: dict[int, Layer] = {}  # by number
-        self._of_fixture: dict[pytest.FixtureDef[Any], Layer] = {}
+        self._owned: dict[pytest.FixtureDef[Any], _Owned] = {}
+        self._lost: list[_Owned] = []  # the rows are lost; the fixture has not been torn down yet
+        self._to_set_up: list[_Owned] = []  # it has been, and has to be set up again
         self._in_setup: list[Layer] = []  # of fixtures whose setup runs, the innermost last
         self.removed: list[int] = []  # layers for the next reset to remove
 
@@ -78,22 +88,25 @@ class FixtureLayers:
         """Wrap the setup of a fixture wider than ``function``."""
         layer = self._new(fixture_label(fixture), _WIDTH[fixture.scope])
         fixture.addfinalizer(lambda: self._remove_layer(fixture))  # added first, so it runs last
-        unattributed = self._separate_earlier_writes()
+        with forgotten_unless_started(fixture, request), fails():
+            unattributed = self._separate_earlier_writes()
         began = time.perf_counter()
         self._in_setup.append(layer)
         try:
             yield
         finally:
             self._in_setup.remove(layer)
+        self._to_set_up = [each for each in self._to_set_up if each.fixture is not fixture]
         seconds = time.perf_counter() - began
         try:
-            changes = self._add_layer(fixture, layer, unattributed)
+            changes = self._add_layer(_Owned(fixture, request, layer), unattributed)
         except PgTemplateError as error:
             with suppress(Exception):  # report the first error
                 finish_fixture(fixture, request)  # so that the next test sets it up again
             fail(error)
         if changes is not None:
-            fixture.addfinalizer(self._before_teardown)  # added last, so it runs first
+            # Added last, so it runs first.
+            fixture.addfinalizer(lambda: self._before_teardown_of(fixture))
             self._database.stats.layers.append((layer.owner, request.node.nodeid, changes, seconds))
             if self._database.run.timeline is not None:
                 self._database.run.timeline.add("layer", layer.owner, seconds, rows=changes)
@@ -113,17 +126,50 @@ class FixtureLayers:
             if number in self.removed:
                 self.removed.remove(number)
 
-    def mark_lost(self) -> None:
-        """Forget all layers, because their database was lost. Tests that need them skip."""
-        for fixture, layer in self._of_fixture.items():
-            error = LayerError(
-                f"the rows of {layer.owner} were lost with the connection to the database",
-                hint="run again; see the log of the server for the reason",
-            )
-            self._database.run.reports.mark_broken(fixture.argname, error)
-        self._of_fixture.clear()
+    def lose(self) -> None:
+        """Forget all layers, because their database was lost."""
+        self._lost += self._owned.values()
+        self._owned.clear()
         self._active.clear()
         self.removed.clear()
+
+    def finish_lost_fixtures(self) -> LayerError | None:
+        """Tear down the fixtures whose layers are lost, and return the error to report."""
+        lost, self._lost = self._lost, []
+        if not lost:
+            return None
+        self._to_set_up += lost
+        raised = [(each.layer.owner, finish(each.fixture, each.request)) for each in lost[::-1]]
+        problems = [f"after that, the teardown of {who} failed: {e!r}" for who, e in raised if e]
+        owners = " and ".join(each.layer.owner for each in lost)
+        return LayerError(
+            "\n".join([f"the rows of {owners} were lost with their database", *problems]),
+            hint="see the log of the server for the reason; for the tests after this one, pytest"
+            " sets the fixture up again",
+        )
+
+    def request_lost_fixtures(self, item: pytest.Item) -> None:
+        """Let a test of their scope request them: it expects the rows, named or not."""
+        names: list[str] = getattr(item, "fixturenames", [])
+        missing = [each.fixture.argname for each in self._missing(item)]
+        names[:0] = [name for name in missing if name not in names]
+
+    def require_all(self, item: pytest.Item) -> None:
+        """Raise LayerError if the rows of a fixture are missing in whose scope the test is."""
+        for each in self._missing(item):
+            raise LayerError(
+                f"the rows of {each.layer.owner} were lost, and it was not set up again",
+                hint="let the test request the fixture by an argument",
+            )
+
+    def _missing(self, item: pytest.Item) -> Iterator[_Owned]:
+        for each in (*self._lost, *self._to_set_up):
+            if each.request.node not in item.listchain():
+                continue
+            counts = override_node(item, each.fixture.argname) == each.fixture.baseid
+            named = each.fixture.params is not None and each not in self._lost
+            if counts and not named:
+                yield each
 
     def _new(self, owner: str, width: int) -> Layer:
         self._count += 1
@@ -149,11 +195,11 @@ class FixtureLayers:
 
     def _add_layer(
         self,
-        fixture: pytest.FixtureDef[Any],
-        layer: Layer,
+        owned: _Owned,
         unattributed: _UnattributedWrites | None,
     ) -> int | None:
         """Return the number of rows added and removed; None: the fixture changed nothing."""
+        layer = owned.layer
         if (resetter := self._database.resetter) is None:
             return None
         if unattributed is not None:
@@ -173,8 +219,9 @@ class FixtureLayers:
                 " materialized views in pg_seed",
             )
         if result.changes is not None:
-            self._active[layer.number] = self._of_fixture[fixture] = layer
-            below = [other.number for other in self._active.values() if other.width < layer.width]
+            self._active[layer.number] = layer
+            self._owned[owned.fixture] = owned
+            below = [each.number for each in self._active.values() if each.width < layer.width]
             self._check(resetter, below, [layer.number])
         self._database.report_leaks(result, layer.owner)
         return result.changes
@@ -191,8 +238,10 @@ class FixtureLayers:
                 hint="give the fixture that refers a narrower scope, or write both in one fixture",
             )
 
-    def _before_teardown(self) -> None:
+    def _before_teardown_of(self, fixture: pytest.FixtureDef[Any]) -> None:
         """Reset before the teardown of a fixture, so that it finds its rows unchanged."""
+        if fixture not in self._owned:
+            return
         self._database.finish_before_fixture_teardown()
         with fails():
             # Writes of tests with a wider scope= mark: they stay, the teardown's writes do not.
@@ -200,9 +249,10 @@ class FixtureLayers:
 
     def _remove_layer(self, fixture: pytest.FixtureDef[Any]) -> None:
         """Remove the layer of a fixture, and what its teardown has written."""
-        layer = self._of_fixture.pop(fixture, None)
-        if layer is None or self._database.worker is None:
+        owned = self._owned.pop(fixture, None)
+        if owned is None or self._database.worker is None:
             return
+        layer = owned.layer
         if (resetter := self._database.resetter) is None:
             self.removed.append(layer.number)  # a re-clone will leave it out
         elif not self._database.keeps_last_state:
@@ -210,19 +260,6 @@ class FixtureLayers:
                 others = [number for number in self._active if number != layer.number]
                 self._check(resetter, [layer.number], others)
                 self._database.reset([layer.number], f"the teardown of {layer.owner}")
-
-
-def may_write(fixture: pytest.FixtureDef[Any]) -> bool:
-    """Whether the server must be asked what this fixture has written."""
-    return module_of_fixture(fixture).partition(".")[0] not in _NON_WRITING_PACKAGES
-
-
-def fixture_label(fixture: pytest.FixtureDef[Any]) -> str:
-    """Return the user's name for a fixture: pytest wraps ``setup_module`` in a fixture."""
-    for hidden in ("setup_module", "setup_class", "setUpModule", "setUpClass"):
-        if hidden in fixture.argname:
-            return hidden
-    return f'the {fixture.scope} fixture "{fixture.argname}"'
 
 
 def _show_layer(config: pytest.Config, line: str) -> None:

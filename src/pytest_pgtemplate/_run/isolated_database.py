@@ -16,7 +16,9 @@ import pytest
 from pytest_pgtemplate._run.fixture_layers import FixtureLayers
 from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._run.leftovers import clone_error, explain_by_reclone, leak_error
+from pytest_pgtemplate._run.open_engines import OpenEngines
 from pytest_pgtemplate._run.stats import DatabaseStats
+from pytest_pgtemplate._run.teardown import FAILED, Teardown
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import (
@@ -24,26 +26,15 @@ from pytest_pgtemplate.errors import (
     PgTemplateError,
     PgTemplateWarning,
     SchemaChangedError,
+    ServerError,
 )
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._engines import Bindings, Engines
     from pytest_pgtemplate._reset import ResetResult, Resetter
     from pytest_pgtemplate._run.context import RunContext
     from pytest_pgtemplate._worker import WorkerDatabase
 
 _log = logging.getLogger("pytest_pgtemplate")
-FAILED = pytest.StashKey[bool]()  # whether the setup or the call of an item failed
-
-
-class Teardown:
-    """The teardown of a test. ``isolated``: the reset has already run, with this ``error``."""
-
-    def __init__(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        self.item = item
-        self.nextitem = nextitem
-        self.isolated = False
-        self.error: PgTemplateError | None = None
 
 
 class IsolatedDatabase:
@@ -63,9 +54,8 @@ class IsolatedDatabase:
         self._process = 0  # which has the worker
         self.used = False  # whether a test has requested it since the last reset
         self.teardown: Teardown | None = None  # of the test whose teardown runs
-        self.lost = False  # a reset failed, so the state of the database is unknown
-        self._engines: list[Engines | Bindings] = []  # all engines of this database
-        self._test_engines: Engines | None = None  # whose sessions are reset after each test
+        self.state_unknown = False  # a reset or a re-clone failed; only a re-clone helps
+        self.engines = OpenEngines()
 
     @property
     def worker(self) -> WorkerDatabase | None:
@@ -84,24 +74,48 @@ class IsolatedDatabase:
         """Turn errors of ``fixture`` into one pytest failure per run; other tests skip."""
         return self.run.reports.reported_once(self.fixture_name(fixture))
 
-    def prepare_test(self, needed: Collection[str]) -> None:
-        """Prepare for a test that needs these fixtures."""
+    def prepare_test(self, item: pytest.Item) -> None:
+        """Prepare the database for a test that needs it."""
+        needed = getattr(item, "fixturenames", ())
         if self.fixture_name("pg_database") in needed:
             self.mark_used()
+        if self.used or "request" in needed:
+            self.layers.request_lost_fixtures(item)
 
     def mark_used(self) -> None:
         """The current test has requested the database, directly or indirectly."""
         self.used = True
-        self.reclone_if_lost()
+        if self.state_unknown and self.worker is not None:
+            try:
+                self._reclone(self.worker, self.test, "a reset failed", removed=None)
+            except PgTemplateError as error:
+                self.run.reports.fail_or_skip(error)
+
+    def require_known_state(self, item: pytest.Item) -> None:
+        """Raise ServerError or LayerError if the test must not run.
+
+        The state of its database must be known, and contain the rows of every wide fixture in whose
+        scope the test is.
+        """
+        if not self.used or self.worker is None:
+            return
+        if self.state_unknown:
+            raise ServerError(
+                f"the state of {self.worker.database.name} is unknown, because a reset failed",
+                hint="see the error of the previous test",
+            )
+        self.layers.require_all(item)
 
     @property
     def resetter(self) -> Resetter | None:
         """The resetter, if the database exists and is in a known state."""
-        return None if self.worker is None or self.lost else self.worker.resetter
+        if self.worker is None or self.state_unknown:
+            return None
+        return self.worker.resetter
 
     @property
     def test(self) -> str:
-        return f"test {self.run.current.nodeid}" if self.run.current is not None else "a test"
+        return f"test {self.run.current.nodeid}" if self.run.current else "a test"
 
     @property
     def keeps_last_state(self) -> bool:
@@ -112,69 +126,52 @@ class IsolatedDatabase:
             and self.teardown.nextitem is None
         )
 
-    def reclone_if_lost(self) -> None:
-        """Re-clone after a failed reset, or report the error of the re-clone."""
-        if self.lost and self.worker is not None:
-            try:
-                self._reclone(self.worker, self.test, "a reset failed")
-            except PgTemplateError as error:
-                self.run.reports.report(error)
-
     def rolls_back(self, item: pytest.Item) -> bool:
         return isolation_of(item, self.settings.isolation).kind == "rollback"
 
-    @contextmanager
-    def reset_after_tests(self, engines: Engines) -> Iterator[None]:
-        """Reset the sessions of ``engines`` after each test."""
-        self._test_engines = engines
-        try:
-            with self.closed_on_reclone(engines):
-                yield
-        finally:
-            self._test_engines = None
-
-    @contextmanager
-    def closed_on_reclone(self, engines: Engines | Bindings) -> Iterator[None]:
-        """Close the connections of ``engines`` before each re-clone."""
-        self._engines.append(engines)
-        try:
-            yield
-        finally:
-            self._engines.remove(engines)
-
     def finish_last_test(self) -> None:
         """Isolate the last test: the session fixtures are torn down before it ends."""
-        if self.run.current is not None:
-            self.teardown = self.teardown or Teardown(self.run.current, None)
-            self._finish(self.teardown)
+        if self.teardown is not None:
+            self._isolate(self.teardown)
+        elif self.run.current is not None:  # pytest sets up the database again, in the middle
+            self._finish(Teardown(self.run.current, None))
 
     def finish_before_fixture_teardown(self) -> None:
         """Reset before the teardown of a wide fixture, so that the test's writes are gone."""
         if self.teardown is not None and not self.teardown.isolated:
-            try:
-                self._finish(self.teardown)
-            except PgTemplateError as error:
-                self.teardown.error = error
+            self._isolate(self.teardown)
 
-    def finish_teardown(self) -> None:
-        """Isolate the ending test from the next one.
+    def finish_teardown(self) -> list[PgTemplateError]:
+        """Isolate the ending test from the next one, and return the errors.
 
-        Raises LeakError, SchemaChangedError, VerificationError and ServerError.
+        LeakError, SchemaChangedError, VerificationError, ServerError and LayerError.
         """
         teardown = self.teardown
         assert teardown is not None
         try:
-            self._finish(teardown)
-            if teardown.error is not None:
-                raise teardown.error
+            self._isolate(teardown)
+            if (error := self.layers.finish_lost_fixtures()) is not None:
+                teardown.errors.append(error)
+                self._isolate(teardown)  # from what the teardown of these fixtures wrote
         finally:
             self.teardown = None
-            self._reset_sessions()  # unless a reset has done so
+            self.engines.reset_sessions()  # unless a reset has done so
+        return teardown.errors
 
-    def _finish(self, teardown: Teardown) -> None:
+    def _isolate(self, teardown: Teardown) -> None:
         """Isolate, or isolate again after the teardown of wide fixtures has written."""
         teardown.isolated = True
-        if self.worker is None or self.lost:
+        try:
+            self._finish(teardown)
+        except PgTemplateError as error:
+            teardown.errors.append(error)
+        finally:
+            if self.state_unknown:
+                self.layers.lose()
+
+    def _finish(self, teardown: Teardown) -> None:
+        if self.worker is None or self.state_unknown:
+            self.used = False
             return
         item, nextitem = teardown.item, teardown.nextitem
         isolation = isolation_of(item, self.settings.isolation, strict=False)
@@ -197,9 +194,8 @@ class IsolatedDatabase:
         """Reset the database and remove the layers ``removed``. ``node_id``: for messages."""
         assert self.worker is not None
         began = time.perf_counter()
-        self.lost = True  # until the reset has succeeded
-        result = self.worker.reset(removed, while_waiting=self._reset_sessions)
-        self.lost = False
+        with self._changing_state():
+            result = self.worker.reset(removed, while_waiting=self.engines.reset_sessions)
         seconds = time.perf_counter() - began
         self.stats.reset_time += seconds
         self.stats.resets += 1
@@ -225,12 +221,15 @@ class IsolatedDatabase:
                 hint="mark it @pytest.mark.pg(isolation='clone'), or set pg_on_ddl = reclone",
             )
 
+    @contextmanager
+    def _changing_state(self) -> Iterator[None]:
+        """If the body raises, the state of the database is unknown until the next re-clone."""
+        self.state_unknown = True
+        yield
+        self.state_unknown = False
+
     def _in_database(self, node_id: str) -> str:
         return f"{node_id} (in {self.name})" if self.name else node_id
-
-    def _reset_sessions(self) -> None:
-        if self._test_engines is not None:
-            self._test_engines.reset_sessions()
 
     def report_leaks(self, result: ResetResult, node_id: str) -> None:
         """Raise LeakError, or warn, if a reset or a layer had to end a transaction."""
@@ -244,7 +243,11 @@ class IsolatedDatabase:
             warnings.warn(PgTemplateWarning(str(error)), stacklevel=1)
 
     def _reclone(
-        self, worker: WorkerDatabase, node_id: str, reason: str, removed: Collection[int] = ()
+        self,
+        worker: WorkerDatabase,
+        node_id: str,
+        reason: str,
+        removed: Collection[int] | None = (),
     ) -> None:
         self._replace(worker.reclone, node_id, reason, removed)
 
@@ -255,29 +258,28 @@ class IsolatedDatabase:
 
     def _replace(
         self,
-        replace: Callable[[Collection[int]], bool],
+        replace: Callable[[Collection[int] | None], bool],
         node_id: str,
         reason: str,
-        removed: Collection[int],
+        removed: Collection[int] | None,
     ) -> None:
-        """Replace the database by a new clone, with the layers except ``removed``."""
+        """Replace the database by a new clone with its layers except ``removed``; None: none."""
         assert self.worker is not None
         began = time.perf_counter()
-        removed = {*removed, *self.layers.removed}
-        self.lost = True
-        for engines in self._engines:
-            engines.close()
-        with self.run.progress.step("re-cloning the template"):
-            complete = replace(removed)
-        self.lost = False
+        if removed is not None:
+            removed = {*removed, *self.layers.removed}
+        with self._changing_state():
+            self.engines.close()
+            with self.run.progress.step("re-cloning the template"):
+                complete = replace(removed)
         seconds = time.perf_counter() - began
         _log.info("re-cloned after %s (%s): %.3f s", node_id, reason, seconds)
         if self.run.timeline is not None:
             self.run.timeline.add("reclone", node_id, seconds, why=reason)
-        if complete:
+        if complete and removed is not None:
             self.layers.discard(removed)
         else:
-            self.layers.mark_lost()
+            self.layers.lose()
         if differences := self.worker.resetter.verify():
             raise clone_error(differences)
 

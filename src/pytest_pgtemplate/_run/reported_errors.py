@@ -7,9 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from pytest_pgtemplate.errors import PgTemplateError, TemplateError
+
+
+def digest(error: PgTemplateError) -> str:
+    """What an error is known by in all processes of a run."""
+    return hashlib.sha256(str(error).encode()).hexdigest()
 
 
 class ReportedErrors:
@@ -17,10 +23,22 @@ class ReportedErrors:
 
     def __init__(self, directory: Callable[[], Path]) -> None:
         self._directory = directory  # called on first use: most runs have no failure
+        self._claimed: set[str] = set()
 
     def claim(self, error: PgTemplateError) -> bool:
-        """Return True if the caller has to report ``error``: no worker has claimed it yet."""
-        return self._claim(hashlib.sha256(str(error).encode()).hexdigest(), str(error))
+        """Return True if this process has to report ``error``: no other worker was first."""
+        name = digest(error)
+        if name not in self._claimed and not self._claim(name, str(error)):
+            return False
+        self._claimed.add(name)
+        return True
+
+    def withdraw(self, name: str) -> None:
+        """Leave the error with this digest to other tests: the test that met it shows nothing."""
+        if name in self._claimed:
+            self._claimed.remove(name)
+            with suppress(OSError):
+                (self._directory() / name).unlink()
 
     def record_failed_build(self, template: str, error: PgTemplateError) -> None:
         """Record the error, so that the other workers of this run do not repeat the build."""
@@ -32,6 +50,8 @@ class ReportedErrors:
             hint, _, message = (self._directory() / template).read_text("utf-8").partition("\0")
         except OSError:
             return
+        if not message:
+            return  # it is being written, or could not be
         raise TemplateError(message, hint=hint)
 
     def _claim(self, name: str, text: str) -> bool:

@@ -10,13 +10,18 @@ import pytest
 
 from pytest_pgtemplate._run.context import RunContext
 from pytest_pgtemplate._run.environment import EnvironmentVariables
-from pytest_pgtemplate._run.error_reporter import ErrorReporter, fail, report_teardown_errors
-from pytest_pgtemplate._run.fixture_layers import fixture_label, may_write
-from pytest_pgtemplate._run.isolated_database import FAILED, IsolatedDatabase, Teardown
+from pytest_pgtemplate._run.error_reporter import ErrorReporter, fail
+from pytest_pgtemplate._run.fixtures import (
+    fixture_label,
+    forgotten_unless_started,
+    may_write,
+)
+from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._run.progress import ProgressReporter
 from pytest_pgtemplate._run.run_directory import RunDirectory
 from pytest_pgtemplate._run.stats import DatabaseStats
+from pytest_pgtemplate._run.teardown import FAILED, Teardown
 from pytest_pgtemplate._settings import Settings, is_fixture_name
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
 
@@ -34,6 +39,7 @@ class Run(RunContext):
     ) -> None:
         super().__init__(settings, directory, reports, environment, progress)
         self.torn_down: pytest.Item | None = None  # the last test whose teardown began here
+        self._used_database = False  # by the test in its teardown
         self._plugin_fixture_users: set[str] = set()  # the user's fixtures that request one of ours
         self.databases = {name: IsolatedDatabase(self, name) for name in ("", *settings.databases)}
 
@@ -55,14 +61,36 @@ class Run(RunContext):
             fail(wrong)
         self.current = item
         item.stash[FAILED] = False  # pytest-rerunfailures runs an item more than once
-        needed = getattr(item, "fixturenames", ())
-        self.reports.skip_if_broken(needed)
+        self.reports.skip_if_broken(getattr(item, "fixturenames", ()))
         for database in self.databases.values():
-            database.prepare_test(needed)
+            database.prepare_test(item)
+
+    def require_known_state(self, item: pytest.Item) -> None:
+        """Fail a test that must not run. This is checked last, right before the test function.
+
+        No test runs on a database whose state is unknown, without the rows of a shared fixture, or
+        while a variable of pg_env refers to another database.
+        """
+        self._require_environment()
+        try:
+            for database in self.databases.values():
+                database.require_known_state(item)
+        except PgTemplateError as error:
+            fail(error)
+
+    def _require_environment(self) -> None:
+        if self._uses_database and (error := self.environment.find_change()) is not None:
+            self.reports.fail_or_skip(error)
+
+    @property
+    def _uses_database(self) -> bool:
+        return any(database.used for database in self.databases.values())
 
     @contextmanager
     def fixture_setup(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
         """Wrap the setup of a fixture wider than ``function``, which may write to any database."""
+        with forgotten_unless_started(fixture, request):
+            self._require_environment()
         with ExitStack() as stack:
             if self.uses_plugin_fixture(fixture):
                 stack.enter_context(self.progress.step(f"setting up {fixture_label(fixture)}"))
@@ -87,22 +115,27 @@ class Run(RunContext):
     def begin_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Begin the teardown of a test."""
         self.torn_down = item
+        self._used_database = self._uses_database
         for database in self.databases.values():
             database.teardown = Teardown(item, nextitem)
 
     def finish_teardown(self) -> list[PgTemplateError]:
         """Isolate the ending test from the next one; return at most one error per database.
 
-        These are LeakError, SchemaChangedError and ServerError.
+        If anything, such as a timeout, interrupts one database, the others are still isolated.
         """
         self.current = None
-        errors = []
+        errors: list[PgTemplateError] = []
+        others: list[BaseException] = []
         for database in self.databases.values():
             try:
-                database.finish_teardown()
-            except PgTemplateError as error:
-                errors.append(error)
-        return errors
+                errors += database.finish_teardown()
+            except BaseException as error:
+                others.append(error)
+        for other in others:
+            raise other
+        change = self.environment.find_change() if self._used_database else None
+        return errors if change is None or self.reports.is_shown(change) else [*errors, change]
 
     @contextmanager
     def test_protocol(
@@ -125,7 +158,7 @@ class Run(RunContext):
             self.begin_teardown(item, nextitem)
             for database in self.databases.values():
                 database.used = True
-            report_teardown_errors(item, self.finish_teardown())
+            self.reports.report_teardown_errors(item, self.finish_teardown())
 
     def abandon_test(self) -> None:
         """Forget an interrupted test: what it left open is not a leak."""

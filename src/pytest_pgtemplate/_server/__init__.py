@@ -4,7 +4,7 @@
 the plugin's databases. ``facts`` describe the server and the role.
 """
 
-from pytest_pgtemplate._server import portal
+from pytest_pgtemplate._server import clocks, portal
 from pytest_pgtemplate._server.connection import CONNECTION_LOST, Connection, connect
 from pytest_pgtemplate._server.connection_errors import explain
 from pytest_pgtemplate._server.facts import PER_WORKER
@@ -21,6 +21,7 @@ __all__ = [
     "Mark",
     "Server",
     "ServerDatabase",
+    "clocks",
     "connect",
     "event_loops",
     "explain",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import asyncpg
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
+from pytest_pgtemplate._server import clocks
 from pytest_pgtemplate._server.connection_errors import pooler_error
 
 CONNECT_TIMEOUT = 10.0  # seconds for one connection attempt
@@ -47,7 +47,7 @@ async def connect(url: URL, *, timeout: float, application: str) -> Connection:
 
 
 async def _open(url: URL, timeout: float, application: str) -> Connection:
-    deadline = time.monotonic() + timeout
+    deadline = clocks.monotonic() + timeout
     while True:
         try:
             return await asyncpg.connect(
@@ -56,7 +56,7 @@ async def _open(url: URL, timeout: float, application: str) -> Connection:
                 server_settings={"application_name": application},
             )
         except asyncpg.CannotConnectNowError:
-            if time.monotonic() > deadline:
+            if clocks.monotonic() > deadline:
                 raise
             await asyncio.sleep(STARTUP_POLL)
 

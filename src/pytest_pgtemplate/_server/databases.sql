@@ -12,7 +12,8 @@ SELECT d.datname                                   AS name,
               AND l.pid <> pg_backend_pid()
               AND l.objsubid = 1
               AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended(d.datname, $2)
-       )                                           AS leased
+       )                                           AS leased,
+       extract(epoch FROM clock_timestamp())::int8 AS now
   FROM pg_database d
  WHERE d.datname = coalesce($1, d.datname)
  ORDER BY d.datname;

@@ -1,13 +1,25 @@
-"""Run an event loop in the thread that waits for it."""
+"""Event loops: our own, whose time goes on, and those of tests, whose time may stand still."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from pytest_pgtemplate._server import clocks
+
+SAME_CLOCK = 1.0  # seconds that a loop's time may differ from ours, and be no other time
+
 T = TypeVar("T")
+
+
+class EventLoop(asyncio.SelectorEventLoop):
+    """A loop of ours. Its timeouts end while a test has stopped the clock of its process."""
+
+    def time(self) -> float:
+        return clocks.monotonic()
 
 
 def run_in_loop(loop: asyncio.AbstractEventLoop, until: Any) -> Any:
@@ -19,10 +31,21 @@ def run_in_loop(loop: asyncio.AbstractEventLoop, until: Any) -> Any:
 
 
 async def with_timeout(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
-    """Await ``coroutine``. Raises TimeoutError after ``seconds``."""
-    # Not wait_for: on Python 3.11 it runs the coroutine in another task.
-    async with asyncio.timeout(seconds):
-        return await coroutine
+    """Await ``coroutine``. Raises TimeoutError after ``seconds``, in whatever loop."""
+    loop = asyncio.get_running_loop()
+    if abs(loop.time() - clocks.monotonic()) < SAME_CLOCK:
+        # Not wait_for: on Python 3.11 it runs the coroutine in another task.
+        async with asyncio.timeout(seconds):
+            return await coroutine
+    async with asyncio.timeout(None) as never:
+        end = loop.call_soon_threadsafe, [never.reschedule, float("-inf")]
+        timer = threading.Timer(seconds, *end)
+        timer.daemon = True
+        timer.start()
+        try:
+            return await coroutine
+        finally:
+            timer.cancel()
 
 
 def _in_a_loop() -> bool:

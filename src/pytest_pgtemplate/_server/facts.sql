@@ -8,7 +8,12 @@ SELECT current_setting('server_version')                       AS version,
        current_setting('fsync')::bool                          AS fsync,
        coalesce(current_setting('file_copy_method', true), '') AS file_copy_method,
        current_setting('max_connections')::int                 AS max_connections,
-       concat_ws(' ', pg_encoding_to_char(d.encoding), d.datcollate, d.datctype) AS locale
+       concat_ws(' ', pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,
+                      -- A new release of libc or ICU may sort differently than an index was built.
+                      (SELECT string_agg(pg_collation_actual_version(first.id), ' ' ORDER BY first.id)
+                         FROM (SELECT min(oid) AS id FROM pg_collation
+                                WHERE collversion IS NOT NULL
+                                GROUP BY collprovider) AS first))         AS locale
   FROM pg_roles r, pg_database d
  WHERE r.rolname = current_user
    AND d.datname = 'template1';

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import logging
+import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["Timeout", "file_lock"]
+from pytest_pgtemplate._server import clocks
+
+__all__ = ["Timeout", "acquire", "file_lock"]
 
 _silenced_paths: set[str] = set()
 
 
-def file_lock(path: Path, timeout: float) -> FileLock:
-    """Return a lock that waits for ``timeout`` seconds, or for ever if that is below 0."""
+def file_lock(path: Path) -> FileLock:
+    """A lock that nobody has acquired yet."""
     _silenced_paths.add(str(path))
     # A filter, not a level: the tests may use filelock themselves and check its log.
     logging.getLogger("filelock").addFilter(_is_for_another_lock)
-    return FileLock(path, timeout=timeout)
+    return FileLock(path)
+
+
+def acquire(
+    lock: FileLock, *, timeout: float, poll_interval: float
+) -> AbstractContextManager[object]:
+    """Wait for ``timeout`` seconds by a clock that no test can stop; raises Timeout then."""
+    deadline = clocks.monotonic() + timeout
+    while True:
+        try:
+            return lock.acquire(timeout=0)
+        except Timeout:
+            if clocks.monotonic() > deadline:
+                raise
+        time.sleep(poll_interval)
 
 
 def _is_for_another_lock(record: logging.LogRecord) -> bool:

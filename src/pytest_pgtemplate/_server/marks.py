@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -37,8 +36,8 @@ class Mark:
     build: str = ""  # of a clone: the run that built its template
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
-    created: int = field(default_factory=lambda: int(time.time()))
-    used: int = field(default_factory=lambda: int(time.time()))
+    created: int = 0  # by the server's clock, as ``used``; 0: when the mark is written
+    used: int = 0
     settings: DatabaseSettings = ()
     grants: tuple[str, ...] | None = None  # None: the default privileges
     origin: str = ""  # the template from which this one was built; "": built from an empty database
@@ -75,6 +74,17 @@ class ServerDatabase(NamedTuple):
     connection_limit: int
     mark: Mark | None
     leased: bool  # by a session other than ours
+    now: int = 0  # by the server's clock, in seconds since the epoch
+
+    @property
+    def age(self) -> int:
+        """Seconds since it was made; 0 without a mark."""
+        return self.now - self.mark.created if self.mark is not None else 0
+
+    @property
+    def unused(self) -> int:
+        """Seconds since it was last used; below 0 if a clock that is ahead dated the mark."""
+        return self.now - self.mark.used if self.mark is not None else 0
 
     @property
     def invalid(self) -> bool:

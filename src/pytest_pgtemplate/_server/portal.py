@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from functools import cache
 from typing import Any, TypeVar
 
-from pytest_pgtemplate._server import forks
+from pytest_pgtemplate._server import event_loops, forks
 
 T = TypeVar("T")
 
@@ -41,6 +41,6 @@ forks.register(_portal)
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
+    loop = event_loops.EventLoop()
     threading.Thread(target=loop.run_forever, name="pgtemplate-portal", daemon=True).start()
     return loop

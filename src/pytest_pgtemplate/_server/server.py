@@ -109,7 +109,7 @@ class Server:
         # and sealed, and other workers can clone the old template until the commit.
         self._execute(
             f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true;"
-            f" {_comment(name, mark)};"
+            f" {self._comment_on(name, mark)};"
             f" {'; '.join(self._renames(scratch, final))}"
         )
 
@@ -149,7 +149,7 @@ class Server:
         """
         quoted = quote_identifier(require_ours(database, database.name).name)
         self._execute(
-            f"{_comment(quoted, mark)};"
+            f"{self._comment_on(quoted, mark)};"
             f" ALTER DATABASE {quoted} WITH ALLOW_CONNECTIONS {not disallow};"
             f" ALTER DATABASE {quoted} RENAME TO {quote_identifier(new_name)}"
         )
@@ -180,7 +180,7 @@ class Server:
         """Update the time of last use in the mark of a template."""
         mark = self.require_ours(name).mark
         assert mark is not None
-        self._comment(name, replace(mark, used=int(time.time())))
+        self._comment(name, replace(mark, used=0))
 
     def record_proved(self, name: str, proved: Iterable[str]) -> None:
         """Add digests of proved migrations to the mark of a template."""
@@ -226,8 +226,6 @@ class Server:
         with self._session.locked(name):
             yield
 
-    # Private
-
     def _execute(self, statement: str) -> None:
         self._session.execute(statement)
 
@@ -235,11 +233,10 @@ class Server:
         return self._session.fetch(query, *arguments)
 
     def _list(self, name: str | None) -> list[ServerDatabase]:
+        rows = self._fetch(load_sql("_server", "databases"), name, LOCK_SEED)
         return [
-            ServerDatabase(
-                row["name"], row["sealed"], row["limit"], parse_mark(row["comment"]), row["leased"]
-            )
-            for row in self._fetch(load_sql("_server", "databases"), name, LOCK_SEED)
+            ServerDatabase(name, sealed, limit, parse_mark(comment), leased, now)
+            for name, sealed, limit, comment, leased, now in rows
         ]
 
     def _create(self, name: str, mark: Mark, options: str) -> None:
@@ -250,7 +247,14 @@ class Server:
         self._apply_settings(name, mark)
 
     def _comment(self, name: str, mark: Mark) -> None:
-        self._execute(_comment(quote_identifier(name), mark))
+        self._execute(self._comment_on(quote_identifier(name), mark))
+
+    def _comment_on(self, quoted: str, mark: Mark) -> str:
+        """A statement that writes a mark; it is dated by the server's clock."""
+        if not (mark.created and mark.used):
+            now = self._fetch("SELECT extract(epoch FROM clock_timestamp())::int8")[0][0]
+            mark = replace(mark, created=mark.created or now, used=mark.used or now)
+        return f"COMMENT ON DATABASE {quoted} IS {quote_literal(mark.dumps())}"
 
     def _end_sessions(self, name: str) -> None:
         # Only sessions that this role may end. Autovacuum leaves when a statement needs its lock.
@@ -294,7 +298,3 @@ class Server:
         if mark.grants is not None:
             grants = "".join(f"; {grant % quoted}" for grant in mark.grants)
             self._execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC{grants}")
-
-
-def _comment(quoted: str, mark: Mark) -> str:
-    return f"COMMENT ON DATABASE {quoted} IS {quote_literal(mark.dumps())}"

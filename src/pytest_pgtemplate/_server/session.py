@@ -7,7 +7,6 @@ of an advisory lock is the database of its session.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ import asyncpg
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._internals.asyncpg import disconnect_in_fork
-from pytest_pgtemplate._server import forks, portal
+from pytest_pgtemplate._server import clocks, forks, portal
 from pytest_pgtemplate._server.connection import CONNECTION_LOST, Connection, connect
 from pytest_pgtemplate._server.connection_errors import explain, server_place
 from pytest_pgtemplate._server.quoting import quote_literal
@@ -144,8 +143,8 @@ class Session:
 
     async def _reclaim_leases(self) -> None:
         """Take the leases again at once: a sweep drops every database that has no lease."""
-        deadline = time.monotonic() + self._timeout
-        while self._leases and time.monotonic() < deadline:
+        deadline = clocks.monotonic() + self._timeout
+        while self._leases and clocks.monotonic() < deadline:
             with suppress(asyncpg.PostgresError, *CONNECTION_LOST):
                 async with self._lock:
                     await self._connected()

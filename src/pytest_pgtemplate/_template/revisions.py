@@ -52,15 +52,15 @@ def ask_once(file: Path, ask: Ask, timeout: float) -> list[Script]:
 
     Raises MigrationError.
     """
-    from pytest_pgtemplate._server.file_locks import Timeout, file_lock
+    from pytest_pgtemplate._server.file_locks import Timeout, acquire, file_lock
 
     answer = read_answer(file)
     if answer is not None:
         return answer
-    lock = file_lock(file.with_name("revisions.lock"), timeout)
+    lock = file_lock(file.with_name("revisions.lock"))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with lock.acquire(poll_interval=0.05):
+        with acquire(lock, timeout=timeout, poll_interval=0.05):
             answer = read_answer(file)
             if answer is None:
                 answer = _asked(file, ask)

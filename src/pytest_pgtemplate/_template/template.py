@@ -228,12 +228,13 @@ def _drop_scratch(scratch: str, server: Server) -> None:
 def _file_lock(path: Path, timeout: float) -> Iterator[None]:
     """Let the processes of this host wait without a connection to the server."""
     # Imported here, because a run with a warm cache needs no filelock.
-    from pytest_pgtemplate._server.file_locks import Timeout, file_lock
+    from pytest_pgtemplate._server.file_locks import Timeout, acquire, file_lock
 
-    lock = file_lock(path, timeout)
+    lock = file_lock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(poll_interval=0.01)  # short: many workers may take it one after another
+        # A short interval: many workers may take it one after another.
+        acquire(lock, timeout=timeout, poll_interval=0.01)
     except Timeout:
         raise TemplateError(
             f"waited {timeout:g} s for another process to build template {path.stem}",

@@ -22,6 +22,7 @@ PREFIX_BYTES = 36  # 63 bytes minus the longest suffix
 _RUN = r"[0-9a-f]{8}"
 _TEMPLATE = r".+_tpl_[0-9a-f]{12}"
 _SPARE = r"(.+)_sp_([0-9a-f]{12})_[0-9a-f]{8}"
+_OURS = rf"(.+?)_(tpl_[0-9a-f]{{12}}|sp_[0-9a-f]{{12}}_.{{8}}|new_{_RUN}|{_RUN}_(gw\d+|main).*)"
 _UNMARKED = rf".+_(new_{_RUN}|{_RUN}_(gw\d+|main)(_check)?)|{_SPARE}"
 
 
@@ -73,6 +74,12 @@ def template_of(spare: str) -> str | None:
 
 def is_template(name: str) -> bool:
     return re.fullmatch(_TEMPLATE, name) is not None
+
+
+def project_of(name: str) -> str | None:
+    """Return the prefix in the name of a template, spare, worker or scratch database."""
+    match = re.fullmatch(_OURS, name)
+    return match and match[1]
 
 
 def may_be_unmarked(name: str) -> bool:

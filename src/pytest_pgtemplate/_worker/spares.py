@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Literal
 
 from pytest_pgtemplate._reset import Resetter, Seal, state_digest
-from pytest_pgtemplate._server import Kind, Mark, Server, ServerDatabase
+from pytest_pgtemplate._server import Kind, Mark, Server, ServerDatabase, clocks
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import PgTemplateError
 
@@ -146,7 +146,7 @@ def _last_used(spare: ServerDatabase) -> int:
 def _publish(server: Server, template: str, database: ServerDatabase) -> None:
     """Rename the database to the name of a spare. This is the last step."""
     assert database.mark is not None
-    mark = replace(database.mark, kind="spare", used=int(time.time()))
+    mark = replace(database.mark, kind="spare", used=0)
     server.rename(database, database_names.spare(template), mark, disallow=True)
 
 
@@ -159,9 +159,9 @@ def _is_below_limits(template: str, databases: Collection[ServerDatabase]) -> bo
 
 def _end_other_sessions(server: Server, name: str, pid: int) -> bool:
     """End idle sessions, and return whether only ``pid`` is still connected."""
-    deadline = time.monotonic() + SESSION_END_TIMEOUT
+    deadline = clocks.monotonic() + SESSION_END_TIMEOUT
     while server.count_other_sessions(name, pid):
-        if time.monotonic() > deadline:
+        if clocks.monotonic() > deadline:
             return False
         time.sleep(0.002)
     return True

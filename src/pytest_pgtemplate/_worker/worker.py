@@ -119,14 +119,14 @@ class WorkerDatabase:
         """Clone spares in the background for ``others``, the names of other workers' databases."""
         self._spare_pool.fill_for(others)
 
-    def reclone(self, removed: Collection[int] = ()) -> bool:
-        """Replace the database by a new clone with its layers, except ``removed``.
+    def reclone(self, removed: Collection[int] | None = ()) -> bool:
+        """Replace the database by a new clone with its layers, except ``removed``; None: with none.
 
         Ends every connection to it. Returns False if the layers could not be saved.
         """
         return self._renew(partial(self._server.drop, self.database.name), removed)
 
-    def set_aside(self, name: str, removed: Collection[int] = ()) -> bool:
+    def set_aside(self, name: str, removed: Collection[int] | None = ()) -> bool:
         """Rename the database to ``name`` and keep it; replace it as in ``reclone``."""
         return self._renew(partial(self._server.keep_aside, self.database.name, name), removed)
 
@@ -168,11 +168,13 @@ class WorkerDatabase:
             finally:
                 clone.close()
 
-    def _renew(self, give_up: Callable[[], None], removed: Collection[int]) -> bool:
-        try:
-            layers, complete = self._resetter.save_layers(removed), True
-        except ServerError:
-            layers, complete = None, False
+    def _renew(self, give_up: Callable[[], None], removed: Collection[int] | None) -> bool:
+        layers, complete = None, True
+        if removed is not None:
+            try:
+                layers = self._resetter.save_layers(removed)
+            except ServerError:
+                complete = False
         self._resetter.close()
         give_up()
         self._spare_pool.wait()

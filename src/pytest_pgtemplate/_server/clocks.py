@@ -1,0 +1,19 @@
+"""A clock that no test can stop: freezegun and time_machine replace those of ``time``."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+if sys.platform == "win32":
+    _CLOCK = [time.monotonic]  # where freezegun does not look for what it replaces
+
+    def monotonic() -> float:
+        """Seconds since some moment in the past."""
+        return _CLOCK[0]()
+
+else:
+
+    def monotonic() -> float:
+        """Seconds since some moment in the past."""
+        return time.clock_gettime(time.CLOCK_MONOTONIC)

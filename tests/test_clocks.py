@@ -1,0 +1,196 @@
+"""Tests may stop the clocks of their process: waits end, and nobody's template is dropped."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+from sqlalchemy.engine import URL
+
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.marks import Mark
+from pytest_pgtemplate._worker import sweep
+from support.projects import PLAIN, Project, execute, query
+
+freezegun = pytest.importorskip("freezegun")
+time_machine = pytest.importorskip("time_machine")
+
+ASYNC = [option for option in PLAIN if "asyncio" not in option]
+FAR = "2098-01-01"
+CONFTEST = """
+from pathlib import Path
+
+import {module}
+import pytest
+from pytest_pgtemplate import SqlFiles
+
+@pytest.fixture(scope="session", autouse=True)
+def another_time():
+    with {call}:
+        yield
+
+@pytest.fixture(scope="session")
+def pg_migrations():
+    return SqlFiles(Path(__file__).parent / "schema.sql")
+"""
+FREEZE = {"module": "freezegun", "call": f"freezegun.freeze_time({FAR!r})"}
+TRAVEL = {"module": "time_machine", "call": f"time_machine.travel({FAR!r}, tick=False)"}
+
+TESTS = """
+import asyncio
+import psycopg
+import pytest
+from sqlalchemy import text
+
+INSERT = "INSERT INTO product (name) VALUES ('mine')"
+
+def names(database):
+    with psycopg.connect(database.dsn) as connection:
+        return connection.execute("SELECT name FROM product").fetchall()
+
+def test_leaks(pg):
+    global leaked
+    leaked = psycopg.connect(pg.dsn)
+    leaked.execute(INSERT)
+
+def test_prepared(pg):
+    assert names(pg) == []
+    other = psycopg.connect(pg.dsn)
+    other.execute(INSERT)
+    other.execute("LOCK TABLE product")
+    global another
+    another = other
+
+async def test_async(pg, pg_session, pg_engine):
+    assert names(pg) == []
+    await pg_session.execute(text(INSERT))
+    await pg_session.commit()
+    await pg_session.execute(text("SELECT 1"))
+
+async def test_still_asking(pg, pg_engine):
+    assert names(pg) == []
+    async def ask():
+        async with pg_engine.connect() as connection:
+            await connection.execute(text("SELECT pg_sleep(3600)"))
+    global task
+    task = asyncio.create_task(ask())
+    await asyncio.sleep(0)
+    async with pg_engine.connect() as connection:
+        while not (await connection.execute(text(
+            "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(3600)'"
+        ))).all():
+            await connection.rollback()
+
+def test_after(pg):
+    assert names(pg) == []
+"""
+
+
+@pytest.fixture
+def base(project: Project) -> Project:
+    project.write("schema.sql", "CREATE TABLE product (id serial PRIMARY KEY, name text);")
+    project.write("test_it.py", TESTS)
+    return project
+
+
+@pytest.mark.parametrize("how", [FREEZE, TRAVEL], ids=["freezegun", "time_machine"])
+@pytest.mark.parametrize("loop", ["session", "function"])
+def test_waits_end_whatever_the_clocks_say(base: Project, how: dict[str, str], loop: str) -> None:
+    """For transactions that tests left open, and for a query that is still running."""
+    base.ini(asyncio_mode="auto", asyncio_default_test_loop_scope=loop, pg_timeout=60)
+    base.write("conftest.py", CONFTEST.format(**how))
+
+    began = time.monotonic()
+    try:
+        result = base.pytester.runpytest_subprocess(*ASYNC, timeout=90)
+    except Exception as error:  # it hangs
+        pytest.fail(f"{type(error).__name__} after {time.monotonic() - began:.0f} s")
+
+    result.assert_outcomes(passed=5, errors=2)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_leaks*", "*idle in transaction*"])
+
+
+def template(server: Server, name: str, days: int) -> str:
+    moment = query(server.url, "SELECT extract(epoch FROM now())::bigint")[0][0] - days * sweep.DAY
+    server.create(name, Mark("template", "0a1b2c3d", "f" * 64, created=moment, used=moment))
+    execute(server.url, f'ALTER DATABASE "{name}" WITH IS_TEMPLATE true')
+    return name
+
+
+@pytest.mark.parametrize("moment", [FAR, "1970-01-02"])
+def test_a_sweep_asks_the_server_how_old_what_is(alone: Server, moment: str) -> None:
+    """Templates of other projects survive a test that travels, and old ones do not."""
+    kept = [template(alone, f"other{n}_tpl_{'0' * 12}", 29 - n) for n in range(3)]
+    kept += [template(alone, f"ours_tpl_{n:012x}", 0) for n in range(sweep.TEMPLATES_PER_PREFIX)]
+    old = template(alone, f"other_tpl_{'1' * 12}", 31)
+    superseded = template(alone, f"ours_tpl_{'f' * 12}", 2)
+
+    with time_machine.travel(moment), freezegun.freeze_time(moment):
+        alone.record_use(kept[0])
+        alone.create("ours_0a1b2c3d_gw0", Mark("worker", "0a1b2c3d"))
+        dropped = sweep.sweep(alone, "ours")
+
+    assert set(dropped) == {old, superseded, "ours_0a1b2c3d_gw0"}
+    marks = {each.name: each.mark for each in alone.databases()}
+    assert set(marks) == set(kept)
+    recorded = marks[kept[0]]
+    assert recorded is not None
+    assert abs(recorded.used - time.time()) < 3600
+
+
+def test_marks_are_dated_by_the_server(base: Project) -> None:
+    base.write("conftest.py", CONFTEST.format(**TRAVEL))
+    base.write("test_it.py", "def test_it(pg): ...\n")
+
+    base.run().assert_outcomes(passed=1)
+
+    found = [each for each in base.server.databases() if each.name.startswith(base.prefix)]
+    assert len(found) == 2  # the template and a spare
+    for each in found:
+        assert each.mark is not None
+        assert abs(each.mark.created - time.time()) < 3600, each.name
+        assert abs(each.mark.used - time.time()) < 3600, each.name
+
+
+def test_a_mark_from_the_future_is_corrected(alone: Server) -> None:
+    """Of a template that an earlier release dated while a test travelled."""
+    name = template(alone, f"ours_tpl_{'0' * 12}", -20000)
+    sweep.record_template_use(alone, name)
+    found = alone.find(name)
+    assert found is not None
+    assert found.mark is not None
+    assert abs(found.mark.used - time.time()) < 3600
+
+
+LOCKED = """
+import sys
+from pathlib import Path
+from freezegun import freeze_time
+from pytest_pgtemplate._server.file_locks import Timeout, acquire, file_lock
+
+lock = Path(sys.argv[1])
+with file_lock(lock), freeze_time("2098-01-01"):
+    try:
+        acquire(file_lock(lock), timeout=0.5, poll_interval=0.01)
+    except Timeout:
+        print("in time")
+"""
+
+
+def test_waiting_for_a_file_lock_ends(base: Project) -> None:
+    command = [str(base.command()[0]), "-c", LOCKED, str(base.root / "a.lock")]
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
+    assert done.stdout == "in time\n", done.stderr
+
+
+def test_a_server_that_does_not_answer_is_given_up_in_time(private_url: URL) -> None:
+    with freezegun.freeze_time(FAR):
+        server = Server(private_url, timeout=1)
+        try:
+            began = time.clock_gettime(time.CLOCK_MONOTONIC)
+            with pytest.raises(Exception, match="did not answer in time"):
+                server._fetch("SELECT pg_sleep(3600)")
+            assert time.clock_gettime(time.CLOCK_MONOTONIC) - began < 30
+        finally:
+            server.close()

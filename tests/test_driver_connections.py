@@ -1,0 +1,379 @@
+"""A connection that a test receives is as good as new, whatever a test did to the driver's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import psycopg.types.string
+import pytest
+from sqlalchemy import Connection, Engine, event, func, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._engines.pool import AsyncPooledEngine, SyncPooledEngine
+from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server.marks import Mark
+from pytest_pgtemplate._urls import drivers
+from support.projects import PLAIN, Project, unique
+
+BACKEND = select(func.pg_backend_pid())
+
+
+@pytest.fixture(scope="module")
+def url(server: Server) -> Iterator[URL]:
+    """An empty database."""
+    name = unique("t_driver")
+    server.create(name, Mark("scratch", "pool"))
+    yield server.url.set(database=name)
+    server.drop(name)
+
+
+@pytest.fixture(params=drivers.SYNC_DRIVERS)
+def sync_pool(request: pytest.FixtureRequest, url: URL) -> Iterator[SyncPooledEngine]:
+    pytest.importorskip(request.param)
+    pool = SyncPooledEngine(_urls.for_driver(url, request.param), {})
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(params=drivers.ASYNC_DRIVERS)
+def pool(request: pytest.FixtureRequest, url: URL) -> Iterator[AsyncPooledEngine]:
+    pytest.importorskip(request.param)
+    pool = AsyncPooledEngine(_urls.for_driver(url, request.param), {})
+    yield pool
+    pool.close()
+
+
+def nothing(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        connection.rollback()
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("SELECT 2"))
+
+
+def raw(engine: Engine) -> None:
+    connection = engine.raw_connection()
+    connection.cursor().execute("SELECT 1")
+    connection.close()
+
+
+def driver(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert connection.connection.driver_connection is not None
+
+
+def autocommit(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        connection.rollback()
+        dbapi: Any = connection.connection.dbapi_connection
+        dbapi.autocommit = True
+
+
+def adapter(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        dbapi: Any = connection.connection.dbapi_connection
+        if hasattr(dbapi, "adapters"):
+            dbapi.adapters.register_loader("int4", psycopg.types.string.TextLoader)
+        elif hasattr(dbapi, "string_types"):
+            extensions = import_module("psycopg2.extensions")
+            as_text = extensions.new_type((23,), "AS_TEXT", lambda value, _: value)
+            extensions.register_type(as_text, dbapi)
+        else:
+            dbapi.register_in_adapter(23, str)
+
+
+def prepared(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("PREPARE theirs AS SELECT 1"))
+        connection.commit()
+
+
+def connect_listener(engine: Engine) -> None:
+    event.listen(engine, "connect", lambda dbapi, _: vars(engine).setdefault("seen", dbapi))
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+
+
+def backend(engine: Engine) -> int:
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT 7 AS n")).scalar() == 7
+        names = connection.execute(text("SELECT name FROM pg_prepared_statements WHERE from_sql"))
+        assert names.all() == []
+        return int(connection.scalar(BACKEND) or 0)
+
+
+CHANGES = [raw, driver, autocommit, adapter, prepared, connect_listener]
+
+
+@pytest.mark.parametrize("act", CHANGES)
+def test_what_a_sync_test_did_to_the_driver_does_not_reach_the_next(
+    sync_pool: SyncPooledEngine, act: Callable[[Engine], None]
+) -> None:
+    before = backend(sync_pool.engine_for_test())
+    sync_pool.reset_sessions()
+    act(sync_pool.engine_for_test())
+    sync_pool.reset_sessions()
+    assert backend(sync_pool.engine_for_test()) != before
+
+
+def test_a_sync_test_that_takes_nothing_keeps_the_connection(sync_pool: SyncPooledEngine) -> None:
+    before = backend(sync_pool.engine_for_test())
+    for _ in range(2):
+        sync_pool.reset_sessions()
+        nothing(sync_pool.engine_for_test())
+    sync_pool.reset_sessions()
+    assert backend(sync_pool.engine_for_test()) == before
+
+
+async def codec(connection: Any) -> None:
+    if hasattr(connection, "set_type_codec"):
+        await connection.set_type_codec("int4", encoder=str, decoder=str, schema="pg_catalog")
+
+
+async def async_raw(connection: AsyncConnection) -> None:
+    taken: Any = await connection.get_raw_connection()
+    await codec(taken.driver_connection)
+
+
+async def async_adapted(connection: AsyncConnection) -> None:
+    taken: Any = await connection.get_raw_connection()
+    await codec(taken.dbapi_connection.driver_connection)
+
+
+async def async_run(connection: AsyncConnection) -> None:
+    def act(sync: Connection) -> None:
+        dbapi: Any = sync.connection.dbapi_connection
+        dbapi.run_async(codec)
+
+    await connection.execute(text("SELECT 1"))
+    await connection.run_sync(act)
+
+
+async def async_prepared(connection: AsyncConnection) -> None:
+    await connection.execute(text("PREPARE theirs AS SELECT 1"))
+    await connection.commit()
+
+
+async def async_nothing(connection: AsyncConnection) -> None:
+    await connection.execute(text("SELECT 1"))
+    await connection.get_raw_connection()
+
+
+@pytest.mark.parametrize("act", [async_raw, async_adapted, async_run, async_prepared])
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_an_async_test_did_to_the_driver_does_not_reach_the_next(
+    pool: AsyncPooledEngine, act: Callable[[AsyncConnection], Any], *, shared: bool
+) -> None:
+    _async_backends(pool, act, kept=False, reset="reset_idle_sessions" if shared else None)
+
+
+def test_an_async_test_that_takes_nothing_keeps_the_connection(pool: AsyncPooledEngine) -> None:
+    _async_backends(pool, async_nothing, kept=True)
+
+
+def _async_backends(
+    pool: AsyncPooledEngine,
+    act: Callable[[AsyncConnection], Any],
+    *,
+    kept: bool,
+    reset: str | None = None,
+) -> None:
+    loop = asyncio.new_event_loop()
+
+    async def backend() -> int:
+        async with pool.engine_for_test().connect() as connection:
+            assert await connection.scalar(text("SELECT 7 AS n")) == 7
+            return int(await connection.scalar(BACKEND) or 0)
+
+    async def change() -> None:
+        async with pool.engine_for_test().connect() as connection:
+            await act(connection)
+
+    try:
+        before = loop.run_until_complete(backend())
+        getattr(pool, reset or "reset_sessions")()
+        loop.run_until_complete(change())
+        getattr(pool, reset or "reset_sessions")()
+        assert (loop.run_until_complete(backend()) == before) == kept
+    finally:
+        loop.close()
+
+
+def test_a_listener_that_every_test_adds_costs_no_connection(sync_pool: SyncPooledEngine) -> None:
+    """As a fixture does that wraps pg_engine: its function is new in each test."""
+
+    def engine() -> Engine:
+        made = sync_pool.engine_for_test()
+        limit = "5s"
+
+        def limit_time(dbapi: Any, _: object) -> None:
+            dbapi.cursor().execute(f"SET statement_timeout = '{limit}'")
+
+        event.listen(made, "connect", limit_time)
+        return made
+
+    before = backend(engine())
+    sync_pool.reset_sessions()
+    assert backend(engine()) == before
+    sync_pool.reset_sessions()
+    assert backend(sync_pool.engine_for_test()) != before
+
+
+def test_what_is_in_use_by_a_shared_fixture_is_left_alone(sync_pool: SyncPooledEngine) -> None:
+    engine = sync_pool.engine_for_test()
+    with engine.connect() as held:
+        held.execute(text("SET application_name = 'of the fixture'"))
+        with engine.connect() as other:
+            other.execute(text("SET application_name = 'of a test'"))
+            other.commit()
+        sync_pool.reset_idle_sessions()
+        name = text("SELECT current_setting('application_name')")
+        assert held.scalar(name) == "of the fixture"
+        with engine.connect() as other:
+            assert other.scalar(name) != "of a test"
+
+
+MODELS = """
+import pytest
+from pathlib import Path
+from pytest_pgtemplate import SqlFiles
+from sqlalchemy import event, select, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+class Base(DeclarativeBase): ...
+
+class Product(Base):
+    __tablename__ = "product"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+@pytest.fixture(scope="session")
+def pg_migrations():
+    return SqlFiles(Path(__file__).parent / "schema.sql")
+
+@pytest.fixture(scope="session")
+def product(pg_shared):
+    with pg_shared.sync_sessionmaker.begin() as session:
+        made = Product(name="shared")
+        session.add(made)
+    return made
+
+kept = []
+"""
+SESSIONS = """
+import pytest
+from conftest import Product, kept, event, select, text
+
+@pytest.mark.parametrize("n", range(2))
+async def test_async(n, product, pg_session, pg_sessionmaker):
+    kept.append(pg_session)
+    pg_session.add(product)
+    other = pg_sessionmaker()
+    kept.append(other)
+    other.add(Product(name="never flushed"))
+
+@pytest.mark.parametrize("n", range(2))
+def test_sync(n, product, pg_sync_session, pg_sync_sessionmaker):
+    kept.append(pg_sync_session)
+    pg_sync_session.add(product)
+    kept.append(pg_sync_sessionmaker())
+    kept[-1].add(Product(name="never flushed"))
+
+def test_all_are_empty():
+    assert [list(session) for session in kept] == [[]] * 8
+"""
+
+
+@pytest.fixture
+def base(project: Project) -> Project:
+    project.ini(pythonpath=".", asyncio_mode="auto", asyncio_default_test_loop_scope="session")
+    project.write("conftest.py", MODELS)
+    project.write("schema.sql", "CREATE TABLE product (id serial PRIMARY KEY, name text UNIQUE);")
+    return project
+
+
+def run(base: Project, *arguments: str) -> pytest.RunResult:
+    plain = [option for option in PLAIN if "asyncio" not in option]
+    return base.pytester.runpytest_subprocess(*plain, *arguments, timeout=120)
+
+
+@pytest.mark.parametrize("isolation", ["truncate", "rollback"])
+def test_a_session_that_survives_its_test_holds_no_objects(base: Project, isolation: str) -> None:
+    base.write("test_it.py", SESSIONS)
+    run(base, "--pg-isolation", isolation).assert_outcomes(passed=5)
+
+
+WAITS = """
+import pytest
+from conftest import Product, event, select, text
+from sqlalchemy.exc import DBAPIError
+
+async def test_async(pg_session, pg_sessionmaker):
+    pg_session.add(Product(name="one"))
+    await pg_session.commit()
+    async with pg_sessionmaker() as other:
+        other.add(Product(name="one"))
+        await other.commit()
+
+def test_sync(pg_sync_session, pg_sync_sessionmaker):
+    pg_sync_session.add(Product(name="one"))
+    pg_sync_session.commit()
+    with pg_sync_sessionmaker() as other:
+        other.add(Product(name="one"))
+        other.commit()
+
+def test_of_its_own(pg_sync_session):
+    pg_sync_session.execute(text("SET lock_timeout = '1h'"))
+    assert pg_sync_session.scalar(text("SHOW lock_timeout")) == "1h"
+"""
+
+
+def test_a_second_session_does_not_wait_for_ever_under_rollback(base: Project) -> None:
+    base.write("test_it.py", WAITS)
+    result = run(base, "--pg-isolation", "rollback")
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(['*isolation="rollback" pg_session keeps its locks*'] * 2)
+
+
+LISTENS = """
+import pytest
+from conftest import Product, event, select, text
+
+@pytest.fixture
+def statements(pg_engine, pg_sync_engine):
+    heard = []
+    for engine in (pg_engine.sync_engine, pg_sync_engine):
+        event.listen(engine, "before_cursor_execute", lambda *a: heard.append(a[2]))
+        event.listen(engine, "connect", lambda dbapi, _: heard.append("connect"))
+    return heard
+
+@pytest.mark.parametrize("n", range(2))
+async def test_async(n, pg_session, statements):
+    await pg_session.execute(text("SELECT 1"))
+    assert statements == ["connect", "SELECT 1"]
+
+@pytest.mark.parametrize("n", range(2))
+async def test_connection(n, statements, pg_connection):
+    await pg_connection.execute(text("SELECT 1"))
+    assert statements == ["connect", "SELECT 1"]
+
+@pytest.mark.parametrize("n", range(2))
+def test_sync(n, statements, pg_sync_session):
+    pg_sync_session.execute(text("SELECT 1"))
+    assert statements == ["connect", "SELECT 1"]
+
+async def test_without_a_listener(pg_session):
+    await pg_session.execute(text("SELECT 1"))
+"""
+
+
+@pytest.mark.parametrize("isolation", ["truncate", "rollback"])
+def test_a_listener_on_the_engine_hears_of_the_session(base: Project, isolation: str) -> None:
+    base.write("test_it.py", LISTENS)
+    run(base, "--pg-isolation", isolation).assert_outcomes(passed=7)

@@ -1,0 +1,405 @@
+"""A run that could not isolate its tests is not green; no test skips without a reported error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.projects import PLAIN, Project
+
+CONFTEST = """
+from pathlib import Path
+
+import psycopg
+import pytest
+from pytest_pgtemplate import SqlFiles
+from sqlalchemy import text
+
+@pytest.fixture(scope="session")
+def pg_migrations():
+    return SqlFiles(Path(__file__).parent / "schema.sql")
+
+@pytest.fixture(scope="session")
+def shared(pg_shared):
+    with pg_shared.sync_sessionmaker.begin() as session:
+        return session.scalar(
+            text("INSERT INTO product (name) VALUES ('shared') RETURNING id"))
+
+def names(database):
+    with psycopg.connect(database.dsn) as connection:
+        rows = connection.execute("SELECT name FROM product ORDER BY id").fetchall()
+        return " ".join(name for (name,) in rows)
+
+def write(database, *statements):
+    with psycopg.connect(database.dsn) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+def end_all_others(database):
+    write(database, "INSERT INTO product (name) VALUES ('mine')")
+    write(database, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()")
+"""
+IMPORT = "import pytest\nfrom conftest import end_all_others, names, write\n"
+
+
+@pytest.fixture
+def base(project: Project) -> Project:
+    project.ini(pythonpath=".")
+    project.write("conftest.py", CONFTEST)
+    project.write("schema.sql", "CREATE TABLE product (id serial PRIMARY KEY, name text);")
+    return project
+
+
+def write(base: Project, text: str) -> None:
+    base.write("test_it.py", IMPORT + text)
+
+
+LOSES = """
+def test_one(shared, pg):
+    end_all_others(pg)
+
+def test_two(shared, pg):
+    assert names(pg) == "shared"
+    assert False
+
+def test_three(pg):
+    assert names(pg) == "shared"
+"""
+
+
+@pytest.mark.parametrize("tracking", ["triggers", "scan"])
+@pytest.mark.parametrize("isolation", ["truncate", "clone"])
+def test_lost_rows_are_an_error_of_the_test_that_lost_them(
+    base: Project, tracking: str, isolation: str
+) -> None:
+    """The next tests find them built again, whether or not they name the fixture."""
+    base.ini(pythonpath=".", pg_tracking=tracking, pg_isolation=isolation)
+    write(base, LOSES)
+
+    result = base.run()
+
+    result.assert_outcomes(passed=2, failed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_one*",
+            '*the rows of the session fixture "shared" were lost*',
+            "FAILED test_it.py::test_two - assert False",
+        ]
+    )
+
+
+def test_lost_rows_of_several_fixtures_are_built_again_in_their_order(base: Project) -> None:
+    """Also those of a fixture that got the other's value, and those of a parametrized one."""
+    write(
+        base,
+        """
+@pytest.fixture(scope="module", params=["a", "b"])
+def above(request, shared, pg_database):
+    write(pg_database, f"INSERT INTO product (name) VALUES ('{request.param}{shared}')")
+    yield request.param
+    assert names(pg_database) == f"shared {request.param}1"  # as it was written
+
+@pytest.mark.parametrize("n", range(3))
+def test_one(above, pg, n):
+    assert names(pg) == f"shared {above}1"
+    if above == "b" and n == 1:
+        end_all_others(pg)
+
+def test_two(shared, pg):
+    assert names(pg) == "shared b1"
+""",
+    )
+    result = base.run("-p", "no:randomly")
+
+    result.assert_outcomes(passed=7, errors=1)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_one[[]b-1[]]*"])
+
+
+def test_writes_in_the_teardown_of_a_fixture_with_lost_rows_are_reset(base: Project) -> None:
+    write(
+        base,
+        """
+@pytest.fixture(scope="module")
+def audited(shared, pg_database):
+    write(pg_database, "INSERT INTO product (name) VALUES ('module')")
+    yield
+    write(pg_database, "INSERT INTO product (name) VALUES ('the end')")
+
+def test_one(audited, pg): end_all_others(pg)
+def test_two(audited, pg): assert names(pg) == "shared module"
+""",
+    )
+    base.run().assert_outcomes(passed=2, errors=1)
+
+
+def test_no_test_runs_without_rows_that_cannot_be_built_again(base: Project) -> None:
+    write(
+        base,
+        """
+times = []
+
+@pytest.fixture(scope="module")
+def once(shared, pg_database):
+    write(pg_database, "INSERT INTO product (name) VALUES ('once')")
+    times.append(1)
+    assert len(times) == 1, "it cannot be had again"
+
+def test_one(once, pg): end_all_others(pg)
+def test_two(once, pg): ...
+def test_three(pg): ...
+def test_four(): ...
+""",
+    )
+    result = base.run()
+
+    result.assert_outcomes(passed=2, errors=3)
+    assert result.ret == 1
+
+
+def test_rows_lost_at_the_very_end_are_an_error_too(base: Project) -> None:
+    write(base, "def test_one(shared, pg): end_all_others(pg)\n")
+    result = base.run()
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(['*the rows of the session fixture "shared" were lost*'])
+
+
+def test_rows_are_lost_where_there_is_no_template_any_more(base: Project) -> None:
+    """The reason is told once, and no test runs on what is left."""
+    write(
+        base,
+        """
+def test_one(shared, pg):
+    end_all_others(pg)
+    with __import__("psycopg").connect(pg.dsn, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{pg.template.name}" RENAME TO "{pg.name}_hidden"')
+
+def test_two(shared, pg): ...
+def test_three(shared, pg): ...
+""",
+    )
+    result = base.run()
+
+    output = result.stdout.str()
+    outcomes = result.parseoutcomes()
+    assert outcomes["passed"] == 1, output
+    assert outcomes["errors"] >= 1
+    assert output.count("is gone from the server") <= 2 + outcomes.get("skipped", 0)
+    assert result.ret == 1
+
+
+# A skip rests on an error that a failed report shows.
+
+FAILS = "CREATE TABLE product (id serial PRIMARY KEY, name text); SELECT 1 / 0;"
+HIDDEN = """
+@pytest.mark.xfail(reason="a known bug of the application", strict=False)
+def test_one(pg): ...
+def test_two(pg): ...
+def test_three(pg): ...
+"""
+
+
+def test_an_expected_failure_hides_no_error(base: Project) -> None:
+    base.write("schema.sql", FAILS)
+    write(base, HIDDEN)
+
+    result = base.run()
+
+    result.assert_outcomes(xfailed=1, errors=1, skipped=1)
+    assert result.stdout.str().count("HINT: ") == 1
+
+
+def test_an_error_that_only_an_expected_failure_has_seen_ends_the_run(base: Project) -> None:
+    """No other test meets it."""
+    base.write("schema.sql", FAILS)
+    write(base, HIDDEN.partition("def test_two")[0] + "def test_plain(): ...\n")
+
+    result = base.run()
+
+    result.assert_outcomes(xfailed=1, passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*ERROR *test_one*", "*division by zero*", "HINT: *"])
+    assert result.ret == 1
+
+
+def test_an_expected_failure_of_another_worker_hides_no_error(base: Project) -> None:
+    base.write("schema.sql", FAILS)
+    write(
+        base,
+        """
+@pytest.mark.parametrize("n", range(8))
+@pytest.mark.xfail(reason="a known bug of the application", strict=False)
+def test_one(pg, n): ...
+
+def test_two(pg): ...
+""",
+    )
+    result = base.run_workers()
+
+    assert result.ret == 1, result.stdout.str()
+    result.stdout.fnmatch_lines(["*division by zero*", "HINT: *"])
+
+
+def test_lost_rows_that_an_expected_failure_hides_end_the_run(base: Project) -> None:
+    write(
+        base,
+        """
+@pytest.mark.xfail(reason="a known bug of the application", strict=False)
+def test_one(shared, pg):
+    end_all_others(pg)
+    assert False
+
+def test_two(shared, pg): assert names(pg) == "shared"
+""",
+    )
+    result = base.run()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(['*the rows of the session fixture "shared" were lost*'])
+
+
+def test_a_hook_that_turns_a_failure_into_a_success_hides_no_error(base: Project) -> None:
+    base.write("schema.sql", FAILS)
+    base.write(
+        "conftest.py",
+        CONFTEST
+        + """
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if item.name == "test_one" and report.failed:
+        report.outcome, report.longrepr = "skipped", ("", 0, "quarantined")
+    return report
+""",
+    )
+    write(base, "def test_one(pg): ...\ndef test_two(): ...\n")
+
+    result = base.run()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*division by zero*"])
+
+
+def test_a_test_that_runs_again_meets_the_error_again(base: Project) -> None:
+    pytest.importorskip("pytest_rerunfailures")
+    base.write("schema.sql", FAILS)
+    write(base, HIDDEN.partition("\n")[2].partition("\n")[2])
+
+    result = base.pytester.runpytest_subprocess(
+        *[option for option in PLAIN if "rerun" not in option],
+        *("-p", "pytest_rerunfailures", "--reruns", "1"),
+    )
+
+    assert result.ret == 1
+    assert result.parseoutcomes().get("errors", 0) >= 1, result.stdout.str()
+
+
+def test_an_error_in_a_subtest_of_a_test_that_runs_again_is_not_lost(base: Project) -> None:
+    pytest.importorskip("pytest_rerunfailures")
+    base.write("schema.sql", FAILS)
+    write(
+        base,
+        """
+def test_one(request, subtests):
+    with subtests.test("one"):
+        request.getfixturevalue("pg")
+""",
+    )
+    result = base.pytester.runpytest_subprocess(
+        *PLAIN, *("-p", "pytest_rerunfailures", "--reruns", "2")
+    )
+    assert result.ret == 1, result.stdout.str()
+
+
+CRASHES = """
+import os
+import pytest
+from pathlib import Path
+
+@pytest.fixture
+def crash(pg):
+    '''After the error was claimed, before it can be reported.'''
+
+@pytest.mark.parametrize("n", range(6))
+def test_one(n, pg): ...
+"""
+CRASHING_CONFTEST = """
+import os
+from pathlib import Path
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    if call.excinfo is not None and "division by zero" in str(call.excinfo.value):
+        try:
+            Path(__file__).with_name("crashed").touch(exist_ok=False)
+        except FileExistsError:
+            pass
+        else:
+            os._exit(1)
+    return (yield)
+"""
+
+
+@pytest.mark.parametrize("rerun", [(), ("-p", "pytest_rerunfailures", "--reruns", "1")])
+def test_a_worker_that_crashes_before_it_reports(base: Project, rerun: tuple[str, ...]) -> None:
+    """Its claim is a file, its report never came; pytest-rerunfailures forgives the crash."""
+    if rerun:
+        pytest.importorskip("pytest_rerunfailures")
+    base.write("schema.sql", FAILS)
+    base.write("conftest.py", CONFTEST + CRASHING_CONFTEST)
+    base.write("test_it.py", CRASHES)
+
+    result = base.run_workers(*rerun)
+
+    assert Path(base.root / "crashed").exists()
+    assert result.ret == 1, result.stdout.str()
+    result.stdout.fnmatch_lines(["*division by zero*"])
+
+
+def test_a_run_that_stops_early_is_red(base: Project) -> None:
+    base.write("schema.sql", FAILS)
+    write(base, HIDDEN)
+
+    for option in ("-x", "--maxfail=1", "--stepwise"):
+        assert base.run(option, "-p", "cacheprovider").ret != 0
+
+
+def test_whatever_ends_a_reset_leaves_no_database_in_an_unknown_state(base: Project) -> None:
+    """As pytest-timeout does, which raises wherever it is."""
+    base.ini(pythonpath=".", pg_databases="other")
+    base.write(
+        "conftest.py",
+        CONFTEST
+        + """
+from pytest_pgtemplate._reset import Resetter
+
+@pytest.fixture(scope="session")
+def pg_other_migrations(pg_migrations):
+    return pg_migrations
+
+reset, times = Resetter.reset, []
+
+def interrupted(self, *arguments):
+    times.append(1)
+    if len(times) == 1:
+        pytest.fail("Timeout >5.0s")
+    return reset(self, *arguments)
+
+Resetter.reset = interrupted
+""",
+    )
+    write(
+        base,
+        """
+@pytest.mark.parametrize("n", range(2))
+def test_one(pg, pg_other, n):
+    assert names(pg) == names(pg_other) == ""
+    for each in (pg, pg_other):
+        write(each, "INSERT INTO product (name) VALUES ('mine')")
+""",
+    )
+    result = base.run()
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*Timeout*"])
