@@ -247,7 +247,7 @@ def test_a_page_fits_every_screen_and_has_no_errors(browser: Browser, tmp_path: 
 
 def test_one_more_worker_is_worth_it_only_where_there_is_work_and_a_processor() -> None:
     run = recording(1000)
-    assert one_more_worker(run).startswith("Yes: about 0.5 of 2.5 s")
+    assert one_more_worker(run).startswith("Yes: it would save about 0.5 of 2.5 s")
     run.processors = 4
     assert one_more_worker(run).startswith("No: 4 workers already share 4 processors")
 
