@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -34,6 +35,10 @@ def test_an_example_passes_on_workers(
     tests = sum(path.read_text("utf-8").count("def test_") for path in project.glob("tests/*.py"))
     monkeypatch.setenv("HOME", str(HOME))
     monkeypatch.chdir(project)
+    if "DJANGO_SETTINGS_MODULE" in pyproject.read_text("utf-8"):  # no other project needs it
+        monkeypatch.setenv(
+            "PYTEST_ADDOPTS", os.environ["PYTEST_ADDOPTS"].replace("-pno:django", "")
+        )
 
     result = pytester.run(sys.executable, "-m", "pytest", "-n", "2", "--pg-verify")
 

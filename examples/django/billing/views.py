@@ -1,0 +1,7 @@
+from django.http import JsonResponse
+
+from billing.models import Bill
+
+
+def bill(request, product):
+    return JsonResponse({"id": Bill.objects.create(product=product).id})
