@@ -25,6 +25,10 @@ CREATE TABLE detail (id int PRIMARY KEY, item int REFERENCES item);
 CREATE TABLE event (at date) PARTITION BY RANGE (at);
 CREATE TABLE event_all PARTITION OF event DEFAULT;
 CREATE TABLE loose (at date);
+CREATE TABLE event_two (at date) PARTITION BY RANGE (at);
+CREATE TABLE event_one PARTITION OF event_two FOR VALUES FROM ('2020-1-1') TO ('2021-1-1');
+CREATE TABLE twice (id int);
+INSERT INTO twice VALUES (1);
 CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE VIEW named AS SELECT name FROM item;
@@ -32,6 +36,11 @@ CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM item;
 CREATE UNIQUE INDEX ON counted (count);
 CREATE SEQUENCE number;
 CREATE SCHEMA other;
+CREATE TABLE "loose on pg_temp.x" (id int);
+SELECT lo_from_bytea(5000, 'one');
+SELECT lo_create(5001);
+GRANT SELECT ON LARGE OBJECT 5001 TO PUBLIC;
+COMMENT ON LARGE OBJECT 5001 IS 'two';
 CREATE TABLE other.item (id int);
 CREATE TRIGGER nothing AFTER INSERT ON detail FOR EACH ROW EXECUTE FUNCTION nothing();
 CREATE RULE ignore AS ON UPDATE TO detail DO INSTEAD NOTHING;
@@ -110,6 +119,14 @@ CHANGES = {
     "create extension": "CREATE EXTENSION citext",
     "drop and create alike": ["DROP FUNCTION one()",
                               "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'"],
+    "a comment on the schema public": "COMMENT ON SCHEMA public IS 'ours'",
+    "a comment on a large object": "COMMENT ON LARGE OBJECT 5000 IS 'ours'",
+    "a privilege on a large object": "GRANT SELECT ON LARGE OBJECT 5000 TO PUBLIC",
+    "a large object by the same id": ["SELECT lo_unlink(5001)", "SELECT lo_create(5001)"],
+    "a name like a temporary one": """
+        CREATE TABLE "on pg_temp.x" (id int); CREATE SCHEMA "x on pg_temp.y"
+    """,
+    "drop a name like a temporary one": 'DROP TABLE "loose on pg_temp.x"',
     "with temporary tables about": ["CREATE TEMP TABLE mine (id int); ALTER TABLE loose ADD a int"],
 }  # fmt: skip
 
@@ -120,7 +137,18 @@ BY_SUPERUSER = {
         CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
         CREATE EVENT TRIGGER new ON ddl_command_start EXECUTE FUNCTION note()
     """,
+    "an owner of a large object": "ALTER LARGE OBJECT 5000 OWNER TO pg_monitor",
     "as a replica": "SET session_replication_role = replica; DROP VIEW named",
+}
+# What fails or is cancelled half-way, and leaves something behind.
+HALF_WAY = {
+    "create a unique index concurrently": (
+        "INSERT INTO twice VALUES (1)",
+        "CREATE UNIQUE INDEX CONCURRENTLY new ON twice (id)",
+    ),
+    "detach a partition concurrently": (
+        "ALTER TABLE event_two DETACH PARTITION event_one CONCURRENTLY",
+    ),
 }
 OF_OURS = {
     "drop tracking trigger": "DROP TRIGGER pgtemplate ON item",
@@ -189,6 +217,22 @@ def test_a_change_is_noticed(base: Base, name: str) -> None:
 @pytest.mark.parametrize("name", BY_SUPERUSER)
 def test_a_change_by_a_superuser_is_noticed(base: Base, name: str) -> None:
     base.as_root(BY_SUPERUSER[name])
+
+    assert_noticed(base)
+
+
+@pytest.mark.parametrize("name", HALF_WAY)
+def test_a_change_that_fails_half_way_is_noticed(base: Base, name: str) -> None:
+    """The statements commit in between: what they leave is there to stay."""
+    *before, statement = HALF_WAY[name]
+    base.execute(*before)
+    reader = base.session()
+    reader.execute("BEGIN", "SELECT * FROM twice", "SELECT * FROM event_one")  # in the way
+    session = base.session()
+    session.execute("SET statement_timeout = '300ms'")
+    with pytest.raises((asyncpg.QueryCanceledError, asyncpg.UniqueViolationError)):
+        session.execute(statement)
+    reader.execute("ROLLBACK")
 
     assert_noticed(base)
 

@@ -45,6 +45,7 @@ CREATE TABLE pgtemplate.large_object (
     owner    oid   NOT NULL,
     acl      aclitem[],
     body     bytea NOT NULL,
+    comment  text,
     layer    int   NOT NULL DEFAULT 0,
     replaced int
 );
@@ -183,6 +184,7 @@ UPDATE pgtemplate.relation r
  WHERE reached.origin = r.id;
 
 INSERT INTO pgtemplate.large_object
-SELECT oid, lomowner, lomacl, lo_get(oid) FROM pg_largeobject_metadata;
+SELECT oid, lomowner, lomacl, lo_get(oid), obj_description(oid, 'pg_largeobject')
+  FROM pg_largeobject_metadata;
 
 ANALYZE pgtemplate.relation, pgtemplate.sequence;

@@ -70,7 +70,10 @@ BEGIN
                                      AND k.body = pgtemplate.said(c)) THEN 1' END,
                n.nspname, c.relname,
                'WHERE ' || CASE WHEN known.catalog IS NULL AND has_oid.attname IS NOT NULL THEN 'oid'
-                                ELSE known.key END || ' >= 16384'), ', ')
+                                ELSE known.key END || ' >= 16384'
+                        || CASE known.catalog WHEN 'pg_description' THEN    -- "public" is the user's
+                               ' OR objoid = ' || coalesce(to_regnamespace('public')::oid, 0)
+                           ELSE '' END), ', ')
       INTO sums
       FROM pg_class c
       JOIN pg_namespace n ON n.oid = c.relnamespace

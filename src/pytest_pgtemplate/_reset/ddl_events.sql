@@ -1,12 +1,14 @@
 -- Event triggers that write a 0 to the log when the schema changes. Temporary objects do not count, nor
--- do rules, triggers and policies on them, whose schema is NULL.
+-- do rules, triggers and policies on them, whose schema is NULL: the first part of their address is the
+-- schema of the table.
 CREATE FUNCTION pgtemplate.note_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands()
-                WHERE schema_name IS DISTINCT FROM 'pg_temp'
-                  AND coalesce(object_identity, '') NOT LIKE '% on pg\_temp.%'
-                  AND command_tag <> 'REINDEX') THEN
+                WHERE command_tag <> 'REINDEX'
+                  AND coalesce(schema_name,
+                               (pg_identify_object_as_address(classid, objid, 0)).object_names[1],
+                               '') <> 'pg_temp') THEN
         INSERT INTO pgtemplate.log VALUES (0);
     END IF;
 END
@@ -17,7 +19,19 @@ LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects()
                 WHERE NOT is_temporary
-                  AND coalesce(object_identity, '') NOT LIKE '% on pg\_temp.%') THEN
+                  AND coalesce(schema_name, address_names[1], '') <> 'pg_temp') THEN
+        INSERT INTO pgtemplate.log VALUES (0);
+    END IF;
+END
+$$;
+
+-- A statement with CONCURRENTLY commits in between: if it fails later, it leaves an invalid index or a
+-- partition half detached, and ddl_command_end does not fire. DROP INDEX CONCURRENTLY is not noted, for
+-- it refuses to run in a transaction that has written.
+CREATE FUNCTION pgtemplate.note_concurrent_ddl() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF tg_tag IN ('ALTER TABLE', 'CREATE INDEX', 'REINDEX') AND current_query() ~* '\mconcurrently\M' THEN
         INSERT INTO pgtemplate.log VALUES (0);
     END IF;
 END
@@ -28,5 +42,8 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT 0 = ANY (written) $$;
 
 CREATE EVENT TRIGGER pgtemplate_ddl ON ddl_command_end EXECUTE FUNCTION pgtemplate.note_ddl();
 CREATE EVENT TRIGGER pgtemplate_drop ON sql_drop EXECUTE FUNCTION pgtemplate.note_drop();
+CREATE EVENT TRIGGER pgtemplate_start ON ddl_command_start
+    EXECUTE FUNCTION pgtemplate.note_concurrent_ddl();
 ALTER EVENT TRIGGER pgtemplate_ddl ENABLE ALWAYS;
 ALTER EVENT TRIGGER pgtemplate_drop ENABLE ALWAYS;
+ALTER EVENT TRIGGER pgtemplate_start ENABLE ALWAYS;

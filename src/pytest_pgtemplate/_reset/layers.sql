@@ -151,11 +151,13 @@ BEGIN
     UPDATE pgtemplate.large_object
        SET replaced = up
      WHERE replaced IS NULL
-       AND CASE WHEN id IN (SELECT oid FROM pg_largeobject_metadata) THEN lo_get(id) <> body
-                ELSE true END;
+       AND NOT EXISTS (SELECT FROM pg_largeobject_metadata m
+                        WHERE m.oid = id AND m.lomowner = owner AND m.lomacl IS NOT DISTINCT FROM acl
+                          AND lo_get(id) = body
+                          AND obj_description(id, 'pg_largeobject') IS NOT DISTINCT FROM comment);
     GET DIAGNOSTICS gone = ROW_COUNT;
     INSERT INTO pgtemplate.large_object
-    SELECT oid, lomowner, lomacl, lo_get(oid), up
+    SELECT oid, lomowner, lomacl, lo_get(oid), obj_description(oid, 'pg_largeobject'), up
       FROM pg_largeobject_metadata
      WHERE oid NOT IN (SELECT id FROM pgtemplate.large_object WHERE replaced IS NULL);
     GET DIAGNOSTICS new = ROW_COUNT;

@@ -2,4 +2,5 @@
 -- triggers come first: otherwise they would write to the log while it is dropped.
 DROP EVENT TRIGGER IF EXISTS pgtemplate_ddl;
 DROP EVENT TRIGGER IF EXISTS pgtemplate_drop;
+DROP EVENT TRIGGER IF EXISTS pgtemplate_start;
 DROP SCHEMA IF EXISTS pgtemplate CASCADE;
