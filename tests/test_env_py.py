@@ -78,7 +78,7 @@ def test_an_error_before_configure_is_about_env_py(shop: Project, first: str) ->
     shop.write("migrations/env.py", text)
     said = failure(shop)
     assert "env.py failed before it called context.configure()" in said
-    assert "mend the migration" not in said
+    assert "correct the migration" not in said
 
 
 def test_a_fallback_to_sqlite_is_named(shop: Project) -> None:
@@ -112,7 +112,7 @@ def test_a_percent_sign_that_env_py_does_not_escape(
     joined = query if "?" not in server_url else query.replace("?", "&")
     said = failure(shop, "--pg-url", server_url + joined)
     assert "percent sign" in said
-    assert "mend the migration" not in said
+    assert "correct the migration" not in said
 
 
 # In a migration

@@ -186,7 +186,7 @@ def test_three(shared, pg): ...
     outcomes = result.parseoutcomes()
     assert outcomes["passed"] == 1, output
     assert outcomes["errors"] >= 1
-    assert output.count("is gone from the server") <= 2 + outcomes.get("skipped", 0)
+    assert output.count("was removed from the server") <= 2 + outcomes.get("skipped", 0)
     assert result.ret == 1
 
 
