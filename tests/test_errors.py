@@ -383,7 +383,10 @@ def test_env_py_that_ignores_the_url_and_finds_nothing(shop: Project, kind: str)
     other = f"{shop.prefix}_of_nobody"
     goes_to(shop, other, kind)
     assert_reported_once(
-        shop.run(), "env.py failed before it called context.configure()", f'"{other}" does not exist', "pg_env"
+        shop.run(),
+        "env.py failed before it called context.configure()",
+        f'"{other}" does not exist',
+        "pg_env",
     )
     assert shop.databases() == []
 
