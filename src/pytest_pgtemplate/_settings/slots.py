@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache as once
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _leases: list[BaseFileLock] = []  # held until this process ends, also after a kill -9
 
 
-@once
+@lru_cache(1)
 def lease_slot() -> int:
     """Lease the smallest free number for the life of this process."""
     from filelock import FileLock, Timeout
