@@ -310,7 +310,7 @@ def test_a_schema_in_the_way_of_ours(shop: Project) -> None:
     """What goes wrong after the migrations is no reason to migrate once more for each worker."""
     shop.revision("two", COUNTED + 'op.execute("CREATE SCHEMA pgtemplate")')
     assert_reported_once(
-        shop.run_workers(workers=3),
+        shop.run_workers(),
         "the migrations created a schema pgtemplate",
         "rename your schema",
     )

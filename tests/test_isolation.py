@@ -165,8 +165,8 @@ def test_the_summary_says_what_the_role_may_not(items: Project, plain: str) -> N
     url = _urls.render(items.server.url.set(username=plain, password="secret"))
     items.write("test_it.py", WRITES + NEXT)
 
-    as_superuser = items.run_workers()
-    result = items.run_workers("--pg-url", url)
+    as_superuser = items.run("-p", "no:xdist")
+    result = items.run("-p", "no:xdist", "--pg-url", url)
 
     as_superuser.assert_outcomes(passed=2)
     as_superuser.stdout.no_fnmatch_line("*role may not*")

@@ -318,7 +318,7 @@ def test_keep(pluralize: Project) -> None:
 
 def test_once_and_rebuild_and_stats(pluralize: Project) -> None:
     """One migration for any number of workers, none in the next run, one more on demand."""
-    result = pluralize.run_workers("--pg-stats", workers=4)
+    result = pluralize.run_workers("--pg-stats", workers=3)
     result.assert_outcomes(passed=4)
     assert pluralize.migrations() == 1
     assert len(pluralize.databases()) == 1
@@ -334,6 +334,6 @@ def test_once_and_rebuild_and_stats(pluralize: Project) -> None:
     result.stdout.no_fnmatch_line("  main: *")
     assert pluralize.migrations() == 1
 
-    pluralize.run_workers("--pg-rebuild", workers=4).assert_outcomes(passed=4)
+    pluralize.run_workers("--pg-rebuild").assert_outcomes(passed=4)
     assert pluralize.migrations() == 2
     assert len(pluralize.databases()) == 1

@@ -70,10 +70,10 @@ def test_a_seed_may_come_from_a_package(seeded: Project) -> None:
 
 def test_another_seed_is_another_template(seeded: Project) -> None:
     seeded.write("conftest.py", CONFTEST.format(seed=ASYNC, name="fill"))
-    seeded.run_workers().assert_outcomes(passed=4)
+    seeded.run().assert_outcomes(passed=4)
     seeded.write("conftest.py", CONFTEST.format(seed=ASYNC.replace("seeded", "other"), name="fill"))
 
-    seeded.run_workers().assert_outcomes(failed=4)
+    seeded.run().assert_outcomes(failed=4)
 
 
 @pytest.mark.parametrize(
