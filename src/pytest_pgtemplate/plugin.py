@@ -63,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(progress, "pgtemplate-progress")
     reports = ErrorReporter(ReportedErrors(directory))
     config.pluginmanager.register(reports, "pgtemplate-errors")
+    _run.hide_libpq_variables(config, settings)
     environment = _set_environment(config, settings)
     config.stash[RUN] = Run(settings, directory, reports, environment, progress)
     config.stash[WORKERS] = []

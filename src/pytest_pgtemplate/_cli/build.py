@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, TextIO
 
@@ -20,6 +19,8 @@ from pytest_pgtemplate._run import RUN, IsolatedDatabase
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
+
+_NO_WORKERS = {"numprocesses": 0, "dist": "no", "distload": False, "tx": [], "looponfail": False}
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,11 @@ def build(arguments: Sequence[str]) -> list[BuiltTemplate]:
     Shows the progress on stderr, without pytest's output. Raises TemplateError if a build fails,
     and ConfigurationError if no test needs a database.
     """
-    no_workers = ["-n0"] if find_spec("xdist") else []
     with ExitStack() as stack:
         builder = TemplateBuilder(duplicate_stream(sys.stderr, stack))
         output = stack.enter_context(redirect_stdout(io.StringIO()))
         stack.enter_context(redirect_stderr(output))
-        options = [*no_workers, "--continue-on-collection-errors"]
-        pytest.main([*arguments, *options], plugins=[builder])
+        pytest.main([*arguments, "--continue-on-collection-errors"], plugins=[builder])
     if builder.failure:
         message, _, hint = builder.failure.partition("\nHINT: ")
         raise TemplateError(message, hint=hint or "run pytest for the whole output")
@@ -66,6 +65,13 @@ class TemplateBuilder:
         self.failure = ""
         self._items: dict[Any, list[IsolatedDatabase]] = {}  # test -> databases it needs first
         self._missing: list[IsolatedDatabase] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> None:
+        """Use no workers, as with ``-n0``, which pytest does not know without xdist."""
+        for name, value in _NO_WORKERS.items():
+            if hasattr(config.option, name):
+                setattr(config.option, name, value)
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._missing += session.config.stash[RUN].databases.values()
@@ -96,11 +102,17 @@ class TemplateBuilder:
         for item, following in pairwise([*self._items, None]):
             item.fixturenames = [db.fixture_name("pg_template") for db in self._items[item]]
             item.runtest = partial(self._record, item)
-            # log=False: otherwise `pytest --last-failed` would count this as a run of the test.
-            reports = runtestprotocol(item, log=False, nextitem=following)
-            self.failure = "\n".join(report.longreprtext for report in reports if report.failed)
+            # The hook, so that the wrappers of other plugins prepare the test (pytest-retry).
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
             if self.failure:
                 break
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        # log=False: otherwise `pytest --last-failed` would count this as a run of the test.
+        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        self.failure = "\n".join(report.longreprtext for report in reports if report.failed)
         return True
 
     def _record(self, item: Any) -> None:

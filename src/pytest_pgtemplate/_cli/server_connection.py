@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from pytest_pgtemplate import _archive, _embedded, _urls
 from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._urls import libpq_variables
 from pytest_pgtemplate.errors import ConfigurationError
 
 ShowStep = Callable[[str], AbstractContextManager[object]]
@@ -21,17 +22,16 @@ def server(
     """Yield the server. Raises ConfigurationError if there is more than one URL."""
     if len((url or "").split()) > 1:
         raise ConfigurationError("there is more than one URL", hint="pass one of them with --url")
-    handle = None
-    if not url:
-        with step("starting the embedded server"):
-            handle = _embedded.acquire(*embedded, timeout=timeout)
-    server = Server(_urls.parse(handle.url if handle else url or ""), timeout=timeout)
-    try:
+    with ExitStack() as stack:
+        if not url:
+            stack.enter_context(libpq_variables.hidden())
+            with step("starting the embedded server"):
+                handle = _embedded.acquire(*embedded, timeout=timeout)
+            stack.callback(handle.close)
+            url = handle.url
+        server = Server(_urls.parse(url), timeout=timeout)
+        stack.callback(server.close)
         yield server
-    finally:
-        server.close()
-        if handle:
-            handle.close()
 
 
 @contextmanager

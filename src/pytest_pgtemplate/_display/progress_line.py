@@ -55,7 +55,8 @@ class ProgressLine:
         if self._thread is None:
             self._open = ExitStack()
             self._out = self._open_output(self._open)
-            self._live = self._out.isatty() and os.environ.get("TERM") != "dumb"
+            is_terminal = getattr(self._out, "isatty", lambda: False)
+            self._live = is_terminal() and os.environ.get("TERM") != "dumb"
             self._ended.clear()
             self._thread = threading.Thread(
                 target=self._work, name="pgtemplate-progress", daemon=True
@@ -134,7 +135,7 @@ def duplicate_stream(stream: TextIO, stack: ExitStack) -> TextIO:
     """Return a duplicate of ``stream``, which ``stack`` closes, or ``stream`` if it has no fd."""
     try:
         file = os.dup(stream.fileno())
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # pytest -f: the stream of execnet has none
         return stream
     return stack.enter_context(os.fdopen(file, "w", encoding="utf-8", errors="replace"))
 

@@ -5,7 +5,7 @@ summary at the end. It is imported in every run of pytest, so it is light.
 """
 
 from pytest_pgtemplate._run.crashed_workers import drop_databases_of_crashed_workers
-from pytest_pgtemplate._run.environment import EnvironmentVariables
+from pytest_pgtemplate._run.environment import EnvironmentVariables, hide_libpq_variables
 from pytest_pgtemplate._run.error_reporter import (
     ErrorReporter,
     fail,
@@ -47,6 +47,7 @@ __all__ = [
     "failure_section",
     "find_override_conflict",
     "header_line",
+    "hide_libpq_variables",
     "put_first",
     "report_facts",
     "summary_lines",

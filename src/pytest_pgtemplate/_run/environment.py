@@ -7,6 +7,7 @@ first needs it.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import ConfigurationError, EmbeddedServerError
 
 if TYPE_CHECKING:
+    import pytest
+
     from pytest_pgtemplate._urls.server_address import Address
 
 
@@ -112,6 +115,16 @@ class EnvironmentVariables:
                     " remove the variable from pg_env",
                 )
         return None
+
+
+def hide_libpq_variables(config: pytest.Config, settings: Settings) -> None:
+    """Hide them for the rest of the run, unless a database is on another server."""
+    if not settings.all_urls:
+        from pytest_pgtemplate._urls import libpq_variables
+
+        stack = ExitStack()
+        stack.enter_context(libpq_variables.hidden())
+        config.add_cleanup(stack.close)
 
 
 def _fill_numbers(settings: Settings) -> dict[str, str]:

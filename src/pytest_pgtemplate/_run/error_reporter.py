@@ -16,7 +16,12 @@ from typing import NoReturn
 import pytest
 
 from pytest_pgtemplate._run.reported_errors import ReportedErrors, digest
-from pytest_pgtemplate.errors import LeakError, PgTemplateError, SchemaChangedError
+from pytest_pgtemplate.errors import (
+    ConfigurationError,
+    LeakError,
+    PgTemplateError,
+    SchemaChangedError,
+)
 
 _SHOWS, _OWES = "pgtemplate_shows", "pgtemplate_owes"  # attributes of reports, sent by xdist
 _OWN_FAULTS = (LeakError, SchemaChangedError)  # of one test, which may be expected to fail
@@ -44,6 +49,12 @@ class ErrorReporter:
         except PgTemplateError as error:
             self._broken[fixture] = error
             self.fail_or_skip(error)
+        except Exception as error:
+            blocked = explain_blocked_socket(error)
+            if blocked is None:
+                raise
+            self._broken[fixture] = blocked
+            self.fail_or_skip(blocked)
 
     @contextmanager
     def reported_at_end(self, *, known: bool) -> Iterator[None]:
@@ -145,6 +156,19 @@ def _teardown_report(
     nodeid: str, location: tuple[str, int | None, str], text: str
 ) -> pytest.TestReport:
     return pytest.TestReport(nodeid, location, {}, "failed", text, "teardown")
+
+
+def explain_blocked_socket(error: BaseException | None) -> PgTemplateError | None:
+    """If pytest-socket has refused a socket, the error that says which option allows it."""
+    while error is not None and type(error).__module__ != "pytest_socket":
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return None
+    return ConfigurationError(
+        f"pytest-socket refused a socket that the plugin needs: {error}",
+        hint="add --allow-unix-socket, which event loops and the embedded server need; for a server"
+        " with host and port also --allow-hosts=HOST",
+    )
 
 
 def fail(error: PgTemplateError) -> NoReturn:

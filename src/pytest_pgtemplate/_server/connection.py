@@ -10,11 +10,19 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import clocks
-from pytest_pgtemplate._server.connection_errors import pooler_error
+from pytest_pgtemplate._server.connection_errors import POOLER_ERRORS, pooler_error
 
 CONNECT_TIMEOUT = 10.0  # seconds for one connection attempt
 POOLER_PROBES = 10  # a busy pooler may give two clients different server sessions by chance
 STARTUP_POLL = 0.1  # seconds between attempts while the server is starting up
+
+# Settings that end a session or statement, and the version that brought each.
+_TIME_LIMITS = {
+    "statement_timeout": 0,
+    "idle_in_transaction_session_timeout": 0,
+    "idle_session_timeout": 14,
+    "transaction_timeout": 17,
+}
 
 # Besides PostgresConnectionError, asyncpg raises these when a connection is lost or about to be.
 CONNECTION_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -29,21 +37,31 @@ async def connect(url: URL, *, timeout: float, application: str) -> Connection:
     """
     connection = await _open(url, timeout, application)
     # They override ALTER ROLE .. SET. Not as startup parameters: poolers refuse those.
-    settings = (
-        f"SELECT set_config('lock_timeout', '{int(timeout * 1000)}', false),"
-        " set_config('statement_timeout', '0', false),"
-        " set_config('plan_cache_mode', 'force_generic_plan', false)"  # planning costs most
-    )
+    settings = _session_settings(connection.get_server_version().major, timeout)
     try:
         # In BackendKeyData, a pooler sends a process id that is not the backend's.
         is_direct = f"pg_backend_pid() = {connection.get_server_pid()}"
         if await connection.execute(f"{settings} WHERE {is_direct}") != "SELECT 1":
             await _refuse_shared_session(connection, url, timeout)
             await connection.execute(settings)
+    except POOLER_ERRORS as error:
+        connection.terminate()
+        raise pooler_error(url) from error
     except BaseException:
         connection.terminate()
         raise
     return connection
+
+
+def _session_settings(major: int, timeout: float) -> str:
+    """A query that sets what the plugin needs, and removes every limit of time of the role."""
+    values = {
+        "lock_timeout": str(int(timeout * 1000)),
+        "plan_cache_mode": "force_generic_plan",  # planning costs most
+        **{name: "0" for name, since in _TIME_LIMITS.items() if major >= since},
+    }
+    calls = (f"set_config('{name}', '{value}', false)" for name, value in values.items())
+    return f"SELECT {', '.join(calls)}"
 
 
 async def _open(url: URL, timeout: float, application: str) -> Connection:

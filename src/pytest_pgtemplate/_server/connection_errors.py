@@ -11,6 +11,7 @@ import asyncpg
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
+from pytest_pgtemplate._urls import libpq_variables
 from pytest_pgtemplate.errors import ServerError
 
 _HINTS = {
@@ -19,6 +20,15 @@ _HINTS = {
     asyncpg.OutOfMemoryError: "raise max_locks_per_transaction on the server (a clone or reset can"
     " lock every table and index of the template), or add memory",
 }
+
+
+# A statement was prepared on another backend: a pooler in transaction mode.
+_PREPARED_ELSEWHERE = (
+    asyncpg.InvalidSQLStatementNameError,  # 26000
+    asyncpg.DuplicatePreparedStatementError,  # 42P05
+)
+# The same for a session that is open. PgBouncer also uses 08P01 when it refuses a connection.
+POOLER_ERRORS = (*_PREPARED_ELSEWHERE, asyncpg.ProtocolViolationError)
 
 
 class _Explanation(NamedTuple):
@@ -68,6 +78,11 @@ _EXPLANATIONS = (
         " entry * to [databases], for the databases that the plugin creates",
     ),
     _Explanation(
+        asyncpg.TargetServerAttributeNotMatched,
+        "the server at {place} is not what target_session_attrs asks for: {error}",
+        "change target_session_attrs in pg_url, or name another server",
+    ),
+    _Explanation(
         TimeoutError,
         "the server at {place} did not answer in time",
         "check host and port in pg_url, or raise pg_timeout",
@@ -97,8 +112,7 @@ _EXPLANATIONS = (
 
 def explain(error: BaseException, url: URL) -> ServerError:
     """Translate ``error`` of the server at ``url``. Raises ``error`` again if it is unknown."""
-    # The statement was prepared on another backend: a pooler in transaction mode.
-    if isinstance(error, asyncpg.InvalidSQLStatementNameError):
+    if isinstance(error, _PREPARED_ELSEWHERE):
         return pooler_error(url)
     may_be_tls_file = isinstance(error, ValueError | OSError) and not isinstance(
         error, TimeoutError | ssl.SSLError
@@ -111,13 +125,21 @@ def explain(error: BaseException, url: URL) -> ServerError:
     for kind, message, hint in _EXPLANATIONS:
         if isinstance(error, kind):
             fields = {"place": server_place(url), "role": url.username, "error": error}
-            return ServerError(message.format(**fields), hint=hint)
+            return ServerError(message.format(**fields), hint=hint + _variables_hint(kind))
     if isinstance(error, asyncpg.PostgresError):
         return ServerError(
             f"the server at {server_place(url)} answered {error.sqlstate}: {error.args[0]}",
             hint=_HINTS.get(type(error)) or error.hint or "see the log of the server",
         )
     raise error
+
+
+def _variables_hint(kind: type[BaseException]) -> str:
+    """Name the variables that may be the reason for an error before the session is open."""
+    names = libpq_variables.in_environment()
+    if not names or kind is asyncpg.LockNotAvailableError:
+        return ""
+    return f"; the environment variables {', '.join(names)} count, too"
 
 
 def pooler_error(url: URL) -> ServerError:

@@ -6,12 +6,14 @@ All admin connections (asyncpg) live in one thread with its own loop, started on
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Coroutine
 from functools import cache
 from typing import Any, TypeVar
 
 from pytest_pgtemplate._server import event_loops, forks
+from pytest_pgtemplate.errors import ConfigurationError
 
 T = TypeVar("T")
 
@@ -39,8 +41,19 @@ _portal = _Portal()
 forks.register(_portal)
 
 
+def _refuse_gevent() -> None:
+    """Raise ConfigurationError if gevent has replaced what an event loop in a thread needs."""
+    monkey: Any = sys.modules.get("gevent.monkey")
+    if monkey is not None and any(map(monkey.is_module_patched, ("threading", "select"))):
+        raise ConfigurationError(
+            "gevent has patched threads or select, so asyncio cannot run in a thread of its own",
+            hint="call monkey.patch_all(thread=False, select=False) in tests",
+        )
+
+
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
+    _refuse_gevent()
     loop = event_loops.EventLoop()
     threading.Thread(target=loop.run_forever, name="pgtemplate-portal", daemon=True).start()
     return loop

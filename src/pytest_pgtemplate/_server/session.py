@@ -17,7 +17,12 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate._internals.asyncpg import disconnect_in_fork
 from pytest_pgtemplate._server import clocks, forks, portal
 from pytest_pgtemplate._server.connection import CONNECTION_LOST, Connection, connect
-from pytest_pgtemplate._server.connection_errors import explain, server_place
+from pytest_pgtemplate._server.connection_errors import (
+    POOLER_ERRORS,
+    explain,
+    pooler_error,
+    server_place,
+)
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate.errors import ServerError
 
@@ -117,6 +122,8 @@ class Session:
                 # the stream. It has sent nothing, so a second attempt cannot run a statement twice.
                 connection.terminate()
                 return await call(await self._connected())
+            except POOLER_ERRORS as error:
+                raise pooler_error(self._url) from error
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():

@@ -16,8 +16,8 @@ import asyncpg
 
 from pytest_pgtemplate import _child, _embedded, _urls
 from pytest_pgtemplate._child import hints
-from pytest_pgtemplate._server import connect, portal
-from pytest_pgtemplate._template.target import MEND, Target, redact_password, timeout_error
+from pytest_pgtemplate._server import connect, explain, portal
+from pytest_pgtemplate._template.target import Target, redact_password, timeout_error
 from pytest_pgtemplate.errors import EmbeddedServerError, MigrationError
 
 APPLICATION = "pytest-pgtemplate migrations"
@@ -97,7 +97,7 @@ def _run(script: str, what: str, target: Target) -> asyncpg.PostgresError | None
     except TimeoutError:
         raise timeout_error(what, target.timeout) from None
     except Exception as error:
-        raise MigrationError(f"{what} failed: {error}", hint=MEND) from error
+        raise explain(error, target.url) from error
 
 
 async def _find_line(connection: Any, script: str, wanted: asyncpg.PostgresError) -> int | None:

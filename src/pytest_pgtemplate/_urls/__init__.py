@@ -26,6 +26,7 @@ __all__ = [
     "driver_name",
     "dsn",
     "for_driver",
+    "libpq_variables",
     "parse",
     "redaction",
     "render",

@@ -1,0 +1,242 @@
+"""What is around a run: environment variables, limits of the role, other plugins, odd streams."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import URL
+
+from pytest_pgtemplate import _embedded, _urls
+from pytest_pgtemplate._server import Server, explain
+from pytest_pgtemplate.errors import ServerError
+from support.poolers import pgbouncer
+from support.projects import ITEM, PLAIN, Project, execute, unique
+
+TEST = """
+import asyncio
+from sqlalchemy import text
+
+async def read(engine):
+    async with engine.connect() as connection:
+        return (await connection.execute(text("SELECT name FROM item"))).scalars().all()
+
+def test_rows(pg_sync_session, pg_engine):
+    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
+    assert asyncio.run(read(pg_engine)) == ["reference"]
+"""
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    project.alembic()
+    project.revision("one", ITEM)
+    project.write("test_it.py", TEST)
+    return project
+
+
+def run(project: Project, *arguments: str) -> pytest.RunResult:
+    return project.pytester.runpytest_subprocess(*PLAIN, "--pg-timeout=60", *arguments)
+
+
+# Environment variables of libpq
+
+MISLEADING = {
+    "PGSSLMODE": "verify-full",
+    "PGSSLROOTCERT": "/nowhere/root.crt",
+    "PGTARGETSESSIONATTRS": "read-only",
+    "PGSERVICE": "no_such_service",
+    "PGOPTIONS": "-c search_path=nowhere",
+    "PGHOSTADDR": "127.0.0.9",
+    "PGREQUIREAUTH": "scram-sha-256",
+    "PGCHANNELBINDING": "require",
+    "PGGSSENCMODE": "require",
+    "PGCLIENTENCODING": "LATIN1",
+    "PGPORT": "1",
+    "PGUSER": "nobody",
+}
+
+
+def test_variables_do_not_reach_the_embedded_server(
+    shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the plugin, nor the drivers of tests, nor env.py. Afterwards they are back."""
+    shop.write(
+        "conftest.py",
+        """
+        import os
+
+        def pytest_configure(config):  # cleanups run in reverse order: this one comes last
+            config.add_cleanup(lambda: print("PGSSLMODE is", os.environ.get("PGSSLMODE")))
+        """,
+    )
+    try:
+        with monkeypatch.context() as context:
+            context.delenv("PGTEMPLATE_URL")
+            for name, value in MISLEADING.items():
+                context.setenv(name, value)
+            result = run(shop)
+        result.assert_outcomes(passed=1)
+        assert "PGSSLMODE is verify-full" in result.stdout.str()
+    finally:
+        _embedded.stop(None)
+
+
+def test_variables_count_for_another_server_and_are_named(
+    system_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGTARGETSESSIONATTRS", "read-only")
+    with pytest.raises(ServerError) as error:
+        Server(system_url, timeout=10)
+    assert "PGTARGETSESSIONATTRS" in error.value.hint
+
+
+# Limits of time that a role has
+
+LIMITS = [
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "transaction_timeout",
+]
+
+
+@pytest.mark.parametrize("where", ["embedded", "system"])
+def test_an_admin_session_has_none_of_the_limits_of_its_role(
+    where: str, request: pytest.FixtureRequest
+) -> None:
+    given = request.getfixturevalue("server_url" if where == "embedded" else "system_url")
+    url = _urls.parse(given) if isinstance(given, str) else given
+    role = unique("limited")
+    admin = Server(url, timeout=60)
+    names = [name for name in LIMITS if admin.facts.major >= 17 or name != "transaction_timeout"]
+    settings = [f"ALTER ROLE {role} SET {name} = '900ms'" for name in names]
+    execute(url, f"CREATE ROLE {role} LOGIN SUPERUSER", *settings)
+    try:
+        server = Server(url.set(username=role), timeout=60)
+        query = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)"
+        found = dict(map(tuple, server._session.fetch(query, names)))
+        server.close()
+        assert found == {name: "60000" if name == "lock_timeout" else "0" for name in names}
+    finally:
+        execute(url, f"DROP ROLE {role}")
+        admin.close()
+
+
+# Poolers
+
+
+@pytest.mark.parametrize(
+    "error", [asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError]
+)
+def test_a_statement_of_another_session_means_a_pooler(error: type[Exception]) -> None:
+    said = explain(error("prepared statement"), URL.create("postgresql", host="db"))
+    assert "pooler" in said.message
+
+
+def test_two_workers_at_a_pooler_in_transaction_mode_get_one_error(
+    system_project: Project, system_url: URL
+) -> None:
+    system_project.write("test_it.py", TEST)
+    with pgbouncer(system_url, "transaction") as url:
+        result = run(system_project, "-n2", "--pg-url", str(_urls.render(url)))
+    text = result.stdout.str()
+    assert result.ret != 0
+    assert "pooler" in text
+    for sqlstate in ("42P05", "26000", "08P01", "already exists", "does not exist"):
+        assert sqlstate not in text
+
+
+# Other plugins and odd streams
+
+
+def test_a_stdout_without_a_descriptor(shop: Project) -> None:
+    """As pytest -f has it: there is no progress line, and nothing else is different."""
+    program = shop.write(
+        "run.py",
+        """
+        import sys
+        import pytest
+
+        class Stream:
+            encoding = "utf-8"
+
+            def __init__(self, stream):
+                self.write, self.flush, self.isatty = stream.write, stream.flush, stream.isatty
+
+        sys.stdout = Stream(sys.__stdout__)
+        sys.exit(pytest.main(sys.argv[1:]))
+        """,
+    )
+    command = [sys.executable, str(program), *PLAIN, "-s", "-q"]
+    done = subprocess.run(
+        command, cwd=shop.root, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def enable(monkeypatch: pytest.MonkeyPatch, plugin: str) -> None:
+    """Let child runs load a plugin that this run is without."""
+    off = os.environ["PYTEST_ADDOPTS"].split()
+    off.remove(f"-pno:{plugin}")
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(off))
+
+
+def command(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("pgtemplate")
+    return subprocess.run(
+        [program, *arguments],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("options", [["-pno:xdist"], ["-n2"], ["-n2", "--retries=2"]])
+def test_build_with_and_without_other_plugins(
+    shop: Project, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    if "--retries=2" in options:
+        pytest.importorskip("pytest_retry")
+        enable(monkeypatch, "pytest-retry")
+    done = command(shop, "build", *PLAIN, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "migrated" in done.stdout
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_pytest_socket(shop: Project, monkeypatch: pytest.MonkeyPatch, allowed: bool) -> None:
+    """Event loops need Unix sockets: one error names the option."""
+    pytest.importorskip("pytest_socket")
+    enable(monkeypatch, "socket")
+    options = ["--disable-socket", *(["--allow-unix-socket"] if allowed else [])]
+    result = run(shop, *options)
+    if allowed:
+        result.assert_outcomes(passed=1)
+    else:
+        result.assert_outcomes(errors=1)
+        text = result.stdout.str()
+        assert "--allow-unix-socket" in text
+        assert "Traceback" not in text
+        assert len(text.splitlines()) < 40
+
+
+@pytest.mark.parametrize("arguments", ["", "thread=False, select=False"])
+def test_gevent(shop: Project, arguments: str) -> None:
+    """One error says how to patch; patched like that, tests run."""
+    pytest.importorskip("gevent")
+    shop.write("conftest.py", f"from gevent import monkey\nmonkey.patch_all({arguments})\n")
+    shop.write("test_it.py", TEST.partition("    assert asyncio")[0])
+    result = run(shop, "-Wignore")
+    if arguments:
+        result.assert_outcomes(passed=1)
+    else:
+        result.assert_outcomes(errors=1)
+        assert "thread=False, select=False" in result.stdout.str()
