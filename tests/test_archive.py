@@ -25,7 +25,7 @@ from pytest_pgtemplate._template import Target, Template
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
-from pytest_pgtemplate.errors import ConfigurationError
+from pytest_pgtemplate.errors import ConfigurationError, TemplateError
 from support.databases import EVERYTHING, RUN, TIMEOUT, bindir_of, pg_dump, server_as
 from support.projects import COUNTED, ITEM, Project, load_program, query, unique
 from support.servers import private_server
@@ -386,3 +386,40 @@ def slow_disk() -> Iterator[Server]:
     """A server with fsync on."""
     with private_server(fsync="on") as url, closing(Server(url, timeout=TIMEOUT)) as server:
         yield server
+
+
+# Functions that call others by their bare names
+
+COMPUTED = """
+CREATE FUNCTION inner_price(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+CREATE FUNCTION price(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT inner_price($1)';
+CREATE DOMAIN cheap AS int CHECK (price(VALUE) < 1000);
+CREATE TABLE product (
+    net int CHECK (price(net) > 0),
+    gross int GENERATED ALWAYS AS (price(net)) STORED,
+    least cheap
+);
+INSERT INTO product (net, least) VALUES (1, 2);
+"""
+ELSEWHERE = f"CREATE SCHEMA shop; SET search_path = shop; {COMPUTED}"
+
+
+def test_what_is_saved_can_be_loaded(templates: Templates) -> None:
+    """A schema that pg_restore cannot load, because it empties the search path."""
+    bindir = bindir_of(templates.server)
+    assert bindir is not None
+    name = templates.make(COMPUTED)
+    before = templates.dump(name, bindir)
+    templates.save(name)
+    templates.drop()
+    assert [each.name for each in templates.load()] == [name]
+    assert templates.dump(name, bindir) == before
+
+
+def test_what_could_not_be_loaded_is_not_saved(templates: Templates) -> None:
+    """Migrations set another search path than the database has; the error names the object."""
+    name = templates.make(ELSEWHERE)
+    with pytest.raises(TemplateError, match="inner_price"):
+        templates.save(name)
+    assert not templates.file.exists()
+    assert templates.names() == [name]

@@ -12,6 +12,7 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +31,9 @@ MANIFEST = "manifest.json"
 JOBS = min(4, os.cpu_count() or 1)  # of pg_restore
 # These override ALTER DATABASE .. SET of the template.
 WRITABLE = "-c default_transaction_read_only=off -c synchronous_commit=off"
+
+
+_EMPTY_SEARCH_PATH = b"SELECT pg_catalog.set_config('search_path', '', false);"
 
 
 class Source(NamedTuple):
@@ -89,8 +93,8 @@ def load(
             raise _not_an_archive(file) from error
         names = [request.name for _, request, _ in entries]
         reported = progress_file.report_progress(progress, "loading", entries, names)
-        for client, request, public in reported:
-            restore = partial(_restore, client, directory, tracking, public)
+        for client, request, way in reported:
+            restore = partial(_restore, client, directory, tracking, way)
             yield ensure_template(request, restore, client.server, lock_directory)
 
 
@@ -118,6 +122,8 @@ def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str,
         client.run("pg_dump", "--format=custom", "--file", target, database=scratch)
         # The dump does not show whether the schema public was dropped.
         public = client.fetch("SELECT to_regnamespace('public') IS NOT NULL", database=scratch)
+        server.drop(scratch)
+        script = _find_way(client, found.mark, directory / name, public, scratch)
     finally:
         server.drop(scratch)
         server.release(scratch)
@@ -127,17 +133,60 @@ def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str,
         "prefix": prefix,
         "mark": found.mark.dumps(),
         "public": public,
+        "script": script,
     }
 
 
-def _restore(
-    client: Client, directory: Path, tracking: str, public: bool, scratch: ScratchDatabase
-) -> str:
+def _find_way(client: Client, mark: Mark, dump: Path, public: bool, scratch: str) -> bool:
+    """Try to load a dump: whether only as a script. Raises TemplateError if it cannot be loaded."""
+    server = client.server
+    empty = replace(mark, kind="scratch")
+    for script in (False, True):
+        server.create(scratch, empty, template="template0")
+        try:
+            _fill(client, dump, public, script, scratch)
+            return script
+        except TemplateError as error:
+            if script:
+                raise TemplateError(
+                    f"the template cannot be saved, for its dump cannot be loaded: {error.message}",
+                    hint="qualify the names that the object uses: shop.price(..), not price(..);"
+                    " or set the search path of the database: ALTER DATABASE .. SET search_path",
+                ) from error
+        finally:
+            server.drop(scratch)
+    raise AssertionError
+
+
+def _fill(client: Client, dump: Path, public: bool, script: bool, database: str) -> None:
+    """Load a dump. As a ``script``: with the search path of the database, as its migrations ran.
+
+    pg_restore empties the search path. Then a function fails that calls another one by its bare
+    name, and so does what computes with it: a generated column, a constraint, an index, a domain.
+    """
     if not public:
-        client.fetch("DROP SCHEMA public", database=scratch.name)
-    dump = str(directory / scratch.request.name)
-    options = ("--exit-on-error", f"--jobs={JOBS}")
-    client.run("pg_restore", *options, dump, database=scratch.name, options=WRITABLE)
+        client.fetch("DROP SCHEMA public", database=database)
+    if not script:
+        options = ("--exit-on-error", f"--jobs={JOBS}")
+        client.run("pg_restore", *options, str(dump), database=database, options=WRITABLE)
+        return
+    file = dump.with_suffix(".sql")
+    client.write_script(dump, file)
+    file.write_bytes(file.read_bytes().replace(_EMPTY_SEARCH_PATH, b"", 1))
+    quiet = ("--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1")
+    files = ("--output=/dev/null", "--file", str(file))
+    client.run("psql", *quiet, *files, database=database, options=WRITABLE)
+    file.unlink()
+
+
+def _restore(
+    client: Client,
+    directory: Path,
+    tracking: str,
+    way: tuple[bool, bool],
+    scratch: ScratchDatabase,
+) -> str:
+    _fill(client, directory / scratch.request.name, *way, scratch.name)
     server = client.server
     return install(server.url.set(database=scratch.name), tracking, timeout=server.timeout)
 
@@ -159,14 +208,14 @@ def _extracted(file: Path) -> Iterator[Path]:
 
 def _read(
     entry: dict[str, Any], client: Client, run: str, file: Path
-) -> tuple[Client, TemplateRequest, bool]:
-    """Return the client, the request for the template, and whether it has a schema public."""
+) -> tuple[Client, TemplateRequest, tuple[bool, bool]]:
+    """Return the client, the request for the template, and how ``_fill`` loads it."""
     _check_compatibility(entry["server"], client.server, file)
     mark = parse_mark(entry["mark"])
     if mark is None:
         raise ValueError("the entry has no valid mark")
     request = TemplateRequest(entry["prefix"], run, mark.fingerprint, rebuild=False, saved=mark)
-    return client, request, bool(entry["public"])
+    return client, request, (bool(entry["public"]), bool(entry.get("script")))
 
 
 def _check_format(written: int, file: Path) -> None:

@@ -24,16 +24,22 @@ class Client:
     def run(self, program: str, *arguments: str, database: str, options: str = "") -> None:
         """Run a client program of the server's version. Raises TemplateError with its output."""
         server = self.server
-        path = _embedded.find_program(program, server.facts.major, self.bindir)
         password = str(server.url.password or "")
         dsn = _urls.dsn(_urls.without_password(server.url.set(database=database)))
+        connection = ["--no-password", "--dbname", str(dsn)]
         env = {"PGOPTIONS": options, "PGAPPNAME": APPLICATION, "PGPASSWORD": password}
-        command = [str(path), *arguments, "--no-password", "--dbname", str(dsn)]
+        env = {name: value for name, value in env.items() if value}
+        self._run(program, [*arguments, *connection], env, password)
+
+    def write_script(self, dump: Path, script: Path) -> None:
+        """Turn a dump into SQL for psql. Raises TemplateError."""
+        self._run("pg_restore", ["--file", str(script), str(dump)], {}, "")
+
+    def _run(self, program: str, arguments: list[str], env: dict[str, str], password: str) -> None:
+        server = self.server
+        path = _embedded.find_program(program, server.facts.major, self.bindir)
         result = _child.run(
-            command,
-            env={name: value for name, value in env.items() if value},
-            cwd=Path.cwd(),
-            timeout=server.timeout,
+            [str(path), *arguments], env=env, cwd=Path.cwd(), timeout=server.timeout
         )
         if result.code is None:
             raise TemplateError(
