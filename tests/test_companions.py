@@ -135,9 +135,17 @@ CHANGES = """
     pg_sync_session.commit()
     assert not first
 """
+CLONES = (
+    CHANGES
+    + """
+test_flaky.pytestmark = [pytest.mark.pg(isolation="clone")]
+"""
+)
 
 
-@pytest.mark.parametrize("body", [FAILS, LEAKS, CHANGES], ids=["fails", "leaks", "changes"])
+@pytest.mark.parametrize(
+    "body", [FAILS, LEAKS, CHANGES, CLONES], ids=["fails", "leaks", "changes", "clones"]
+)
 def test_a_rerun_test_starts_from_the_template(beside: Beside, body: str) -> None:
     project = beside("pytest-rerunfailures", "rerunfailures")
     tests = FLAKY.format(body=body)

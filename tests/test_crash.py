@@ -321,6 +321,21 @@ def test_what_was_built_without_its_lock_is_not_published(
     shop.server.close()
 
 
+def test_a_template_that_lost_its_unlogged_tables_is_built_again(
+    more_servers: MoreServers, on: Callable[[PrivateServer], Project]
+) -> None:
+    private = more_servers()
+    shop = on(private)
+    shop.run().assert_outcomes(passed=4)
+    shop.server.close()
+
+    private.crash()
+    private.start()
+
+    assert_reported_once(shop.run(), "lost the rows of its unlogged tables")
+    shop.run().assert_outcomes(passed=4)
+
+
 BREAK_LEASE = """
 SELECT pid, pg_terminate_backend(pid, 5000) FROM pg_locks
  WHERE locktype = 'advisory' AND (classid::bigint << 32) | objid::bigint = hashtextextended($1, $2)

@@ -456,6 +456,46 @@ def test_three(pg): assert names(pg) == "changed shared twice twice"
     result.stdout.fnmatch_lines(['*the rows of the module fixture "shared" were lost*'])
 
 
+# The teardown of the first test changes the schema, so its database is cloned afresh.
+RECLONED = """
+@pytest.fixture(scope="module", autouse=True)
+def shared_rows(pg_database):
+    write(pg_database, "SET app.owner = 'me'", "INSERT INTO {table} (name) VALUES ('shared')")
+
+def test_one(pg): write(pg, "CREATE TABLE extra ()")
+def test_two(pg):
+    import psycopg
+    with psycopg.connect(pg.dsn) as connection:
+        rows = connection.execute("SELECT FROM {table} WHERE name = 'shared'").fetchall()
+    assert len(rows) == 1
+"""
+
+
+def test_rows_of_the_template_that_a_constraint_refuses_do_not_matter(items: Project) -> None:
+    items.revision(
+        "two",
+        """
+        op.execute("INSERT INTO item (name) VALUES ('')")
+        op.execute("ALTER TABLE item ADD CHECK (name <> '') NOT VALID")
+        """,
+    )
+    write(items, "test_a.py", RECLONED.format(table="item"))
+
+    passes(items, 2)
+
+
+def test_no_test_runs_without_the_rows_that_a_constraint_refuses(items: Project) -> None:
+    check = "CHECK (coalesce(current_setting('app.owner', true), '') = 'me')"
+    items.revision("two", f'op.execute("CREATE TABLE private (name text, {check})")')
+    write(items, "test_a.py", RECLONED.format(table="private"))
+    write(items, "test_b.py", AFTERWARDS)
+
+    result = items.run()
+
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*row for relation*private*violates check constraint*"])
+
+
 DISTRIBUTED = """
 @pytest.mark.parametrize("n", range(6))
 def test_one(n, base, shared, pg):

@@ -37,10 +37,6 @@ CREATE UNIQUE INDEX ON counted (count);
 CREATE SEQUENCE number;
 CREATE SCHEMA other;
 CREATE TABLE "loose on pg_temp.x" (id int);
-SELECT lo_from_bytea(5000, 'one');
-SELECT lo_create(5001);
-GRANT SELECT ON LARGE OBJECT 5001 TO PUBLIC;
-COMMENT ON LARGE OBJECT 5001 IS 'two';
 CREATE TABLE other.item (id int);
 CREATE TRIGGER nothing AFTER INSERT ON detail FOR EACH ROW EXECUTE FUNCTION nothing();
 CREATE RULE ignore AS ON UPDATE TO detail DO INSTEAD NOTHING;
@@ -120,9 +116,6 @@ CHANGES = {
     "drop and create alike": ["DROP FUNCTION one()",
                               "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'"],
     "a comment on the schema public": "COMMENT ON SCHEMA public IS 'ours'",
-    "a comment on a large object": "COMMENT ON LARGE OBJECT 5000 IS 'ours'",
-    "a privilege on a large object": "GRANT SELECT ON LARGE OBJECT 5000 TO PUBLIC",
-    "a large object by the same id": ["SELECT lo_unlink(5001)", "SELECT lo_create(5001)"],
     "a name like a temporary one": """
         CREATE TABLE "on pg_temp.x" (id int); CREATE SCHEMA "x on pg_temp.y"
     """,
@@ -137,7 +130,6 @@ BY_SUPERUSER = {
         CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
         CREATE EVENT TRIGGER new ON ddl_command_start EXECUTE FUNCTION note()
     """,
-    "an owner of a large object": "ALTER LARGE OBJECT 5000 OWNER TO pg_monitor",
     "as a replica": "SET session_replication_role = replica; DROP VIEW named",
 }
 # What fails or is cancelled half-way, and leaves something behind.

@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,8 @@ SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind = 'S' AS is_sequ
    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pgtemplate')
 """
 _LARGE_OBJECTS = """
-SELECT 'large objects', format('%s %s %s %s', oid, lomowner, lomacl, lo_get(oid))
+SELECT 'large objects', format('%s %s %s %s %s', oid, lomowner, lomacl, lo_get(oid),
+                               obj_description(oid, 'pg_largeobject'))
   FROM pg_largeobject_metadata
 """
 
@@ -191,9 +192,9 @@ class Base:
     def reset(self) -> ResetResult:
         return self.worker.reset()
 
-    def reclone(self) -> None:
+    def reclone(self, removed: Collection[int] = ()) -> None:
         self._leave()
-        self.worker.reclone()
+        self.worker.reclone(removed)
 
     def refill(self, script: str) -> None:
         """Start anew with what ``script`` makes; cheaper than another template and its clone."""
@@ -209,11 +210,17 @@ class Base:
     def dump(self) -> Dump:
         if self._dumper is None:
             self._dumper = Session(self.root_url, "dump")
+            self._dumper.execute("SET search_path = pg_catalog")  # whatever functions there are
             self._dump_query = _dump_query(self._dumper)
         dump: Dump = {}
         for name, body in self._dumper.fetch(self._dump_query):
             dump.setdefault(name, Counter())[body] += 1
         return dump
+
+    def is_as_before(self) -> bool:
+        """Whether it holds what it did at first; opened to verify, nothing at all may differ."""
+        same = not difference(self.origin, self.dump())
+        return not self.worker.resetter.verify() and same
 
     def provide(self, request: pytest.FixtureRequest) -> Iterator[Base]:
         """To one test; the next one gets a new clone if it fails."""
@@ -288,14 +295,22 @@ def bindir_of(server: Server) -> Path | None:
     return None
 
 
-def make_template(server: Server, prefix: str, script: str, tracking: str) -> Template:
-    """A sealed, resettable template made by ``script``."""
+def make_template(
+    server: Server,
+    prefix: str,
+    script: str,
+    tracking: str,
+    as_root: tuple[URL, str] | None = None,
+) -> Template:
+    """A sealed, resettable template made by ``script``, and by another one as a superuser."""
     fingerprint = secrets.token_hex(32)
     scratch = database_names.scratch(prefix, RUN)
     template = Template(database_names.template(prefix, fingerprint), fingerprint, built=True)
     server.create(scratch, Mark("scratch", RUN, fingerprint))
     try:
         execute(server.url, script, database=scratch)
+        if as_root is not None:
+            execute(*as_root, database=scratch)
         state = install(server.url.set(database=scratch), tracking, timeout=TIMEOUT)
         mark = Mark("template", RUN, fingerprint, state=state)
         server.publish(scratch, template.name, mark)
@@ -335,6 +350,7 @@ def database(
     kind: Kind,
     script: str,
     options: WorkerOptions = PLAIN,
+    as_root: str = "",
 ) -> Iterator[Base]:
     """A clone of a template made by ``script``; nothing is left behind."""
     given = request.getfixturevalue(f"{'server' if kind.server == 'embedded' else 'system'}_url")
@@ -342,7 +358,9 @@ def database(
     with server_as(url, kind.role) as server:
         prefix = unique("t")
         with _many_are(0 if kind.server == "embedded" else scripts.MANY):
-            template = make_template(server, prefix, script, kind.tracking)
+            template = make_template(
+                server, prefix, script, kind.tracking, (url, as_root) if as_root else None
+            )
             try:
                 name = database_names.worker(prefix, RUN, "main")
                 base = Base(server, url, template, name, options)

@@ -100,6 +100,11 @@ class PrivateServer:
     def pid(self) -> int:
         return self._process.pid
 
+    def crash(self) -> None:
+        """Stop it without a checkpoint: when it starts again, it has to recover."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(60)
+
     def stop(self) -> None:
         """Stop it, whoever is connected."""
         self._process.send_signal(signal.SIGINT)

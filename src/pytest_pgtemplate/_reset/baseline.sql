@@ -1,17 +1,51 @@
 -- The state that a reset restores: the template after migrating and seeding, and the layers on top of
 -- it (layers.sql).
 --
--- PostgreSQL never changes a row version. So a row version (xmin) as old as the state is unchanged, and
--- a reset leaves it alone. It deletes younger versions, and inserts rows of the state that are missing
--- from "baseline". That table stores rows as text, not in copies of the user's tables: so it depends on
--- no table, column or type of the user, and a test may drop any of them.
+-- A version of a row never changes: if it is as old as the state, it is as the state had it, and a
+-- reset leaves it alone. Only what a test has updated or deleted comes out of the baseline.
+-- Rows are kept there as text, not in copies of their tables: so nothing here depends on a table, a
+-- column or a type of the user's, and a test may drop any of them.
+--
+-- All tables of ours are unlogged: no publication FOR ALL TABLES has them, and after a crash of the
+-- server they are empty, like the user's own unlogged tables. The table "intact" tells.
+--
+-- The user's own functions may have the names of PostgreSQL's. So whatever is called from outside sets
+-- its search_path, and so does the installation. Only what reads or writes whole rows runs in the
+-- search path that the user's sessions have: names in a row's text depend on it, and so may the
+-- functions of constraints and generated columns.
+CREATE FUNCTION pgtemplate.execute(statement text) RETURNS bigint
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    rows bigint;
+BEGIN
+    EXECUTE statement;
+    GET DIAGNOSTICS rows = ROW_COUNT;
+    RETURN rows;
+END
+$$;
+CREATE FUNCTION pgtemplate.evaluate(query text) RETURNS int[]
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    result int[];
+BEGIN
+    EXECUTE query INTO result;
+    RETURN result;
+END
+$$;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
-CREATE TABLE pgtemplate.relation (
+CREATE UNLOGGED TABLE pgtemplate.intact (yes boolean);   -- empty after a crash of the server
+INSERT INTO pgtemplate.intact VALUES (true);
+
+CREATE UNLOGGED TABLE pgtemplate.relation (
     id       oid    PRIMARY KEY,
     name     text   NOT NULL,               -- qualified and quoted
-    covers   oid[]  NOT NULL,               -- tables to which a statement on this one can write
-    keyed    boolean NOT NULL,              -- has a primary key, so no two rows are equal
-    rows     bigint NOT NULL DEFAULT 0,     -- number of rows in the state
+    covers   oid[]  NOT NULL,               -- where a statement on it may have written
+    keyed    boolean NOT NULL,              -- no two rows are equal, for it has a primary key
+    computed boolean NOT NULL,              -- has stored generated columns
+    probed   boolean NOT NULL,              -- this role may not put a trigger on it
+    orphans  oid[],                         -- tables whose rows may refer to rows that it lacks
+    rows     bigint NOT NULL DEFAULT 0,     -- how many the state has
     since    xid    NOT NULL,               -- rows older than this transaction belong to the state,
     younger  xid[]  NOT NULL DEFAULT '{}',  -- and so do rows that these transactions wrote
     leaving  boolean NOT NULL DEFAULT false,    -- except for the rows in pgtemplate.leaving
@@ -22,7 +56,7 @@ CREATE TABLE pgtemplate.relation (
     wake     text                           -- statements that enable them again
 );
 
-CREATE TABLE pgtemplate.baseline (
+CREATE UNLOGGED TABLE pgtemplate.baseline (
     relation oid    NOT NULL,
     position bigint NOT NULL,               -- a reset inserts missing rows in this order
     body     text   NOT NULL COLLATE "C",   -- the row as text (a composite value)
@@ -32,23 +66,41 @@ CREATE TABLE pgtemplate.baseline (
     PRIMARY KEY (relation, position)
 );
 
-CREATE TABLE pgtemplate.sequence (
+CREATE UNLOGGED TABLE pgtemplate.sequence (
     id         oid     PRIMARY KEY,
     name       text    NOT NULL,
-    owner      oid,             -- the table of a serial or identity column
+    cached     boolean NOT NULL,    -- sessions take several values at a time
+    readable   boolean NOT NULL,    -- this role may not only use it
+    uncalled   boolean NOT NULL,    -- the template's is_called is false
     last_value bigint  NOT NULL,
     is_called  boolean NOT NULL
 );
 
-CREATE TABLE pgtemplate.large_object (
+-- A session that has taken several values of a sequence (CACHE) gives up the rest when the sequence gets
+-- a new file, as RESTART makes one; setval() would let it go on.
+CREATE FUNCTION pgtemplate.restart(sequence text, value bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('ALTER SEQUENCE %s RESTART WITH %s', sequence, value);
+END
+$$;
+
+CREATE UNLOGGED TABLE pgtemplate.large_object (
     id       oid   NOT NULL,
     owner    oid   NOT NULL,
     acl      aclitem[],
-    body     bytea NOT NULL,
     comment  text,
+    body     bytea NOT NULL,
     layer    int   NOT NULL DEFAULT 0,
     replaced int
 );
+
+CREATE FUNCTION pgtemplate.is_of_the_user(pg_class) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT $1.relnamespace <> ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast']::regnamespace[])
+       AND $1.relnamespace <> (SELECT relnamespace FROM pg_class
+                                WHERE oid = 'pgtemplate.relation'::regclass)
+$$;
 
 -- Whether a trigger or rule fires in a session like this one.
 CREATE FUNCTION pgtemplate.fires(enabled "char") RETURNS boolean
@@ -58,9 +110,10 @@ LANGUAGE sql STABLE AS $$
                           WHEN 'replica' THEN 'R' ELSE 'O' END
 $$;
 
--- All tables of the user: ordinary tables, partitioned tables, partitions and inheritance children.
--- Not those to which this role may not write: its tests cannot change them.
-INSERT INTO pgtemplate.relation (id, name, covers, keyed, since, large)
+-- Every table of the user's: ordinary ones, partitions and partitioned ones, inheritance children. Also
+-- those of other roles: a SECURITY DEFINER function may write there. What belongs to an extension and
+-- this role may not write to, like the tables of PostGIS, is left out.
+INSERT INTO pgtemplate.relation (id, name, covers, keyed, computed, probed, orphans, since, large)
 SELECT c.oid,
        format('%I.%I', n.nspname, c.relname),
        ARRAY(WITH RECURSIVE family (id, kind) AS (
@@ -73,14 +126,47 @@ SELECT c.oid,
              )
              SELECT id FROM family WHERE kind = 'r'),
        EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary),
+       EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attgenerated = 's'),
+       NOT has_table_privilege(c.oid, 'TRIGGER'),
+       (SELECT array_agg(conrelid) FROM pg_constraint
+         WHERE confrelid = c.oid AND contype = 'f' AND NOT convalidated
+           AND confdeltype IN ('c', 'n', 'd')),
        pg_current_xact_id()::xid,
        pg_relation_size(c.oid) + :large
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p')
    AND c.relpersistence <> 't'
-   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'pgtemplate')
-   AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE');
+   AND pgtemplate.is_of_the_user(c)
+   AND has_table_privilege(c.oid, 'SELECT')
+   AND (has_table_privilege(c.oid, 'TRIGGER') OR NOT row_security_active(c.oid))
+   AND (has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+        OR NOT EXISTS (SELECT FROM pg_depend
+                        WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e'));
+
+-- Before PostgreSQL 15 the copies of a trigger on partitions are internal ones, like those of keys.
+CREATE FUNCTION pgtemplate.is_of_the_user(pg_trigger) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT NOT $1.tgisinternal
+        OR $1.tgparentid <> 0 AND NOT EXISTS (SELECT FROM pg_constraint
+                                               WHERE oid = $1.tgconstraint AND contype <> 't')
+$$;
+
+-- A query that gives the id of a table if its rows are not those of the state.
+CREATE FUNCTION pgtemplate.probe(pgtemplate.relation) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT CASE
+        WHEN row_security_active($1.id) THEN    -- there may be rows that we cannot see
+            format('SELECT %s::oid', $1.id)
+        ELSE
+            format('SELECT r.id FROM pgtemplate.relation r
+                     WHERE r.id = %1$s
+                       AND CASE WHEN r.rows = 0 THEN EXISTS (SELECT FROM ONLY %2$s)
+                           ELSE (SELECT count(*) <> r.rows
+                                     OR NOT bool_and(age(t.xmin) > age(r.since)
+                                                     OR t.xmin = ANY (r.younger))
+                                   FROM ONLY %2$s AS t) END', $1.id, $1.name) END
+$$;
 
 -- What would get in the way of a reset, which never updates: triggers, rules, and policies that are
 -- forced upon the owner. Also statement triggers of tables that refer to this one by a key that
@@ -93,12 +179,12 @@ UPDATE pgtemplate.relation r
                        format('ALTER TABLE ONLY %s ENABLE %s %s %I', r.name,
                               CASE enabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' END,
                               what, f.name)
-                  FROM (SELECT tgrelid, tgrelid, 'TRIGGER', tgname, tgenabled FROM pg_trigger
-                         WHERE NOT tgisinternal AND tgtype & (4 | 8 | 32) <> 0  -- INSERT, DELETE, TRUNCATE
+                  FROM (SELECT tgrelid, tgrelid, 'TRIGGER', tgname, tgenabled FROM pg_trigger t
+                         WHERE pgtemplate.is_of_the_user(t) AND tgtype & (4 | 8 | 32) <> 0  -- INSERT, DELETE, TRUNCATE
                          UNION ALL
                         SELECT c.confrelid, tgrelid, 'TRIGGER', tgname, tgenabled
-                          FROM pg_trigger JOIN pg_constraint c ON c.conrelid = tgrelid
-                         WHERE NOT tgisinternal AND tgtype & 1 = 0 AND c.contype = 'f'
+                          FROM pg_trigger t JOIN pg_constraint c ON c.conrelid = tgrelid
+                         WHERE pgtemplate.is_of_the_user(t) AND tgtype & 1 = 0 AND c.contype = 'f'
                            AND tgtype & CASE c.confdeltype WHEN 'c' THEN 8  -- DELETE
                                                            WHEN 'n' THEN 16  -- UPDATE
                                                            WHEN 'd' THEN 16 ELSE 0 END <> 0
@@ -125,10 +211,10 @@ DECLARE
 BEGIN
     FOR r IN SELECT id, name, rest, wake FROM pgtemplate.relation WHERE id = ANY (covers) LOOP
         IF r.rest IS NOT NULL THEN EXECUTE r.rest; END IF;
-        EXECUTE format(     -- FROM ONLY: partitions and children are rows of "relation" themselves
+        PERFORM pgtemplate.execute(format(  -- FROM ONLY: every table answers for its own rows
             'INSERT INTO pgtemplate.baseline (relation, position, body)
-             SELECT %s, row_number() OVER (ORDER BY ctid), (t.*)::text FROM ONLY %s AS t',
-            r.id, r.name);
+             SELECT %s, pg_catalog.row_number() OVER (ORDER BY ctid), (t.*)::text FROM ONLY %s AS t',
+            r.id, r.name));
         EXECUTE format(
             'UPDATE pgtemplate.relation SET tail = coalesce((SELECT ctid FROM ONLY %s
                                                               ORDER BY ctid DESC LIMIT 1), tail)
@@ -138,18 +224,21 @@ BEGIN
 
     FOR r IN SELECT c.oid AS id,
                     format('%I.%I', n.nspname, c.relname) AS name,
-                    (SELECT d.refobjid FROM pg_depend d
-                      WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
-                        AND d.refclassid = 'pg_class'::regclass
-                        AND d.deptype IN ('a', 'i')) AS owner
+                    s.seqstart AS first,
+                    s.seqcache > 1 AS cached,
+                    has_sequence_privilege(c.oid, 'SELECT') AS readable
                FROM pg_class c
                JOIN pg_namespace n ON n.oid = c.relnamespace
-              WHERE c.relpersistence <> 't' AND n.nspname <> 'pgtemplate'
-                AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'UPDATE') END
+               JOIN pg_sequence s ON s.seqrelid = c.oid
+              WHERE c.relpersistence <> 't' AND pgtemplate.is_of_the_user(c)
+                AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT, USAGE') END
     LOOP
         EXECUTE format('INSERT INTO pgtemplate.sequence
-                        SELECT %s, %L, %L, last_value, is_called FROM %s',
-                       r.id, r.name, r.owner, r.name);
+                        SELECT %s, %L, %L, %L, %4$L AND NOT is_called, last_value, is_called FROM %s',
+                       r.id, r.name, r.cached, r.readable, CASE WHEN r.readable THEN r.name
+                       ELSE format('(SELECT coalesce(last, %s), last IS NOT NULL
+                                       FROM pg_sequence_last_value(%s) AS last)
+                                    AS s (last_value, is_called)', r.first, r.id) END);
     END LOOP;
 END
 $$;
@@ -184,7 +273,7 @@ UPDATE pgtemplate.relation r
  WHERE reached.origin = r.id;
 
 INSERT INTO pgtemplate.large_object
-SELECT oid, lomowner, lomacl, lo_get(oid), obj_description(oid, 'pg_largeobject')
+SELECT oid, lomowner, lomacl, obj_description(oid, 'pg_largeobject'), lo_get(oid)
   FROM pg_largeobject_metadata;
 
 ANALYZE pgtemplate.relation, pgtemplate.sequence;

@@ -5,9 +5,10 @@ SELECT coalesce(a.state, 'unknown')                                 AS kind,
        a.application_name                                           AS application,
        coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::float AS age,
        a.query                                                      AS query
-  FROM unnest(pg_blocking_pids($1)) AS blocking (pid)
+  FROM pg_catalog.unnest(pg_blocking_pids($1)) AS blocking (pid)
   JOIN pg_stat_activity a ON a.pid = blocking.pid
- WHERE a.usesysid IS NOT NULL    -- autovacuum has no user, and PostgreSQL cancels it by itself
+ WHERE a.usesysid IS NOT NULL    -- an autovacuum is nobody's, and gives way by itself
+   AND a.datname = current_database()   -- sessions of other databases are not ours to end
  UNION ALL
 SELECT 'prepared transaction',
        NULL,

@@ -4,7 +4,7 @@
 -- A reset itself (TRUNCATE, DISABLE TRIGGER) replaces rows in pg_class, pg_trigger and pg_rewrite: there,
 -- a younger row with the same content counts +1, too. REFRESH MATERIALIZED VIEW counts as DDL.
 
-CREATE TABLE pgtemplate.catalog_row (
+CREATE UNLOGGED TABLE pgtemplate.catalog_row (
     catalog oid,
     id      oid,
     body    jsonb NOT NULL,
@@ -21,6 +21,8 @@ CREATE FUNCTION pgtemplate.said(pg_trigger) RETURNS jsonb
 LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
 CREATE FUNCTION pgtemplate.said(pg_rewrite) RETURNS jsonb
 LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
+CREATE FUNCTION pgtemplate.said(pg_sequence) RETURNS jsonb
+LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
 
 -- Objects with an oid below 16384 are PostgreSQL's own.
 INSERT INTO pgtemplate.catalog_row
@@ -28,7 +30,9 @@ SELECT tableoid, oid, pgtemplate.said(c) FROM pg_class c WHERE oid >= 16384
  UNION ALL
 SELECT tableoid, oid, pgtemplate.said(t) FROM pg_trigger t WHERE oid >= 16384
  UNION ALL
-SELECT tableoid, oid, pgtemplate.said(r) FROM pg_rewrite r WHERE oid >= 16384;
+SELECT tableoid, oid, pgtemplate.said(r) FROM pg_rewrite r WHERE oid >= 16384
+ UNION ALL
+SELECT tableoid, seqrelid, pgtemplate.said(s) FROM pg_sequence s;
 
 DO $do$
 DECLARE
@@ -42,7 +46,9 @@ BEGIN
         ('pg_attribute',            'attrelid',     'attrelid' || relations),
         ('pg_class',                'oid',          'relnamespace' || schemas),
         ('pg_constraint',           'oid',          'connamespace' || schemas),
-        ('pg_description',          'objoid',       'objoid' || relations),
+        -- a reset brings comments on large objects back
+        ('pg_description',          'CASE WHEN classoid <> ''pg_largeobject''::regclass THEN objoid END',
+                                                    'objoid' || relations),
         ('pg_enum',                 'oid',          'enumtypid' || types),
         ('pg_extension',            NULL,           NULL),
         ('pg_index',                'indexrelid',   'indrelid' || relations),
@@ -54,7 +60,7 @@ BEGIN
         ('pg_proc',                 'oid',          'pronamespace' || schemas),
         ('pg_range',                'rngtypid',     'rngtypid' || types),
         ('pg_rewrite',              'oid',          'ev_class' || relations),
-        ('pg_sequence',             NULL,           'seqrelid' || relations),
+        ('pg_sequence',             'seqrelid',     'seqrelid' || relations),
         ('pg_statistic_ext',        'oid',          'stxrelid' || relations),
         ('pg_trigger',              'oid',          'tgrelid' || relations),
         ('pg_ts_config_map',        'mapcfg',       NULL),
@@ -66,8 +72,8 @@ BEGIN
                coalesce(known.is_temporary, 'false'),
                CASE WHEN c.oid IN (SELECT catalog FROM pgtemplate.catalog_row) THEN
                     'WHEN EXISTS (SELECT FROM pgtemplate.catalog_row k
-                                   WHERE k.catalog = c.tableoid AND k.id = c.oid
-                                     AND k.body = pgtemplate.said(c)) THEN 1' END,
+                                   WHERE k.catalog = c.tableoid AND k.body = pgtemplate.said(c)
+                                     AND k.id = c.' || coalesce(has_oid.attname, known.key) || ') THEN 1' END,
                n.nspname, c.relname,
                'WHERE ' || CASE WHEN known.catalog IS NULL AND has_oid.attname IS NOT NULL THEN 'oid'
                                 ELSE known.key END || ' >= 16384'
@@ -91,15 +97,13 @@ BEGIN
 END
 $do$;
 
-CREATE TABLE pgtemplate.schema_baseline (
+CREATE UNLOGGED TABLE pgtemplate.schema_baseline (
     catalogs bigint[] NOT NULL
 );
 
 CREATE FUNCTION pgtemplate.schema_changed(written oid[]) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
-    RETURN pgtemplate.catalogs() <> catalogs FROM pgtemplate.schema_baseline;
+    RETURN pgtemplate.catalogs() IS DISTINCT FROM (SELECT catalogs FROM pgtemplate.schema_baseline);
 END
 $$;
-
-INSERT INTO pgtemplate.schema_baseline SELECT pgtemplate.catalogs();

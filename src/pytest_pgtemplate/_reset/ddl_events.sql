@@ -2,10 +2,14 @@
 -- do rules, triggers and policies on them, whose schema is NULL: the first part of their address is the
 -- schema of the table.
 CREATE FUNCTION pgtemplate.note_ddl() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF current_setting('pgtemplate.session', true) = 'on' THEN
+        RETURN;     -- a reset session
+    END IF;
     IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands()
                 WHERE command_tag <> 'REINDEX'
+                  AND lower(object_type) <> 'large object'  -- a reset restores them
                   AND coalesce(schema_name,
                                (pg_identify_object_as_address(classid, objid, 0)).object_names[1],
                                '') <> 'pg_temp') THEN
@@ -15,7 +19,7 @@ END
 $$;
 
 CREATE FUNCTION pgtemplate.note_drop() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects()
                 WHERE NOT is_temporary
@@ -29,7 +33,7 @@ $$;
 -- partition half detached, and ddl_command_end does not fire. DROP INDEX CONCURRENTLY is not noted, for
 -- it refuses to run in a transaction that has written.
 CREATE FUNCTION pgtemplate.note_concurrent_ddl() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF tg_tag IN ('ALTER TABLE', 'CREATE INDEX', 'REINDEX') AND current_query() ~* '\mconcurrently\M' THEN
         INSERT INTO pgtemplate.log VALUES (0);

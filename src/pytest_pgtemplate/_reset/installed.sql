@@ -1,5 +1,5 @@
--- What the template contains for resets, and the backend's pid (a pooler would report another one).
-SELECT to_regnamespace('pgtemplate') IS NOT NULL                             AS triggers,
+-- What of ours the template has brought along; and who we are, as a pooler would tell it wrong.
+SELECT to_regproc('pgtemplate.note_write') IS NOT NULL                       AS triggers,
        EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'pgtemplate_ddl') AS event_triggers,
        pg_backend_pid()                                                      AS pid,
        ARRAY(SELECT extname::text FROM pg_extension WHERE extversion LIKE '%-standin' ORDER BY extname)

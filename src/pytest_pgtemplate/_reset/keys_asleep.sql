@@ -6,3 +6,6 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT array_to_string(statements, '; ') $$;
 
 CREATE FUNCTION pgtemplate.reach(missing oid[]) RETURNS SETOF oid
 LANGUAGE sql IMMUTABLE AS $$ SELECT 0::oid WHERE false $$;
+
+CREATE FUNCTION pgtemplate.check_orphans(dirty oid[]) RETURNS void
+LANGUAGE sql IMMUTABLE AS '';

@@ -1,4 +1,5 @@
--- Removes large objects that a test created, and restores those that it changed or removed.
+-- Large objects: those that a test made go, those that it changed or removed come back, with their
+-- owner, privileges and comment.
 CREATE FUNCTION pgtemplate.restore_large_objects() RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -12,17 +13,43 @@ BEGIN
     FOR was IN SELECT * FROM pgtemplate.large_object WHERE replaced IS NULL LOOP
         SELECT * INTO now FROM pg_largeobject_metadata WHERE oid = was.id;
         IF NOT FOUND THEN
-            IF was.owner <> current_user::regrole OR was.acl IS NOT NULL OR was.comment IS NOT NULL THEN
-                RAISE 'large object % had an owner, privileges or a comment that a new one lacks', was.id;
-            END IF;
-            PERFORM lo_from_bytea(was.id, was.body);
-        ELSIF now.lomowner <> was.owner OR now.lomacl IS DISTINCT FROM was.acl
-           OR obj_description(was.id, 'pg_largeobject') IS DISTINCT FROM was.comment THEN
-            RAISE 'large object % has another owner, other privileges or another comment', was.id;
+            PERFORM pgtemplate.create_large_object(was);
+        ELSIF (now.lomowner, now.lomacl) IS DISTINCT FROM (was.owner, was.acl) THEN
+            PERFORM lo_unlink(was.id);
+            PERFORM pgtemplate.create_large_object(was);
         ELSIF lo_get(was.id) <> was.body THEN
             PERFORM lo_truncate(lo_open(was.id, to_write), 0);
             PERFORM lo_put(was.id, 0, was.body);
         END IF;
+        IF obj_description(was.id, 'pg_largeobject') IS DISTINCT FROM was.comment THEN
+            EXECUTE format('COMMENT ON LARGE OBJECT %s IS %L', was.id, was.comment);
+        END IF;
     END LOOP;
+END
+$$;
+
+CREATE FUNCTION pgtemplate.create_large_object(was pgtemplate.large_object) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    object CONSTANT text := format('LARGE OBJECT %s', was.id);
+    r      record;
+BEGIN
+    PERFORM lo_from_bytea(was.id, was.body);
+    IF was.acl IS NOT NULL THEN
+        EXECUTE format('REVOKE ALL ON %s FROM %I', object, current_user);
+        FOR r IN SELECT * FROM aclexplode(was.acl) LOOP
+            EXECUTE format('GRANT %s ON %s TO %s %s', r.privilege_type, object,
+                           CASE r.grantee WHEN was.owner THEN quote_ident(current_user)
+                                          WHEN 0 THEN 'PUBLIC'
+                                          ELSE r.grantee::regrole::text END,
+                           CASE WHEN r.is_grantable THEN 'WITH GRANT OPTION' END);
+        END LOOP;
+    END IF;
+    IF was.owner <> current_user::regrole THEN
+        EXECUTE format('ALTER %s OWNER TO %s', object, was.owner::regrole);
+    END IF;
+    IF (SELECT lomacl IS DISTINCT FROM was.acl FROM pg_largeobject_metadata WHERE oid = was.id) THEN
+        RAISE 'large object % had privileges that a new one cannot be given', was.id;
+    END IF;
 END
 $$;

@@ -2,7 +2,7 @@
 -- Returns NULL if the schema was changed, so that a new clone is necessary; else the tables that need a
 -- VACUUM, which cannot run inside a function.
 CREATE FUNCTION pgtemplate.reset(going int[], written oid[]) RETURNS text[]
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     grown text[] := '{}';
 BEGIN
@@ -10,7 +10,7 @@ BEGIN
         RETURN NULL;
     END IF;
     IF going <> '{}' THEN
-        written := written || pgtemplate.take_down(going);
+        written := ARRAY(SELECT unnest(written) UNION SELECT unnest(pgtemplate.take_down(going)));
     END IF;
     IF written <> '{}' THEN
         grown := pgtemplate.restore(written);
@@ -19,7 +19,9 @@ BEGIN
     IF going <> '{}' THEN
         PERFORM pgtemplate.have_left();
     END IF;
-    PERFORM setval(id::regclass, last_value, is_called) FROM pgtemplate.moved_sequences(written);
+    PERFORM CASE WHEN cached THEN pgtemplate.restart(name, last_value) END,
+            setval(id::regclass, last_value, is_called)
+       FROM pgtemplate.moved_sequences();
     IF EXISTS (SELECT FROM pg_largeobject_metadata)
     OR EXISTS (SELECT FROM pgtemplate.large_object) THEN
         PERFORM pgtemplate.restore_large_objects();

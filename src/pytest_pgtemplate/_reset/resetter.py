@@ -14,7 +14,12 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate._internals.asyncpg import disconnect_in_fork
 from pytest_pgtemplate._reset.blocker_watch import GRACE, BlockerWatch, Leak
 from pytest_pgtemplate._reset.caller_loop import CallerLoop
-from pytest_pgtemplate._reset.scripts import install_for_session, prepare_session, read_sql
+from pytest_pgtemplate._reset.scripts import (
+    install_for_session,
+    is_intact,
+    prepare_session,
+    read_sql,
+)
 from pytest_pgtemplate._reset.snapshot import Details, Difference, LayerChanges, State
 from pytest_pgtemplate._reset.verifier import Verifier
 from pytest_pgtemplate._server import (
@@ -182,6 +187,7 @@ class Resetter:
         triggers, self.event_triggers = bool(row["triggers"]), bool(row["event_triggers"])
         self.pid: int = row["pid"]
         self.stand_ins: list[str] = row["stand_ins"]
+        self.intact = not triggers or await is_intact(self._connection)
         if not triggers:
             await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if triggers else "scan"

@@ -9,9 +9,17 @@ DECLARE
     emptied oid[] := '{}';  -- those to empty and fill again
     refill  text;
     rest    text;
+    wake    text;
     steps   text;
+    known   bigint;
+    many    boolean;
 BEGIN
-    IF EXISTS (SELECT FROM pgtemplate.relation WHERE id = ANY (written) AND rows > :many) THEN
+    SELECT count(*), bool_or(rows > :many) INTO known, many
+      FROM pgtemplate.relation WHERE id = ANY (written);
+    IF known < cardinality(written) THEN
+        RAISE 'a table was written to that the schema "pgtemplate" does not know any more';
+    END IF;
+    IF many THEN
         written := pgtemplate.delete_inserted(written);
     END IF;
     SELECT array_agg(id),
@@ -41,12 +49,10 @@ BEGIN
          WHERE id = ANY (missing || emptied) AND rows > 0;
     END IF;
     SELECT string_agg(r.rest, '; '),
-           concat_ws('; ',
-               pgtemplate.all_of(array_agg(pgtemplate.delete_new(r, id = ANY (emptied)))),
-               refill,
-               -- ALTER TABLE fails while deferred checks are pending
-               'SET CONSTRAINTS ALL IMMEDIATE; ' || string_agg(wake, '; '))
-      INTO rest, steps
+           pgtemplate.all_of(array_agg(pgtemplate.delete_new(r, id = ANY (emptied)))),
+           -- no table may be altered while checks are pending
+           'SET CONSTRAINTS ALL IMMEDIATE; ' || string_agg(r.wake, '; ')
+      INTO rest, steps, wake
       FROM pgtemplate.relation r
      WHERE id = ANY (dirty || emptied);
     IF rest IS NOT NULL THEN EXECUTE rest; END IF;
@@ -56,9 +62,13 @@ BEGIN
            FROM pgtemplate.relation WHERE id = ANY (emptied);
     END IF;
     IF steps <> '' THEN EXECUTE steps; END IF;
+    PERFORM pgtemplate.check_orphans(dirty);
+    IF refill <> '' THEN PERFORM pgtemplate.execute(refill); END IF;
+    IF wake <> '' THEN EXECUTE wake; END IF;
     IF missing <> '{}' THEN
         PERFORM pgtemplate.all_is_old(id, ARRAY[pg_current_xact_id()::xid])
            FROM pgtemplate.relation WHERE id = ANY (missing || emptied);
+        PERFORM pgtemplate.check_computed(missing || emptied);
     END IF;
     RETURN ARRAY(SELECT name FROM pgtemplate.relation WHERE id = ANY (grown));
 END
@@ -67,7 +77,7 @@ $$;
 -- Returns an SQL condition: does a row of this table belong to the state?
 CREATE FUNCTION pgtemplate.is_old(pgtemplate.relation) RETURNS text
 LANGUAGE sql STABLE AS $$
-    SELECT format('(age(xmin) > %s OR xmin = ANY (%L::xid[]))', age($1.since), $1.younger)
+    SELECT format('(pg_catalog.age(xmin) > %s OR xmin = ANY (%L::xid[]))', age($1.since), $1.younger)
         || CASE WHEN $1.leaving THEN format(' AND ctid NOT IN (SELECT place FROM pgtemplate.leaving
                                                                WHERE relation = %s)', $1.id)
                 ELSE '' END
@@ -115,11 +125,11 @@ LANGUAGE sql STABLE AS $$
     ELSE format(
         'position IN (
              SELECT position
-               FROM (SELECT position, body, row_number() OVER (PARTITION BY body ORDER BY position)
+               FROM (SELECT position, body, pg_catalog.row_number() OVER (PARTITION BY body ORDER BY position)
                        FROM pgtemplate.baseline
                       WHERE relation = %s AND replaced IS NULL) AS wanted (position, body, copy)
               WHERE (body, copy) NOT IN (
-                        SELECT body, row_number() OVER (PARTITION BY body)
+                        SELECT body, pg_catalog.row_number() OVER (PARTITION BY body)
                           FROM (SELECT (t.*)::text COLLATE "C" FROM ONLY %s AS t WHERE %s) AS old (body)))',
         $1.id, $1.name, pgtemplate.is_old($1)) END
 $$;
@@ -147,7 +157,24 @@ LANGUAGE sql STABLE AS $$
      WHERE attrelid = $1.id AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
 $$;
 
--- Returns the tables for TRUNCATE; NULL if one of them has rows of the state.
+-- A stored generated column gets the value that its expression has today. That is another one if a
+-- function was replaced since, or if the expression depends on a setting or the time zone.
+CREATE FUNCTION pgtemplate.check_computed(restored oid[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    r pgtemplate.relation;
+BEGIN
+    FOR r IN SELECT * FROM pgtemplate.relation WHERE id = ANY (restored) AND computed LOOP
+        IF pgtemplate.execute(format('SELECT FROM pgtemplate.baseline b
+                                       WHERE relation = %s AND replaced IS NULL AND %s LIMIT 1',
+                                     r.id, pgtemplate.is_missing(r))) > 0 THEN
+            RAISE 'a generated column of % has another value when it is computed again', r.name;
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- What TRUNCATE has to name; NULL where rows of the state would go with it.
 CREATE FUNCTION pgtemplate.closure_without_rows(pgtemplate.relation) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT string_agg('ONLY ' || name, ', ')

@@ -59,6 +59,12 @@ async def _uninstall(url: URL, timeout: float) -> None:
         await connection.close()
 
 
+async def is_intact(connection: Connection) -> bool:
+    """Return False if a crash of the server has emptied the tables of ``install``."""
+    intact: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM pgtemplate.intact)")
+    return intact
+
+
 async def _install_in_template(url: URL, tracking: str, timeout: float) -> str:
     connection = await connect(url, timeout=timeout, application="pytest-pgtemplate install")
     try:
@@ -111,7 +117,7 @@ async def _install(connection: Connection, tracking: str, *, replica: bool, sche
         tracking,
         "keys_asleep" if replica else "keys_awake",
         "restore",
-        "sequences_18" if major >= 18 else "sequences_13",
+        "sequences_18" if major >= 18 else "sequences_14",
         "large_objects",
         "layers",
         "reset",
@@ -128,13 +134,15 @@ async def _install_ddl_tracking(connection: Connection, schema: str) -> None:
     if schema == "pgtemplate":
         with suppress(asyncpg.InsufficientPrivilegeError):
             async with connection.transaction():
-                await connection.execute(_script(["ddl_events"], schema))
+                await connection.execute(_script(["guard", "ddl_events"], schema))
             return
-    await connection.execute(_script(["ddl_catalog"], schema))
+    guard = ["guard"] if schema == "pgtemplate" else []
+    await connection.execute(_script(["ddl_catalog", *guard, "ddl_catalog_baseline"], schema))
 
 
 def _script(names: list[str], schema: str) -> str:
-    return "\n".join(read_sql(name).replace("pgtemplate.", f"{schema}.") for name in names)
+    script = "\n".join(read_sql(name).replace("pgtemplate.", f"{schema}.") for name in names)
+    return script.replace("UNLOGGED TABLE pg_temp", "TABLE pg_temp")
 
 
 @cache

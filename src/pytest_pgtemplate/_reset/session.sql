@@ -15,15 +15,22 @@ SELECT set_config(name, wanted, false)
         ('bytea_output', 'hex'),
         ('DateStyle', 'ISO'),
         ('extra_float_digits', '1'),
+        ('array_nulls', 'on'),
         ('IntervalStyle', 'postgres'),
         ('lc_monetary', 'C'),
         ('TimeZone', 'UTC'),
         ('xmlbinary', 'base64'),
         ('xmloption', 'content'),
-        -- Planning these statements costs more than running them; no commit needs durability.
+        -- What SQL means: our own, and the text of functions that it reaches.
+        ('standard_conforming_strings', 'on'),
+        ('transform_null_equals', 'off'),
+        ('row_security', 'on'),
+        -- To plan a statement costs more than to run it; nobody waits for a disk because of us.
         ('plan_cache_mode', 'force_generic_plan'),
         ('synchronous_commit', 'off'),
         ('max_parallel_workers_per_gather', '0'),
         ('jit', 'off')
        ) AS ours (name, wanted)
  WHERE EXISTS (SELECT FROM pg_settings s WHERE s.name = ours.name)
+ UNION ALL
+SELECT set_config('pgtemplate.session', 'on', false)

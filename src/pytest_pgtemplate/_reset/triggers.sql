@@ -6,19 +6,27 @@ CREATE UNLOGGED TABLE pgtemplate.log (
     inserted bigint             -- the sum is the number of inserted rows; NULL: not an INSERT, or unknown
 ) WITH (autovacuum_enabled = off);  -- a reset would wait for its lock
 
--- SECURITY DEFINER: the role that writes to a table needs no privilege on the log.
+-- These run in the test's sessions. SECURITY DEFINER: a role that may write to a table needs no right
+-- to the log. Every name is qualified, so no function of the user's can take the place of one of
+-- PostgreSQL's; to set a search_path would cost the test's statements more than the rest does.
 CREATE FUNCTION pgtemplate.note_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
-DECLARE
-    inserted bigint;
 BEGIN
-    IF TG_OP = 'INSERT' AND current_setting('track_counts')::boolean THEN
-        inserted := pg_stat_get_xact_tuples_inserted(TG_RELID);
-        IF TG_WHEN = 'BEFORE' THEN
-            inserted := -inserted;
-        END IF;
-    END IF;
-    INSERT INTO pgtemplate.log VALUES (TG_RELID, inserted);
+    INSERT INTO pgtemplate.log
+    VALUES (TG_RELID, CASE WHEN TG_OP OPERATOR(pg_catalog.=) 'INSERT'
+                            AND pg_catalog.current_setting('track_counts')::boolean
+                           THEN 0 OPERATOR(pg_catalog.-)
+                                pg_catalog.pg_stat_get_xact_tuples_inserted(TG_RELID) END);
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION pgtemplate.note_inserted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO pgtemplate.log
+    VALUES (TG_RELID, CASE WHEN pg_catalog.current_setting('track_counts')::boolean
+                           THEN pg_catalog.pg_stat_get_xact_tuples_inserted(TG_RELID) END);
     RETURN NULL;
 END
 $$;
@@ -29,26 +37,30 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOR name IN SELECT r.name FROM pgtemplate.relation r LOOP
+    FOR name IN SELECT r.name FROM pgtemplate.relation r WHERE NOT probed LOOP
         EXECUTE format('CREATE TRIGGER pgtemplate BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
                         ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgtemplate.note_write()', name);
         EXECUTE format('CREATE TRIGGER pgtemplate_after AFTER INSERT
-                        ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgtemplate.note_write()', name);
-        -- ALWAYS: also in sessions with session_replication_role = replica, as bulk loaders set it.
+                        ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgtemplate.note_inserted()', name);
+        -- Also under session_replication_role = replica, which loaders set.
         EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER pgtemplate,
                                             ENABLE ALWAYS TRIGGER pgtemplate_after', name);
     END LOOP;
 END
 $$;
 
--- The tables written to since the last reset. Waits for open transactions that have written.
-CREATE FUNCTION pgtemplate.written() RETURNS oid[]
-LANGUAGE plpgsql AS $$
+-- The tables written to since the last reset. Waits for transactions that are still open. Tables that
+-- this role may not put a trigger on are looked into.
+DO $do$
 BEGIN
-    LOCK TABLE pgtemplate.log IN EXCLUSIVE MODE;
-    RETURN ARRAY(SELECT DISTINCT relation FROM pgtemplate.log);
+    EXECUTE format('CREATE FUNCTION pgtemplate.written() RETURNS oid[]
+                    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %L',
+        format('BEGIN LOCK TABLE pgtemplate.log IN EXCLUSIVE MODE;
+                      RETURN ARRAY(SELECT relation FROM pgtemplate.log %s); END',
+               (SELECT coalesce('UNION ' || string_agg(pgtemplate.probe(r), ' UNION '), 'GROUP BY relation')
+                  FROM pgtemplate.relation r WHERE probed)));
 END
-$$;
+$do$;
 
 -- The tables with INSERTs only, and the number of inserted rows.
 CREATE FUNCTION pgtemplate.inserted() RETURNS TABLE (id oid, count numeric)
@@ -59,7 +71,7 @@ $$;
 
 -- Has a transaction younger than "boundary" committed a write? Does not wait.
 CREATE FUNCTION pgtemplate.wrote_since(boundary xid) RETURNS boolean
-LANGUAGE sql AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM pgtemplate.log WHERE relation <> 0 AND age(xmin) <= age(boundary))
 $$;
 

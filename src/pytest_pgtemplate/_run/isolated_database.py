@@ -187,6 +187,8 @@ class IsolatedDatabase:
         elif used and isolation.kind == "clone":
             if nextitem is not None:
                 self._reclone(self.worker, item.nodeid, "isolation is clone")
+            else:
+                self.state_unknown = True  # a rerun needs a re-clone; otherwise it is dropped
         elif isolation.kind != "none":
             self.reset(self.layers.removed, item.nodeid)
 

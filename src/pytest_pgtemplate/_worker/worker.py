@@ -205,3 +205,11 @@ class WorkerDatabase:
             self._server.clone(template.name, name, mark)
         url, timeout = self.database.url, self._server.timeout
         self._resetter = Resetter(url, timeout=timeout, verify=self._verify)
+        if not self._resetter.intact:
+            self._resetter.close()
+            self._server.drop(template.name)
+            raise ServerError(
+                f'template "{template.name}" lost the rows of its unlogged tables, because the'
+                " server has crashed since it was built; it was dropped",
+                hint="run again to build it",
+            )

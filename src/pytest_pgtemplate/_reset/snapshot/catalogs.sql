@@ -1,9 +1,9 @@
 -- The content of each catalog of this database, as two numbers.
 --
--- PostgreSQL never changes a row version. So a catalog is unchanged if the number of rows written more
--- than "ago" transactions ago is the same (count), and if there are no younger rows (digest: the number
--- of their objects). A reset itself writes to four catalogs (TRUNCATE, DISABLE TRIGGER, DISABLE RULE):
--- there, the content counts. Temporary objects do not count.
+-- A version of a row never changes. So a catalog holds what it did if it has as many rows as then that
+-- were written more than so many transactions "ago" (count), and none that are younger (digest: of how
+-- many objects they are). A reset itself may write to five catalogs (TRUNCATE, DISABLE TRIGGER, DISABLE
+-- RULE, RESTART): there the content counts. Temporary objects do not, and large objects are in state.sql.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_catalogs(ago int)
 RETURNS TABLE (id oid, object text, count bigint, digest numeric)
 LANGUAGE plpgsql
@@ -14,7 +14,8 @@ DECLARE
     by_content text;
 BEGIN
     SELECT string_agg(format(
-               'SELECT %1$s::oid, %2$L, count(*) FILTER (WHERE age(xmin) > %3$s),
+               'SELECT %1$s::oid, %2$L,
+                       count(*) FILTER (WHERE age(xmin) > %3$s AND %4$s <> ''pg_largeobject''::regclass),
                        array_agg(%4$s::oid) FILTER (WHERE age(xmin) <= %3$s),
                        array_agg(%5$s::oid) FILTER (WHERE age(xmin) <= %3$s)
                   FROM %2$I',
@@ -24,7 +25,7 @@ BEGIN
       FROM pg_class c
       LEFT JOIN pg_temp.pgtemplate_parts() AS part ON part.catalog = c.oid
      WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND NOT c.relisshared
-       AND c.relname NOT IN ('pg_class', 'pg_index', 'pg_trigger', 'pg_rewrite',    -- see below
+       AND c.relname NOT IN ('pg_class', 'pg_index', 'pg_sequence', 'pg_trigger', 'pg_rewrite', -- see below
                              'pg_largeobject', 'pg_largeobject_metadata',           -- see state.sql
                              'pg_statistic', 'pg_statistic_ext_data')               -- ANALYZE
        AND has_table_privilege(c.oid, 'SELECT');
@@ -35,7 +36,8 @@ BEGIN
                  WHERE %4$s NOT IN (SELECT oid FROM pg_class WHERE relpersistence = ''t'')',
                catalog::oid, catalog, columns, relation), ' UNION ALL ')
       INTO by_content
-      FROM (VALUES ('pg_class'::regclass, 'oid'), ('pg_index', 'indrelid'), ('pg_trigger', 'tgrelid'),
+      FROM (VALUES ('pg_class'::regclass, 'oid'), ('pg_index', 'indrelid'), ('pg_sequence', 'seqrelid'),
+                   ('pg_trigger', 'tgrelid'),
                    ('pg_rewrite', 'oid >= 16384 AND ev_class')) AS each (catalog, relation)
      CROSS JOIN LATERAL (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum)
                            FROM pg_attribute
@@ -47,7 +49,8 @@ BEGIN
         'SELECT id, name, old,
                 (SELECT count(*)::numeric
                    FROM (SELECT DISTINCT * FROM unnest(classes, ids)) AS young (class, id)
-                  WHERE NOT pg_temp.pgtemplate_is_temporary(young.class, young.id))
+                  WHERE young.class <> ''pg_largeobject''::regclass
+                    AND NOT pg_temp.pgtemplate_is_temporary(young.class, young.id))
            FROM (%s) AS catalog (id, name, old, classes, ids)
           UNION ALL
          SELECT id, name, n, coalesce(sum, 0) FROM (%s) AS catalog (id, name, n, sum)',
@@ -105,7 +108,8 @@ $$;
 -- Is an object in a temporary schema, or is it one? Written so that the planner can inline it.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_is_temporary(class oid, id oid) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-    SELECT coalesce((pg_identify_object_as_address(class, id, 0)).object_names[1]
+    SELECT class <> 0   -- PostgreSQL 14 has rows of pg_depend and pg_shdepend that are about no object
+       AND coalesce((pg_identify_object_as_address(nullif(class, 0), id, 0)).object_names[1]
                     ~ '^pg_(toast_)?temp(_\d+)?(\.|$)', false)
 $$;
 

@@ -1,0 +1,217 @@
+"""docs/restores.md has a table of what a test may do, by role and tracking: each row of it is run.
+
+Whatever the reset does not restore it has to notice, and the database is cloned afresh. What it can
+do neither with is in the table, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_pgtemplate._worker import WorkerOptions
+from support.databases import KINDS, Base, Kind, database
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = (ROOT / "tests" / "support" / "hostile.sql").read_text("utf-8")
+AS_ROOT = (ROOT / "tests" / "support" / "hostile_root.sql").read_text("utf-8")
+COLUMNS = [(role, tracking) for role in ("superuser", "plain") for tracking in ("triggers", "scan")]
+CELLS = {"restored", "re-cloned", "not seen"}
+
+Situation = str | list[str] | Callable[[Base], None]
+
+
+def read_table() -> dict[str, dict[tuple[str, str], str]]:
+    """What the page says of each row, by role and tracking."""
+    lines = (ROOT / "docs" / "restores.md").read_text("utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    return {
+        re.sub("`|\\[|\\]\\(.*?\\)", "", row[0]): dict(zip(COLUMNS, row[1:], strict=True))
+        for row in rows
+        if CELLS.issuperset(row[1:])
+    }
+
+
+TABLE = read_table()
+
+# Helpers that users have, to empty "all" tables; not those whose rows no reset can insert again.
+TABLES = """
+      FROM pg_tables
+     WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
+       AND schemaname !~ '^pg_temp' AND tableowner = current_user
+       AND tablename !~ 'grown|shouted|zoned|tenanted|parent|orphan|node'
+"""
+EACH_TABLE = f"""
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) {TABLES} LOOP
+        EXECUTE '%s ' || name || '%s';
+    END LOOP;
+END
+$$
+"""
+ALL_TABLES = f"""
+DO $$
+BEGIN
+    EXECUTE (
+        SELECT 'TRUNCATE '
+            || string_agg(quote_ident(schemaname) || '.' || quote_ident(tablename), ', ')
+            || ' RESTART IDENTITY CASCADE'
+        {TABLES});
+END
+$$
+"""
+
+
+def keep_cached_values(base: Base) -> None:
+    pool = base.session("a pool that outlives the test")
+    first = pool.value("INSERT INTO cached_key DEFAULT VALUES RETURNING id")
+    base.reset()
+    assert pool.value("INSERT INTO cached_key DEFAULT VALUES RETURNING id") == first == 1
+
+
+SITUATIONS: dict[str, list[Situation]] = {
+    "rows inserted, updated, deleted, truncated, copied": [
+        "INSERT INTO item (name) VALUES ('c')",
+        "UPDATE item SET name = 'z'",
+        "DELETE FROM item",
+        ["TRUNCATE item RESTART IDENTITY", "INSERT INTO item VALUES (7, 'g')"],
+        lambda base: base.session().copy("item", [(9, "i")]),
+    ],
+    "every table truncated or emptied by a helper": [
+        EACH_TABLE % ("TRUNCATE", " CASCADE"),
+        ALL_TABLES,
+        [EACH_TABLE % ("DELETE FROM", ""), "INSERT INTO item (name) VALUES ('c')"],
+        ["INSERT INTO item (name) VALUES ('c')", ALL_TABLES, "DELETE FROM parent", ALL_TABLES],
+    ],
+    "triggers that write elsewhere": [
+        "INSERT INTO event VALUES (1, '2019-02-02'), (5, '2024-02-02')",
+        "DELETE FROM event",
+        "DELETE FROM event_new_1",
+    ],
+    "rows of a table with array_nulls, or a search path of its own": [
+        "UPDATE listed SET words = '{}'",
+        "DELETE FROM listed",
+        "DELETE FROM sized",
+        ["INSERT INTO event VALUES (3, '2024-01-01')", "DELETE FROM item"],
+    ],
+    "a stored generated column whose expression gives another value today": [
+        "UPDATE shouted SET name = 'z' WHERE id = 1",
+        "DELETE FROM shouted",
+        "DELETE FROM zoned",
+        "DELETE FROM tenanted",
+    ],
+    "a parent inserted for an orphan of a key NOT VALID": [
+        "INSERT INTO parent VALUES (5)",
+        "INSERT INTO parent VALUES (6)",
+        "INSERT INTO node VALUES (7, NULL)",
+        "INSERT INTO parent VALUES (5), (6), (7); DELETE FROM item",
+    ],
+    "a row that violates a CHECK NOT VALID, updated or deleted": [
+        "UPDATE grown SET size = 5 WHERE id = 1",
+        "DELETE FROM grown",
+    ],
+    "such a row, while others are inserted": ["INSERT INTO grown VALUES (9, 9)"],
+    "sequences": [
+        "SELECT nextval('bare_id_seq')",
+        "BEGIN; SELECT nextval('bare_id_seq'); ROLLBACK",
+        "SELECT pg_catalog.setval('bare_id_seq', 9, false)",
+        ["SELECT nextval('bare_id_seq')", "SELECT pg_catalog.setval('bare_id_seq', 3, false)"],
+    ],
+    "sequences with CACHE, and a pool that outlives the test": [keep_cached_values],
+    "large objects": [
+        "SELECT lo_from_bytea(0, 'new')",
+        "SELECT lo_put(100, 0, 'changed')",
+        "SELECT lo_unlink(100)",
+        "SELECT lo_unlink(101)",
+        "SELECT lo_unlink(102)",
+        "SELECT lo_unlink(101), lo_from_bytea(101, 'granted')",
+        "SELECT lo_unlink(102), lo_from_bytea(102, 'noted')",
+    ],
+    "privileges of and comments on large objects": [
+        "GRANT UPDATE ON LARGE OBJECT 100 TO PUBLIC",
+        "REVOKE ALL ON LARGE OBJECT 101 FROM PUBLIC",
+        "COMMENT ON LARGE OBJECT 100 IS 'mine'",
+        "COMMENT ON LARGE OBJECT 102 IS NULL",
+    ],
+    "a table of another role that this one may write to": [
+        ["INSERT INTO granted VALUES (2, 2)", "UPDATE granted SET n = 9"],
+    ],
+    "a table of another role that this one may only read": [
+        "SELECT book(2, 20)",
+        "SELECT rebook(1, 99)",
+    ],
+    "a table of another role that this one may insert into": [
+        "INSERT INTO inserted_only VALUES (1)"
+    ],
+    "a table of another role that this one may not read": [
+        "SELECT hide(2)",
+        "INSERT INTO inserted_blind VALUES (1)",
+    ],
+    "a sequence with USAGE only": ["SELECT nextval('usable')"],
+    "a sequence with UPDATE only": [
+        "SELECT nextval('updatable')",
+        "SELECT pg_catalog.setval('updatable', 7, false)",
+    ],
+    "tables, columns, indexes, functions, types, views": [
+        "CREATE TABLE more ()",
+        "ALTER TABLE item ADD more int",
+        "CREATE INDEX ON item (name)",
+        "CREATE OR REPLACE FUNCTION shout(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1'",
+    ],
+    "privileges of and comments on other objects": [
+        "GRANT SELECT ON item TO PUBLIC",
+        "COMMENT ON TABLE item IS 'mine'",
+    ],
+    "temporary objects": ["CREATE TEMP TABLE mine (id int); INSERT INTO item (name) VALUES ('c')"],
+}  # fmt: skip
+EACH = [(row, n) for row, situations in SITUATIONS.items() for n in range(len(situations))]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
+    with database(request, kind, SCRIPT, WorkerOptions(verify=True), AS_ROOT) as base:
+        yield base
+
+
+@pytest.fixture
+def base(request: pytest.FixtureRequest, shared: Base) -> Iterator[Base]:
+    yield from shared.provide(request)
+
+
+def test_every_row_of_the_table_is_run() -> None:
+    assert TABLE.keys() == SITUATIONS.keys()
+
+
+@pytest.mark.parametrize(("row", "n"), EACH, ids=[f"{row}-{n}" for row, n in EACH])
+def test_the_table_is_true(base: Base, kind: Kind, row: str, n: int) -> None:
+    situation = SITUATIONS[row][n]
+    if callable(situation):
+        situation(base)
+    else:
+        base.execute(*([situation] if isinstance(situation, str) else situation))
+
+    result = base.reset()
+
+    assert result.leaks == ()
+    if result.reclone_reason is not None:
+        found = "re-cloned"
+        base.reclone()
+    else:
+        found = "restored" if base.is_as_before() else "not seen"
+    if found == "not seen":
+        base.reclone()
+    assert found == TABLE[row][kind.role, kind.tracking]
+    assert base.is_as_before()
+    assert base.reset().reclone_reason is None
