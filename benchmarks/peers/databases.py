@@ -61,8 +61,11 @@ class BenchmarkServer:
 
     @property
     def description(self) -> dict[str, str]:
-        """Its version and the settings that differ from PostgreSQL's defaults."""
-        query = "SELECT name || ' = ' || setting FROM pg_settings WHERE source = 'command line'"
+        """Its version and the settings that the benchmark makes, without its place."""
+        query = (
+            "SELECT name || ' = ' || setting FROM pg_settings WHERE source = 'command line'"
+            " AND name NOT IN ('port', 'unix_socket_directories')"
+        )
         return {
             "version": self.fetch("SHOW server_version")[0],
             "settings": ", ".join(sorted(self.fetch(query))),

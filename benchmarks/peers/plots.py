@@ -34,60 +34,75 @@ def draw(results: Results, output: Path) -> None:
 
 
 def _whole_suite(results: Results, file: Path) -> None:
-    """Two bars per side, wall and CPU time of the second run, as ratios to the floor."""
+    """A bar per side: the second run as a ratio to the floor; CPU time if the machine was busy."""
     points = [point for point in results.points(whole_suite.NAME) if "-n 2, fsync off" in point]
     if not points:
         return
+    kind, name = ("CPU", "warm, CPU") if results.busy else ("wall", "warm")
     sides = results.sides(whole_suite.NAME)[::-1]
-    figure, axes = plt.subplots(figsize=(8, 0.5 * len(sides) + 1.2), layout="constrained")
-    for offset, name in ((0.2, "warm"), (-0.2, "warm, CPU")):
-        for row, side in enumerate(sides):
-            place = (whole_suite.NAME, points[0], side)
-            seconds, ratio = results.spread(place, name), results.ratio(place, FLOOR.name, name)
-            if seconds is None or ratio is None:
-                continue
-            color = "C3" if side == PGTEMPLATE.name else "C7" if side == FLOOR.name else "C0"
-            errors = [[ratio.median - ratio.least], [ratio.greatest - ratio.median]]
-            style = {"color": color, "alpha": 1 if name == "warm" else 0.5, "ecolor": "0.3"}
-            axes.barh(row + offset, ratio.median, 0.38, xerr=errors, **style)
-            what = "CPU" if name == "warm, CPU" else "wall"
-            shown = f"  {ratio.median:.2f}: {seconds.median:.1f} s {what} time"
-            axes.text(ratio.greatest, row + offset, shown, va="center", fontsize=7.5)
+    figure, axes = plt.subplots(figsize=(8, 0.42 * len(sides) + 0.9), layout="constrained")
+    for row, side in enumerate(sides):
+        place = (whole_suite.NAME, points[0], side)
+        seconds, ratio = results.spread(place, name), results.ratio(place, FLOOR.name, name)
+        if seconds is None or ratio is None:
+            continue
+        color = "C3" if side == PGTEMPLATE.name else "C7" if side == FLOOR.name else "C0"
+        errors = [[ratio.median - ratio.least], [ratio.greatest - ratio.median]]
+        axes.barh(row, ratio.median, xerr=errors, color=color, ecolor="0.3")
+        shown = f"  {ratio.median:.2f} ({seconds.median:.1f} s)"
+        axes.text(ratio.greatest, row, shown, va="center")
     axes.set_yticks(range(len(sides)), [LABELS[side] for side in sides])
-    axes.set_xlabel(f"time of the second run, over that of the floor ({points[0]})")
-    axes.margins(x=0.25)
+    axes.set_xlabel(f"{kind} time of the second run, over that of the floor ({points[0]})")
+    axes.margins(x=0.2)
     axes.set_xlim(left=0)
     _save(figure, file)
 
 
 def _reset(results: Results, file: Path) -> None:
-    """A panel per axis, a line per side: milliseconds of a test."""
+    """A panel per axis, a line per side: CPU milliseconds per test."""
     titles = {"tables": "tables", "dirty": "tables written to, of 100", "rows": "rows written"}
+    axis_points = {
+        axis: {
+            point: int(point.split()[1])
+            for point in results.points(reset.NAME)
+            if point.startswith(f"{axis} ")
+        }
+        for axis in titles
+    }
+    measured = {axis: points for axis, points in axis_points.items() if len(points) > 1}
+    if not measured:
+        return
     figure, panels = plt.subplots(
-        1, len(titles), figsize=(10, 4), sharey=True, layout="constrained", squeeze=False
+        1,
+        len(measured),
+        figsize=(4 + 3 * len(measured), 4),
+        sharey=True,
+        layout="constrained",
+        squeeze=False,
     )
-    for axes, (axis, title) in zip(panels[0], titles.items(), strict=True):
-        points = [point for point in results.points(reset.NAME) if point.startswith(f"{axis} ")]
-        _lines(axes, results, reset.NAME, {point: int(point.split()[1]) for point in points}, "CPU")
-        axes.set(xlabel=title, xscale="log", yscale="log")
+    for axes, (axis, points) in zip(panels[0], measured.items(), strict=True):
+        _lines(axes, results, reset.NAME, points, "CPU")
+        axes.set(xlabel=titles[axis], xscale="log", yscale="log")
     panels[0][0].set_ylabel("CPU milliseconds per test")
     _legend(figure, panels[0][0])
     _save(figure, file)
 
 
 def _start(results: Results, file: Path) -> None:
-    """A row per state, a panel per axis, a line per side: seconds."""
-    figure, panels = plt.subplots(
-        len(start.STATES), 2, figsize=(9, 9), sharey=True, layout="constrained"
-    )
+    """A row per state, a panel per axis, a line per side: CPU seconds."""
     numbers = {
         point: (int(point.split()[0]), int(point.split()[2]))
         for point in results.points(start.NAME)
     }
+    if len(numbers) < 2:
+        return
     full = start.FULL
     axis_points = (
-        {point: r for point, (r, w) in numbers.items() if w == full.workers[0]},
-        {point: w for point, (r, w) in numbers.items() if r == full.revisions[0]},
+        {point: revisions for point, (revisions, w) in numbers.items() if w == full.workers[0]},
+        {point: workers for point, (r, workers) in numbers.items() if r == full.revisions[0]},
+    )
+    figure, panels = plt.subplots(
+        len(start.STATES), 2, figsize=(9, 9), sharey=True, layout="constrained"
     )
     for row, state in zip(panels, start.STATES, strict=True):
         for axes, points in zip(row, axis_points, strict=True):

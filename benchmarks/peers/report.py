@@ -19,7 +19,14 @@ from peers.sides import (
     SAVEPOINT,
 )
 
+NOT_PUBLISHED = "Not published: the machine was busy, so wall times say little."
 END = "<!-- end of table -->"
+PLOTS = {
+    "whole-suite": "Time of the second run as a ratio to the floor, a bar per side",
+    "reset": "CPU time per test against the number of tables, of tables written to and of rows",
+    "start": "CPU time of a start against the number of revisions and of workers",
+    "shared-rows": "CPU time of a run for each way to create shared rows",
+}
 LABELS = {side.name: side.label for side in EVERY_SIDE}
 README_SIDES = (
     FLOOR,
@@ -68,21 +75,24 @@ def conditions(results: Results) -> str:
 
 
 def readme_table(results: Results) -> str:
-    """The whole suite with -n 2, fsync off: wall time of both runs, CPU time of the second."""
+    """The whole suite with -n 2, fsync off: both runs; CPU time if the machine was busy."""
     points = [point for point in results.points(whole_suite.NAME) if "-n 2, fsync off" in point]
     if not points:
         return ""
+    kind, suffix = ("CPU", ", CPU") if results.busy else ("wall", "")
     rows = [
         [
             side.label,
             *(
                 _cell(results, (whole_suite.NAME, points[0], side.name), FLOOR.name, name, "s")
-                for name in ("cold", "warm", "warm, CPU")
+                for name in (f"cold{suffix}", f"warm{suffix}")
             ),
         ]
         for side in README_SIDES
+        if results.spread((whole_suite.NAME, points[0], side.name), "warm")
     ]
-    return _table([points[0], "first run", "second run", "second run, CPU time"], rows)
+    head = [points[0], f"first run, {kind} time", f"second run, {kind} time"]
+    return _table(head, rows)
 
 
 def _by_point(results: Results, figure: str, name: str, unit: str, prefix: str = "") -> str:
@@ -161,9 +171,13 @@ def publish(results: Results, output: Path, root: Path) -> None:
     """Copy figures.json and the plots to docs/benchmarks/; write the tables into the pages."""
     target = root / "docs" / "benchmarks"
     target.mkdir(exist_ok=True)
-    for file in (*output.glob("*.svg"), output / "figures.json"):
-        shutil.copy(file, target)
+    shutil.copy(output / "figures.json", target)
     found = tables(results)
+    if results.busy:
+        found |= {name: NOT_PUBLISHED for name in found if name.endswith("wall time")}
+    for plot in output.glob("*.svg"):
+        shutil.copy(plot, target)
+        found[f"plot, {plot.stem}"] = f"![{PLOTS[plot.stem]}](benchmarks/{plot.name})"
     for page in (root / "README.md", root / "docs" / "benchmarks.md"):
         page.write_text(_filled(page.read_text("utf-8"), found), "utf-8")
 

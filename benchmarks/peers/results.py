@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from peers.sides import EVERY_SIDE
 
+BUSY = 4  # a load average of so many per CPU; -n 4 on two cores makes 2 to 3
 Place = tuple[str, str, str]  # figure, point and side: a key without its turn
 
 
@@ -64,9 +65,17 @@ class Results:
             self.failed[f"{key.figure}, {key.point}, {key.side}"] = str(error)
         shown = {name: round(value, 2) for name, value in self._values.get(key, {}).items()}
         took = time.perf_counter() - began
+        load = self.conditions.get("highest load average", 0.0)
+        self.conditions["highest load average"] = max(load, round(os.getloadavg()[0], 1))
         print(f"{key.figure:12} {key.point:36} {key.side:28} {shown or 'FAILED'} ({took:.0f} s)")
         sys.stdout.flush()
         self.write()
+
+    @property
+    def busy(self) -> bool:
+        """Whether others used the machine, so that wall times say little."""
+        load: float = self.conditions.get("highest load average", 0.0)
+        return load > BUSY * (os.cpu_count() or 1)
 
     def describe(self, name: str, conditions: Mapping[str, str]) -> None:
         """Record a server's version and settings beside the measurements."""
