@@ -119,20 +119,22 @@ def template(server: Server, name: str, days: int) -> str:
 
 
 @pytest.mark.parametrize("moment", [FAR, "1970-01-02"])
-def test_a_sweep_asks_the_server_how_old_what_is(alone: Server, moment: str) -> None:
+def test_a_sweep_asks_the_server_how_old_what_is(own_server: Server, moment: str) -> None:
     """Templates of other projects survive a test that travels, and old ones do not."""
-    kept = [template(alone, f"other{n}_tpl_{'0' * 12}", 29 - n) for n in range(3)]
-    kept += [template(alone, f"ours_tpl_{n:012x}", 0) for n in range(sweep.TEMPLATES_PER_PREFIX)]
-    old = template(alone, f"other_tpl_{'1' * 12}", 31)
-    superseded = template(alone, f"ours_tpl_{'f' * 12}", 2)
+    kept = [template(own_server, f"other{n}_tpl_{'0' * 12}", 29 - n) for n in range(3)]
+    kept += [
+        template(own_server, f"ours_tpl_{n:012x}", 0) for n in range(sweep.TEMPLATES_PER_PREFIX)
+    ]
+    old = template(own_server, f"other_tpl_{'1' * 12}", 31)
+    superseded = template(own_server, f"ours_tpl_{'f' * 12}", 2)
 
     with time_machine.travel(moment), freezegun.freeze_time(moment):
-        alone.record_use(kept[0])
-        alone.create("ours_0a1b2c3d_gw0", Mark("worker", "0a1b2c3d"))
-        dropped = sweep.sweep(alone, "ours")
+        own_server.record_use(kept[0])
+        own_server.create("ours_0a1b2c3d_gw0", Mark("worker", "0a1b2c3d"))
+        dropped = sweep.sweep(own_server, "ours")
 
     assert set(dropped) == {old, superseded, "ours_0a1b2c3d_gw0"}
-    marks = {each.name: each.mark for each in alone.databases()}
+    marks = {each.name: each.mark for each in own_server.databases()}
     assert set(marks) == set(kept)
     recorded = marks[kept[0]]
     assert recorded is not None
@@ -153,11 +155,11 @@ def test_marks_are_dated_by_the_server(base: Project) -> None:
         assert abs(each.mark.used - time.time()) < 3600, each.name
 
 
-def test_a_mark_from_the_future_is_corrected(alone: Server) -> None:
+def test_a_mark_from_the_future_is_corrected(own_server: Server) -> None:
     """Of a template that an earlier release dated while a test travelled."""
-    name = template(alone, f"ours_tpl_{'0' * 12}", -20000)
-    sweep.record_template_use(alone, name)
-    found = alone.find(name)
+    name = template(own_server, f"ours_tpl_{'0' * 12}", -20000)
+    sweep.record_template_use(own_server, name)
+    found = own_server.find(name)
     assert found is not None
     assert found.mark is not None
     assert abs(found.mark.used - time.time()) < 3600
