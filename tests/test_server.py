@@ -24,6 +24,7 @@ from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
 from pytest_pgtemplate.errors import NotOursError, ServerError
 from support.projects import execute, query, unique
+from support.servers import private_server, system_bindir
 
 RUN = "0a1b2c3d"
 SCRATCH = Mark("scratch", RUN, "f" * 64)
@@ -439,3 +440,21 @@ def replace_password(server: Server) -> str:
         return repr(server)
     finally:
         server.url = url
+
+
+@pytest.mark.parametrize("which", ["embedded", "of the system"])
+def test_versions_of_collations_are_part_of_the_fingerprint(which: str) -> None:
+    """Indexes that another release of libc or ICU has sorted are not used any more."""
+    with private_server(system_bindir() if which != "embedded" else None) as url:
+        server = Server(url, timeout=60)
+        try:
+            rows = query(
+                url,
+                "SELECT DISTINCT pg_collation_actual_version(oid) AS version FROM pg_collation"
+                " WHERE collversion IS NOT NULL",
+            )
+            versions = {row["version"] for row in rows}
+            assert versions
+            assert versions & set(server.facts.locale.split())
+        finally:
+            server.close()
