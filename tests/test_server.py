@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._server import Server
-from pytest_pgtemplate._server.facts import OLDEST, check_facts
+from pytest_pgtemplate._server.facts import NEWEST, OLDEST, check_facts
 from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, INVALID, KEY, Mark
 from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._template import Template
@@ -396,11 +396,18 @@ def test_a_template_with_an_interrupted_drop_is_rebuilt(
 
 def test_a_server_that_is_too_old_is_named_with_its_version(another: Connect) -> None:
     server = another()
-    facts = server.facts._replace(version="12.22", version_num=120022)
+    facts = server.facts._replace(version="13.22", version_num=130022)
     with pytest.raises(ServerError) as caught:
         check_facts(facts, server.url)
-    for word in ("12.22", str(OLDEST), "HINT:"):
+    for word in ("13.22", str(OLDEST), "HINT:"):
         assert word in str(caught.value)
+
+
+def test_a_server_that_is_newer_than_those_tested_is_named_so(another: Connect) -> None:
+    server = another()
+    assert "tested" not in str(server)
+    server.facts = server.facts._replace(version="19.1", version_num=190001)
+    assert str(server).startswith(f"PostgreSQL 19.1 ({OLDEST} to {NEWEST} are tested)")
 
 
 def test_a_role_that_may_not_connect_to_postgres_uses_the_database_of_its_url(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pwd
     from collections.abc import Iterator
 
-_OLDEST = 13
+_OLDEST = 14
 _SYSTEM = (
     "/usr/lib/postgresql/*/bin",  # Debian, Ubuntu
     "/usr/pgsql-*/bin",  # postgresql.org packages for Red Hat, Rocky, Fedora, ..

@@ -13,7 +13,7 @@ from pytest_pgtemplate._server.connection_errors import server_place
 from pytest_pgtemplate._server.quoting import quote_identifier
 from pytest_pgtemplate.errors import ServerError
 
-OLDEST = 13
+OLDEST, NEWEST = 14, 18  # the versions that are tested
 PER_WORKER = 2 + 5  # connections of a worker: the plugin's, and a pool of SQLAlchemy's default size
 
 # Errors of servers that speak PostgreSQL's protocol but lack a feature (CockroachDB, and others).
@@ -44,6 +44,12 @@ class ServerFacts(NamedTuple):
     @property
     def major(self) -> int:
         return self.version_num // 10000
+
+    @property
+    def product(self) -> str:
+        """The name and version, and whether the version is newer than those that are tested."""
+        untested = f" ({OLDEST} to {NEWEST} are tested)" if self.major > NEWEST else ""
+        return f"PostgreSQL {self.version}{untested}"
 
     @property
     def workers(self) -> int:

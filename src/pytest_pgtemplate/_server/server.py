@@ -48,7 +48,7 @@ class Server:
             raise
 
     def __str__(self) -> str:
-        return f"PostgreSQL {self.version} at {server_place(self.url)}"
+        return f"{self.facts.product} at {server_place(self.url)}"
 
     def __repr__(self) -> str:
         return f"<Server: {self}>"
