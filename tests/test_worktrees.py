@@ -31,26 +31,28 @@ def run_at_once(*checkouts: Project) -> None:
 
 
 @pytest.fixture
-def first(project: Project) -> Project:
+def main_checkout(project: Project) -> Project:
     return checkout(project, "main", name=project.prefix)
 
 
 def test_checkouts_with_equal_files_and_the_same_pg_name_share_a_template(
-    project: Project, first: Project
+    project: Project, main_checkout: Project
 ) -> None:
     second = checkout(project, "feature", name=project.prefix)
 
-    run_at_once(first, second)
+    run_at_once(main_checkout, second)
 
     assert project.migrations() == 1
     assert len(templates(project)) == 1
 
 
-def test_checkouts_of_different_revisions_run_at_once(project: Project, first: Project) -> None:
+def test_checkouts_of_different_revisions_run_at_once(
+    project: Project, main_checkout: Project
+) -> None:
     second = checkout(project, "feature", name=project.prefix)
     second.revision("two", 'op.add_column("item", sa.Column("price", sa.Integer))')
 
-    run_at_once(first, second)
+    run_at_once(main_checkout, second)
 
     assert len(templates(project)) == 2
 
