@@ -93,7 +93,7 @@ def test_a_worker_that_dies_where_no_test_needs_a_database(
 KILLS_ITS_PARENT = """
 import signal
 from files import once
-if once("killed"):
+if claim("killed"):
     os.kill(os.getppid(), signal.SIGKILL)
     op.execute("SELECT pg_sleep(60)")
 """
@@ -124,12 +124,12 @@ def die_in(seconds):
 
 def dying_execute(self, statement):
     wanted = "{statement}"
-    if wanted and wanted in statement and "_gw" in statement and once("died"):
+    if wanted and wanted in statement and "_gw" in statement and claim("died"):
         die_in({seconds})
     return execute(self, statement)
 
 def dying_reset(self, *going):
-    if not "{statement}" and once("died"):
+    if not "{statement}" and claim("died"):
         die_in(0)
     return reset(self, *going)
 
@@ -300,7 +300,7 @@ def test_a_lease_is_claimed_again_when_its_connection_breaks(
 
 BREAKS_THE_BUILD = """
 from files import once
-if once("broken"):
+if claim("broken"):
     op.execute(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE application_name = 'pytest-pgtemplate'"

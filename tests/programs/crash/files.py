@@ -5,7 +5,7 @@ import threading
 import time
 
 
-def once(name):
+def claim(name):
     """Whether nobody in any process has asked this before."""
     try:
         pathlib.Path(name).touch(exist_ok=False)
