@@ -18,8 +18,10 @@ BEGIN
                        count(*) FILTER (WHERE age(xmin) > %3$s AND %4$s <> ''pg_largeobject''::regclass),
                        array_agg(%4$s::oid) FILTER (WHERE age(xmin) <= %3$s),
                        array_agg(%5$s::oid) FILTER (WHERE age(xmin) <= %3$s)
-                  FROM %2$I',
-               c.oid, c.relname, ago, coalesce(part.class, 'tableoid'), coalesce(part.id, 'oid')),
+                  FROM %2$I %6$s',
+               c.oid, c.relname, ago, coalesce(part.class, 'tableoid'), coalesce(part.id, 'oid'),
+               CASE c.relname WHEN 'pg_description'     -- a reset restores those of large objects
+                   THEN 'WHERE classoid <> ''pg_largeobject''::regclass' END),
                ' UNION ALL ')
       INTO by_age
       FROM pg_class c

@@ -29,7 +29,8 @@ SELECT 'row of ' || relation, unnest(content)
 _LARGE_OBJECTS = """
 SELECT 'large object ' || oid,
        concat_ws(' ', 'OWNER', lomowner::regrole, 'PRIVILEGES ' || lomacl::text,
-                 length(body), 'bytes', md5(body))
+                 length(body), 'bytes', md5(body),
+                 'COMMENT ' || quote_literal(obj_description(oid, 'pg_largeobject')))
   FROM pg_largeobject_metadata
  CROSS JOIN pg_temp.pgtemplate_large_object(oid, lomowner, lomacl) AS body
  WHERE oid = ANY ({oids})

@@ -51,10 +51,11 @@ RETURNS TABLE (id oid, object text, count bigint, digest numeric)
 LANGUAGE sql
 SET search_path = ''
 AS $$
-    SELECT oid, 'large object ' || oid, length(body),
+    SELECT oid, 'large object ' || oid, coalesce(length(body), 0),
            hashtextextended(concat_ws(' ', lomowner, lomacl, md5(body),
                                       obj_description(oid, 'pg_largeobject')) COLLATE "C", 0)
-      FROM pg_largeobject_metadata CROSS JOIN lo_get(oid) AS body
+      FROM pg_largeobject_metadata
+     CROSS JOIN pg_temp.pgtemplate_large_object(oid, lomowner, lomacl) AS body
 $$;
 
 -- The rows of shared catalogs about this database, and a catalog that only superusers may read.
