@@ -188,5 +188,5 @@ def _filled(text: str, found: dict[str, str]) -> str:
         begin = f"<!-- table: {name} -->\n"
         before, mark, after = text.partition(begin)
         if mark:
-            text = f"{before}{begin}{table}\n{END}{after.partition(END)[2]}"
+            text = f"{before}{begin}\n{table}\n\n{END}{after.partition(END)[2]}"
     return text
