@@ -216,7 +216,7 @@ def test_without_a_cache_alembic_is_asked_each_time(odd: Project, tmp_path: Path
     [
         ("revision = 'x'\ndown_revision = 'missing'", "x.py needs revision 'missing'"),
         ("revision = 'x'\ndown_revision = None\ndepends_on = 'no_label'", "x.py needs revision"),
-        ("revision = 'a'\ndown_revision = None", "x.py: revision 'a' is in "),
+        ("revision = 'a'\ndown_revision = None", "x.py: revision 'a' is also in "),
         ("revision = 'x'\ndown_revision = 'x'", "(x)"),
         ("revision = 'x'\ndown_revision = (", "x.py:2: "),
         ("down_revision = 'a'", "x.py"),
