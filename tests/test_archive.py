@@ -219,7 +219,7 @@ def change(how: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
         (change(lambda manifest: manifest.update(templates=None)), "pgtemplate save"),
         (lambda file: file.write_bytes(b"PK"), "pgtemplate save"),
         (lambda file: file.write_bytes(file.read_bytes()[:700]), "pgtemplate save"),
-        (Path.unlink, "is not there"),
+        (Path.unlink, "does not exist"),
     ],
 )
 def test_what_does_not_fit_is_refused(

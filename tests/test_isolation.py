@@ -227,7 +227,7 @@ def test_an_interrupted_test_is_not_judged(items: Project, where: str) -> None:
     assert result.ret == pytest.ExitCode.INTERRUPTED
     output = f"{result.stdout}{result.stderr}"
     assert "KeyboardInterrupt" in output
-    assert "left open" not in output
+    assert "left a transaction open" not in output
     assert "Failed" not in output
     assert [name for name in items.databases() if "_tpl_" not in name] == []
 

@@ -129,10 +129,10 @@ def test_tests_that_fail(secret: Secret) -> None:
         "SELECT CAST(%(url)s AS text)",
         "in a test",
         "in a fixture",
-        "left open",
+        "left a transaction open",
         "psql '",
         "no_such_table",
-        "schema was changed",
+        "the schema changed",
     ):
         assert said in output
 
