@@ -88,10 +88,10 @@ def _round(server: Server, workers: int) -> dict[str, float]:
 def _ensure(server: Server, prefix: str, run: str) -> Template:
     migrations = Alembic(Path(__file__).parents[1] / "alembic.ini", "heads")
 
-    def build(scratch: ScratchDatabase) -> None:
+    def build(scratch: ScratchDatabase) -> str | None:
         url = server.url.set(database=scratch.name)
         migrations.migrate(Target(url, TIMEOUT))
-        install(url, "auto", timeout=TIMEOUT)
+        return install(url, "auto", timeout=TIMEOUT)
 
     fingerprint = _template.compute_fingerprint(
         [prefix.encode(), *migrations.fingerprint()], server

@@ -61,10 +61,10 @@ class Templates:
         path.write_text(script)
         migrations = SqlFiles(path)
 
-        def build(scratch: _template.ScratchDatabase) -> None:
+        def build(scratch: _template.ScratchDatabase) -> str | None:
             url = self.server.url.set(database=scratch.name)
             migrations.migrate(Target(url, TIMEOUT))
-            install(url, "auto", timeout=TIMEOUT)
+            return install(url, "auto", timeout=TIMEOUT)
 
         order = _template.TemplateRequest(
             self.prefix,

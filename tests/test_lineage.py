@@ -278,14 +278,14 @@ def build(
     """As a run does it. ``numbers``: how many files were there, and how many there are."""
     had, has = map(int, numbers.split())
 
-    def work(scratch: _template.ScratchDatabase) -> None:
+    def work(scratch: _template.ScratchDatabase) -> str | None:
         url = templates.server.url.set(database=scratch.name)
         if scratch.origin:
             uninstall(url, tracking, timeout=TIMEOUT)
         applied = scratch.origin.applied if scratch.origin else frozenset()
         ran = migrate(migrations, Target(url, TIMEOUT, applied=applied))
         assert ran == f"{has - had} of {has} files"
-        install(url, tracking, timeout=TIMEOUT)
+        return install(url, tracking, timeout=TIMEOUT)
 
     return _template.ensure_template(
         templates.template_request(migrations), work, templates.server, templates.locks
