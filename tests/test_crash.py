@@ -92,7 +92,7 @@ def test_a_worker_that_dies_where_no_test_needs_a_database(
 
 KILLS_ITS_PARENT = """
 import signal
-from files import once
+from files import claim
 if claim("killed"):
     os.kill(os.getppid(), signal.SIGKILL)
     op.execute("SELECT pg_sleep(60)")
@@ -113,7 +113,7 @@ def test_a_worker_that_dies_in_a_migration(shop: Project) -> None:
 DIES_DURING = """
 import os, signal, threading
 import pytest
-from files import once
+from files import claim
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._reset import Resetter
 
@@ -299,7 +299,7 @@ def test_a_lease_is_claimed_again_when_its_connection_breaks(
 
 
 BREAKS_THE_BUILD = """
-from files import once
+from files import claim
 if claim("broken"):
     op.execute(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
