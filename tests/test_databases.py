@@ -164,7 +164,7 @@ def test_without_migrations_the_hint_says_what_to_write(shop: Project) -> None:
 
     result.assert_outcomes(errors=1, skipped=1, passed=1)
     result.stdout.fnmatch_lines(
-        ["*HINT: let pg_alembic_ini_orders name * fixture pg_orders_migrations *"]
+        ["*HINT: set pg_alembic_ini_orders to * fixture pg_orders_migrations *"]
     )
 
 

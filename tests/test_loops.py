@@ -252,7 +252,7 @@ def test_fixtures_in_another_loop_than_the_test(run: Run) -> None:
         "asyncio", "-oasyncio_default_fixture_loop_scope=session", mixed=module(strict(), MIXED)
     )
     result.assert_outcomes(passed=4, failed=1)
-    result.stdout.fnmatch_lines(["*ConfigurationError: this transaction was begun in another*"])
+    result.stdout.fnmatch_lines(["*ConfigurationError: this transaction began in another*"])
 
 
 @pytest.mark.parametrize("scope", ["function", "session"])
