@@ -250,7 +250,7 @@ def test_a_sync_session_is_reset_in_one_round_trip(url: URL, tmp_path: Path) -> 
     pool = SyncPooledEngine(_urls.for_driver(url, "psycopg"), {})
     with pool.engine_for_test().connect() as connection:
         connection.execute(text("SELECT 1"))
-        driver = connection.connection.driver_connection
+        driver = connection.connection.dbapi_connection  # not the way that closes it
     assert isinstance(driver, psycopg.Connection)
 
     with (tmp_path / "trace").open("w") as trace:

@@ -71,7 +71,7 @@ def test_a_pooler_in_session_mode_works_from_the_build_to_the_leak(
             "--asyncio-mode=auto", "--pg-timeout=60", "--pg-url", str(_urls.render(url))
         )
     result.assert_outcomes(passed=5, errors=1)
-    result.stdout.fnmatch_lines(["*test_leaks left open *", "*migrated *"])
+    result.stdout.fnmatch_lines(["*test_leaks left a transaction open *", "*migrated *"])
     assert [name.split("_")[2] for name in system_project.databases()] == ["tpl"]
 
 

@@ -140,11 +140,13 @@ def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str,
 def _find_way(client: Client, mark: Mark, dump: Path, public: bool, scratch: str) -> bool:
     """Try to load a dump: whether only as a script. Raises TemplateError if it cannot be loaded."""
     server = client.server
-    empty = replace(mark, kind="scratch")
+    # Written to without WRITABLE, which a pooler may refuse.
+    writable = [entry for entry in mark.settings if entry[0] != "default_transaction_read_only"]
+    empty = replace(mark, kind="scratch", settings=tuple(writable))
     for script in (False, True):
         server.create(scratch, empty, template="template0")
         try:
-            _fill(client, dump, public, script, scratch)
+            _fill(client, dump, (public, script), scratch)
             return script
         except TemplateError as error:
             if script:
@@ -158,24 +160,27 @@ def _find_way(client: Client, mark: Mark, dump: Path, public: bool, scratch: str
     raise AssertionError
 
 
-def _fill(client: Client, dump: Path, public: bool, script: bool, database: str) -> None:
+def _fill(
+    client: Client, dump: Path, way: tuple[bool, bool], database: str, options: str = ""
+) -> None:
     """Load a dump. As a ``script``: with the search path of the database, as its migrations ran.
 
     pg_restore empties the search path. Then a function fails that calls another one by its bare
     name, and so does what computes with it: a generated column, a constraint, an index, a domain.
     """
+    public, script = way
     if not public:
         client.fetch("DROP SCHEMA public", database=database)
     if not script:
-        options = ("--exit-on-error", f"--jobs={JOBS}")
-        client.run("pg_restore", *options, str(dump), database=database, options=WRITABLE)
+        restore = ("pg_restore", "--exit-on-error", f"--jobs={JOBS}", str(dump))
+        client.run(*restore, database=database, options=options)
         return
     file = dump.with_suffix(".sql")
     client.write_script(dump, file)
     file.write_bytes(file.read_bytes().replace(_EMPTY_SEARCH_PATH, b"", 1))
     quiet = ("--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1")
     files = ("--output=/dev/null", "--file", str(file))
-    client.run("psql", *quiet, *files, database=database, options=WRITABLE)
+    client.run("psql", *quiet, *files, database=database, options=options)
     file.unlink()
 
 
@@ -186,7 +191,7 @@ def _restore(
     way: tuple[bool, bool],
     scratch: ScratchDatabase,
 ) -> str:
-    _fill(client, directory / scratch.request.name, *way, scratch.name)
+    _fill(client, directory / scratch.request.name, way, scratch.name, WRITABLE)
     server = client.server
     return install(server.url.set(database=scratch.name), tracking, timeout=server.timeout)
 
