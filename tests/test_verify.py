@@ -101,10 +101,10 @@ BY_SUPERUSER = {
     "a publication": ("CREATE PUBLICATION new FOR TABLE item", "publication new"),
 }  # fmt: skip
 OF_OURS = {
-    "an emptied baseline": ("DELETE FROM pgtemplate.baseline", "pgtemplate.baseline"),
+    # The guard of our tables puts their rows back, and notes a write to every table.
+    "an emptied baseline": ("DELETE FROM pgtemplate.baseline", "pgtemplate.log"),
     "a sequence in the baseline": ("UPDATE pgtemplate.sequence SET last_value = 9",
-                                   "pgtemplate.sequence"),
-    # The guard of our tables puts the row back, and notes a write to every table.
+                                   "pgtemplate.log"),
     "a table that is not known": ("DELETE FROM pgtemplate.relation WHERE name ~ 'item'",
                                   "pgtemplate.log"),
     "a write that is not known": ("INSERT INTO pgtemplate.log VALUES (1)", "pgtemplate.log"),
