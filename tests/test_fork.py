@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from pytest_pgtemplate import _embedded
 from support.projects import ITEM, PLAIN, Project
 
 # As pytest-forked runs a test: in a forked child, which sends its reports. (pytest-forked itself
@@ -171,29 +170,23 @@ except ChildProcessError:
 
 
 @pytest.mark.parametrize("where", ["embedded", "given"])
-def test_a_second_run_in_a_child(
-    shop: Project, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
+def test_a_second_run_in_a_child(shop: Project, request: pytest.FixtureRequest, where: str) -> None:
     """Two at once. No server and no keeper is a child of pytest."""
     if where == "embedded":
-        monkeypatch.delenv("PGTEMPLATE_URL")
+        request.getfixturevalue("new_user_home")
     shop.write("test_it.py", "def test_it(pg_sync_session):\n    pass\n")
     shop.write("second.py", SECOND)
     arguments = json.dumps([*PLAIN, "-q", "--pg-timeout=60"])
-    try:
-        done = subprocess.run(
-            [sys.executable, "second.py", arguments],
-            cwd=shop.root,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "no other child" in done.stdout
-    finally:
-        if where == "embedded":
-            _embedded.stop(None)
+    done = subprocess.run(
+        [sys.executable, "second.py", arguments],
+        cwd=shop.root,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no other child" in done.stdout
 
 
 LEASED = """

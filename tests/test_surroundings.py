@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import _embedded, _urls
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server, explain
 from pytest_pgtemplate.errors import ServerError
 from support.poolers import pgbouncer
@@ -62,9 +62,10 @@ MISLEADING = {
 
 
 def test_variables_do_not_reach_the_embedded_server(
-    shop: Project, monkeypatch: pytest.MonkeyPatch
+    shop: Project, new_user_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the plugin, nor the drivers of tests, nor env.py. Afterwards they are back."""
+    assert new_user_home
     shop.write(
         "conftest.py",
         """
@@ -74,16 +75,12 @@ def test_variables_do_not_reach_the_embedded_server(
             config.add_cleanup(lambda: print("PGSSLMODE is", os.environ.get("PGSSLMODE")))
         """,
     )
-    try:
-        with monkeypatch.context() as context:
-            context.delenv("PGTEMPLATE_URL")
-            for name, value in MISLEADING.items():
-                context.setenv(name, value)
-            result = run(shop)
-        result.assert_outcomes(passed=1)
-        assert "PGSSLMODE is verify-full" in result.stdout.str()
-    finally:
-        _embedded.stop(None)
+    with monkeypatch.context() as context:
+        for name, value in MISLEADING.items():
+            context.setenv(name, value)
+        result = run(shop)
+    result.assert_outcomes(passed=1)
+    assert "PGSSLMODE is verify-full" in result.stdout.str()
 
 
 def test_variables_count_for_another_server_and_are_named(
