@@ -208,6 +208,18 @@ def test_what_does_not_differ_is_no_deviation(base: Base, name: str) -> None:
     assert base.worker.resetter.verify() == ()
 
 
+@pytest.mark.full("product")
+def test_temporary_objects_that_end_meanwhile_are_no_deviation(base: Base) -> None:
+    """The snapshot of a comparison still shows their rows, and the server does not know them."""
+    session = base.session()
+    session.execute(NO_DEVIATIONS["temporary objects"])
+    with base.kept_snapshot():
+        session.close()
+        base.wait_for_end(session.pid)
+
+        assert base.worker.resetter.verify() == ()
+
+
 @pytest.mark.parametrize(
     "name", ["a comment on a large object", "a privilege on a large object", "no large object"]
 )

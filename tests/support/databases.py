@@ -207,6 +207,29 @@ class Base:
         self.worker._resetter = Resetter(self.url, timeout=TIMEOUT, verify=verify)
         self.origin = self.dump()
 
+    @contextmanager
+    def kept_snapshot(self) -> Iterator[None]:
+        """The session that resets and compares sees the rows of now."""
+        resetter = self.worker.resetter
+        # The first SELECT ends what asyncpg began when it prepared a statement.
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+        for statement in ("SELECT", begin, "SELECT FROM pg_class"):
+            resetter._run(resetter._connection.execute(statement))
+        try:
+            yield
+        finally:
+            resetter._run(resetter._connection.execute("ROLLBACK"))
+
+    def wait_for_end(self, pid: int) -> None:
+        """Until the server has ended this session, of any role."""
+        self._wait_while("SELECT FROM pg_stat_activity WHERE pid = $1", pid)
+
+    def _wait_while(self, query: str, *arguments: object) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while self.server._fetch(query, *arguments):
+            assert time.monotonic() < deadline, query
+            time.sleep(0.002)
+
     def dump(self) -> Dump:
         if self._dumper is None:
             self._dumper = Session(self.root_url, "dump")
@@ -241,11 +264,8 @@ class Base:
         if self._dumper is not None:
             self._dumper.close()
         self._dumper = None
-        deadline = time.monotonic() + TIMEOUT
         others = "SELECT FROM pg_stat_activity WHERE datname = $1 AND usename <> current_user"
-        while self.server._fetch(others, self.worker.database.name):
-            assert time.monotonic() < deadline, "a session does not end"
-            time.sleep(0.002)
+        self._wait_while(others, self.worker.database.name)
 
     def close(self) -> None:
         self._leave()

@@ -107,12 +107,14 @@ AS $$
            ) AS part (name, of, id, number)
 $$;
 
--- Is an object in a temporary schema, or is it one? Written so that the planner can inline it.
+-- Is an object in a temporary schema, or is it one? Written so that the planner can inline it. An object
+-- that does not exist (NULL) was one: its session has ended since the snapshot that shows its rows.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_is_temporary(class oid, id oid) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT class <> 0   -- PostgreSQL 14 has rows of pg_depend and pg_shdepend that are about no object
        AND coalesce((pg_identify_object_as_address(nullif(class, 0), id, 0)).object_names[1]
-                    ~ '^pg_(toast_)?temp(_\d+)?(\.|$)', false)
+                    ~ '^pg_(toast_)?temp(_\d+)?(\.|$)',
+                    (pg_identify_object_as_address(nullif(class, 0), id, 0)).object_names IS NULL)
 $$;
 
 -- Columns that VACUUM, TRUNCATE or rolled-back DDL may change.
