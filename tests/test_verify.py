@@ -112,21 +112,22 @@ OF_OURS = {
                             " LANGUAGE sql AS ''", "pgtemplate.forget()"),
     "a tracking trigger": ("ALTER TABLE item DISABLE TRIGGER pgtemplate", "trigger pgtemplate on"),
 }  # fmt: skip
+TEMPORARY = """
+CREATE TEMP TABLE mine (id serial PRIMARY KEY, name text CHECK (name <> ''));
+CREATE INDEX ON mine (name); COMMENT ON TABLE mine IS 'mine';
+CREATE TRIGGER nothing AFTER INSERT ON mine EXECUTE FUNCTION nothing();
+CREATE RULE ignore AS ON UPDATE TO mine DO INSTEAD NOTHING;
+CREATE POLICY few ON mine USING (true); CREATE TEMP VIEW seen AS SELECT * FROM mine;
+CREATE TYPE pg_temp.glow AS ENUM ('dim');
+CREATE DOMAIN pg_temp.low AS int CHECK (VALUE > 0);
+CREATE TYPE pg_temp.pair AS (a int, b int);
+CREATE FUNCTION pg_temp.two() RETURNS int LANGUAGE sql AS 'SELECT 2'
+"""
 NO_DEVIATIONS = {
     "nothing": "SELECT",
     "maintenance": ["VACUUM", "ANALYZE", "VACUUM FULL item", "REINDEX TABLE item", "VACUUM FREEZE"],
     "DDL that is rolled back": "BEGIN; CREATE TABLE new (id int); DROP TABLE event; ROLLBACK",
-    "temporary objects": """
-        CREATE TEMP TABLE mine (id serial PRIMARY KEY, name text CHECK (name <> ''));
-        CREATE INDEX ON mine (name); COMMENT ON TABLE mine IS 'mine';
-        CREATE TRIGGER nothing AFTER INSERT ON mine EXECUTE FUNCTION nothing();
-        CREATE RULE ignore AS ON UPDATE TO mine DO INSTEAD NOTHING;
-        CREATE POLICY few ON mine USING (true); CREATE TEMP VIEW seen AS SELECT * FROM mine;
-        CREATE TYPE pg_temp.glow AS ENUM ('dim');
-        CREATE DOMAIN pg_temp.low AS int CHECK (VALUE > 0);
-        CREATE TYPE pg_temp.pair AS (a int, b int);
-        CREATE FUNCTION pg_temp.two() RETURNS int LANGUAGE sql AS 'SELECT 2'
-    """,
+    "temporary objects": TEMPORARY,
 }  # fmt: skip
 
 
@@ -212,7 +213,7 @@ def test_what_does_not_differ_is_no_deviation(base: Base, name: str) -> None:
 def test_temporary_objects_that_end_meanwhile_are_no_deviation(base: Base) -> None:
     """The snapshot of a comparison still shows their rows, and the server does not know them."""
     session = base.session()
-    session.execute(NO_DEVIATIONS["temporary objects"])
+    session.execute(TEMPORARY)
     with base.kept_snapshot():
         session.close()
         base.wait_for_end(session.pid)
