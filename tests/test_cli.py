@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._cli import main
-from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server import Mark, Server
 from support.projects import ITEM, TESTS, Project, execute, make_project
 from support.servers import free_port
 
@@ -87,6 +87,25 @@ def test_list_and_prune(private: Project, capsys: Capture) -> None:
     assert lines_about(shop, capsys.readouterr().out) == []
     assert main.main(["prune", "--templates"]) == 0
     assert shop.databases() == []
+
+
+def test_prune_says_what_it_cannot_drop(private: Project, capsys: Capture) -> None:
+    """A database with a subscription, which PostgreSQL keeps until that is gone."""
+    name = f"{private.prefix}_{'0' * 8}_main"
+    private.server.create(name, Mark("worker", "0" * 8))
+    unconnected = "CONNECTION 'dbname=none' PUBLICATION none WITH (connect = false)"
+    execute(private.server.url, f"CREATE SUBSCRIPTION mine {unconnected}", database=name)
+    capsys.readouterr()
+
+    assert main.main(["prune"]) == 0
+    output = capsys.readouterr().out
+    assert f"did not drop {name}: " in output
+    assert "DROP SUBSCRIPTION" in output
+
+    for words in ("ALTER {} DISABLE", "ALTER {} SET (slot_name = NONE)", "DROP {}"):
+        execute(private.server.url, words.format("SUBSCRIPTION mine"), database=name)
+    assert main.main(["prune"]) == 0
+    assert f"dropped {name}" in capsys.readouterr().out
 
 
 def test_doctor(shop: Project) -> None:

@@ -150,6 +150,34 @@ def test_the_database_of_a_failed_test_is_put_aside(items: Project) -> None:
     result.stdout.fnmatch_lines([f"*kept *test_fails: *{kept}*"])
 
 
+COMMENTS = """
+def test_comments(pg_sync_engine):
+    from sqlalchemy import text
+    with pg_sync_engine.connect() as connection:
+        connection.execute(text(
+            "DO $$ BEGIN"
+            "     EXECUTE format('COMMENT ON DATABASE %I IS NULL', current_database());"
+            " END $$"
+        ))
+        connection.commit()
+    assert False
+"""
+
+
+@pytest.mark.parametrize("option", ["--pg-keep-failed", "--pg-isolation=clone"])
+def test_a_test_may_comment_on_its_database(items: Project, option: str) -> None:
+    """The comment is where the plugin has its mark."""
+    items.write("test_comments.py", COMMENTS + NEXT)
+
+    items.run(option).assert_outcomes(passed=1, failed=1)
+
+    kept = [each for each in items.server.databases() if f"{items.prefix}_" in each.name]
+    assert {each.mark.kind for each in kept if each.mark} <= {"template", "spare", "kept"}
+    assert len([each for each in kept if each.mark and each.mark.kind == "kept"]) == (
+        option == "--pg-keep-failed"
+    )
+
+
 WRITES = NEXT.replace("test_the_next", "test_writes") + (
     """    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('more')"))
     pg_sync_session.commit()

@@ -194,7 +194,7 @@ def test_a_database_that_is_not_ours_stays_as_it_is(
     acts: list[Act] = [
         lambda server, name: server.drop(name),
         lambda server, name: server.publish(name, f"{prefix}_tpl_ffffffffffff", TEMPLATE),
-        lambda server, name: server.keep_aside(name, f"{name}1"),
+        lambda server, name: server.keep_aside(name, f"{name}1", TEMPLATE),
     ]
     for act in acts:
         with pytest.raises(NotOursError, match=name):

@@ -142,7 +142,7 @@ def test_prune(server: Server, other: Server, prefix: str) -> None:
         ours = [base for base in server.databases() if base.name.startswith(prefix)]
         with pytest.MonkeyPatch.context() as patched:  # not those of tests that run beside this one
             patched.setattr(server, "databases", lambda: ours)
-            return set(_sweep.prune(server, kept=kept, templates=templates))
+            return set(_sweep.prune(server, kept=kept, templates=templates).dropped)
 
     assert prune(kept=False, templates=False) == {worker}
     assert prune(kept=True, templates=False) == {kept}
@@ -208,14 +208,14 @@ def test_nothing_is_touched_that_only_looks_like_ours(
         acts: list[Any] = [
             server.drop,
             lambda name: server.publish(name, f"{prefix}_tpl_{'1' * 12}", Mark("template", RUN)),
-            lambda name: server.keep_aside(name, f"{name}1"),
+            lambda name: server.keep_aside(name, f"{name}1", Mark("kept", RUN)),
             server.record_use,
         ]
         for act in acts:
             with pytest.raises(NotOursError):
                 act(name)
     _sweep.sweep(server, prefix)
-    assert _sweep._drop(server, next(iter(made))) is False
+    assert isinstance(_sweep._drop(server, next(iter(made))), NotOursError)
     assert [tuple(row) for row in query(server.url, STATE_QUERY, prefix)] == before
 
 

@@ -225,8 +225,9 @@ def _ago(seconds: int) -> str:
 def _prune(arguments: argparse.Namespace) -> Iterator[str]:
     progress, kept, templates = arguments.progress, arguments.kept, arguments.templates
     with _connected(arguments) as server, progress.step("looking for unused databases"):
-        dropped = sweep.prune(server, kept=kept, templates=templates, progress=progress.file)
-    yield from (f"dropped {name}" for name in dropped)
+        result = sweep.prune(server, kept=kept, templates=templates, progress=progress.file)
+    yield from (f"dropped {name}" for name in result.dropped)
+    yield from (f"did not drop {name}: {error}" for name, error in result.refused.items())
 
 
 def _doctor(arguments: argparse.Namespace) -> Iterator[str]:

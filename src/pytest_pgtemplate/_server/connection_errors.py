@@ -19,6 +19,9 @@ _HINTS = {
     " the template), or run fewer workers (pytest -n)",
     asyncpg.OutOfMemoryError: "raise max_locks_per_transaction on the server (a clone or reset can"
     " lock every table and index of the template), or add memory",
+    asyncpg.ObjectInUseError: "end the sessions of this database; if it has a subscription, connect"
+    " to it and run ALTER SUBSCRIPTION .. DISABLE, ALTER SUBSCRIPTION .. SET (slot_name = NONE) and"
+    " DROP SUBSCRIPTION; then run pgtemplate prune",
 }
 
 

@@ -133,12 +133,11 @@ class Server:
             # superuser. Without FORCE, PostgreSQL itself asks an autovacuum worker to leave.
             self._execute(statement)
 
-    def keep_aside(self, name: str, kept_name: str) -> None:
+    def keep_aside(self, name: str, kept_name: str, mark: Mark) -> None:
         """End the sessions of a database, rename it, and mark it as kept: no sweep drops it."""
         database = self.require_ours(name)
-        assert database.mark is not None
         self._end_sessions(name)
-        self.rename(database, kept_name, replace(database.mark, kind="kept"))
+        self.rename(database, kept_name, replace(mark, kind="kept"))
 
     def rename(
         self, database: ServerDatabase, new_name: str, mark: Mark, *, disallow: bool = False

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from pytest_pgtemplate._display import progress_file
 from pytest_pgtemplate._server import Server, ServerDatabase, clocks
@@ -50,13 +51,20 @@ def sweep(server: Server, prefix: str) -> list[str]:
     project may use another release of the plugin.
     """
     old = _outdated(server.databases(), prefix)
-    return _drop_all(server, lambda db: db.name in old or _is_abandoned(db, prefix))
+    return _drop_all(server, lambda db: db.name in old or _is_abandoned(db, prefix)).dropped
+
+
+class PruneResult(NamedTuple):
+    """The names of the dropped databases, and why others could not be dropped."""
+
+    dropped: list[str]
+    refused: dict[str, PgTemplateError]
 
 
 def prune(
     server: Server, *, kept: bool, templates: bool, progress: Path | None = None
-) -> list[str]:
-    """Drop every database of the plugin without an owner, whatever its age; return the names."""
+) -> PruneResult:
+    """Drop every database of the plugin without an owner, whatever its age."""
     running = {database_names.project_of(db.name) for db in server.databases() if db.leased}
 
     def is_droppable(database: ServerDatabase) -> bool:
@@ -158,24 +166,30 @@ def _belongs_to_run(database: ServerDatabase, run: str) -> bool:
 
 def _drop_all(
     server: Server, is_droppable: Callable[[ServerDatabase], bool], progress: Path | None = None
-) -> list[str]:
-    """Drop the databases that are droppable at two moments; return the names."""
+) -> PruneResult:
+    """Drop the databases that are droppable at two moments."""
     # A lease is free for an instant while its owner reconnects.
     candidates = {db.name for db in server.databases() if is_droppable(db)}
     if not candidates:
-        return []
+        return PruneResult([], {})
     time.sleep(RECONNECT_TIME)
     names = [db.name for db in server.databases() if db.name in candidates and is_droppable(db)]
     reported = progress_file.report_progress(progress, "dropping", names, names)
-    return [name for name in reported if _drop(server, name)]
+    errors = {name: _drop(server, name) for name in reported}
+    return PruneResult(
+        dropped=[name for name, error in errors.items() if error is None],
+        refused={name: error for name, error in errors.items() if error is not None},
+    )
 
 
-def _drop(server: Server, name: str) -> bool:
-    with suppress(PgTemplateError):  # owned by another role, or dropped by another sweep
+def _drop(server: Server, name: str) -> PgTemplateError | None:
+    """Return the error if the database is in use again, or if this role may not drop it."""
+    try:
         server.lease(name)  # from now on, no owner can reconnect and take it again
         try:
             server.drop(name)
-            return True
         finally:
             server.release(name)
-    return False
+    except PgTemplateError as error:
+        return error
+    return None

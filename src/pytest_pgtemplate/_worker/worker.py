@@ -19,7 +19,7 @@ from pytest_pgtemplate._reset import (
     changes_between,
     compare_states,
 )
-from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server import Kind, Server
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._worker import spares
 from pytest_pgtemplate._worker.spare_pool import SparePool
@@ -128,7 +128,8 @@ class WorkerDatabase:
 
     def set_aside(self, name: str, removed: Collection[int] | None = ()) -> bool:
         """Rename the database to ``name`` and keep it; replace it as in ``reclone``."""
-        return self._renew(partial(self._server.keep_aside, self.database.name, name), removed)
+        keep_aside = partial(self._server.keep_aside, self.database.name, name, self._mark)
+        return self._renew(keep_aside, removed)
 
     def close(self, *, drop: bool = False) -> None:
         """Give the database back as a spare if it is fit for that; else, or if ``drop``, drop it.
@@ -195,9 +196,8 @@ class WorkerDatabase:
             )
         if any(each.name == name for each in databases):
             self._server.drop(name)  # left by a process that used this lease before, and has ended
-        mark = spares.clone_mark(
-            self._server, origin, "kept" if self._keep else "worker", self._run
-        )
+        kind: Kind = "kept" if self._keep else "worker"
+        self._mark = mark = spares.clone_mark(self._server, origin, kind, self._run)
         found = spares.list_spares(template.name, databases)
         # What is to be verified is compared with what it held at first: a clone, beyond doubt.
         self.from_spare = not self._verify and spares.take_spare(self._server, found, name, mark)
