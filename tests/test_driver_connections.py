@@ -50,9 +50,11 @@ def pool(request: pytest.FixtureRequest, url: URL) -> Iterator[AsyncPooledEngine
 
 def nothing(engine: Engine) -> None:
     with engine.connect() as connection:
+        connection.info["theirs"] = 1
         connection.execute(text("SELECT 1"))
         connection.rollback()
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("SELECT 2"))
+        connection.execute(text("SET work_mem = '1MB'"))
 
 
 def raw(engine: Engine) -> None:
@@ -94,6 +96,17 @@ def prepared(engine: Engine) -> None:
         connection.commit()
 
 
+def custom_setting(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("set local app.tenant = 'mine'"))
+
+
+def custom_setting_by_function(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(select(func.set_config("app.tenant", "mine", False)))
+        connection.commit()
+
+
 def connect_listener(engine: Engine) -> None:
     event.listen(engine, "connect", lambda dbapi, _: vars(engine).setdefault("seen", dbapi))
     with engine.connect() as connection:
@@ -105,10 +118,15 @@ def backend(engine: Engine) -> int:
         assert connection.execute(text("SELECT 7 AS n")).scalar() == 7
         names = connection.execute(text("SELECT name FROM pg_prepared_statements WHERE from_sql"))
         assert names.all() == []
+        assert connection.scalar(text("SELECT current_setting('app.tenant', true)")) is None
+        assert connection.info == {}
         return int(connection.scalar(BACKEND) or 0)
 
 
-CHANGES = [raw, driver, autocommit, adapter, prepared, connect_listener]
+CHANGES = [
+    *(raw, driver, autocommit, adapter, prepared),
+    *(custom_setting, custom_setting_by_function, connect_listener),
+]
 
 
 @pytest.mark.parametrize("act", CHANGES)
@@ -160,12 +178,20 @@ async def async_prepared(connection: AsyncConnection) -> None:
     await connection.commit()
 
 
+async def async_custom_setting(connection: AsyncConnection) -> None:
+    await connection.execute(text("SET app.tenant TO 'mine'"))
+    await connection.commit()
+
+
 async def async_nothing(connection: AsyncConnection) -> None:
+    await connection.run_sync(lambda sync: sync.info.update(theirs=1))
     await connection.execute(text("SELECT 1"))
     await connection.get_raw_connection()
 
 
-@pytest.mark.parametrize("act", [async_raw, async_adapted, async_run, async_prepared])
+@pytest.mark.parametrize(
+    "act", [async_raw, async_adapted, async_run, async_prepared, async_custom_setting]
+)
 @pytest.mark.parametrize("shared", [False, True])
 def test_what_an_async_test_did_to_the_driver_does_not_reach_the_next(
     pool: AsyncPooledEngine, act: Callable[[AsyncConnection], Any], *, shared: bool
@@ -189,6 +215,9 @@ def _async_backends(
     async def backend() -> int:
         async with pool.engine_for_test().connect() as connection:
             assert await connection.scalar(text("SELECT 7 AS n")) == 7
+            setting = text("SELECT current_setting('app.tenant', true)")
+            assert await connection.scalar(setting) is None
+            assert (await connection.run_sync(lambda sync: sync.info)) == {}
             return int(await connection.scalar(BACKEND) or 0)
 
     async def change() -> None:

@@ -48,7 +48,7 @@ RESET_SESSION = """
 CHANGED = "is changed"  # asks its engine whether the reset of its session is not enough
 STATE = "state"  # of the driver's connection when it was new
 LISTENERS = "listeners"  # of the test in which it was opened
-PREPARED = "prepared"  # whether a test has sent PREPARE; statements of the driver must stay
+PERMANENT = "permanent"  # whether a test has sent what RESET_SESSION does not undo
 RAW = "raw"  # since it was checked out, SQLAlchemy has begun no transaction: who has it may do so
 
 Loop = asyncio.AbstractEventLoop
@@ -198,6 +198,7 @@ def _reset(record: ConnectionPoolEntry) -> None:
         if record.record_info[CHANGED](record):
             record.close()
         else:
+            record.info.clear()
             _reset_session(record.dbapi_connection)
     except Exception as error:
         record.invalidate(error)

@@ -1,6 +1,7 @@
 -- Detects changes of the schema for roles that may not create event triggers, by the age of catalog
 -- rows. Only DDL writes to most catalogs. So a row as old as the baseline counts +1, a row of a
 -- temporary object 0, and any other row -1. The sum changes when a row is added, removed or replaced.
+-- Subscriptions are in a shared catalog, and no clone has one.
 -- A reset itself (TRUNCATE, DISABLE TRIGGER) replaces rows in pg_class, pg_trigger and pg_rewrite: there,
 -- a younger row with the same content counts +1, too. REFRESH MATERIALIZED VIEW counts as DDL.
 
@@ -104,6 +105,8 @@ CREATE UNLOGGED TABLE pgtemplate.schema_baseline (
 CREATE FUNCTION pgtemplate.schema_changed(written oid[]) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
-    RETURN pgtemplate.catalogs() IS DISTINCT FROM (SELECT catalogs FROM pgtemplate.schema_baseline);
+    RETURN pgtemplate.catalogs() IS DISTINCT FROM (SELECT catalogs FROM pgtemplate.schema_baseline)
+        OR EXISTS (SELECT FROM pg_subscription
+                    WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()));
 END
 $$;
