@@ -8,7 +8,9 @@ import asyncpg
 import pytest
 
 from pytest_pgtemplate._reset import ResetResult
+from pytest_pgtemplate._worker import WorkerOptions
 from support.databases import KINDS, Base, Kind, database, difference
+from support.projects import execute, unique
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
 
@@ -211,6 +213,34 @@ def test_a_change_by_a_superuser_is_noticed(base: Base, name: str) -> None:
     base.as_root(BY_SUPERUSER[name])
 
     assert_noticed(base)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.superuser], ids=str)
+def test_objects_that_get_another_owner_are_found(
+    request: pytest.FixtureRequest, kind: Kind
+) -> None:
+    """REASSIGN OWNED, for which no event trigger fires: the comparison finds it."""
+    role = unique("pgt_owner")
+    script = f"CREATE ROLE {role}; CREATE TABLE item (id int); ALTER TABLE item OWNER TO {role}"
+    with database(request, kind, script, WorkerOptions(verify=True)) as base:
+        base.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+        result = base.reset()
+        assert (result.reclone_reason is not None) == (kind.tracking == "scan")
+        assert result.differences or result.reclone_reason
+        url = base.server.url
+    execute(url, f"DROP ROLE {role}")
+
+
+def test_a_subscription_is_noticed(base: Base) -> None:
+    unconnected = "CONNECTION 'dbname=none' PUBLICATION none WITH (connect = false)"
+    base.as_root(f"CREATE SUBSCRIPTION mine {unconnected}")
+
+    assert base.reset().reclone_reason is not None
+
+    words = ("ALTER {} DISABLE", "ALTER {} SET (slot_name = NONE)", "DROP {}")
+    base.as_root(*(each.format("SUBSCRIPTION mine") for each in words))
+    base.reclone()
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
 
 
 @pytest.mark.parametrize("name", HALF_WAY)

@@ -2,6 +2,7 @@
 -- it must not trust. Made by the role under test; what another role owns is in ``hostile_root.sql``.
 
 CREATE TABLE item (id serial PRIMARY KEY, name text);
+CREATE INDEX item_name ON item (name);
 INSERT INTO item (name) VALUES ('a'), ('b');
 CREATE TABLE bare (id serial PRIMARY KEY);
 

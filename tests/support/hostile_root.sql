@@ -22,3 +22,11 @@ CREATE SEQUENCE usable;
 GRANT USAGE ON SEQUENCE usable TO PUBLIC;
 CREATE SEQUENCE updatable;
 GRANT UPDATE ON SEQUENCE updatable TO PUBLIC;
+
+-- What only a superuser creates: event triggers, and a server that every role may map itself to.
+
+CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER theirs ON ddl_command_end EXECUTE FUNCTION noted();
+CREATE FOREIGN DATA WRAPPER nothing;
+CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
+GRANT USAGE ON FOREIGN SERVER nowhere TO PUBLIC;

@@ -41,9 +41,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtemplate.schema_changed(written oid[]) RETURNS boolean
-LANGUAGE sql IMMUTABLE AS $$ SELECT 0 = ANY (written) $$;
-
 CREATE EVENT TRIGGER pgtemplate_ddl ON ddl_command_end EXECUTE FUNCTION pgtemplate.note_ddl();
 CREATE EVENT TRIGGER pgtemplate_drop ON sql_drop EXECUTE FUNCTION pgtemplate.note_drop();
 CREATE EVENT TRIGGER pgtemplate_start ON ddl_command_start
@@ -51,3 +48,13 @@ CREATE EVENT TRIGGER pgtemplate_start ON ddl_command_start
 ALTER EVENT TRIGGER pgtemplate_ddl ENABLE ALWAYS;
 ALTER EVENT TRIGGER pgtemplate_drop ENABLE ALWAYS;
 ALTER EVENT TRIGGER pgtemplate_start ENABLE ALWAYS;
+
+-- They do not fire for event triggers themselves: those count by their transactions, as a clone has them.
+DO $do$
+BEGIN
+    EXECUTE format(
+        'CREATE FUNCTION pgtemplate.schema_changed(written oid[]) RETURNS boolean LANGUAGE sql STABLE AS %L',
+        format('SELECT 0 = ANY (written) OR (SELECT sum(xmin::text::bigint) FROM pg_event_trigger) <> %s',
+               (SELECT sum(xmin::text::bigint) FROM pg_event_trigger)));
+END
+$do$;
