@@ -29,7 +29,7 @@ def test_every_engine_and_session_keeps_them(project: Project) -> None:
     ("fixture", "options", "test", "said"),
     [
         ("engine", {"pool_size": 9, "poolclass": None}, "pg_sync_engine", "pool_size, poolclass"),
-        ("engine", {"creator": None}, "pg_shared", "gives creator"),
+        ("engine", {"creator": None}, "pg_shared", "contains creator"),
         ("engine", {"isolation_level": "AUTOCOMMIT"}, "pg_sync_session", "isolation_level="),
         (
             "engine",

@@ -70,18 +70,7 @@ def test_three(pg):
 
 
 @pytest.mark.parametrize("tracking", ["triggers", "scan"])
-@pytest.mark.parametrize(
-    "isolation",
-    [
-        "truncate",
-        pytest.param(
-            "clone",
-            marks=pytest.mark.xfail(
-                reason="the last teardown may report the loss a second time", strict=False
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("isolation", ["truncate", "clone"])
 def test_lost_rows_are_an_error_of_the_test_that_lost_them(
     base: Project, tracking: str, isolation: str
 ) -> None:

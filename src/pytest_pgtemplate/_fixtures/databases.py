@@ -158,7 +158,7 @@ def pg_database(
         if sweeping is not None:
             sweeping.join(SWEEP_TIMEOUT)
         with _pg.run.reports.reported_at_end(known=_pg.state_unknown):
-            worker.close(drop=_pg.state_unknown)
+            worker.close(drop=_pg.state_unknown or _pg.clone_is_due)
         stats.differences += describe(worker.changes)
 
 

@@ -55,6 +55,7 @@ class IsolatedDatabase:
         self.used = False  # whether a test has requested it since the last reset
         self.teardown: Teardown | None = None  # of the test whose teardown runs
         self.state_unknown = False  # a reset or a re-clone failed; only a re-clone helps
+        self.clone_is_due = False  # the last test needs one only if it is run again
         self.engines = OpenEngines()
 
     @property
@@ -85,11 +86,15 @@ class IsolatedDatabase:
     def mark_used(self) -> None:
         """The current test has requested the database, directly or indirectly."""
         self.used = True
-        if self.state_unknown and self.worker is not None:
-            try:
+        if self.worker is None or self.resetter is not None:
+            return
+        try:
+            if self.state_unknown:
                 self._reclone(self.worker, self.test, "a reset failed", removed=None)
-            except PgTemplateError as error:
-                self.run.reports.fail_or_skip(error)
+            else:
+                self._reclone(self.worker, self.test, "isolation is clone")
+        except PgTemplateError as error:
+            self.run.reports.fail_or_skip(error)
 
     def require_known_state(self, item: pytest.Item) -> None:
         """Raise ServerError or LayerError if the test must not run.
@@ -108,8 +113,8 @@ class IsolatedDatabase:
 
     @property
     def resetter(self) -> Resetter | None:
-        """The resetter, if the database exists and is in a known state."""
-        if self.worker is None or self.state_unknown:
+        """The resetter, if the database exists and is not to be replaced."""
+        if self.worker is None or self.state_unknown or self.clone_is_due:
             return None
         return self.worker.resetter
 
@@ -170,7 +175,7 @@ class IsolatedDatabase:
                 self.layers.lose()
 
     def _finish(self, teardown: Teardown) -> None:
-        if self.worker is None or self.state_unknown:
+        if self.worker is None or self.resetter is None:
             self.used = False
             return
         item, nextitem = teardown.item, teardown.nextitem
@@ -188,7 +193,7 @@ class IsolatedDatabase:
             if nextitem is not None:
                 self._reclone(self.worker, item.nodeid, "isolation is clone")
             else:
-                self.state_unknown = True  # a rerun needs a re-clone; otherwise it is dropped
+                self.clone_is_due = True
         elif isolation.kind != "none":
             self.reset(self.layers.removed, item.nodeid)
 
@@ -270,6 +275,7 @@ class IsolatedDatabase:
         began = time.perf_counter()
         if removed is not None:
             removed = {*removed, *self.layers.removed}
+        self.clone_is_due = False
         with self._changing_state():
             self.engines.close()
             with self.run.progress.step("re-cloning the template"):
@@ -291,8 +297,4 @@ class IsolatedDatabase:
         if self.settings.url is not None:
             return self.worker.database.psql(name)
         # The embedded server stops after the run. `pgtemplate psql` starts it again.
-        server = self.settings.server
-        options = f"--bindir '{server.bindir}' " if server.bindir else ""
-        options += f"--pg-version {server.version} " if server.version else ""
-        options += "--listen " if server.listen else ""
-        return f"pgtemplate {options}psql {name}"
+        return f"pgtemplate {self.settings.server.command_line_options}psql {name}"

@@ -55,6 +55,13 @@ class ServerSettings(NamedTuple):
         """The parameters of ``_embedded.acquire``: bindir, major version, listen."""
         return self.bindir, self.version, self.listen
 
+    @property
+    def command_line_options(self) -> str:
+        """The options with which ``pgtemplate`` uses the same embedded server."""
+        options = f"--bindir '{self.bindir}' " if self.bindir else ""
+        options += f"--pg-version {self.version} " if self.version else ""
+        return options + ("--listen " if self.listen else "")
+
 
 class TemplateSettings(NamedTuple):
     """What the template is built from, and what it is called."""
