@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,10 @@ pytest_plugins = [
 collect_ignore = ["programs"]  # child runs execute them
 
 os.environ.pop("CI", None)  # pytest's summary is longer there: child runs shall look the same
+
+# Hundreds of child runs import the same modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture
