@@ -1,6 +1,7 @@
 """Layers come and go in any order, whatever was written: each leaves what the others wrote.
 
-Schemas and statements are those of test_reset_property.py.
+Schemas and statements are those of test_reset_property.py. In between, tests are run again, and the
+database is cloned again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._worker import WorkerOptions
-from support.databases import KINDS, Base, Dump, database, difference
+from support.databases import KINDS, Base, Dump, Session, database, difference
 from test_reset_property import CONNECTIONS, EXAMPLES, Play, perform, plays
 
 pytestmark = pytest.mark.full("product")  # of tracking, role and server
@@ -80,6 +81,19 @@ def take_down(base: Base, up: list[Layer], which: int) -> bool:
     return True
 
 
+def connect(base: Base) -> list[Session]:
+    connections = [base.session() for _ in range(CONNECTIONS)]
+    for session in connections:
+        session.execute("SET lock_timeout = '20ms'")
+    return connections
+
+
+def run_test(connections: list[Session], steps: list[tuple[int, str]]) -> None:
+    for number, step in steps:
+        with suppress(asyncpg.PostgresError):
+            perform(connections[number], step)
+
+
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -90,18 +104,18 @@ def take_down(base: Base, up: list[Layer], which: int) -> bool:
 @given(play=plays(), choose=st.randoms(use_true_random=False))
 def test_each_layer_goes_as_it_came(base: Base, play: Play, choose: object) -> None:
     draw = choose.choice  # type: ignore[attr-defined]
+    recloned = draw([False, False, True])  # takes a template, which costs more
     script = ";\n".join(play.schema)
-    base.refill(script if base.server.facts.major >= 18 else script.replace("VIRTUAL", "STORED"))
-    connections = [base.session() for _ in range(CONNECTIONS)]
-    for session in connections:
-        session.execute("SET lock_timeout = '20ms'")
+    start = base.rebuild if recloned else base.refill
+    start(script if base.server.facts.major >= 18 else script.replace("VIRTUAL", "STORED"))
+    connections = connect(base)
     up: list[Layer] = []
     for count, steps in enumerate(play.rounds, start=1):
-        for number, step in steps:
-            with suppress(asyncpg.PostgresError):
-                perform(connections[number], step)
+        run_test(connections, steps)
         now, written = state(base.origin, up), base.dump()
-        action = draw(["keep", "keep", "reset", "last", "any"])
+        more = ["reclone", "reclone"] if recloned else []
+        action = draw(["keep", "keep", "reset", "rerun", "last", "any", *more])
+        event(action)
         if action == "keep":
             outcome = base.worker.resetter.add_layer(count)
             assert (outcome.reclone_reason, outcome.leaks) == (None, ())
@@ -109,9 +123,18 @@ def test_each_layer_goes_as_it_came(base: Base, play: Play, choose: object) -> N
             assert difference(written, base.dump()) == {}
             if outcome.changes is not None:
                 up.append(made(count, now, written))
-        elif action == "reset" or not up:
+        elif action == "reclone":
+            base.reclone()
+            connections = connect(base)
+            assert difference(now, base.dump()) == {}
+            assert base.worker.resetter.verify() == ()
+        elif action in ("reset", "rerun") or not up:
             assert base.reset() == ResetResult(None, ())
             assert difference(now, base.dump()) == {}
+            if action == "rerun":
+                run_test(connections, steps)
+                assert base.reset() == ResetResult(None, ())
+                assert difference(now, base.dump()) == {}
         elif not take_down(base, up, -1 if action == "last" else draw(range(len(up)))):
             return
     while up:

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pytest_pgtemplate._reset import ResetResult
-from pytest_pgtemplate._reset.scripts import LARGE
+from pytest_pgtemplate._reset.scripts import LARGE, MANY
 from pytest_pgtemplate._worker import WorkerOptions
 from support.databases import KINDS, Base, Session, database, difference, run
 from support.projects import unique
@@ -75,6 +75,12 @@ class Table:
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # and values for each
     targets: dict[str, str] = field(default_factory=dict)  # what may be referred to
     partitioned: bool = False
+
+    @property
+    def partitions(self) -> list[Table]:
+        """Those with rows, and one in between: a test may write there, too."""
+        names = ("0", "odd", "1", "3") if self.partitioned else ()
+        return [Table(f"{self.name}_{name}", self.key, self.columns) for name in names]
 
 
 @st.composite
@@ -174,11 +180,20 @@ def copies(draw: st.DrawFn, table: Table) -> str:
     return f"COPY {table.name} ({', '.join(columns)}) FROM STDIN;\n{row}"
 
 
-def many(table: Table) -> st.SearchStrategy[str]:
-    """More than a reset takes out row by row."""
+def much(table: Table) -> str:
+    """More bytes than a reset takes out row by row."""
+    return _series(table, LARGE // 1900 + 100, "repeat('x', 1900)")
+
+
+def many(table: Table) -> str:
+    """More rows than a reset looks at one by one."""
+    return _series(table, MANY + 100, "'x'")
+
+
+def _series(table: Table, last: int, note: str) -> str:
     key, number = ("id, ", "n, ") if table.key == "int" else ("", "")
-    rows = f"SELECT {number}repeat('x', 1900) FROM generate_series(10, {LARGE // 1900 + 100}) n"
-    return st.just(f"INSERT INTO {table.name} ({key}note) {rows}")
+    rows = f"SELECT {number}{note} FROM generate_series(10, {last}) n"
+    return f"INSERT INTO {table.name} ({key}note) {rows}"
 
 
 @st.composite
@@ -230,22 +245,26 @@ def plays(draw: st.DrawFn) -> Play:
             every.append(Table("child", columns=parent.columns))
     for _ in range(draw(st.integers(0, 1))):
         draw(triggers(every, schema))
+    every += [partition for table in every for partition in table.partitions]
     loose = [f"s{i}" for i in range(draw(st.integers(0, 2)))]
     schema += [f"CREATE SEQUENCE {name}{draw(pick(SEQUENCES))}" for name in loose]
 
     table = pick(every)
     insert, change = table.flatmap(inserts), st.tuples(table, table).flatmap(lambda t: changes(*t))
     # Each in a subtransaction: what fails leaves nothing.
-    for seed in draw(st.lists(st.one_of(*[insert] * 4, change), min_size=4, max_size=20)):
+    seeds = draw(st.lists(st.one_of(*[insert] * 4, change), min_size=4, max_size=20))
+    for seed in draw(st.lists(table.map(many), max_size=1)) + seeds:
         attempt = f"{seed}; SET CONSTRAINTS ALL IMMEDIATE"
         schema.append(f"DO $seed$ BEGIN {attempt}; EXCEPTION WHEN others THEN END $seed$")
-    owned = [f"{table.name}_id_seq" for table in every if re.search("serial|IDENT", table.key)]
+    own = [table for table in every if re.search("serial|IDENT", table.key) and table.targets]
+    owned = [f"{table.name}_id_seq" for table in own]
     calls = [f"SELECT {call.format(name)}" for name in loose + owned for call in CALLS]
     if calls:
         schema += draw(st.lists(pick(calls), max_size=3))
 
     truncate = st.tuples(table, table).flatmap(lambda t: truncations(*t))
-    seldom = st.one_of(table.flatmap(copies), table.flatmap(many), truncate, pick(LARGE_OBJECTS))
+    filled = table.flatmap(lambda t: pick([much(t), many(t)]))
+    seldom = st.one_of(table.flatmap(copies), filled, truncate, pick(LARGE_OBJECTS))
     call = pick(calls) if calls else seldom
     statement = st.one_of(*[pick(CONTROL)] * 4, *[insert] * 3, *[change] * 4, call, seldom)
     begins, connection = pick([[], ["BEGIN"], ["BEGIN", "SAVEPOINT s"]]), pick(range(CONNECTIONS))

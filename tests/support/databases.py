@@ -156,6 +156,7 @@ class Base:
         options: WorkerOptions = PLAIN,
     ) -> None:
         self.server = server
+        self._options = options
         self.worker = WorkerDatabase(server, template, name, RUN, options)
         self.url = self.worker.database.url
         self.root_url = root.set(database=name)
@@ -205,6 +206,16 @@ class Base:
         install(self.url, tracking, timeout=TIMEOUT)
         verify = self.worker._verify
         self.worker._resetter = Resetter(self.url, timeout=TIMEOUT, verify=verify)
+        self.origin = self.dump()
+
+    def rebuild(self, script: str) -> None:
+        """Start anew with a template that ``script`` makes, so that it can be cloned again."""
+        database, tracking = self.worker.database, self.worker.tracking
+        prefix, _, _ = database.template.name.partition("_tpl_")
+        self.close()
+        self.server.drop(database.template.name)
+        template = make_template(self.server, prefix, script, tracking)
+        self.worker = WorkerDatabase(self.server, template, database.name, RUN, self._options)
         self.origin = self.dump()
 
     @contextmanager
