@@ -41,11 +41,15 @@ def pytester(
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """The server that PGTEMPLATE_URL names, else the embedded one, held for the whole session."""
+    """The server that PGTEMPLATE_URL names, else the embedded one, held for the whole session.
+
+    That is PostgreSQL 18, or what PGTEMPLATE_TEST_VERSION says: ``tox run -e pg14``.
+    """
     given = os.environ.get("PGTEMPLATE_URL")
     if given is not None:
         yield given
         return
-    handle = _embedded.acquire(None, timeout=60)
+    version = os.environ.get("PGTEMPLATE_TEST_VERSION")
+    handle = _embedded.acquire(None, int(version) if version else None, timeout=60)
     yield handle.url
     handle.close()

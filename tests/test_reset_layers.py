@@ -130,8 +130,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture(scope="module")
 def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
-    script = SCRIPT + PERIOD if kind.server == "embedded" else SCRIPT
-    with database(request, kind, script) as base:
+    with database(request, kind, SCRIPT, newer=(18, PERIOD)) as base:
         yield base
 
 

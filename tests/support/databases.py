@@ -382,12 +382,19 @@ def database(
     script: str,
     options: WorkerOptions = PLAIN,
     as_root: str = "",
+    *,
+    newer: tuple[int, str] | None = None,
 ) -> Iterator[Base]:
-    """A clone of a template made by ``script``; nothing is left behind."""
+    """A clone of a template made by ``script``; nothing is left behind.
+
+    ``newer``: what is added to it if the server has this major version, or a later one.
+    """
     given = request.getfixturevalue(f"{'server' if kind.server == 'embedded' else 'system'}_url")
     url = _urls.parse(given) if isinstance(given, str) else given
     with server_as(url, kind.role) as server:
         prefix = unique("t")
+        if newer is not None and server.facts.major >= newer[0]:
+            script += newer[1]
         with _many_are(0 if kind.server == "embedded" else scripts.MANY):
             template = make_template(
                 server, prefix, script, kind.tracking, (url, as_root) if as_root else None
