@@ -64,6 +64,33 @@ def test_a_leak_can_be_a_warning(items: Project) -> None:
     items.pytester.run(*items.command("-p", "no:xdist")).assert_outcomes(passed=2, warnings=1)
 
 
+LATE = """
+def test_leaves(pg):
+    connection = psycopg.connect(pg.dsn, application_name="leaky")
+    connection.execute("SELECT lo_from_bytea(0, 'of an earlier test')")
+    open_connections.append(connection)
+
+def test_commits(pg):
+    open_connections[0].commit()
+    open_connections[0].close()
+"""
+
+
+def test_what_commits_during_a_later_test_is_reported_there(items: Project) -> None:
+    items.write("test_late.py", LEAK + LATE + NEXT)
+
+    result = items.run("-p", "no:xdist")
+
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_commits*",
+            "during *test_commits, a transaction committed that an earlier test had left open:",
+            "*idle in transaction*leaky*of an earlier test*",
+        ]
+    )
+
+
 def test_a_transaction_that_only_read_is_left_alone(items: Project) -> None:
     items.write(
         "test_read.py",

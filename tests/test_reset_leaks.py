@@ -12,7 +12,7 @@ from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.blocker_watch import GRACE
 from pytest_pgtemplate._reset.scripts import LARGE
 from pytest_pgtemplate.errors import ServerError
-from support.databases import Base, Kind, database, difference
+from support.databases import Base, Kind, database, difference, run
 from support.projects import ITEM, Project, query
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
@@ -29,6 +29,7 @@ CREATE FUNCTION asks_for_a_lock(int) RETURNS boolean LANGUAGE plpgsql AS
     'BEGIN PERFORM pg_advisory_xact_lock($1); RETURN true; END';
 CREATE TABLE locking (id int CHECK (asks_for_a_lock(id)));
 INSERT INTO locking VALUES (4711);
+SELECT lo_from_bytea(5000, 'large');
 """
 FILL = f"INSERT INTO ballast SELECT g, repeat('x', 100) FROM generate_series(1, {LARGE // 100}) g"
 
@@ -193,8 +194,74 @@ def test_what_no_reset_waits_for_is_left_alone(base: Base, kind: Kind, name: str
     assert base.reset() == ResetResult(reclone_reason=None, leaks=())
 
     session.execute("COMMIT")
-    base.reset()
+    late = [leak.late for leak in base.reset().leaks]
+    assert late == [True] * (name == "large object")
     assert difference(base.origin, base.dump()) == {}
+
+
+# What no reset waits for, and what the next test would see if it were committed then.
+LATE = {
+    "change of a table": "ALTER TABLE item ADD COLUMN more int",
+    "new function": "CREATE FUNCTION two() RETURNS int LANGUAGE sql AS 'SELECT 2'",
+    "new large object": "SELECT lo_from_bytea(0, 'x')",
+    "changed large object": "SELECT lo_put(5000, 0, 'x')",
+}
+
+
+def assert_late(base: Base, pid: int | None, query: str) -> None:
+    """The reset after a test reports what a test before has left open."""
+    outcome = base.reset()
+    [leak] = outcome.leaks
+    assert (leak.late, leak.pid) == (True, pid)
+    assert query in leak.query
+    if outcome.reclone_reason is not None:
+        base.reclone()
+    assert difference(base.origin, base.dump()) == {}
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_what_commits_during_the_next_test_is_reported(base: Base, name: str) -> None:
+    session = base.session("leaky")
+    session.execute("BEGIN", "SAVEPOINT s", LATE[name])
+    if leaks := base.reset().leaks:  # event triggers have written, or a scan waits for its lock
+        assert [leak.pid for leak in leaks] == [session.pid]
+        return
+    session.execute("COMMIT")
+
+    assert_late(base, session.pid, LATE[name])
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_what_is_committed_by_two_phases_during_the_next_test_is_reported(
+    base: Base, name: str
+) -> None:
+    base.execute(f"BEGIN; {LATE[name]}; PREPARE TRANSACTION 'late'")
+    if leaks := base.reset().leaks:
+        assert [leak.query for leak in leaks] == ["late"]
+        return
+    base.execute("COMMIT PREPARED 'late'")
+
+    assert_late(base, None, "late")
+
+
+def test_ddl_that_still_runs_when_its_test_ends_is_reported(base: Base) -> None:
+    """In a thread of its own, for example; it has a transaction id, and no lock so far."""
+    blocker, session = base.session(), base.session("leaky")
+    blocker.execute("SELECT pg_advisory_lock(4712)")
+    statement = """
+        DO $$ BEGIN
+            PERFORM pg_current_xact_id(), pg_advisory_xact_lock(4712);
+            CREATE TABLE late (id int);
+        END $$
+    """
+    running = session.start(statement)
+    wait_for(base, f"SELECT FROM pg_locks WHERE pid = {session.pid} AND NOT granted")
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
+    blocker.execute("SELECT pg_advisory_unlock(4712)")
+    run(running)
+
+    assert_late(base, session.pid, "CREATE TABLE late")
 
 
 def test_what_may_not_be_ended_is_an_error_and_no_hang(base: Base, kind: Kind) -> None:

@@ -1,7 +1,8 @@
 """Reset a worker's database, in one round trip, to the template's state and the active layers.
 
 ``install`` prepares a template for resets, ``uninstall`` reverts that, and a ``Resetter`` resets a
-clone. ``snapshot`` and ``verifier`` compare whole databases with their expected state.
+clone. ``late_commits`` knows the transactions that outlive a test. ``snapshot`` and ``verifier``
+compare whole databases with their expected state.
 """
 
 from pytest_pgtemplate._reset.blocker_watch import Leak

@@ -14,13 +14,17 @@ POLL_INTERVAL = 0.05  # seconds between queries for blockers
 
 
 class Leak(NamedTuple):
-    """A transaction that a test left open and a reset ended."""
+    """A transaction that a test left open. A reset ended it, or it is ``late``.
+
+    ``late``: no reset waited for it, and it has committed since, during a later test.
+    """
 
     kind: str  # the state of its session, or "prepared transaction"
     pid: int | None
     application: str | None
     age: float  # seconds
     query: str  # the last query, or the name of the prepared transaction
+    late: bool = False
 
     def __str__(self) -> str:
         name = self.application or "unnamed"

@@ -1,30 +1,37 @@
 -- Large objects: those that a test made go, those that it changed or removed come back, with their
--- owner, privileges and comment.
-CREATE FUNCTION pgtemplate.restore_large_objects() RETURNS void
+-- owner, privileges and comment. Returns whether there were any.
+CREATE FUNCTION pgtemplate.restore_large_objects() RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
     to_write CONSTANT int := 131072;    -- INV_WRITE
     was      pgtemplate.large_object;
     now      pg_largeobject_metadata;
+    changed  boolean;
 BEGIN
     PERFORM lo_unlink(oid) FROM pg_largeobject_metadata
       WHERE oid NOT IN (SELECT id FROM pgtemplate.large_object WHERE replaced IS NULL);
+    changed := FOUND;
 
     FOR was IN SELECT * FROM pgtemplate.large_object WHERE replaced IS NULL LOOP
         SELECT * INTO now FROM pg_largeobject_metadata WHERE oid = was.id;
         IF NOT FOUND THEN
+            changed := true;
             PERFORM pgtemplate.create_large_object(was);
         ELSIF (now.lomowner, now.lomacl) IS DISTINCT FROM (was.owner, was.acl) THEN
+            changed := true;
             PERFORM lo_unlink(was.id);
             PERFORM pgtemplate.create_large_object(was);
         ELSIF lo_get(was.id) <> was.body THEN
+            changed := true;
             PERFORM lo_truncate(lo_open(was.id, to_write), 0);
             PERFORM lo_put(was.id, 0, was.body);
         END IF;
         IF obj_description(was.id, 'pg_largeobject') IS DISTINCT FROM was.comment THEN
+            changed := true;
             EXECUTE format('COMMENT ON LARGE OBJECT %s IS %L', was.id, was.comment);
         END IF;
     END LOOP;
+    RETURN changed;
 END
 $$;
 

@@ -1,14 +1,14 @@
 -- Resets the database: one call per test, with the tables that were written to, and the layers to remove.
--- Returns NULL if the schema was changed, so that a new clone is necessary; else the tables that need a
--- VACUUM, which cannot run inside a function.
-CREATE FUNCTION pgtemplate.reset(going int[], written oid[]) RETURNS text[]
+-- "grown": NULL if the schema was changed, so that a new clone is necessary; else the tables that need a
+-- VACUUM, which cannot run inside a function. "objects": large objects were restored.
+CREATE FUNCTION pgtemplate.reset(
+    going int[], written oid[], OUT grown text[], OUT objects boolean, OUT still_open jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    grown text[] := '{}';
 BEGIN
     IF pgtemplate.schema_changed(written) THEN
-        RETURN NULL;
+        RETURN;
     END IF;
+    grown := '{}';
     IF going <> '{}' THEN
         written := ARRAY(SELECT unnest(written) UNION SELECT unnest(pgtemplate.take_down(going)));
     END IF;
@@ -24,8 +24,8 @@ BEGIN
        FROM pgtemplate.moved_sequences();
     IF EXISTS (SELECT FROM pg_largeobject_metadata)
     OR EXISTS (SELECT FROM pgtemplate.large_object) THEN
-        PERFORM pgtemplate.restore_large_objects();
+        objects := pgtemplate.restore_large_objects();
     END IF;
-    RETURN grown;
+    still_open := pgtemplate.open_transactions();
 END
 $$;

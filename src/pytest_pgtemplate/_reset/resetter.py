@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate._internals.asyncpg import disconnect_in_fork
 from pytest_pgtemplate._reset.blocker_watch import GRACE, BlockerWatch, Leak
 from pytest_pgtemplate._reset.caller_loop import CallerLoop
+from pytest_pgtemplate._reset.late_commits import LateCommits
 from pytest_pgtemplate._reset.scripts import (
     install_for_session,
     is_intact,
@@ -65,7 +66,7 @@ class Resetter:
         self._url = url
         self._timeout = timeout
         self._verify = verify
-        self._vacuum: asyncio.Task[None] | None = None
+        self._vacuum: asyncio.Task[str] | None = None
         self._layers: set[int] = set()
         self._names: dict[int, str] = {}
         self._loop = CallerLoop()
@@ -192,6 +193,7 @@ class Resetter:
             await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if triggers else "scan"
         self._schema = "pgtemplate" if triggers else "pg_temp"
+        self._late_commits = LateCommits(self._connection)
         self._verifier = Verifier(self._connection, self._schema)
         if self._verify:
             await self._verifier.begin()
@@ -199,8 +201,9 @@ class Resetter:
         # oid[], because asyncpg would look up the type int[] in the catalogs, for some ms. OFFSET 0
         # keeps the planner from calling written() twice.
         reset = (
-            f"SELECT tables, {self._schema}.reset($1::oid[]::int[], tables)"
-            f" FROM (SELECT {self._schema}.written() AS tables OFFSET 0) AS log"
+            "SELECT tables, result.*"
+            f" FROM (SELECT {self._schema}.written() AS tables OFFSET 0) AS log,"
+            f" {self._schema}.reset($1::oid[]::int[], tables) AS result"
         )
         self._call = await self._connection.prepare(reset)
 
@@ -226,10 +229,13 @@ class Resetter:
     async def _reset(self, removed: list[int]) -> ResetResult:
         await self._finish_vacuum()
         watch = BlockerWatch(self.pid, self._connect)
+        late: tuple[Leak, ...] = ()
         differences: tuple[Difference, ...] = ()
         try:
-            written, grown = await self._call.fetchrow(removed)
+            written, grown, objects, still_open = await self._call.fetchrow(removed)
             reclone_reason = _CHANGED if grown is None else None
+            late = await self._late_commits.find(changed=grown is None or objects)
+            self._late_commits.record(still_open)
             if reclone_reason is None:
                 self._layers -= set(removed)
                 self._verifier.remove_layers(removed)
@@ -239,9 +245,10 @@ class Resetter:
             written, grown, reclone_reason = (), None, str(error)
         finally:
             leaks = await watch.stop()
-        if grown:
-            self._vacuum = asyncio.create_task(self._vacuum_tables(grown))
-        return ResetResult(reclone_reason, leaks, tuple(written), differences=differences)
+        if grown:  # during the next test, without the tables that it has locked
+            vacuum = f"VACUUM (SKIP_LOCKED) {', '.join(grown)}"
+            self._vacuum = asyncio.create_task(self._connection.execute(vacuum))
+        return ResetResult(reclone_reason, leaks + late, tuple(written), differences=differences)
 
     async def _add_layer(self, layer: int) -> ResetResult:
         watch = BlockerWatch(self.pid, self._connect)
@@ -279,10 +286,6 @@ class Resetter:
     async def _fetch(self, query: str, *arguments: object) -> Any:
         await self._finish_vacuum()
         return await self._connection.fetchval(query, *arguments)
-
-    async def _vacuum_tables(self, tables: list[str]) -> None:
-        # Runs during the next test, and skips tables that the test has locked.
-        await self._connection.execute(f"VACUUM (SKIP_LOCKED) {', '.join(tables)}")
 
     async def _finish_vacuum(self) -> None:
         """Wait for a VACUUM of the previous reset: it occupies the connection."""

@@ -120,6 +120,7 @@ async def _install(connection: Connection, tracking: str, *, replica: bool, sche
         "sequences_18" if major >= 18 else "sequences_14",
         "large_objects",
         "layers",
+        "open_transactions",
         "reset",
     ]
     async with connection.transaction():

@@ -54,9 +54,12 @@ def _error(message: str, changes: list[Change]) -> VerificationError:
 
 
 def leak_error(leaks: tuple[Leak, ...], node_id: str) -> LeakError:
-    lines = "\n".join(f"  {leak}" for leak in leaks)
+    ended = f"{node_id} left a transaction open that blocked the reset; the plugin ended it:"
+    late = f"during {node_id}, a transaction committed that an earlier test had left open:"
+    parts = [(ended, [leak for leak in leaks if not leak.late])]
+    parts += [(late, [leak for leak in leaks if leak.late])]
     return LeakError(
-        f"{node_id} left a transaction open that blocked the reset; the plugin ended it:\n{lines}",
+        "\n".join("\n  ".join([text, *map(str, found)]) for text, found in parts if found),
         hint="commit, roll back or close it in the test or in the fixture that opened it"
         " (async with ..); pg_on_leak = warn makes this a warning",
     )

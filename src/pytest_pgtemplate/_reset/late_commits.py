@@ -1,0 +1,34 @@
+"""Recognise transactions that a test left open and that committed during a later one."""
+
+from __future__ import annotations
+
+import json
+
+from pytest_pgtemplate._reset.blocker_watch import Leak
+from pytest_pgtemplate._server import Connection
+
+_COMMITTED = "SELECT x FROM unnest($1::text[]) AS x WHERE pg_xact_status(x::xid8) = 'committed'"
+
+
+class LateCommits:
+    """The transactions of a database that were open at the end of its last reset.
+
+    A reset waits for those that have written to a table. Others may have executed DDL or written
+    large objects. If one of them commits and the next reset finds such a change, it is a leak.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._open: dict[str, Leak] = {}
+
+    def record(self, still_open: str | None) -> None:
+        """Remember the open transactions: open_transactions.sql, as JSON."""
+        found = json.loads(still_open or "{}")
+        self._open = {xid: Leak(**fields, late=True) for xid, fields in found.items()}
+
+    async def find(self, *, changed: bool) -> tuple[Leak, ...]:
+        """Return those that have committed since, if the schema or a large object has changed."""
+        if not (changed and self._open):
+            return ()
+        rows = await self._connection.fetch(_COMMITTED, list(self._open))
+        return tuple(self._open[xid] for (xid,) in rows)

@@ -1,0 +1,31 @@
+-- The transactions of this database that are open at the end of a reset and have a transaction id, as
+-- JSON; NULL if there are none. A reset does not wait for them: they have written to no table. The next
+-- reset asks whether they have committed (late_commits.py).
+CREATE FUNCTION pgtemplate.open_transactions() RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    now    CONSTANT pg_snapshot := pg_current_snapshot();
+    -- Ids from here on are in no snapshot: the next one to assign, if age() is 0, or a reset's own.
+    newest CONSTANT xid8 := pg_snapshot_xmax(now);
+BEGIN
+    -- In no database of the server? To look up whose they are would take 0.1 ms.
+    IF age(newest::xid) = 0 AND newest = pg_snapshot_xmin(now) THEN
+        RETURN NULL;
+    END IF;
+    RETURN (
+        SELECT jsonb_object_agg(
+                   newest::text::bigint + age(newest::xid) - age(xid),
+                   jsonb_build_object(
+                       'kind', kind, 'pid', pid, 'application', application,
+                       'age', extract(epoch FROM clock_timestamp() - since), 'query', query))
+          FROM (SELECT state, pid, application_name, xact_start, query, backend_xid
+                  FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()
+                 UNION ALL
+                SELECT 'prepared transaction', NULL, NULL, prepared, gid, transaction
+                  FROM pg_prepared_xacts
+                 WHERE database = current_database()
+               ) AS known (kind, pid, application, since, query, xid)
+         WHERE xid IS NOT NULL);
+END
+$$;
