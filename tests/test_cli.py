@@ -17,7 +17,7 @@ from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._cli import main
 from pytest_pgtemplate._server import Mark, Server
 from support.projects import ITEM, TESTS, Project, execute, make_project
-from support.servers import free_port
+from support.servers import free_port, private_server
 
 Capture = pytest.CaptureFixture[str]
 
@@ -39,6 +39,17 @@ def with_tests(project: Project) -> Project:
     project.prepare_template()
     project.write("test_it.py", TESTS)
     return project
+
+
+SQL_FILES = """
+from pathlib import Path
+import pytest
+from pytest_pgtemplate import SqlFiles
+
+@pytest.fixture(scope="session")
+def pg_migrations():
+    return SqlFiles(Path(__file__).parent / "schema.sql")
+"""
 
 
 def lines_about(shop: Project, text: str) -> list[str]:
@@ -115,6 +126,7 @@ def test_doctor(shop: Project) -> None:
         rf"good  server +PostgreSQL {shop.server.version} at ",
         rf"good  role +{shop.server.facts.role}, superuser: yes$",
         rf"\w+  connections +{shop.server.facts.max_connections}, enough for ",
+        r"\w+  locks +\d+, and the largest template has \d+ tables and indexes$",
         r"\w+  round trip +[\d.]+ ms$",
         r"\w+  disk +fsync is o\w+; a commit takes [\d.]+ ms$",
         r"\w+  clone FILE_COPY +[\d.]+ ms for an empty database",
@@ -132,6 +144,27 @@ def test_doctor_says_which_setting_to_change(private_url: URL, capsys: Capture) 
     assert (found["role"]["verdict"], found["server"]["verdict"]) == ("note", "good")
     assert "ALTER ROLE plain SUPERUSER" in found["role"]["advice"]
     execute(private_url, "DROP ROLE plain")
+
+
+def test_doctor_and_the_summary_compare_locks_with_tables(
+    project: Project, capsys: Capture
+) -> None:
+    """A worker may lock all tables and indexes at once: for a scan, and to compare a database."""
+    with private_server(max_connections=14, max_locks_per_transaction=10) as url:
+        project.write("conftest.py", SQL_FILES)
+        tables = (f"CREATE TABLE t{n} (id int PRIMARY KEY);" for n in range(100))
+        project.write("schema.sql", "".join(tables))
+        project.write("test_it.py", "def test_it(pg): pass")
+        address = str(_urls.render(url))
+        result = project.run("--pg-url", address)
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(["*may run out of locks: raise max_locks_per_transaction*"])
+        capsys.readouterr()
+
+        assert main.main(["--url", address, "doctor", "--json"]) == 0
+        found = {each["topic"]: each for each in json.loads(capsys.readouterr().out)}
+        assert found["locks"]["verdict"] == "note"
+        assert found["locks"]["advice"].startswith("max_locks_per_transaction = ")
 
 
 @pytest.mark.parametrize("command", [["list"], ["prune"], ["doctor"]])

@@ -12,6 +12,7 @@ from contextlib import suppress
 from statistics import median
 from typing import NamedTuple
 
+from pytest_pgtemplate._reset import Seal
 from pytest_pgtemplate._server import PER_WORKER, Mark, Server
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import spares
@@ -45,6 +46,7 @@ def examine(server: Server) -> Iterator[Finding]:
         f"{facts.max_connections}, enough for {facts.workers} workers of {PER_WORKER} each",
         "" if facts.workers >= (os.cpu_count() or 1) else "max_connections = 300",
     )
+    yield _locks(server)
     yield _round_trip(server)
     yield from _clones(server)
     count = sum(map(spares.is_spare, server.databases()))
@@ -59,6 +61,19 @@ def _role(server: Server) -> Finding:
         return Finding("role", GOOD, role)
     advice = f"event triggers would detect DDL faster: ALTER ROLE {facts.role} SUPERUSER"
     return Finding("role", NOTE, f"{role}: each reset compares the catalogs", advice)
+
+
+def _locks(server: Server) -> Finding:
+    """Whether workers on all processors may lock all tables and indexes of the largest template."""
+    facts, processors = server.facts, os.cpu_count() or 1
+    marks = (each.mark for each in server.databases() if each.mark and each.mark.state)
+    largest = max((Seal.parse(mark.state).relations for mark in marks), default=0)
+    what = f"{facts.max_locks}, and the largest template has {largest} tables and indexes"
+    if facts.max_locks >= largest * processors:
+        return Finding("locks", GOOD, what)
+    transactions = facts.max_locks // facts.max_locks_per_transaction
+    enough = -(-largest * processors // transactions)
+    return Finding("locks", NOTE, what, f"max_locks_per_transaction = {enough}")
 
 
 def _round_trip(server: Server) -> Finding:

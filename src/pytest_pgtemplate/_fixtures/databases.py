@@ -134,6 +134,7 @@ def pg_database(
     stats.from_spare = worker.from_spare
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
     stats.stand_ins = worker.stand_ins
+    stats.lock_room = pg_server.facts.max_locks // max(worker.relations, 1)
     sweeping = None
     if settings.sweeps:
         sweeping = sweep.start_sweep(pg_server, pg_template.name, settings.template.prefix)

@@ -13,6 +13,7 @@ class DatabaseStats:
     database: str = ""  # name in pg_databases; "": the main database
     server: str = ""
     room: int = 0  # number of workers that the server has connections for
+    lock_room: int = 0  # number of workers that may lock all tables and indexes at once
     allowed: int = 0  # max_connections of the server
     connections: int = 0  # maximum of the worker, for all its databases; 0: not counted
     template: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from operator import attrgetter
 
 from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._settings import Settings
@@ -30,7 +31,7 @@ def summary_lines(workers: list[DatabaseStats], settings: Settings) -> Iterator[
         if stats_of_database := [stats for stats in workers if stats.database == name]:
             yield from _database_lines(stats_of_database, settings)
     yield from _unreachable_servers(settings.server.unreachable)
-    yield from _too_few_connections(workers)
+    yield from _exhausted_servers(workers)
 
 
 def _unreachable_servers(urls: tuple[str, ...]) -> Iterator[str]:
@@ -146,11 +147,14 @@ def _missing_privileges(worker: DatabaseStats, configured: str) -> Iterator[str]
         yield "  the role may not create event triggers: each reset compares the catalogs"
 
 
-def _too_few_connections(workers: list[DatabaseStats]) -> Iterator[str]:
-    counts = Counter((stats.server, stats.room) for stats in workers)
-    for (server, room), count in counts.items():
-        if count > room:
-            yield (
-                f"  {server} may run out of connections: raise max_connections,"
-                f" or run at most {room} workers"
-            )
+def _exhausted_servers(workers: list[DatabaseStats]) -> Iterator[str]:
+    """Yield a warning if so many workers may need more than a server has."""
+    limits = {
+        "connections: raise max_connections": attrgetter("server", "room"),
+        "locks: raise max_locks_per_transaction": attrgetter("server", "lock_room"),
+    }
+    for limit, server_and_room in limits.items():
+        counts = Counter(map(server_and_room, workers))
+        for (server, room), count in counts.items():
+            if count > room:
+                yield f"  {server} may run out of {limit}, or run at most {max(room, 1)} workers"

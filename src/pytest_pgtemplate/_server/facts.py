@@ -39,6 +39,8 @@ class ServerFacts(NamedTuple):
     fsync: bool
     file_copy_method: str
     max_connections: int
+    max_prepared_transactions: int
+    max_locks_per_transaction: int
     locale: str
 
     @property
@@ -50,6 +52,12 @@ class ServerFacts(NamedTuple):
         """The name and version, and whether the version is newer than those that are tested."""
         untested = f" ({OLDEST} to {NEWEST} are tested)" if self.major > NEWEST else ""
         return f"PostgreSQL {self.version}{untested}"
+
+    @property
+    def max_locks(self) -> int:
+        """The number of locks that all transactions can hold together."""
+        transactions = self.max_connections + self.max_prepared_transactions
+        return self.max_locks_per_transaction * transactions
 
     @property
     def workers(self) -> int:

@@ -196,6 +196,7 @@ class WorkerDatabase:
             )
         if any(each.name == name for each in databases):
             self._server.drop(name)  # left by a process that used this lease before, and has ended
+        self.relations = Seal.parse(origin.state).relations  # its tables and indexes
         kind: Kind = "kept" if self._keep else "worker"
         self._mark = mark = spares.clone_mark(self._server, origin, kind, self._run)
         found = spares.list_spares(template.name, databases)

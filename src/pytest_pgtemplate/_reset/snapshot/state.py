@@ -21,20 +21,28 @@ class Line(NamedTuple):
 
 State = dict[Key, Line]
 
+# With the plugin's own and those of TOAST: what a comparison reads, and a scan locks.
+_RELATIONS = "SELECT count(*) FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'p', 'i', 't')"
+
 
 class Seal(NamedTuple):
-    """The digest of a template's state, stored in its mark, and the ``boundary`` to read it."""
+    """The digest of a template's state, stored in its mark, and the ``boundary`` to read it.
+
+    ``relations``: the number of its tables and indexes, which one worker may have to lock at once.
+    """
 
     boundary: str
     digest: str
+    relations: int
 
     def __str__(self) -> str:
-        return f"{self.boundary} {self.digest}"
+        return f"{self.boundary} {self.digest} {self.relations}"
 
     @classmethod
     def parse(cls, text: str) -> Seal:
-        boundary, _, digest = text.partition(" ")
-        return cls(boundary, digest)
+        """Parse it. That of a template without one, or of an earlier release, is empty."""
+        parts = text.split()
+        return cls(parts[0], parts[1], int(parts[2])) if len(parts) == 3 else cls("", "", 0)
 
 
 def state_sql() -> str:
@@ -64,7 +72,7 @@ async def seal_state(connection: Connection, relations: str | None) -> Seal:
     boundary = await current_boundary(connection)
     await prepare_to_read(connection)
     state = await read_state(connection, boundary, all_rows=False, relations=relations)
-    return Seal(boundary, state_digest(state))
+    return Seal(boundary, state_digest(state), await connection.fetchval(_RELATIONS))
 
 
 async def current_boundary(connection: Connection) -> str:
