@@ -101,15 +101,15 @@ BY_SUPERUSER = {
     "a publication": ("CREATE PUBLICATION new FOR TABLE item", "publication new"),
 }  # fmt: skip
 OF_OURS = {
-    # The guard of our tables puts their rows back, and notes a write to every table.
+    # A trigger restores the rows of the plugin's own tables, and logs a write to every table.
     "an emptied baseline": ("DELETE FROM pgtemplate.baseline", "pgtemplate.log"),
     "a sequence in the baseline": ("UPDATE pgtemplate.sequence SET last_value = 9",
                                    "pgtemplate.log"),
     "a table that is not known": ("DELETE FROM pgtemplate.relation WHERE name ~ 'item'",
                                   "pgtemplate.log"),
     "a write that is not known": ("INSERT INTO pgtemplate.log VALUES (1)", "pgtemplate.log"),
-    "a replaced function": ("CREATE OR REPLACE FUNCTION pgtemplate.forget() RETURNS void"
-                            " LANGUAGE sql AS ''", "pgtemplate.forget()"),
+    "a replaced function": ("CREATE OR REPLACE FUNCTION pgtemplate.clear_log() RETURNS void"
+                            " LANGUAGE sql AS ''", "pgtemplate.clear_log()"),
     "a tracking trigger": ("ALTER TABLE item DISABLE TRIGGER pgtemplate", "trigger pgtemplate on"),
 }  # fmt: skip
 TEMPORARY = """

@@ -1,18 +1,18 @@
 -- The state that a reset restores: the template after migrating and seeding, and the layers on top of
 -- it (layers.sql).
 --
--- A version of a row never changes: if it is as old as the state, it is as the state had it, and a
--- reset leaves it alone. Only what a test has updated or deleted comes out of the baseline.
--- Rows are kept there as text, not in copies of their tables: so nothing here depends on a table, a
--- column or a type of the user's, and a test may drop any of them.
+-- A version of a row never changes: if it is as old as the state, it has the content of the state, and a
+-- reset leaves it alone. Only rows that a test has updated or deleted are restored from the baseline. The
+-- baseline stores rows as text, not in copies of their tables. So nothing here depends on a table, a
+-- column or a type of the user, and a test may drop any of them.
 --
--- All tables of ours are unlogged: no publication FOR ALL TABLES has them, and after a crash of the
--- server they are empty, like the user's own unlogged tables. The table "intact" tells.
+-- All tables of the plugin are unlogged: no publication FOR ALL TABLES includes them, and a crash of the
+-- server empties them, like the user's own unlogged tables. An empty table "intact" shows such a crash.
 --
--- The user's own functions may have the names of PostgreSQL's. So whatever is called from outside sets
--- its search_path, and so does the installation. Only what reads or writes whole rows runs in the
--- search path that the user's sessions have: names in a row's text depend on it, and so may the
--- functions of constraints and generated columns.
+-- The user may have functions with the names of PostgreSQL's functions. So every function that is called
+-- from outside sets its search_path, and so does the installation. Only functions that read or write whole
+-- rows run with the search_path of the user's sessions: the names in the text of a row depend on it, and
+-- the functions of constraints and generated columns may, too.
 CREATE FUNCTION pgtemplate.execute(statement text) RETURNS bigint
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -38,47 +38,47 @@ CREATE UNLOGGED TABLE pgtemplate.intact (yes boolean);   -- empty after a crash 
 INSERT INTO pgtemplate.intact VALUES (true);
 
 CREATE UNLOGGED TABLE pgtemplate.relation (
-    id       oid    PRIMARY KEY,
-    name     text   NOT NULL,               -- qualified and quoted
-    covers   oid[]  NOT NULL,               -- where a statement on it may have written
-    keyed    boolean NOT NULL,              -- no two rows are equal, for it has a primary key
-    computed boolean NOT NULL,              -- has stored generated columns
-    probed   boolean NOT NULL,              -- this role may not put a trigger on it
-    orphans  oid[],                         -- tables whose rows may refer to rows that it lacks
-    rows     bigint NOT NULL DEFAULT 0,     -- how many the state has
-    since    xid    NOT NULL,               -- rows older than this transaction belong to the state,
-    younger  xid[]  NOT NULL DEFAULT '{}',  -- and so do rows that these transactions wrote
-    leaving  boolean NOT NULL DEFAULT false,    -- except for the rows in pgtemplate.leaving
-    large    bigint NOT NULL,               -- size in bytes above which TRUNCATE is worth its cost
-    tail     tid    NOT NULL DEFAULT '(0,0)',   -- last row of the state; new rows usually follow it
-    closure  oid[],                         -- tables for TRUNCATE, by foreign keys; NULL: do not truncate
-    rest     text,                          -- statements that disable triggers and rules for a reset
-    wake     text                           -- statements that enable them again
+    id                    oid     PRIMARY KEY,
+    name                  text    NOT NULL,               -- qualified and quoted
+    stored_in             oid[]   NOT NULL,               -- the tables with its rows: itself, partitions, children
+    has_primary_key       boolean NOT NULL,               -- so no two rows are equal
+    has_generated_columns boolean NOT NULL,               -- stored ones
+    is_scanned            boolean NOT NULL,               -- this role may not create a trigger on it
+    unvalidated_children  oid[],                          -- tables with a NOT VALID foreign key to this one
+    rows                  bigint  NOT NULL DEFAULT 0,     -- number of rows in the state
+    boundary_xid          xid     NOT NULL,               -- rows older than this transaction are in the state,
+    younger_xids          xid[]   NOT NULL DEFAULT '{}',  -- and so are rows that these transactions wrote,
+    has_removed_rows      boolean NOT NULL DEFAULT false, -- except for the rows in pgtemplate.removed_row
+    truncate_size         bigint  NOT NULL,               -- size in bytes above which TRUNCATE is worth its cost
+    last_ctid             tid     NOT NULL DEFAULT '(0,0)', -- last row of the state; new rows usually follow it
+    truncate_with         oid[],                          -- tables that TRUNCATE must name; NULL: do not truncate
+    disable_triggers      text,                           -- statements that disable triggers, rules and policies
+    enable_triggers       text                            -- statements that enable them again
 );
 
 CREATE UNLOGGED TABLE pgtemplate.baseline (
-    relation oid    NOT NULL,
-    position bigint NOT NULL,               -- a reset inserts missing rows in this order
-    body     text   NOT NULL COLLATE "C",   -- the row as text (a composite value)
-    layer    int    NOT NULL DEFAULT 0,     -- the layer that wrote the row; 0: the template
-    replaced int,                           -- the layer that changed or deleted it; NULL: in the state
-    place    tid,                           -- its ctid when the layer was added
+    relation    oid    NOT NULL,
+    position    bigint NOT NULL,                -- a reset inserts missing rows in this order
+    row_text    text   NOT NULL COLLATE "C",    -- the row as text (a composite value)
+    layer       int    NOT NULL DEFAULT 0,      -- the layer that wrote the row; 0: the template
+    replaced_by int,                            -- the layer that changed or deleted it; NULL: in the state
+    row_ctid    tid,                            -- its ctid when the layer was added
     PRIMARY KEY (relation, position)
 );
 
 CREATE UNLOGGED TABLE pgtemplate.sequence (
     id         oid     PRIMARY KEY,
     name       text    NOT NULL,
-    cached     boolean NOT NULL,    -- sessions take several values at a time
-    readable   boolean NOT NULL,    -- this role may not only use it
-    uncalled   boolean NOT NULL,    -- the template's is_called is false
+    cached     boolean NOT NULL,    -- sessions take several values at a time (CACHE)
+    readable   boolean NOT NULL,    -- this role has SELECT on it, not only USAGE
+    uncalled   boolean NOT NULL,    -- in the template, is_called is false
     last_value bigint  NOT NULL,
     is_called  boolean NOT NULL
 );
 
--- A session that has taken several values of a sequence (CACHE) gives up the rest when the sequence gets
--- a new file, as RESTART makes one; setval() would let it go on.
-CREATE FUNCTION pgtemplate.restart(sequence text, value bigint) RETURNS void
+-- A session may have cached values of a sequence (CACHE). RESTART gives the sequence a new file, so the
+-- session discards them. setval() would let the session use them.
+CREATE FUNCTION pgtemplate.restart_sequence(sequence text, value bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE format('ALTER SEQUENCE %s RESTART WITH %s', sequence, value);
@@ -86,23 +86,23 @@ END
 $$;
 
 CREATE UNLOGGED TABLE pgtemplate.large_object (
-    id       oid   NOT NULL,
-    owner    oid   NOT NULL,
-    acl      aclitem[],
-    comment  text,
-    body     bytea NOT NULL,
-    layer    int   NOT NULL DEFAULT 0,
-    replaced int
+    id          oid   NOT NULL,
+    owner       oid   NOT NULL,
+    acl         aclitem[],
+    comment     text,
+    data        bytea NOT NULL,
+    layer       int   NOT NULL DEFAULT 0,
+    replaced_by int
 );
 
-CREATE FUNCTION pgtemplate.is_of_the_user(pg_class) RETURNS boolean
+CREATE FUNCTION pgtemplate.is_user_object(pg_class) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT $1.relnamespace <> ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast']::regnamespace[])
        AND $1.relnamespace <> (SELECT relnamespace FROM pg_class
                                 WHERE oid = 'pgtemplate.relation'::regclass)
 $$;
 
--- Whether a trigger or rule fires in a session like this one.
+-- Whether a trigger or rule fires in this session.
 CREATE FUNCTION pgtemplate.fires(enabled "char") RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT enabled = 'A'
@@ -110,10 +110,11 @@ LANGUAGE sql STABLE AS $$
                           WHEN 'replica' THEN 'R' ELSE 'O' END
 $$;
 
--- Every table of the user's: ordinary ones, partitions and partitioned ones, inheritance children. Also
--- those of other roles: a SECURITY DEFINER function may write there. What belongs to an extension and
--- this role may not write to, like the tables of PostGIS, is left out.
-INSERT INTO pgtemplate.relation (id, name, covers, keyed, computed, probed, orphans, since, large)
+-- Every table of the user: ordinary and partitioned tables, partitions, inheritance children. Tables of
+-- other roles are included, because a SECURITY DEFINER function may write to them. Tables of an extension
+-- that this role may not write to, like those of PostGIS, are left out.
+INSERT INTO pgtemplate.relation (id, name, stored_in, has_primary_key, has_generated_columns, is_scanned,
+                                 unvalidated_children, boundary_xid, truncate_size)
 SELECT c.oid,
        format('%I.%I', n.nspname, c.relname),
        ARRAY(WITH RECURSIVE family (id, kind) AS (
@@ -137,42 +138,42 @@ SELECT c.oid,
   JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p')
    AND c.relpersistence <> 't'
-   AND pgtemplate.is_of_the_user(c)
+   AND pgtemplate.is_user_object(c)
    AND has_table_privilege(c.oid, 'SELECT')
    AND (has_table_privilege(c.oid, 'TRIGGER') OR NOT row_security_active(c.oid))
    AND (has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
         OR NOT EXISTS (SELECT FROM pg_depend
                         WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e'));
 
--- Before PostgreSQL 15 the copies of a trigger on partitions are internal ones, like those of keys.
-CREATE FUNCTION pgtemplate.is_of_the_user(pg_trigger) RETURNS boolean
+-- Before PostgreSQL 15, the copies of a trigger on partitions are internal, like the triggers of keys.
+CREATE FUNCTION pgtemplate.is_user_object(pg_trigger) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT NOT $1.tgisinternal
         OR $1.tgparentid <> 0 AND NOT EXISTS (SELECT FROM pg_constraint
                                                WHERE oid = $1.tgconstraint AND contype <> 't')
 $$;
 
--- A query that gives the id of a table if its rows are not those of the state.
-CREATE FUNCTION pgtemplate.probe(pgtemplate.relation) RETURNS text
+-- Returns a query that finds the id of a table if its rows differ from the state.
+CREATE FUNCTION pgtemplate.scan_query(pgtemplate.relation) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT CASE
-        WHEN row_security_active($1.id) THEN    -- there may be rows that we cannot see
+        WHEN row_security_active($1.id) THEN    -- some rows may be invisible to this role
             format('SELECT %s::oid', $1.id)
         ELSE
             format('SELECT r.id FROM pgtemplate.relation r
                      WHERE r.id = %1$s
                        AND CASE WHEN r.rows = 0 THEN EXISTS (SELECT FROM ONLY %2$s)
                            ELSE (SELECT count(*) <> r.rows
-                                     OR NOT bool_and(age(t.xmin) > age(r.since)
-                                                     OR t.xmin = ANY (r.younger))
+                                     OR NOT bool_and(age(t.xmin) > age(r.boundary_xid)
+                                                     OR t.xmin = ANY (r.younger_xids))
                                    FROM ONLY %2$s AS t) END', $1.id, $1.name) END
 $$;
 
--- What would get in the way of a reset, which never updates: triggers, rules, and policies that are
--- forced upon the owner. Also statement triggers of tables that refer to this one by a key that
--- cascades: it runs its statement, whether it finds a row or not.
+-- A reset deletes and inserts rows. It disables the triggers and rules that these statements would fire,
+-- and row-level security that is forced upon the owner. It also disables statement triggers of tables with
+-- a cascading foreign key to this one: the key runs its statement even if it finds no row.
 UPDATE pgtemplate.relation r
-   SET rest = command.off, wake = command.on_again
+   SET disable_triggers = command.off, enable_triggers = command.on_again
   FROM (SELECT id, string_agg(off, '; '), string_agg(on_again, '; ')
           FROM (SELECT f.reset,
                        format('ALTER TABLE ONLY %s DISABLE %s %I', r.name, what, f.name),
@@ -180,11 +181,11 @@ UPDATE pgtemplate.relation r
                               CASE enabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' END,
                               what, f.name)
                   FROM (SELECT tgrelid, tgrelid, 'TRIGGER', tgname, tgenabled FROM pg_trigger t
-                         WHERE pgtemplate.is_of_the_user(t) AND tgtype & (4 | 8 | 32) <> 0  -- INSERT, DELETE, TRUNCATE
+                         WHERE pgtemplate.is_user_object(t) AND tgtype & (4 | 8 | 32) <> 0  -- INSERT, DELETE, TRUNCATE
                          UNION ALL
                         SELECT c.confrelid, tgrelid, 'TRIGGER', tgname, tgenabled
                           FROM pg_trigger t JOIN pg_constraint c ON c.conrelid = tgrelid
-                         WHERE pgtemplate.is_of_the_user(t) AND tgtype & 1 = 0 AND c.contype = 'f'
+                         WHERE pgtemplate.is_user_object(t) AND tgtype & 1 = 0 AND c.contype = 'f'
                            AND tgtype & CASE c.confdeltype WHEN 'c' THEN 8  -- DELETE
                                                            WHEN 'n' THEN 16  -- UPDATE
                                                            WHEN 'd' THEN 16 ELSE 0 END <> 0
@@ -209,17 +210,20 @@ DO $$
 DECLARE
     r record;
 BEGIN
-    FOR r IN SELECT id, name, rest, wake FROM pgtemplate.relation WHERE id = ANY (covers) LOOP
-        IF r.rest IS NOT NULL THEN EXECUTE r.rest; END IF;
-        PERFORM pgtemplate.execute(format(  -- FROM ONLY: every table answers for its own rows
-            'INSERT INTO pgtemplate.baseline (relation, position, body)
+    FOR r IN SELECT id, name, disable_triggers, enable_triggers
+               FROM pgtemplate.relation
+              WHERE id = ANY (stored_in)
+    LOOP
+        IF r.disable_triggers IS NOT NULL THEN EXECUTE r.disable_triggers; END IF;
+        PERFORM pgtemplate.execute(format(  -- FROM ONLY: only the rows stored in this table
+            'INSERT INTO pgtemplate.baseline (relation, position, row_text)
              SELECT %s, pg_catalog.row_number() OVER (ORDER BY ctid), (t.*)::text FROM ONLY %s AS t',
             r.id, r.name));
         EXECUTE format(
-            'UPDATE pgtemplate.relation SET tail = coalesce((SELECT ctid FROM ONLY %s
-                                                              ORDER BY ctid DESC LIMIT 1), tail)
+            'UPDATE pgtemplate.relation SET last_ctid = coalesce((SELECT ctid FROM ONLY %s
+                                                                   ORDER BY ctid DESC LIMIT 1), last_ctid)
               WHERE id = %s', r.name, r.id);
-        IF r.wake IS NOT NULL THEN EXECUTE r.wake; END IF;
+        IF r.enable_triggers IS NOT NULL THEN EXECUTE r.enable_triggers; END IF;
     END LOOP;
 
     FOR r IN SELECT c.oid AS id,
@@ -230,7 +234,7 @@ BEGIN
                FROM pg_class c
                JOIN pg_namespace n ON n.oid = c.relnamespace
                JOIN pg_sequence s ON s.seqrelid = c.oid
-              WHERE c.relpersistence <> 't' AND pgtemplate.is_of_the_user(c)
+              WHERE c.relpersistence <> 't' AND pgtemplate.is_user_object(c)
                 AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT, USAGE') END
     LOOP
         EXECUTE format('INSERT INTO pgtemplate.sequence
@@ -248,10 +252,10 @@ UPDATE pgtemplate.relation
   FROM (SELECT relation, count(*) FROM pgtemplate.baseline GROUP BY relation) AS held (id, rows)
  WHERE held.id = relation.id;
 
--- TRUNCATE must include all tables that refer to this one, directly or indirectly. There is no closure
--- if one of them has a TRUNCATE trigger, or is a partition (foreign keys concern the whole table).
+-- TRUNCATE must name all tables that refer to this one, directly or indirectly. It cannot be used if one
+-- of them has a TRUNCATE trigger, or is a partition (foreign keys concern the whole table).
 UPDATE pgtemplate.relation r
-   SET closure = reached.tables
+   SET truncate_with = reached.tables
   FROM (WITH RECURSIVE reach (origin, id) AS (
             SELECT id, id FROM pgtemplate.relation
             UNION

@@ -7,8 +7,8 @@ SELECT coalesce(a.state, 'unknown')                                 AS kind,
        a.query                                                      AS query
   FROM pg_catalog.unnest(pg_blocking_pids($1)) AS blocking (pid)
   JOIN pg_stat_activity a ON a.pid = blocking.pid
- WHERE a.usesysid IS NOT NULL    -- an autovacuum is nobody's, and gives way by itself
-   AND a.datname = current_database()   -- sessions of other databases are not ours to end
+ WHERE a.usesysid IS NOT NULL    -- an autovacuum worker has no role, and ends by itself
+   AND a.datname = current_database()   -- the plugin never ends sessions of other databases
  UNION ALL
 SELECT 'prepared transaction',
        NULL,

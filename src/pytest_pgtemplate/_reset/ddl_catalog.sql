@@ -1,39 +1,40 @@
 -- Detects changes of the schema for roles that may not create event triggers, by the age of catalog
 -- rows. Only DDL writes to most catalogs. So a row as old as the baseline counts +1, a row of a
 -- temporary object 0, and any other row -1. The sum changes when a row is added, removed or replaced.
--- Subscriptions are in a shared catalog, and no clone has one.
+-- Subscriptions are in a shared catalog. A clone has none.
 -- A reset itself (TRUNCATE, DISABLE TRIGGER) replaces rows in pg_class, pg_trigger and pg_rewrite: there,
 -- a younger row with the same content counts +1, too. REFRESH MATERIALIZED VIEW counts as DDL.
 
 CREATE UNLOGGED TABLE pgtemplate.catalog_row (
     catalog oid,
     id      oid,
-    body    jsonb NOT NULL,
+    content jsonb NOT NULL,
     PRIMARY KEY (catalog, id)
 );
 
-CREATE FUNCTION pgtemplate.said(pg_class) RETURNS jsonb
+-- The content of a catalog row, without the columns that a reset, VACUUM or ANALYZE may change.
+CREATE FUNCTION pgtemplate.compared_columns(pg_class) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT to_jsonb($1) - '{relfilenode, relpages, reltuples, relallvisible, relallfrozen,
                             relfrozenxid, relminmxid, relhasindex, relhasrules, relhastriggers}'::text[]
         || jsonb_build_object('refreshed', CASE $1.relkind WHEN 'm' THEN $1.relfilenode END)
 $$;
-CREATE FUNCTION pgtemplate.said(pg_trigger) RETURNS jsonb
+CREATE FUNCTION pgtemplate.compared_columns(pg_trigger) RETURNS jsonb
 LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
-CREATE FUNCTION pgtemplate.said(pg_rewrite) RETURNS jsonb
+CREATE FUNCTION pgtemplate.compared_columns(pg_rewrite) RETURNS jsonb
 LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
-CREATE FUNCTION pgtemplate.said(pg_sequence) RETURNS jsonb
+CREATE FUNCTION pgtemplate.compared_columns(pg_sequence) RETURNS jsonb
 LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
 
 -- Objects with an oid below 16384 are PostgreSQL's own.
 INSERT INTO pgtemplate.catalog_row
-SELECT tableoid, oid, pgtemplate.said(c) FROM pg_class c WHERE oid >= 16384
+SELECT tableoid, oid, pgtemplate.compared_columns(c) FROM pg_class c WHERE oid >= 16384
  UNION ALL
-SELECT tableoid, oid, pgtemplate.said(t) FROM pg_trigger t WHERE oid >= 16384
+SELECT tableoid, oid, pgtemplate.compared_columns(t) FROM pg_trigger t WHERE oid >= 16384
  UNION ALL
-SELECT tableoid, oid, pgtemplate.said(r) FROM pg_rewrite r WHERE oid >= 16384
+SELECT tableoid, oid, pgtemplate.compared_columns(r) FROM pg_rewrite r WHERE oid >= 16384
  UNION ALL
-SELECT tableoid, seqrelid, pgtemplate.said(s) FROM pg_sequence s;
+SELECT tableoid, seqrelid, pgtemplate.compared_columns(s) FROM pg_sequence s;
 
 DO $do$
 DECLARE
@@ -47,7 +48,7 @@ BEGIN
         ('pg_attribute',            'attrelid',     'attrelid' || relations),
         ('pg_class',                'oid',          'relnamespace' || schemas),
         ('pg_constraint',           'oid',          'connamespace' || schemas),
-        -- a reset brings comments on large objects back
+        -- a reset restores comments on large objects
         ('pg_description',          'CASE WHEN classoid <> ''pg_largeobject''::regclass THEN objoid END',
                                                     'objoid' || relations),
         ('pg_enum',                 'oid',          'enumtypid' || types),
@@ -73,7 +74,7 @@ BEGIN
                coalesce(known.is_temporary, 'false'),
                CASE WHEN c.oid IN (SELECT catalog FROM pgtemplate.catalog_row) THEN
                     'WHEN EXISTS (SELECT FROM pgtemplate.catalog_row k
-                                   WHERE k.catalog = c.tableoid AND k.body = pgtemplate.said(c)
+                                   WHERE k.catalog = c.tableoid AND k.content = pgtemplate.compared_columns(c)
                                      AND k.id = c.' || coalesce(has_oid.attname, known.key) || ') THEN 1' END,
                n.nspname, c.relname,
                'WHERE ' || CASE WHEN known.catalog IS NULL AND has_oid.attname IS NOT NULL THEN 'oid'
@@ -89,10 +90,10 @@ BEGIN
      WHERE has_table_privilege(c.oid, 'SELECT')
        AND (c.relkind = 'm' AND c.relispopulated
             OR n.nspname = 'pg_catalog' AND c.relkind = 'r' AND NOT c.relisshared
-               -- not those with data, those that ANALYZE writes, and those implied by others
+               -- except catalogs with data, those that ANALYZE writes, and those implied by others
                AND c.relname NOT IN ('pg_largeobject', 'pg_largeobject_metadata', 'pg_statistic',
                                      'pg_statistic_ext_data', 'pg_depend', 'pg_init_privs'));
-    EXECUTE format('CREATE FUNCTION pgtemplate.catalogs() RETURNS bigint[] LANGUAGE plpgsql AS %L',
+    EXECUTE format('CREATE FUNCTION pgtemplate.catalog_sums() RETURNS bigint[] LANGUAGE plpgsql AS %L',
                    format('DECLARE since CONSTANT int := age(%L::xid); BEGIN RETURN ARRAY[%s]; END',
                           pg_current_xact_id()::xid, sums));
 END
@@ -105,7 +106,7 @@ CREATE UNLOGGED TABLE pgtemplate.schema_baseline (
 CREATE FUNCTION pgtemplate.schema_changed(written oid[]) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
-    RETURN pgtemplate.catalogs() IS DISTINCT FROM (SELECT catalogs FROM pgtemplate.schema_baseline)
+    RETURN pgtemplate.catalog_sums() IS DISTINCT FROM (SELECT catalogs FROM pgtemplate.schema_baseline)
         OR EXISTS (SELECT FROM pg_subscription
                     WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()));
 END

@@ -1,2 +1,2 @@
--- Last of all: from here on every change of a catalog counts.
-INSERT INTO pgtemplate.schema_baseline SELECT pgtemplate.catalogs();
+-- Runs last: every later change of a catalog counts as a change of the schema.
+INSERT INTO pgtemplate.schema_baseline SELECT pgtemplate.catalog_sums();

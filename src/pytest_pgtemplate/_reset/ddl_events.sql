@@ -1,7 +1,7 @@
--- Event triggers that write a 0 to the log when the schema changes. Temporary objects do not count, nor
--- do rules, triggers and policies on them, whose schema is NULL: the first part of their address is the
--- schema of the table.
-CREATE FUNCTION pgtemplate.note_ddl() RETURNS event_trigger
+-- Event triggers that write a 0 to the log when the schema changes. Temporary objects do not count, and
+-- neither do rules, triggers and policies on them. Those have no schema_name: the first part of their
+-- address is the schema of the table.
+CREATE FUNCTION pgtemplate.log_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF current_setting('pgtemplate.session', true) = 'on' THEN
@@ -18,7 +18,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtemplate.note_drop() RETURNS event_trigger
+CREATE FUNCTION pgtemplate.log_drop() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects()
@@ -29,10 +29,10 @@ BEGIN
 END
 $$;
 
--- A statement with CONCURRENTLY commits in between: if it fails later, it leaves an invalid index or a
--- partition half detached, and ddl_command_end does not fire. DROP INDEX CONCURRENTLY is not noted, for
--- it refuses to run in a transaction that has written.
-CREATE FUNCTION pgtemplate.note_concurrent_ddl() RETURNS event_trigger
+-- A statement with CONCURRENTLY commits in between. If it fails later, it leaves an invalid index or a
+-- partition half detached, and ddl_command_end does not fire. DROP INDEX CONCURRENTLY is not logged,
+-- because it refuses to run in a transaction that has written.
+CREATE FUNCTION pgtemplate.log_concurrent_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF tg_tag IN ('ALTER TABLE', 'CREATE INDEX', 'REINDEX') AND current_query() ~* '\mconcurrently\M' THEN
@@ -41,15 +41,16 @@ BEGIN
 END
 $$;
 
-CREATE EVENT TRIGGER pgtemplate_ddl ON ddl_command_end EXECUTE FUNCTION pgtemplate.note_ddl();
-CREATE EVENT TRIGGER pgtemplate_drop ON sql_drop EXECUTE FUNCTION pgtemplate.note_drop();
+CREATE EVENT TRIGGER pgtemplate_ddl ON ddl_command_end EXECUTE FUNCTION pgtemplate.log_ddl();
+CREATE EVENT TRIGGER pgtemplate_drop ON sql_drop EXECUTE FUNCTION pgtemplate.log_drop();
 CREATE EVENT TRIGGER pgtemplate_start ON ddl_command_start
-    EXECUTE FUNCTION pgtemplate.note_concurrent_ddl();
+    EXECUTE FUNCTION pgtemplate.log_concurrent_ddl();
 ALTER EVENT TRIGGER pgtemplate_ddl ENABLE ALWAYS;
 ALTER EVENT TRIGGER pgtemplate_drop ENABLE ALWAYS;
 ALTER EVENT TRIGGER pgtemplate_start ENABLE ALWAYS;
 
--- They do not fire for event triggers themselves: those count by their transactions, as a clone has them.
+-- Event triggers do not fire for changes of event triggers. So the transactions (xmin) of their catalog rows
+-- are compared, which a clone has in common with its template.
 DO $do$
 BEGIN
     EXECUTE format(

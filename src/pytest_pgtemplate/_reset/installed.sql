@@ -1,5 +1,6 @@
--- What of ours the template has brought along; and who we are, as a pooler would tell it wrong.
-SELECT to_regproc('pgtemplate.note_write') IS NOT NULL                       AS triggers,
+-- What the plugin has installed in the template, and the pid of this backend: behind a connection pooler,
+-- the pid that the driver received may be that of another one.
+SELECT to_regproc('pgtemplate.log_write') IS NOT NULL                       AS triggers,
        EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'pgtemplate_ddl') AS event_triggers,
        pg_backend_pid()                                                      AS pid,
        ARRAY(SELECT extname::text FROM pg_extension WHERE extversion LIKE '%-standin' ORDER BY extname)

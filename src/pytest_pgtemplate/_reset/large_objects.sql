@@ -1,5 +1,5 @@
--- Large objects: those that a test made go, those that it changed or removed come back, with their
--- owner, privileges and comment. Returns whether there were any.
+-- Restores large objects: deletes those that a test created, and restores those that it changed or deleted,
+-- with their owner, privileges and comment. Returns whether there were any.
 CREATE FUNCTION pgtemplate.restore_large_objects() RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -9,10 +9,10 @@ DECLARE
     changed  boolean;
 BEGIN
     PERFORM lo_unlink(oid) FROM pg_largeobject_metadata
-      WHERE oid NOT IN (SELECT id FROM pgtemplate.large_object WHERE replaced IS NULL);
+      WHERE oid NOT IN (SELECT id FROM pgtemplate.large_object WHERE replaced_by IS NULL);
     changed := FOUND;
 
-    FOR was IN SELECT * FROM pgtemplate.large_object WHERE replaced IS NULL LOOP
+    FOR was IN SELECT * FROM pgtemplate.large_object WHERE replaced_by IS NULL LOOP
         SELECT * INTO now FROM pg_largeobject_metadata WHERE oid = was.id;
         IF NOT FOUND THEN
             changed := true;
@@ -21,10 +21,10 @@ BEGIN
             changed := true;
             PERFORM lo_unlink(was.id);
             PERFORM pgtemplate.create_large_object(was);
-        ELSIF lo_get(was.id) <> was.body THEN
+        ELSIF lo_get(was.id) <> was.data THEN
             changed := true;
             PERFORM lo_truncate(lo_open(was.id, to_write), 0);
-            PERFORM lo_put(was.id, 0, was.body);
+            PERFORM lo_put(was.id, 0, was.data);
         END IF;
         IF obj_description(was.id, 'pg_largeobject') IS DISTINCT FROM was.comment THEN
             changed := true;
@@ -41,7 +41,7 @@ DECLARE
     object CONSTANT text := format('LARGE OBJECT %s', was.id);
     r      record;
 BEGIN
-    PERFORM lo_from_bytea(was.id, was.body);
+    PERFORM lo_from_bytea(was.id, was.data);
     IF was.acl IS NOT NULL THEN
         EXECUTE format('REVOKE ALL ON %s FROM %I', object, current_user);
         FOR r IN SELECT * FROM aclexplode(was.acl) LOOP
@@ -56,7 +56,7 @@ BEGIN
         EXECUTE format('ALTER %s OWNER TO %s', object, was.owner::regrole);
     END IF;
     IF (SELECT lomacl IS DISTINCT FROM was.acl FROM pg_largeobject_metadata WHERE oid = was.id) THEN
-        RAISE 'large object % had privileges that a new one cannot be given', was.id;
+        RAISE 'the privileges of large object % cannot be restored', was.id;
     END IF;
 END
 $$;

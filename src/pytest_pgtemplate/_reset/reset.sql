@@ -1,27 +1,27 @@
 -- Resets the database: one call per test, with the tables that were written to, and the layers to remove.
--- "grown": NULL if the schema was changed, so that a new clone is necessary; else the tables that need a
--- VACUUM, which cannot run inside a function. "objects": large objects were restored.
+-- "grown": NULL if the schema was changed, so that a new clone is necessary; otherwise the tables that need
+-- a VACUUM, which cannot run inside a function. "objects": large objects were restored.
 CREATE FUNCTION pgtemplate.reset(
-    going int[], written oid[], OUT grown text[], OUT objects boolean, OUT still_open jsonb)
+    removed int[], written oid[], OUT grown text[], OUT objects boolean, OUT still_open jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF pgtemplate.schema_changed(written) THEN
         RETURN;
     END IF;
     grown := '{}';
-    IF going <> '{}' THEN
-        written := ARRAY(SELECT unnest(written) UNION SELECT unnest(pgtemplate.take_down(going)));
+    IF removed <> '{}' THEN
+        written := ARRAY(SELECT unnest(written) UNION SELECT unnest(pgtemplate.remove_layers(removed)));
     END IF;
     IF written <> '{}' THEN
-        grown := pgtemplate.restore(written);
-        PERFORM pgtemplate.forget();
+        grown := pgtemplate.restore_rows(written);
+        PERFORM pgtemplate.clear_log();
     END IF;
-    IF going <> '{}' THEN
-        PERFORM pgtemplate.have_left();
+    IF removed <> '{}' THEN
+        PERFORM pgtemplate.finish_layer_removal();
     END IF;
-    PERFORM CASE WHEN cached THEN pgtemplate.restart(name, last_value) END,
+    PERFORM CASE WHEN cached THEN pgtemplate.restart_sequence(name, last_value) END,
             setval(id::regclass, last_value, is_called)
-       FROM pgtemplate.moved_sequences();
+       FROM pgtemplate.changed_sequences();
     IF EXISTS (SELECT FROM pg_largeobject_metadata)
     OR EXISTS (SELECT FROM pgtemplate.large_object) THEN
         objects := pgtemplate.restore_large_objects();

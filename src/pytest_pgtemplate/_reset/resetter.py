@@ -128,7 +128,7 @@ class Resetter:
 
     def find_dependency(self, below: Collection[int], above: Collection[int]) -> list[int] | None:
         """Return a layer of ``above`` and the layer of ``below`` whose rows it changed or uses."""
-        query = f"SELECT {self._schema}.built_on($1, $2)"
+        query = f"SELECT {self._schema}.find_dependency($1, $2)"
         pair: list[int] | None = self._run(self._fetch(query, list(below), list(above)))
         return pair
 
@@ -199,10 +199,10 @@ class Resetter:
             await self._verifier.begin()
         self._named = f"SELECT id, name FROM {self._schema}.relation"
         # oid[], because asyncpg would look up the type int[] in the catalogs, for some ms. OFFSET 0
-        # keeps the planner from calling written() twice.
+        # keeps the planner from calling written_tables() twice.
         reset = (
             "SELECT tables, result.*"
-            f" FROM (SELECT {self._schema}.written() AS tables OFFSET 0) AS log,"
+            f" FROM (SELECT {self._schema}.written_tables() AS tables OFFSET 0) AS log,"
             f" {self._schema}.reset($1::oid[]::int[], tables) AS result"
         )
         self._call = await self._connection.prepare(reset)
@@ -266,19 +266,19 @@ class Resetter:
 
     async def _call_add_layer(self, layer: int, *, wait: bool) -> ResetResult:
         await self._finish_vacuum()
-        query = f"SELECT * FROM {self._schema}.keep($1, $2)"
+        query = f"SELECT * FROM {self._schema}.add_layer($1, $2)"
         row = await self._connection.fetchrow(query, layer, wait)
         if row["changes"] is not None:
             self._layers.add(layer)
             await self._verifier.add_layer(layer)
-        return ResetResult(_CHANGED if row["stale"] else None, (), changes=row["changes"])
+        return ResetResult(_CHANGED if row["needs_reclone"] else None, (), changes=row["changes"])
 
     async def _save_layers(self, removed: list[int]) -> Any:
         await self._finish_vacuum()
         transaction = self._connection.transaction()
         await transaction.start()
         try:
-            await self._fetch(f"SELECT {self._schema}.forget_layers($1)", removed)
+            await self._fetch(f"SELECT {self._schema}.remove_layer_records($1)", removed)
             return await self._fetch(f"SELECT {self._schema}.save_layers()")
         finally:
             await transaction.rollback()

@@ -9,26 +9,27 @@ BEGIN
                FILTER (WHERE has_table_privilege(r.id, 'UPDATE, DELETE, TRUNCATE')),
            string_agg(format('EXISTS (SELECT FROM ONLY %s WHERE age(xmin) <= age(boundary))', r.name),
                       ' OR '),
-           string_agg(pgtemplate.probe(r), ' UNION ALL ')
+           string_agg(pgtemplate.scan_query(r), ' UNION ALL ')
       INTO names, young, probes
       FROM pgtemplate.relation r
-     WHERE r.id = ANY (r.covers);
+     WHERE r.id = ANY (r.stored_in);
 
-    -- The lock waits for transactions that are still open: what they wrote cannot be seen yet. It takes
-    -- the right to write to a table.
-    EXECUTE format('CREATE FUNCTION pgtemplate.written() RETURNS oid[]
+    -- The lock waits for transactions that are still open, whose writes are not visible yet. Only a role that
+    -- may write to a table may lock it.
+    EXECUTE format('CREATE FUNCTION pgtemplate.written_tables() RETURNS oid[]
                     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %L',
                    format('BEGIN %s RETURN %s; END', 'LOCK TABLE ' || names || ' IN SHARE MODE;',
                           coalesce('ARRAY(' || probes || ')', '''{}''::oid[]')));
-    -- Whether anything has been committed since a transaction. Does not wait.
+    -- Has a transaction younger than "boundary" committed a write? Does not wait.
     EXECUTE format('CREATE FUNCTION pgtemplate.wrote_since(boundary xid) RETURNS boolean
                     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %L',
                    format('BEGIN RETURN %s; END', coalesce(young, 'false')));
 END
 $do$;
 
-CREATE FUNCTION pgtemplate.forget() RETURNS void LANGUAGE sql AS '';
+-- There is no log.
+CREATE FUNCTION pgtemplate.clear_log() RETURNS void LANGUAGE sql AS '';
 
--- A scan cannot tell an INSERT from an UPDATE.
-CREATE FUNCTION pgtemplate.inserted() RETURNS TABLE (id oid, count numeric)
+-- A scan cannot distinguish an INSERT from an UPDATE.
+CREATE FUNCTION pgtemplate.inserted_counts() RETURNS TABLE (id oid, count numeric)
 LANGUAGE sql IMMUTABLE AS $$ SELECT 0::oid, 0.0 WHERE false $$;

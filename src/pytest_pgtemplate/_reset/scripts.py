@@ -115,7 +115,7 @@ async def _install(connection: Connection, tracking: str, *, replica: bool, sche
     names = [
         "baseline",
         tracking,
-        "keys_asleep" if replica else "keys_awake",
+        "foreign_keys_disabled" if replica else "foreign_keys_enforced",
         "restore",
         "sequences_18" if major >= 18 else "sequences_14",
         "large_objects",
@@ -135,10 +135,10 @@ async def _install_ddl_tracking(connection: Connection, schema: str) -> None:
     if schema == "pgtemplate":
         with suppress(asyncpg.InsufficientPrivilegeError):
             async with connection.transaction():
-                await connection.execute(_script(["guard", "ddl_events"], schema))
+                await connection.execute(_script(["protect_own_tables", "ddl_events"], schema))
             return
-    guard = ["guard"] if schema == "pgtemplate" else []
-    await connection.execute(_script(["ddl_catalog", *guard, "ddl_catalog_baseline"], schema))
+    protection = ["protect_own_tables"] if schema == "pgtemplate" else []
+    await connection.execute(_script(["ddl_catalog", *protection, "ddl_catalog_baseline"], schema))
 
 
 def _script(names: list[str], schema: str) -> str:

@@ -13,17 +13,17 @@ BEGIN
       INTO queries, unlogged
       FROM pgtemplate.sequence s JOIN pg_class c ON c.oid = s.id
      WHERE uncalled;
-    EXECUTE format('CREATE FUNCTION pgtemplate.uncalled() RETURNS TABLE (id oid, value bigint, called boolean)
-                    LANGUAGE plpgsql STABLE AS %L',
+    EXECUTE format('CREATE FUNCTION pgtemplate.read_uncalled_sequences()
+                    RETURNS TABLE (id oid, value bigint, called boolean) LANGUAGE plpgsql STABLE AS %L',
                    format('BEGIN RETURN QUERY %s; END',
                           coalesce(queries, 'SELECT 0::oid, 0::bigint, false LIMIT 0')));
-    EXECUTE format('CREATE FUNCTION pgtemplate.snapshot_now() RETURNS text LANGUAGE sql STABLE AS %L',
+    EXECUTE format('CREATE FUNCTION pgtemplate.transaction_snapshot() RETURNS text LANGUAGE sql STABLE AS %L',
                    CASE WHEN unlogged THEN 'SELECT NULL::text'
                         ELSE 'SELECT pg_current_snapshot()::text' END);
 END
 $do$;
 
-CREATE FUNCTION pgtemplate.moved_sequences() RETURNS SETOF pgtemplate.sequence
+CREATE FUNCTION pgtemplate.changed_sequences() RETURNS SETOF pgtemplate.sequence
 LANGUAGE plpgsql AS $$
 DECLARE
     mine bigint := pg_current_xact_id_if_assigned()::text;
@@ -34,11 +34,11 @@ BEGIN
      WHERE NOT uncalled
        AND pg_sequence_last_value(id) IS DISTINCT FROM CASE WHEN is_called THEN last_value END;
 
-    IF mine IS NULL AND pgtemplate.snapshot_now() = current_setting('pgtemplate.snapshot', true) THEN
+    IF mine IS NULL AND pgtemplate.transaction_snapshot() = current_setting('pgtemplate.snapshot', true) THEN
         RETURN;
     END IF;
     RETURN QUERY
-    SELECT sequence.* FROM pgtemplate.uncalled() AS now JOIN pgtemplate.sequence USING (id)
+    SELECT sequence.* FROM pgtemplate.read_uncalled_sequences() AS now JOIN pgtemplate.sequence USING (id)
      WHERE value <> last_value OR called <> is_called;
     -- Sequences for which a layer has used setval(.., false).
     FOR s IN SELECT * FROM pgtemplate.sequence
@@ -47,8 +47,9 @@ BEGIN
         RETURN QUERY EXECUTE format('SELECT ($1).* FROM %s WHERE last_value <> ($1).last_value', s.name)
                USING s;
     END LOOP;
-    -- The next snapshot, if nobody gets a transaction id until then.
-    PERFORM set_config('pgtemplate.snapshot', CASE WHEN mine IS NULL THEN pgtemplate.snapshot_now()
-                                                   ELSE format('%s:%1$s:', mine + 1) END, false);
+    -- The next snapshot, if the server assigns no transaction id until then.
+    PERFORM set_config('pgtemplate.snapshot',
+                       CASE WHEN mine IS NULL THEN pgtemplate.transaction_snapshot()
+                            ELSE format('%s:%1$s:', mine + 1) END, false);
 END
 $$;

@@ -1,5 +1,5 @@
--- The sequences that do not stand where the state has them; PostgreSQL 18 and later.
-CREATE FUNCTION pgtemplate.moved_sequences() RETURNS SETOF pgtemplate.sequence
+-- The sequences whose value differs from the state; PostgreSQL 18 and later.
+CREATE FUNCTION pgtemplate.changed_sequences() RETURNS SETOF pgtemplate.sequence
 LANGUAGE sql STABLE AS $$
     SELECT id, name, cached, readable, uncalled, last_value, is_called
       FROM (SELECT *, pg_get_sequence_data(id) AS now

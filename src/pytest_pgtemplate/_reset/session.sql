@@ -2,7 +2,7 @@
 -- that this version does not have are skipped.
 SELECT set_config(name, wanted, false)
   FROM (VALUES
-        -- A reset waits for locks, and must then see what was committed meanwhile.
+        -- A reset waits for locks, and must then see what other transactions have committed.
         ('default_transaction_isolation', 'read committed'),
         ('default_transaction_read_only', 'off'),
         ('default_transaction_deferrable', 'off'),
@@ -21,11 +21,11 @@ SELECT set_config(name, wanted, false)
         ('TimeZone', 'UTC'),
         ('xmlbinary', 'base64'),
         ('xmloption', 'content'),
-        -- What SQL means: our own, and the text of functions that it reaches.
+        -- These change the meaning of SQL: that of the plugin, and that of functions that it calls.
         ('standard_conforming_strings', 'on'),
         ('transform_null_equals', 'off'),
         ('row_security', 'on'),
-        -- To plan a statement costs more than to run it; nobody waits for a disk because of us.
+        -- Planning a statement costs more than running it. No reset needs to survive a crash of the server.
         ('plan_cache_mode', 'force_generic_plan'),
         ('synchronous_commit', 'off'),
         ('max_parallel_workers_per_gather', '0'),

@@ -6,10 +6,10 @@ CREATE UNLOGGED TABLE pgtemplate.log (
     inserted bigint             -- the sum is the number of inserted rows; NULL: not an INSERT, or unknown
 ) WITH (autovacuum_enabled = off);  -- a reset would wait for its lock
 
--- These run in the test's sessions. SECURITY DEFINER: a role that may write to a table needs no right
--- to the log. Every name is qualified, so no function of the user's can take the place of one of
--- PostgreSQL's; to set a search_path would cost the test's statements more than the rest does.
-CREATE FUNCTION pgtemplate.note_write() RETURNS trigger
+-- The next two functions run in the test's sessions. SECURITY DEFINER: a role that may write to a table
+-- needs no privilege on the log. Every name is qualified, so no function of the user can replace one of
+-- PostgreSQL's. Setting a search_path instead would more than double the cost for the test's statements.
+CREATE FUNCTION pgtemplate.log_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO pgtemplate.log
@@ -21,7 +21,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pgtemplate.note_inserted() RETURNS trigger
+CREATE FUNCTION pgtemplate.log_inserted_rows() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO pgtemplate.log
@@ -31,18 +31,18 @@ BEGIN
 END
 $$;
 
--- BEFORE, so that a statement that still runs when its test ends holds the lock, too. AFTER, to count the
--- rows of an INSERT.
+-- The BEFORE trigger makes a statement that still runs when its test ends hold the lock, too. The AFTER
+-- trigger counts the rows of an INSERT.
 DO $$
 DECLARE
     name text;
 BEGIN
-    FOR name IN SELECT r.name FROM pgtemplate.relation r WHERE NOT probed LOOP
+    FOR name IN SELECT r.name FROM pgtemplate.relation r WHERE NOT is_scanned LOOP
         EXECUTE format('CREATE TRIGGER pgtemplate BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
-                        ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgtemplate.note_write()', name);
+                        ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgtemplate.log_write()', name);
         EXECUTE format('CREATE TRIGGER pgtemplate_after AFTER INSERT
-                        ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgtemplate.note_inserted()', name);
-        -- Also under session_replication_role = replica, which loaders set.
+                        ON %s FOR EACH STATEMENT EXECUTE FUNCTION pgtemplate.log_inserted_rows()', name);
+        -- ALWAYS: also with session_replication_role = replica, which data loaders set.
         EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER pgtemplate,
                                             ENABLE ALWAYS TRIGGER pgtemplate_after', name);
     END LOOP;
@@ -50,20 +50,20 @@ END
 $$;
 
 -- The tables written to since the last reset. Waits for transactions that are still open. Tables that
--- this role may not put a trigger on are looked into.
+-- this role may not create a trigger on are scanned.
 DO $do$
 BEGIN
-    EXECUTE format('CREATE FUNCTION pgtemplate.written() RETURNS oid[]
+    EXECUTE format('CREATE FUNCTION pgtemplate.written_tables() RETURNS oid[]
                     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %L',
         format('BEGIN LOCK TABLE pgtemplate.log IN EXCLUSIVE MODE;
                       RETURN ARRAY(SELECT relation FROM pgtemplate.log %s); END',
-               (SELECT coalesce('UNION ' || string_agg(pgtemplate.probe(r), ' UNION '), 'GROUP BY relation')
-                  FROM pgtemplate.relation r WHERE probed)));
+               (SELECT coalesce('UNION ' || string_agg(pgtemplate.scan_query(r), ' UNION '), 'GROUP BY relation')
+                  FROM pgtemplate.relation r WHERE is_scanned)));
 END
 $do$;
 
--- The tables with INSERTs only, and the number of inserted rows.
-CREATE FUNCTION pgtemplate.inserted() RETURNS TABLE (id oid, count numeric)
+-- The tables that only had INSERTs, and the number of inserted rows.
+CREATE FUNCTION pgtemplate.inserted_counts() RETURNS TABLE (id oid, count numeric)
 LANGUAGE sql STABLE AS $$
     SELECT relation, sum(inserted) FROM pgtemplate.log
      GROUP BY relation HAVING bool_and(inserted IS NOT NULL)
@@ -76,7 +76,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Empties the log. TRUNCATE costs more than DELETE, but frees the space of dead rows.
-CREATE FUNCTION pgtemplate.forget() RETURNS void
+CREATE FUNCTION pgtemplate.clear_log() RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     IF pg_relation_size('pgtemplate.log') > 65536 THEN

@@ -164,15 +164,17 @@ class Server:
         That is: owner, tablespace, settings, grants, prepared transactions and replication slots.
         A reset compares what is inside. ``at_most``: its maximum size in bytes.
         """
-        row = self._fetch(load_sql("_server", "as_cloned"), name, template, CONNECTION_LIMIT)
+        row = self._fetch(
+            load_sql("_server", "is_like_new_clone"), name, template, CONNECTION_LIMIT
+        )
         current = self._with_current_settings(name, mark)
-        if not (row and row[0]["same"]) or current.size > at_most:
+        if not (row and row[0]["is_like_new_clone"]) or current.size > at_most:
             return False
         return current == replace(mark, size=current.size)
 
-    def count_other_sessions(self, name: str, pid: int) -> int:
-        """Return the number of sessions of a database except ``pid``; end those that are idle."""
-        count: int = self._fetch(load_sql("_server", "others"), name, pid)[0][0]
+    def end_idle_sessions(self, name: str, pid: int) -> int:
+        """End the idle sessions of a database, and return how many other than ``pid`` it had."""
+        count: int = self._fetch(load_sql("_server", "end_idle_sessions"), name, pid)[0][0]
         return count
 
     def record_use(self, name: str) -> None:
@@ -210,9 +212,9 @@ class Server:
         """Whether this process holds the lease of ``name``."""
         return self._session.holds_lease(name)
 
-    def unleased(self, names: Collection[str]) -> list[str]:
+    def names_without_lease(self, names: Collection[str]) -> list[str]:
         """Return the ``names`` that no process has leased."""
-        rows = self._fetch(load_sql("_server", "unleased"), list(names), LOCK_SEED)
+        rows = self._fetch(load_sql("_server", "names_without_lease"), list(names), LOCK_SEED)
         return [row["name"] for row in rows]
 
     def release(self, name: str) -> None:

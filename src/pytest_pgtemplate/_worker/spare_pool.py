@@ -36,7 +36,7 @@ class SparePool:
 
         def is_missing(server: Server) -> bool:
             available = spares.list_spares(self._template, server.databases())
-            return _cores_are_idle() and len(server.unleased(names)) > len(available)
+            return _cores_are_idle() and len(server.names_without_lease(names)) > len(available)
 
         self._start(is_missing)
 

@@ -160,7 +160,7 @@ def _is_below_limits(template: str, databases: Collection[ServerDatabase]) -> bo
 def _end_other_sessions(server: Server, name: str, pid: int) -> bool:
     """End idle sessions, and return whether only ``pid`` is still connected."""
     deadline = clocks.monotonic() + SESSION_END_TIMEOUT
-    while server.count_other_sessions(name, pid):
+    while server.end_idle_sessions(name, pid):
         if clocks.monotonic() > deadline:
             return False
         time.sleep(0.002)

@@ -25,7 +25,7 @@ BEGIN
                ' UNION ALL ')
       INTO by_age
       FROM pg_class c
-      LEFT JOIN pg_temp.pgtemplate_parts() AS part ON part.catalog = c.oid
+      LEFT JOIN pg_temp.pgtemplate_catalog_parts() AS part ON part.catalog = c.oid
      WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND NOT c.relisshared
        AND c.relname NOT IN ('pg_class', 'pg_index', 'pg_sequence', 'pg_trigger', 'pg_rewrite', -- see below
                              'pg_largeobject', 'pg_largeobject_metadata',           -- see state.sql
@@ -44,7 +44,7 @@ BEGIN
      CROSS JOIN LATERAL (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum)
                            FROM pg_attribute
                           WHERE attrelid = catalog AND attnum > 0
-                            AND attname <> ALL (pg_temp.pgtemplate_not_compared())
+                            AND attname <> ALL (pg_temp.pgtemplate_ignored_columns())
                         ) AS compared (columns);
 
     RETURN QUERY EXECUTE format(
@@ -71,19 +71,19 @@ DECLARE
 BEGIN
     SELECT string_agg(format(
                'SELECT pg_describe_object(%1$s, %2$s, %3$s),
-                       (to_jsonb(c) - pg_temp.pgtemplate_not_compared())::text
+                       (to_jsonb(c) - pg_temp.pgtemplate_ignored_columns())::text
                   FROM %4$s AS c WHERE NOT pg_temp.pgtemplate_is_temporary(%1$s, %2$s)',
                coalesce(part.class, 'tableoid'), coalesce(part.id, 'oid'),
                coalesce(part.position, '0'), catalog::regclass), ' UNION ALL ')
       INTO queries
       FROM unnest(wanted) AS catalog
-      LEFT JOIN pg_temp.pgtemplate_parts() AS part USING (catalog);
+      LEFT JOIN pg_temp.pgtemplate_catalog_parts() AS part USING (catalog);
     RETURN QUERY EXECUTE queries;
 END
 $$;
 
 -- Catalogs whose rows are parts of objects that are in another one, or that have no oid.
-CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_parts()
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_catalog_parts()
 RETURNS TABLE (catalog oid, class text, id text, "position" text)
 LANGUAGE sql
 SET search_path = ''
@@ -118,7 +118,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Columns that VACUUM, TRUNCATE or rolled-back DDL may change.
-CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_not_compared() RETURNS text[]
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_ignored_columns() RETURNS text[]
 LANGUAGE sql IMMUTABLE AS $$
     SELECT '{relfilenode, relpages, reltuples, relallvisible, relallfrozen, relfrozenxid, relminmxid,
              relhasindex, relhasrules, relhastriggers, relhassubclass, indcheckxmin}'::text[]

@@ -30,17 +30,18 @@ BEGIN
         IF pg_relation_size(id) > 0 THEN
             EXECUTE format('SELECT count(*), sum(hashtextextended(body COLLATE "C", 0))
                               FROM (SELECT %s::text FROM ONLY %s AS t LIMIT %s) AS shown (body)',
-                           CASE WHEN id = relations  -- what changes with every reset
-                                THEN '(to_jsonb(t) - ''{since, younger, leaving, large, tail}''::text[])'
+                           CASE WHEN id = relations  -- without the columns that a reset or a layer changes
+                                THEN '(to_jsonb(t) - ''{boundary_xid, younger_xids, has_removed_rows,
+                                                        truncate_size, last_ctid}''::text[])'
                                 ELSE 't' END, id::regclass, read) INTO count, digest;
         END IF;
         IF count > many AND NOT all_rows THEN
             young := CASE kind WHEN 'rows' THEN format('age(xmin) <= %s', ago) ELSE 'false' END;
             IF kind = 'rows' AND relations IS NOT NULL THEN
-                EXECUTE format('SELECT coalesce((SELECT format(''%%s AND age(xmin) <= %%s AND xmin <> ALL (%%L)'',
-                                                               $1, age(since), younger)
-                                                   FROM %s WHERE id = $2), $1)',
-                               relations) INTO young USING young, id;
+                EXECUTE format('SELECT coalesce(
+                                    (SELECT format(''%%s AND age(xmin) <= %%s AND xmin <> ALL (%%L)'',
+                                                   $1, age(boundary_xid), younger_xids)
+                                       FROM %s WHERE id = $2), $1)', relations) INTO young USING young, id;
             END IF;
             EXECUTE format('SELECT count(*), count(*) FILTER (WHERE %s) FROM ONLY %s', young, id::regclass)
                INTO count, digest;

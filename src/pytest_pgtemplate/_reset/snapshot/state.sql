@@ -11,7 +11,7 @@ BEGIN
     RETURN QUERY SELECT * FROM pg_temp.pgtemplate_contents(age(boundary), all_rows, relations);
     RETURN QUERY SELECT 'sequence', s.* FROM pg_temp.pgtemplate_sequences(relations) AS s;
     RETURN QUERY SELECT 'large object', l.* FROM pg_temp.pgtemplate_large_objects() AS l;
-    RETURN QUERY SELECT 'shared', s.* FROM pg_temp.pgtemplate_shared() AS s;
+    RETURN QUERY SELECT 'shared', s.* FROM pg_temp.pgtemplate_shared_catalogs() AS s;
 END
 $$;
 
@@ -59,7 +59,7 @@ AS $$
 $$;
 
 -- The rows of shared catalogs about this database, and a catalog that only superusers may read.
-CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_shared()
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_shared_catalogs()
 RETURNS TABLE (id oid, object text, count bigint, digest numeric)
 LANGUAGE sql
 SET search_path = ''
