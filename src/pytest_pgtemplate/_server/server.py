@@ -164,11 +164,9 @@ class Server:
         That is: owner, tablespace, settings, grants, prepared transactions and replication slots.
         A reset compares what is inside. ``at_most``: its maximum size in bytes.
         """
-        row = self._fetch(
-            load_sql("_server", "is_like_new_clone"), name, template, CONNECTION_LIMIT
-        )
+        row = self._fetch(load_sql("_server", "like_new_clone"), name, template, CONNECTION_LIMIT)
         current = self._with_current_settings(name, mark)
-        if not (row and row[0]["is_like_new_clone"]) or current.size > at_most:
+        if not (row and row[0]["like_new_clone"]) or current.size > at_most:
             return False
         return current == replace(mark, size=current.size)
 
