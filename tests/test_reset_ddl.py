@@ -203,7 +203,10 @@ def assert_noticed(base: Base) -> None:
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_is_noticed(base: Base, name: str) -> None:
     change = CHANGES[name]
-    base.execute(*([change] if isinstance(change, str) else change))
+    # Before PostgreSQL 15, the schema public is not the database owner's.
+    is_refused = "SCHEMA public" in change and base.server.facts.major < 15
+    execute = base.as_root if is_refused else base.execute
+    execute(*([change] if isinstance(change, str) else change))
 
     assert_noticed(base)
 

@@ -202,6 +202,8 @@ class Base:
         tracking = self.worker.tracking
         self._leave()
         self.worker._resetter.close()
+        if self.server.facts.major < 15:  # there, the schema public is not the database owner's
+            self.as_root(f"ALTER SCHEMA public OWNER TO {self.server.facts.role}")
         self.execute(_EMPTY, script)
         install(self.url, tracking, timeout=TIMEOUT)
         verify = self.worker._verify
