@@ -50,7 +50,8 @@ def only_templates(project: Project) -> bool:
 def crashed(result: pytest.RunResult, *, workers: int, passed: int) -> None:
     """Check that xdist's reports of crashed workers are all that there is to be seen."""
     output = f"{result.stdout}{result.stderr}"
-    assert result.parseoutcomes() == {"failed": workers, "passed": passed}, output
+    outcomes = {"failed": workers, "passed": passed} if workers else {"passed": passed}
+    assert result.parseoutcomes() == outcomes, output
     assert output.count("FAILED") == output.count("FAILED test_it.py")
     assert output.count("' crashed while running 'test_it.py") == workers
     for word in ("HINT", "Traceback", "INTERNALERROR", "Error"):
@@ -100,9 +101,15 @@ if claim("killed"):
 
 
 def test_a_worker_that_dies_in_a_migration(shop: Project) -> None:
-    """Its migrating child ends with it, and another worker builds what it could not."""
+    """Its migrating child ends with it, and another worker builds what it could not.
+
+    While it collects, it is replaced and no test fails. Later it has a test already.
+    """
     shop.revision("two", KILLS_ITS_PARENT)
-    crashed(shop.run_workers(), workers=1, passed=3)
+    result = shop.run_workers()
+    assert (shop.root / "killed").exists()
+    failed = result.parseoutcomes().get("failed", 0)
+    crashed(result, workers=failed, passed=4 - failed)
     assert len(shop.databases()) == 1
     assert only_templates(shop)
     sleeping = "SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND datname = $1"
@@ -146,6 +153,8 @@ MOMENTS = {
 }
 
 
+IN_TESTS = {"reset", "drop"}
+AFTER_THE_TESTS = {"before a database is a spare", "while it becomes one"}
 OFTEN = {"mark", "reset", "while it becomes one"}  # tried in the short form
 
 
@@ -162,8 +171,10 @@ def test_a_worker_that_dies_in_a_statement_of_ours(shop: Project, moment: str) -
     assert (shop.root / "died").exists()
     output = f"{result.stdout}{result.stderr}"
     outcomes = result.parseoutcomes()
-    assert outcomes.pop("failed") == 1, output
-    assert set(outcomes) == {"passed"}
+    failed = outcomes.pop("failed", 0)
+    # No test fails with a worker that has reported its last test, or that still collects.
+    assert failed in ({0} if moment in AFTER_THE_TESTS else {1} if moment in IN_TESTS else {0, 1})
+    assert set(outcomes) == {"passed"}, output
     assert "HINT" not in output
     assert "Traceback" not in output
     assert len(shop.databases()) == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,13 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._internals import alembic as alembic_internals
 from pytest_pgtemplate._internals import asyncio as asyncio_internals
 from pytest_pgtemplate._internals import asyncpg as asyncpg_internals
+from pytest_pgtemplate._internals.cpython import interrupt_thread
 from pytest_pgtemplate._internals.pytest import (
     command_line_value,
+    is_selected,
     map_report_strings,
     module_of_fixture,
+    module_of_requested_fixture,
     override_node,
     requested_by_signature,
 )
@@ -40,6 +45,7 @@ from pytest_pgtemplate._internals.sqlalchemy import (
     share_events,
 )
 from pytest_pgtemplate._server import Server
+from support.projects import PLAIN
 
 
 class OneConnection(CustomPool):
@@ -158,6 +164,71 @@ def test_pytest_finds_fixtures_for_an_item(
     assert override_node(request.node, "module_fixture") == request.node.nodeid.partition("::")[0]
     assert override_node(request.node, "no such fixture") == ""
     assert requested_by_signature(request.node) == ("request", "module_fixture")
+
+
+@pytest.mark.usefixtures("module_fixture")
+@pytest.mark.parametrize("tmp_path_factory", ["a parameter"])
+def test_pytest_knows_which_definition_of_a_fixture_counts(
+    request: pytest.FixtureRequest, tmp_path_factory: str
+) -> None:
+    """A fixture, a parameter of the name of a fixture, and a fixture that is not requested."""
+    item = request.node
+    assert tmp_path_factory == "a parameter"
+    assert module_of_requested_fixture(item, "module_fixture") == __name__
+    assert module_of_requested_fixture(item, "tmp_path_factory") == "_pytest.python"
+    assert module_of_requested_fixture(item, "recwarn") == "_pytest.recwarn"
+    assert module_of_requested_fixture(item, "no such fixture") == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "selected"),
+    [
+        ([], True),
+        (["-kthis and not that"], True),
+        (["-kthat"], False),
+        (["-mslow"], True),
+        (["-mnot slow"], False),
+        (["-kthis", "-mnot slow"], False),
+        (["-k("], False),
+        (["-m("], False),
+    ],
+    ids=str,
+)
+def test_pytest_answers_whether_k_and_m_select_an_item(
+    pytester: pytest.Pytester, options: list[str], selected: bool
+) -> None:
+    found: list[bool] = []
+
+    class Plugin:
+        def pytest_itemcollected(self, item: pytest.Item) -> None:
+            found.append(is_selected(item))
+
+    pytester.makeini("[pytest]\nmarkers = slow")
+    pytester.makepyfile("import pytest\n@pytest.mark.slow\ndef test_this(): ...")
+    pytester.inline_run(*PLAIN, "--collect-only", *options, plugins=[Plugin()])
+
+    assert found == [selected]
+
+
+def test_python_raises_in_another_thread() -> None:
+    raised: list[BaseException] = []
+    waiting = threading.Event()
+
+    def wait() -> None:
+        try:
+            while True:
+                waiting.set()
+                time.sleep(0.001)
+        except KeyboardInterrupt as interrupt:
+            raised.append(interrupt)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert waiting.wait(60)
+    interrupt_thread(thread)
+    thread.join(60)
+
+    assert len(raised) == 1
 
 
 def test_pytest_knows_the_module_of_a_fixture(request: pytest.FixtureRequest) -> None:

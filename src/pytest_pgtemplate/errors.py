@@ -17,6 +17,9 @@ PgTemplateWarning           the run can continue, but the user should know about
 
 from __future__ import annotations
 
+import warnings
+from contextvars import ContextVar
+
 
 class PgTemplateError(Exception):
     """Base of all errors: ``message`` says what went wrong, ``hint`` names the next step."""
@@ -72,3 +75,15 @@ class NotOursError(PgTemplateError):
 
 class PgTemplateWarning(UserWarning):
     """The run can continue, but the user should know about it."""
+
+
+# Whether ``warn`` raises: pytest attributes no warning of another thread to a test.
+WARNINGS_RAISE: ContextVar[bool] = ContextVar("WARNINGS_RAISE", default=False)
+
+
+def warn(message: str) -> None:
+    """Issue a PgTemplateWarning; raise it where ``WARNINGS_RAISE`` is set."""
+    warning = PgTemplateWarning(message)
+    if WARNINGS_RAISE.get():
+        raise warning
+    warnings.warn(warning, stacklevel=2)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from pytest_pgtemplate import _run, _settings
-from pytest_pgtemplate._fixtures import databases, engines, factory
-from pytest_pgtemplate._internals.pytest import interrupt_traceback, map_report_strings
+from pytest_pgtemplate._fixtures import databases, engines, factory, preparation
+from pytest_pgtemplate._internals.pytest import interrupt_traceback
 from pytest_pgtemplate._run import (
     FAILED,
     RUN,
@@ -28,7 +28,7 @@ from pytest_pgtemplate.errors import PgTemplateError
 ENVIRONMENT = pytest.StashKey[EnvironmentVariables]()
 WORKERS = pytest.StashKey[list[DatabaseStats]]()
 RECORDER = "pgtemplate-recorder"
-Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+PREPARATION = "pgtemplate-preparation"
 INTERRUPTED = (KeyboardInterrupt, pytest.exit.Exception)
 
 
@@ -149,7 +149,7 @@ def pytest_runtest_protocol(
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    return _redact_report((yield), collector.config)
+    return _run.redact_report((yield), collector.config)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -164,24 +164,28 @@ def pytest_runtest_makereport(
             report.sections.append(("pgtemplate", text))
         if call.excinfo is not None and (text := _run.event_loop_section(call.excinfo.value)):
             report.sections.append(("pgtemplate: event loops", text))
-    return _redact_report(report, item.config)
+    return _run.redact_report(report, item.config)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """No run is green whose tests skipped because of an error that no report shows."""
-    done = yield
     config = session.config
+    try:
+        done = yield
+    finally:
+        config.stash[RUN].close_resources()
     if not hasattr(config, "workerinput"):
         missing = config.stash[RUN].reports.missing_reports(is_red=session.testsfailed > 0)
         for report in list(missing):
-            config.hook.pytest_runtest_logreport(report=_redact_report(report, config))
+            config.hook.pytest_runtest_logreport(report=_run.redact_report(report, config))
     return done
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    _redact(interrupt_traceback(session.config), session.config)
+    session.config.stash[RUN].close_resources()  # of an interrupted run
+    _run.redact(interrupt_traceback(session.config), session.config)
     stats = session.config.stash[RUN].stats
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
@@ -267,7 +271,10 @@ def _register_fixtures(config: pytest.Config) -> None:
 
 
 def _register_requested_plugins(config: pytest.Config) -> None:
-    """Register plugins that are slow to import and that most runs do not use."""
+    """Register plugins that not every run uses. Some are slow to import."""
+    if preparation.prepares(config):
+        prepare = preparation.Preparation(config, config.stash[RUN])
+        config.pluginmanager.register(prepare, PREPARATION)
     settings = config.stash[RUN].settings
     if settings.output.records:
         from pytest_pgtemplate._report import recorder
@@ -276,25 +283,5 @@ def _register_requested_plugins(config: pytest.Config) -> None:
     if settings.output.log_sql:
         from pytest_pgtemplate._report import sql_log
 
-        redact = partial(_redact, config=config)
+        redact = partial(_run.redact, config=config)
         config.pluginmanager.register(sql_log.SqlLog(redact), "pgtemplate-sql-log")
-
-
-def _redact_report(report: Report, config: pytest.Config) -> Report:
-    if report.failed or report.sections:
-        report.longrepr = _redact(report.longrepr, config)
-        report.sections = _redact(report.sections, config)
-    return report
-
-
-def _redact(value: Any, config: pytest.Config) -> Any:
-    """Hide passwords: a traceback contains arguments and locals, also of database drivers."""
-    urls = config.stash[RUN].urls
-    if not urls:
-        return value
-    from pytest_pgtemplate._urls import redaction
-
-    for password in redaction.find_passwords(urls):
-        redact_text = partial(redaction.redact_where_expected, password=password)
-        value = map_report_strings(value, redact_text)
-    return value

@@ -134,7 +134,7 @@ def _pg_checks(
     from pytest_pgtemplate._check.checks import CheckTask, RevisionChecks
     from pytest_pgtemplate._check.plan import checked
     from pytest_pgtemplate._check.walk import CheckContext
-    from pytest_pgtemplate._fixtures.databases import SWEEP_TIMEOUT
+    from pytest_pgtemplate._fixtures.steps import SWEEP_TIMEOUT
     from pytest_pgtemplate._settings import cache
     from pytest_pgtemplate._worker import sweep
 

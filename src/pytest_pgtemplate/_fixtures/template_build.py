@@ -105,14 +105,15 @@ def build_template(
     """Migrate or seed a scratch database, and install what resets need.
 
     Returns the seal of its state. A failure is recorded, so that the other workers of this run do
-    not repeat it.
+    not repeat it: a build in another environment may succeed.
     """
     from pytest_pgtemplate import _template
     from pytest_pgtemplate._reset import install, uninstall
 
     settings, stats, request = database.settings, database.stats, scratch.request
     failures, progress = database.run.reports.failures, database.run.progress
-    failures.raise_if_build_failed(request.name)
+    attempt = f"{request.name}-{database.run.environment.digest()}"
+    failures.raise_if_build_failed(attempt)
     applied = scratch.origin.applied if scratch.origin else frozenset()
     target = migration_target(database, server, scratch.name, applied)
     url, known = target.url, cache() / "templates"
@@ -137,7 +138,7 @@ def build_template(
         _template.save_parts(known, request.name, parts)
         return state
     except PgTemplateError as error:
-        failures.record_failed_build(request.name, error)
+        failures.record_failed_build(attempt, error)
         raise
 
 

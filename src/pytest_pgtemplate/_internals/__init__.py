@@ -4,4 +4,4 @@ Each use says which public API was considered, why it is not enough, and which v
 tests/test_internals.py has a test for each use; its name says what breaks if the project changes.
 """
 
-__all__ = ["alembic", "asyncio", "asyncpg", "pytest", "sqlalchemy"]
+__all__ = ["alembic", "asyncio", "asyncpg", "cpython", "pytest", "sqlalchemy"]

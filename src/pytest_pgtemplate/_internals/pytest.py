@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
+from _pytest.mark import KeywordMatcher, MarkMatcher
+from _pytest.mark.expression import Expression
 
 
 def command_line_value(config: pytest.Config, name: str) -> Any:
@@ -26,6 +28,37 @@ def override_node(item: pytest.Item, fixture: str) -> str:
     """
     found = item.session._fixturemanager.getfixturedefs(fixture, item)
     return found[-1].baseid if found else ""
+
+
+def module_of_requested_fixture(item: pytest.Item, fixture: str) -> str:
+    """The module whose definition of ``fixture`` counts for ``item``, before a request exists.
+
+    A parameter of the same name is a definition, too, which only ``_fixtureinfo`` has. It has no
+    fixtures that a hook has added to ``fixturenames``.
+    """
+    info = getattr(item, "_fixtureinfo", None)
+    found = info and info.name2fixturedefs.get(fixture)
+    found = found or item.session._fixturemanager.getfixturedefs(fixture, item)
+    return module_of_fixture(found[-1]) if found else ""
+
+
+def is_selected(item: pytest.Item) -> bool:
+    """Whether ``-k`` and ``-m`` select ``item``; False if pytest will refuse the expressions.
+
+    pytest deselects after the collection, and nothing public answers before. Its own matchers do.
+    """
+    options = item.config.option
+    try:
+        return all(
+            Expression.compile(expression).evaluate(matcher)
+            for expression, matcher in (
+                (options.keyword.lstrip(), KeywordMatcher.from_item(item)),
+                (options.markexpr, MarkMatcher.from_markers(item.iter_markers())),
+            )
+            if expression
+        )
+    except (SyntaxError, pytest.UsageError):
+        return False
 
 
 def module_of_fixture(fixture: pytest.FixtureDef[Any]) -> str:

@@ -18,7 +18,9 @@ from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 from pytest_pgtemplate._run.isolation import MARKER
 from pytest_pgtemplate._run.overrides import find_override_conflict
 from pytest_pgtemplate._run.progress import ProgressReporter, draw_in_pytest
+from pytest_pgtemplate._run.redaction import redact, redact_report
 from pytest_pgtemplate._run.reported_errors import ReportedErrors
+from pytest_pgtemplate._run.resources import PreparedResources, Resource
 from pytest_pgtemplate._run.run import RUN, Run
 from pytest_pgtemplate._run.run_directory import RunDirectory
 from pytest_pgtemplate._run.stats import DatabaseStats
@@ -34,8 +36,10 @@ __all__ = [
     "EnvironmentVariables",
     "ErrorReporter",
     "IsolatedDatabase",
+    "PreparedResources",
     "ProgressReporter",
     "ReportedErrors",
+    "Resource",
     "Run",
     "RunDirectory",
     "Timeline",
@@ -49,6 +53,8 @@ __all__ = [
     "header_line",
     "hide_libpq_variables",
     "put_first",
+    "redact",
+    "redact_report",
     "report_facts",
     "summary_lines",
 ]

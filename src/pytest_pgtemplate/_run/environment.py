@@ -6,7 +6,9 @@ first needs it.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +61,18 @@ class EnvironmentVariables:
         from pytest_pgtemplate._urls import url_templates
 
         return url_templates.render_variables(self._templates, {**self._addresses, name: address})
+
+    def digest(self) -> str:
+        """Identify what a build in a child process takes from this process: variables and paths.
+
+        pytest's own variables and those of pg_env differ between workers.
+        """
+        others = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in self._values and not name.startswith("PYTEST_")
+        }
+        return hashlib.sha256(repr((sorted(others.items()), sys.path)).encode()).hexdigest()
 
     def restore(self) -> None:
         for name, value in self._original.items():

@@ -65,6 +65,11 @@ class ErrorReporter:
             if not known and self._is_ours_to_show(error):
                 raise self.failure(error) from None
 
+    def report_at_end(self, item: pytest.Item | None, error: PgTemplateError) -> None:
+        """Report an error after ``item``, the last test, unless a worker has reported it."""
+        if item is not None and self._is_ours_to_show(error):
+            self.report_teardown_errors(item, [error])
+
     def skip_if_broken(self, fixtures: Collection[str]) -> None:
         """Skip a test that needs a fixture which failed, or fail it with the same error."""
         for fixture, error in self._broken.items():
@@ -102,7 +107,7 @@ class ErrorReporter:
         return failure
 
     def report_teardown_errors(self, item: pytest.Item, errors: list[PgTemplateError]) -> None:
-        """Report errors of a test whose teardown ran in another process, so that it cannot fail."""
+        """Report errors of a test that cannot fail any more: its teardown is over."""
         if errors:
             failure = self.failure(*errors)
             report = _teardown_report(item.nodeid, item.location, str(failure))

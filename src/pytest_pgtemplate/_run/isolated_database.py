@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -17,6 +16,7 @@ from pytest_pgtemplate._run.fixture_layers import FixtureLayers
 from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._run.leftovers import clone_error, explain_by_reclone, leak_error
 from pytest_pgtemplate._run.open_engines import OpenEngines
+from pytest_pgtemplate._run.resources import PreparedResources
 from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._run.teardown import FAILED, Teardown
 from pytest_pgtemplate._settings import fixture_name
@@ -24,9 +24,9 @@ from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import (
     ConfigurationError,
     PgTemplateError,
-    PgTemplateWarning,
     SchemaChangedError,
     ServerError,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class IsolatedDatabase:
         self.stats = DatabaseStats(self.settings.identity.worker, name)
         self.layers = FixtureLayers(self)
         self.override_conflict: ConfigurationError | None = None  # of pg_migrations or pg_seed
+        self.prepared = PreparedResources()
         self._worker: WorkerDatabase | None = None
         self._process = 0  # which has the worker
         self.used = False  # whether a test has requested it since the last reset
@@ -125,11 +126,8 @@ class IsolatedDatabase:
     @property
     def keeps_last_state(self) -> bool:
         """Whether the last test is not reset: a user who keeps a database wants to see its rows."""
-        return (
-            self.settings.isolation.keep
-            and self.teardown is not None
-            and self.teardown.nextitem is None
-        )
+        is_last = self.teardown is not None and self.teardown.nextitem is None
+        return is_last and self.settings.isolation.keep
 
     def rolls_back(self, item: pytest.Item) -> bool:
         return isolation_of(item, self.settings.isolation).kind == "rollback"
@@ -247,7 +245,7 @@ class IsolatedDatabase:
             error = leak_error(result.leaks, self._in_database(node_id))
             if self.settings.isolation.on_leak == "error":
                 raise error
-            warnings.warn(PgTemplateWarning(str(error)), stacklevel=1)
+            warn(str(error))
 
     def _reclone(
         self,

@@ -42,6 +42,7 @@ class ProgressReporter:
         self._directory = directory  # called on first use
         self._worker = worker
         self._display: ProgressLine | None = None
+        self._in_background = False
         self._steps: list[Step] = []  # the innermost last
         self._part: tuple[str, float] | None = None  # the current part of the innermost step
 
@@ -88,6 +89,25 @@ class ProgressReporter:
             else:
                 self._end()
 
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Draw no line in this process while the body runs: pytest writes to the terminal."""
+        self._in_background = True
+        try:
+            yield
+        finally:
+            self._in_background = False
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the steps of another thread, for which the body waits."""
+        self._in_background = False
+        self._show()
+        try:
+            yield
+        finally:
+            self._stop()
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self) -> None:
         """Hook of xdist: a worker has started, and may build or wait."""
@@ -100,6 +120,8 @@ class ProgressReporter:
         self._part = None
 
     def _show(self) -> None:
+        if self._in_background:
+            return
         if self._display is None:
             self._display = self.draw(self._directory())
         if self._display is not None:
@@ -108,6 +130,9 @@ class ProgressReporter:
     def _end(self) -> None:
         with suppress(OSError):
             self.file.unlink(missing_ok=True)
+        self._stop()
+
+    def _stop(self) -> None:
         if self._display is not None:
             self._display.stop()
 
@@ -122,6 +147,15 @@ class ProgressLinePlugin:
     def pytest_testnodedown(self, node: Any) -> None:
         """Hook of xdist: a worker has ended."""
         self._line.remove_worker(node.gateway.id)
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_testnodeready(self) -> None:
+        """Hook of xdist, as the next: it writes a line about its workers."""
+        self._line.erase()
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        self._line.erase()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:

@@ -40,14 +40,17 @@ class ReportedErrors:
             with suppress(OSError):
                 (self._directory() / name).unlink()
 
-    def record_failed_build(self, template: str, error: PgTemplateError) -> None:
-        """Record the error, so that the other workers of this run do not repeat the build."""
-        self._claim(template, f"{error.hint}\0{error.message}")
+    def record_failed_build(self, attempt: str, error: PgTemplateError) -> None:
+        """Record the error, so that this run does not repeat the build.
 
-    def raise_if_build_failed(self, template: str) -> None:
-        """Raise TemplateError if a worker of this run has failed to build ``template``."""
+        ``attempt``: identifies the template and the environment of the build.
+        """
+        self._claim(attempt, f"{error.hint}\0{error.message}")
+
+    def raise_if_build_failed(self, attempt: str) -> None:
+        """Raise TemplateError if a worker of this run has failed to build the template so."""
         try:
-            hint, _, message = (self._directory() / template).read_text("utf-8").partition("\0")
+            hint, _, message = (self._directory() / attempt).read_text("utf-8").partition("\0")
         except OSError:
             return
         if not message:

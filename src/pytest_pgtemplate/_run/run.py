@@ -38,7 +38,6 @@ class Run(RunContext):
         progress: ProgressReporter,
     ) -> None:
         super().__init__(settings, directory, reports, environment, progress)
-        self.torn_down: pytest.Item | None = None  # the last test whose teardown began here
         self._used_database = False  # by the test in its teardown
         self._plugin_fixture_users: set[str] = set()  # the user's fixtures that request one of ours
         self.databases = {name: IsolatedDatabase(self, name) for name in ("", *settings.databases)}

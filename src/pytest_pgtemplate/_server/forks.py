@@ -20,12 +20,31 @@ class Forkable(Protocol):
         ...
 
 
+class GivesBackBeforeFork(Protocol):
+    """What only one of parent and child can have."""
+
+    def before_fork(self) -> None:
+        """Called in the parent, in the thread that forks."""
+        ...
+
+
 _forkable: WeakSet[Forkable] = WeakSet()
+_before: WeakSet[GivesBackBeforeFork] = WeakSet()
 
 
 def register(forkable: Forkable) -> None:
     """Call ``forkable.after_fork()`` in every child that this process forks."""
     _forkable.add(forkable)
+
+
+def register_before(owner: GivesBackBeforeFork) -> None:
+    """Call ``owner.before_fork()`` before this process forks."""
+    _before.add(owner)
+
+
+def _before_fork() -> None:
+    for each in list(_before):
+        each.before_fork()
 
 
 def _after_fork() -> None:
@@ -34,4 +53,4 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -102,9 +102,16 @@ class Session:
     def close(self) -> None:
         """Disconnect, which releases the leases."""
         self._leases.clear()
-        if self._connection is not None:
+        if self._connection is not None or self._lock.locked():
             with suppress(TimeoutError):  # asyncpg has aborted the connection
-                portal.run(self._connection.close(timeout=CLOSE_TIMEOUT), timeout=self._timeout + 1)
+                portal.run(self._close(), timeout=self._timeout + 1)
+
+    async def _close(self) -> None:
+        with suppress(TimeoutError):  # an interrupted call may still connect
+            async with asyncio.timeout(CLOSE_TIMEOUT), self._lock:
+                pass
+        if self._connection is not None:
+            await self._connection.close(timeout=CLOSE_TIMEOUT)
 
     def _run(self, call: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
         try:

@@ -9,14 +9,13 @@ import configparser
 import os
 import re
 import tomllib
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pytest_pgtemplate.errors import ConfigurationError, PgTemplateWarning
+from pytest_pgtemplate.errors import ConfigurationError, warn
 
 _OPTIONS = (
     "script_location",
@@ -84,13 +83,10 @@ class AlembicConfig:
             )
         chosen = next(filter(self._has_version_locations, found), found[0])
         if len(others := dict.fromkeys(roots[each] for each in found)) > 1:
-            warnings.warn(
-                PgTemplateWarning(
-                    f"{self.file}: script_location {self._script_location} may mean"
-                    f" {' or '.join(map(str, others))}. The first one in the order of Alembic is"
-                    f" used: {roots[chosen]}. To name another one, write %(here)s/.."
-                ),
-                stacklevel=1,
+            warn(
+                f"{self.file}: script_location {self._script_location} may mean"
+                f" {' or '.join(map(str, others))}. The first one in the order of Alembic is"
+                f" used: {roots[chosen]}. To name another one, write %(here)s/.."
             )
         return chosen
 

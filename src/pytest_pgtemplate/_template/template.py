@@ -9,7 +9,6 @@ for a seed, from the same template without the seed.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -23,7 +22,7 @@ from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.lineage import Lineage, LineageReader
 from pytest_pgtemplate._template.migrations import Migrations, SqlFiles
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate.errors import PgTemplateError, PgTemplateWarning, TemplateError
+from pytest_pgtemplate.errors import PgTemplateError, TemplateError, warn
 
 
 class Template(NamedTuple):
@@ -241,10 +240,7 @@ def _file_lock(path: Path, timeout: float) -> Iterator[None]:
             hint="raise pg_timeout, or check whether another run hangs",
         ) from None
     except (OSError, NotImplementedError) as error:  # read-only, or a file system without locks
-        warnings.warn(
-            PgTemplateWarning(f"no file lock at {path} ({error}): only the server's lock is used"),
-            stacklevel=1,
-        )
+        warn(f"no file lock at {path} ({error}): only the server's lock is used")
     try:
         yield
     finally:

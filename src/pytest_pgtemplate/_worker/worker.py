@@ -89,6 +89,10 @@ class WorkerDatabase:
                 server.drop(name)
             raise
 
+    def is_clone_of(self, server: Server, template: Template) -> bool:
+        """Whether this database is on ``server`` and was cloned from ``template``."""
+        return self._server is server and self.database.template == template
+
     @property
     def tracking(self) -> str:
         """How writes are tracked: "triggers" or "scan"."""

@@ -1,0 +1,190 @@
+"""Prepare the databases in a thread while pytest collects, so that they are ready when it ends.
+
+The first collected test that needs a database starts its steps: server, template, database. They
+end before the first test, so that the thread never runs during a test: a test may replace the
+clock, the file system or the environment. The thread reports no error: the fixture of the step
+raises it, or takes the step again if the environment has changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from functools import partial
+from itertools import takewhile
+from queue import SimpleQueue
+
+import pytest
+
+from pytest_pgtemplate._internals.pytest import is_selected, module_of_requested_fixture
+from pytest_pgtemplate._run import IsolatedDatabase, PreparedResources, Run
+from pytest_pgtemplate.errors import WARNINGS_RAISE, PgTemplateError
+
+STEP_TIMEOUT = 1.0  # seconds to wait for the end of a step that is not needed any more
+STOP_TIMEOUT = 5.0  # seconds to wait after it was interrupted
+
+# Per step, the fixtures whose override ends the preparation before it: they may need a test.
+_OVERRIDABLE = (("pg_server",), ("pg_migrations", "pg_seed", "pg_template"), ("pg_database",))
+Step = Callable[[IsolatedDatabase], None]
+_RUNNING_NO_TESTS = (
+    *("collectonly", "showfixtures", "show_fixtures_per_test"),
+    *("setuponly", "setupplan"),
+)
+_DESELECTING = ("lf", "stepwise", "deselect")  # besides -k and -m, which `is_selected` evaluates
+
+
+def prepares(config: pytest.Config) -> bool:
+    """Whether this process runs tests: the controller of xdist and ``--collect-only`` do not."""
+    return config.getoption("dist", "no") == "no" and not any(
+        config.getoption(name, False) for name in _RUNNING_NO_TESTS
+    )
+
+
+class Preparation:
+    """The preparation of all databases of this process, in one thread. It is a pytest plugin."""
+
+    def __init__(self, config: pytest.Config, run: Run) -> None:
+        self._run = run
+        self._databases = {
+            database: (database.fixture_name("pg_database"), database.fixture_name("pg"))
+            for database in run.databases.values()
+        }  # and the fixtures that need them
+        self._undecided = [*self._databases]
+        self._selects_late = any(config.getoption(name, None) for name in _DESELECTING)
+        self._steps: SimpleQueue[tuple[Step, IsolatedDatabase] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._finished = False  # the steps have ended, and tests run
+        self._stopped = False  # no step begins any more
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Called after the hooks that add fixtures to the test."""
+        if self._selects_late:
+            return
+        for database in self._undecided[:]:
+            if self._needs(item, database) and is_selected(item):
+                self._begin(item, database)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
+        """Begin what could not begin before. If no test needs a database any more, stop."""
+        yield
+        tests = {
+            database: next((item for item in items if self._needs(item, database)), None)
+            for database in self._databases
+        }
+        if not any(tests.values()):
+            self.close()
+        for database in self._undecided[:]:
+            if (item := tests[database]) is not None:
+                self._begin(item, database)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        if not self._finished:
+            self._finish()
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            self.close()
+
+    def pytest_sessionfinish(self) -> None:
+        """There is no test loop after an interrupt or an error during the collection."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop the thread, and give back what no fixture has taken."""
+        self._undecided.clear()
+        if self._stop():
+            for database in self._databases:
+                database.prepared.close()
+
+    def before_fork(self) -> None:
+        """A forked child may run the test, and needs a database of the same name."""
+        if self._finished:
+            self.close()
+
+    def after_fork(self) -> None:
+        """In a forked child, which does not have the thread. Its parent gives back."""
+        self._undecided.clear()
+        self._thread = None
+        for database in self._databases:
+            database.prepared = PreparedResources()
+
+    def _needs(self, item: pytest.Item, database: IsolatedDatabase) -> bool:
+        fixtures = getattr(item, "fixturenames", ())
+        return any(name in fixtures for name in self._databases[database])
+
+    def _begin(self, item: pytest.Item, database: IsolatedDatabase) -> None:
+        """Let the thread take the steps up to the first one that the test overrides."""
+        self._undecided.remove(database)
+        count = len([*takewhile(partial(_is_default, item, database), _OVERRIDABLE)])
+        try:
+            # Not in the thread: two threads can deadlock when they import modules with cycles.
+            from pytest_pgtemplate._fixtures import steps
+        except Exception:  # the fixture reports it
+            return
+        prepare = (steps.prepare_server, steps.prepare_template, steps.prepare_database)
+        for step in prepare[:count]:
+            self._start_thread()
+            self._steps.put((step, database))
+
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            from pytest_pgtemplate._server import forks
+
+            forks.register(self)
+            forks.register_before(self)
+            self._thread = threading.Thread(
+                target=self._work, name="pgtemplate-preparation", daemon=True
+            )
+            self._thread.start()
+
+    def _work(self) -> None:
+        WARNINGS_RAISE.set(True)
+        with suppress(KeyboardInterrupt), self._run.progress.in_background():
+            for step, database in iter(self._steps.get, None):
+                if not self._stopped:
+                    try:
+                        step(database)
+                    except PgTemplateError as error:
+                        database.prepared.error = error
+                    except Exception:  # noqa: S110 - the fixture takes the step, and reports it
+                        pass
+
+    def _finish(self) -> None:
+        self._undecided.clear()
+        if self._thread is not None:
+            self._steps.put(None)
+            with self._run.progress.shown():
+                self._thread.join()
+            self._thread = None
+        self._finished = True
+
+    def _stop(self) -> bool:
+        """Stop the thread. False: it does not stop in time, and ends with the process."""
+        self._stopped = True
+        if self._thread is not None:
+            self._steps.put(None)
+            self._thread.join(STEP_TIMEOUT)
+            if self._thread.is_alive():
+                from pytest_pgtemplate._internals.cpython import interrupt_thread
+
+                interrupt_thread(self._thread)
+                self._thread.join(STOP_TIMEOUT)
+            if self._thread.is_alive():
+                return False
+            self._thread = None
+        return True
+
+
+def _is_default(item: pytest.Item, database: IsolatedDatabase, fixtures: tuple[str, ...]) -> bool:
+    """Whether a test uses the plugin's own definitions of the fixtures."""
+    names = map(database.fixture_name, fixtures)
+    modules = (module_of_requested_fixture(item, name) for name in names)
+    return all(module.startswith("pytest_pgtemplate.") for module in modules)
