@@ -15,7 +15,8 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server, explain
 from pytest_pgtemplate.errors import ServerError
 from support.poolers import pgbouncer
-from support.projects import ITEM, PLAIN, Project, execute, unique
+from support.projects import ITEM, PLAIN, Project, execute, make_project, unique
+from support.servers import tcp
 
 TEST = """
 import asyncio
@@ -206,6 +207,26 @@ def test_build_with_and_without_other_plugins(
     done = command(shop, "build", *PLAIN, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "migrated" in done.stdout
+
+
+UNIX, TCP = "--allow-unix-socket", "--allow-hosts=127.0.0.1"
+
+
+@pytest.mark.full
+def test_pytest_socket_and_a_server_with_host_and_port(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, private_url: URL
+) -> None:
+    pytest.importorskip("pytest_socket")
+    execute(private_url, "ALTER ROLE postgres PASSWORD 'secret'")
+    server = Server(private_url, timeout=60)
+    for shop in make_project(pytester, monkeypatch, server, tcp(private_url, password="secret")):
+        shop.alembic()
+        shop.revision("one", ITEM)
+        shop.write("test_it.py", TEST)
+        enable(monkeypatch, "socket")
+        run(shop, "--disable-socket", UNIX, TCP).assert_outcomes(passed=1)
+        run(shop, "--disable-socket", UNIX).assert_outcomes(errors=1)
+    server.close()
 
 
 @pytest.mark.parametrize("allowed", [False, True])

@@ -1,12 +1,19 @@
-"""Several checkouts of one project: equal files share a template, different ones do not meet."""
+"""Several checkouts of one project: equal files share a template, different ones do not meet.
+
+On a server in PGTEMPLATE_URL, and on the embedded server of this user, which each run joins.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
 
 from support.projects import COUNTED, ITEM, TESTS, Project
+
+# Before pytester sets others: the embedded server's data is in this cache.
+OWN = {name: os.environ.get(name) for name in ("HOME", "XDG_CACHE_HOME", "PGTEMPLATE_URL")}
 
 
 def checkout(project: Project, folder: str, *, name: str) -> Project:
@@ -30,8 +37,18 @@ def run_at_once(*checkouts: Project) -> None:
         assert process.returncode == 0, output
 
 
-@pytest.fixture
-def main_checkout(project: Project) -> Project:
+@pytest.fixture(params=["given", pytest.param("embedded", marks=pytest.mark.full)])
+def main_checkout(
+    request: pytest.FixtureRequest, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    if request.param == "embedded":
+        if OWN["PGTEMPLATE_URL"] is not None:
+            pytest.skip("this run has no embedded server")
+        for name, value in OWN.items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
     return checkout(project, "main", name=project.prefix)
 
 
