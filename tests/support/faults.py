@@ -72,6 +72,8 @@ class Suite:
             "XDG_CACHE_HOME": str(directory / "cache"),
             "TMPDIR": str(directory / "tmp"),
             "PYTHONPATH": str(PROGRAMS / "faulty_files"),
+            "PYTEST_ADDOPTS": "",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # importing others takes longer than the suite
             "FAULTS_UNDER": os.pathsep.join([str(directory / "cache"), str(directory / "tmp")]),
             "FAULTS_USES": str(directory / "uses"),
         }
@@ -90,7 +92,8 @@ class Suite:
         """Run it once. Returns the exit code, or None if it hangs, and the output."""
         for file in (self._wrong, self._directory / "uses"):
             file.unlink(missing_ok=True)
-        options = ["-n", str(WORKERS), "-q", "-rfEs", "-p", "no:cacheprovider"]
+        plugins = ["-p", "xdist.plugin", "-p", "pytest_pgtemplate.plugin", "-p", "no:cacheprovider"]
+        options = [*plugins, "-n", str(WORKERS), "-q", "-rfEs"]
         command = [sys.executable, "-X", "faulthandler", "-m", "pytest", *options]
         process = subprocess.Popen(
             command,

@@ -60,10 +60,11 @@ class FaultyServer:
 
     async def serve(self, started: Callable[[], None]) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        await asyncio.start_unix_server(self._connected, self._path)
+        server = await asyncio.start_unix_server(self._connected, self._path)
         self._path.chmod(0o777)
         started()
         await self._stop.wait()
+        server.close()
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
