@@ -1,18 +1,53 @@
-"""One fault of each kind; ``tox run -e faults`` tries all of them."""
+"""Faults where a failure matters most; ``tox run -e faults`` lets every call and use fail."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from support.faults import ALL_KINDS, broken_rules, count, faults_of, suite_behind_proxy
+from support.faults import (
+    FileFaults,
+    ServerFaults,
+    Suite,
+    broken_rules,
+    count,
+    suite_behind_proxy,
+)
+from support.faulty_server import FaultyServer
 from support.servers import need_binaries
 
 
-@pytest.mark.parametrize("start", ["warm", pytest.param("cold", marks=pytest.mark.full)])
-@pytest.mark.parametrize("kind", ALL_KINDS)
-def test_a_call_that_fails_makes_nothing_silently_wrong(kind: str, start: str) -> None:
+@pytest.fixture(scope="module")
+def prepared() -> Iterator[tuple[Suite, FaultyServer]]:
+    """There are a template and spares."""
     need_binaries()
     with suite_behind_proxy() as (suite, proxy):
-        faults = faults_of(kind, suite, proxy)
-        middle = count(suite, faults, start) // 2
-        assert not list(broken_rules(suite, faults, start, [middle]))
+        assert count(suite, ServerFaults("late", suite, proxy), "warm")
+        yield suite, proxy
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "number"),
+    [
+        ("refused", "", 5),
+        ("lost before", ".reset(", 2),
+        ("lost after", ".reset(", 3),
+        ("late", ".keep(", 10),
+    ],
+)
+def test_a_call_that_fails(
+    prepared: tuple[Suite, FaultyServer], kind: str, text: str, number: int
+) -> None:
+    suite, proxy = prepared
+    faults = ServerFaults(kind, suite, proxy, text)
+    assert not list(broken_rules(suite, faults, "warm", [number]))
+    assert faults.count >= number
+
+
+@pytest.mark.parametrize("number", [20, 60])
+def test_a_file_that_fails(prepared: tuple[Suite, FaultyServer], number: int) -> None:
+    suite, _ = prepared
+    faults = FileFaults("broken", suite)
+    assert not list(broken_rules(suite, faults, "warm", [number]))
+    assert faults.count >= number

@@ -55,6 +55,11 @@ for table in "author", "book":
 op.execute("INSERT INTO author (name) VALUES ('Ada')")
 """
 OTHERS = ("somebody_else", "faults_of_somebody_else")  # databases without our mark
+_TRACEBACK = re.compile(
+    r"INTERNALERROR|Traceback \(most recent|pytest_pgtemplate/\S+:\d+: \w+Error"
+)
+_MIGRATION_FAILED = "alembic upgrade heads failed"  # the traceback is that of env.py
+
 Result = tuple[int | None, str]  # the exit code of a run, None if it hangs, and its output
 
 
@@ -164,13 +169,14 @@ class Faults(Protocol):
 
 
 class ServerFaults:
-    def __init__(self, kind: str, suite: Suite, proxy: FaultyServer) -> None:
+    def __init__(self, kind: str, suite: Suite, proxy: FaultyServer, text: str = "") -> None:
         self.kind = kind
-        self._suite, self._proxy = suite, proxy
+        self._suite, self._proxy, self._text = suite, proxy, text
         self._fault = Fault(kind)
 
     def run(self, number: int) -> Result:
-        self._fault = self._proxy.fault = Fault(self.kind, number, delay=2 * TIMEOUT)
+        self._fault = Fault(self.kind, number, delay=2 * TIMEOUT, text=self._text)
+        self._proxy.fault = self._fault
         try:
             return self._suite.run(fails=True)
         finally:
@@ -240,9 +246,7 @@ def _broken_rules(result: Result, wrong: str) -> Iterator[str]:
         yield f"exit code {code}"
     if wrong:
         yield f"a test started in a wrong state: {wrong}"
-    if re.search(
-        r"INTERNALERROR|Traceback \(most recent|pytest_pgtemplate/\S+:\d+: \w+Error", output
-    ):
+    if _TRACEBACK.search(output) and _MIGRATION_FAILED not in output:
         yield "a traceback of the plugin"
     if not re.search(r"^(FAILED|ERROR) ", output, re.MULTILINE):
         yield "no test is reported as failed"

@@ -30,18 +30,23 @@ class Fault:
     lost before  the connection is lost before the server receives the call
     lost after   the server executes the call, and the connection is lost before it answers
     late         the answer arrives ``delay`` seconds late
+
+    Only calls that contain ``text`` are counted.
     """
 
-    def __init__(self, kind: str = "refused", number: int = 0, *, delay: float = 0) -> None:
+    def __init__(
+        self, kind: str = "refused", number: int = 0, *, delay: float = 0, text: str = ""
+    ) -> None:
         self.kind = kind
         self.number = number
         self.delay = delay
+        self._text = text
         self.calls = 0
         self.failed = ""  # the call that failed
 
     def strikes(self, call: str, *, connects: bool = False) -> bool:
         """Count a call, and return whether it is the one that has to fail."""
-        if self.kind == "refused" and not connects:
+        if (self.kind == "refused" and not connects) or self._text not in call:
             return False
         self.calls += 1
         if self.calls != self.number:
@@ -97,6 +102,7 @@ class _Connection:
         self._server, self._to_server = server, to_server
         self._hold = ""  # what becomes of the answer to the current call
         self._statement = ""
+        self._prepared: dict[bytes, str] = {}  # by name
 
     async def run(self) -> None:
         if await self._start():
@@ -132,14 +138,23 @@ class _Connection:
     async def _requests(self) -> None:
         while True:
             kind, message = await _read_message(self._client)
-            if kind in b"QP":
-                self._statement = message[5:].replace(b"\0", b" ").decode(errors="replace").strip()
+            self._note_statement(kind, message[5:])
             if kind in b"QS" and self._fault.strikes(self._statement):
                 if self._fault.kind == "lost before":
                     return
                 self._hold = self._fault.kind
             self._to_server.write(message)
             await self._to_server.drain()
+
+    def _note_statement(self, kind: bytes, body: bytes) -> None:
+        """Follow the messages Query, Parse and Bind."""
+        first, second, *_ = [*body.split(b"\0", 2), b"", b""]
+        if kind == b"Q":
+            self._statement = first.decode(errors="replace")
+        elif kind == b"P":
+            self._statement = self._prepared[first] = second.decode(errors="replace")
+        elif kind == b"B":
+            self._statement = self._prepared.get(second, "")
 
     async def _answers(self) -> None:
         while True:

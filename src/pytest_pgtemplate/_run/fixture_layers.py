@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
@@ -65,6 +65,7 @@ class LayeredDatabase(Protocol):
     def test(self) -> str: ...
     @property
     def keeps_last_state(self) -> bool: ...
+    def changing_state(self) -> AbstractContextManager[None]: ...
     def reset(self, removed: list[int], node_id: str) -> None: ...
     def report_leaks(self, result: ResetResult, node_id: str) -> None: ...
     def finish_before_fixture_teardown(self) -> None: ...
@@ -180,7 +181,8 @@ class FixtureLayers:
         if (resetter := self._database.resetter) is None:
             return None
         layer = self._in_setup[-1] if self._in_setup else self._new(self._database.test, 0)
-        result = resetter.try_add_layer(layer.number)
+        with self._database.changing_state():
+            result = resetter.try_add_layer(layer.number)
         if result is None:
             reason = "has a transaction open"
             return _UnattributedWrites(layer.owner, reason, resetter.current_xid())
@@ -211,7 +213,8 @@ class FixtureLayers:
                     " first",
                 )
             return None
-        result = resetter.add_layer(layer.number)
+        with self._database.changing_state():  # without an answer, it may exist or not
+            result = resetter.add_layer(layer.number)
         if result.reclone_reason is not None:
             raise SchemaChangedError(
                 f"{layer.owner} changed the schema",

@@ -199,7 +199,7 @@ class IsolatedDatabase:
         """Reset the database and remove the layers ``removed``. ``node_id``: for messages."""
         assert self.worker is not None
         began = time.perf_counter()
-        with self._changing_state():
+        with self.changing_state():
             result = self.worker.reset(removed, while_waiting=self.engines.reset_sessions)
         seconds = time.perf_counter() - began
         self.stats.reset_time += seconds
@@ -227,7 +227,7 @@ class IsolatedDatabase:
             )
 
     @contextmanager
-    def _changing_state(self) -> Iterator[None]:
+    def changing_state(self) -> Iterator[None]:
         """If the body raises, the state of the database is unknown until the next re-clone."""
         self.state_unknown = True
         yield
@@ -274,7 +274,7 @@ class IsolatedDatabase:
         if removed is not None:
             removed = {*removed, *self.layers.removed}
         self.clone_is_due = False
-        with self._changing_state():
+        with self.changing_state():
             self.engines.close()
             with self.run.progress.step("re-cloning the template"):
                 complete = replace(removed)
