@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ os.environ.pop("CI", None)  # pytest's summary is longer there: child runs shall
 # Hundreds of child runs import the same modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    """Leave the items out of the garbage collections that follow each run in this process."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
