@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,7 +13,7 @@ from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.blocker_watch import GRACE
 from pytest_pgtemplate._reset.scripts import LARGE
 from pytest_pgtemplate.errors import ServerError
-from support.databases import Base, Kind, database, difference, run
+from support.databases import Base, Kind, Session, database, difference, run
 from support.projects import ITEM, Project, query
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
@@ -278,6 +279,27 @@ def test_what_may_not_be_ended_is_an_error_and_no_hang(base: Base, kind: Kind) -
     assert time.monotonic() - began < SOON
 
     assert base.reset() == ResetResult(reclone_reason=None, leaks=())
+    assert difference(base.origin, base.dump()) == {}
+
+
+def test_a_session_of_another_database_is_not_ended(base: Base, kind: Kind) -> None:
+    """It has locked a catalog that all databases share, and that large objects are in."""
+    if not kind.superuser:
+        pytest.skip("only a superuser may end any session")
+    other = Session(base.root_url.set(database="postgres"))
+    base.execute("SELECT lo_unlink(5000)")
+    other.execute("BEGIN", "LOCK TABLE pg_catalog.pg_shdepend")
+    looked = (
+        "SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ~ 'blocking_pids'"
+    )
+    with ThreadPoolExecutor() as pool:
+        resetting = pool.submit(base.reset)
+        wait_for(base, looked)
+
+        assert other.is_open
+        other.execute("ROLLBACK")
+        assert resetting.result(SOON) == ResetResult(reclone_reason=None, leaks=())
+    other.close()
     assert difference(base.origin, base.dump()) == {}
 
 

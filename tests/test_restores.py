@@ -220,6 +220,26 @@ def test_every_row_of_the_table_is_run() -> None:
     assert TABLE.keys() == SITUATIONS.keys()
 
 
+OWN_SCHEMA = """
+CREATE SCHEMA pgtemplate;
+CREATE TABLE pgtemplate.log (id int PRIMARY KEY);
+INSERT INTO pgtemplate.log VALUES (1);
+"""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.tracking == "scan"], ids=str)
+def test_a_schema_of_the_user_may_be_named_like_ours(
+    request: pytest.FixtureRequest, kind: Kind
+) -> None:
+    """With scan, nothing of ours is in the database."""
+    with database(request, kind, OWN_SCHEMA) as base:
+        base.execute("UPDATE pgtemplate.log SET id = 7", "INSERT INTO pgtemplate.log VALUES (2)")
+        assert base.reset().reclone_reason is None
+        assert base.session().fetch("SELECT id FROM pgtemplate.log") == [(1,)]
+        base.execute("ALTER TABLE pgtemplate.log ADD more int")
+        assert base.reset().reclone_reason is not None
+
+
 def perform(base: Base, situation: Situation) -> bool:
     """False: PostgreSQL refuses it to this role."""
     try:
