@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate._child import hints
-from pytest_pgtemplate._child.revisions import make_config, write_answer
+from pytest_pgtemplate._child.revisions import make_config, write_list
 from pytest_pgtemplate._display import progress_file
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, PgTemplateError
 
@@ -57,7 +57,7 @@ def _write_revisions(job: dict[str, Any], script: ScriptDirectory) -> None:
     """Answer the question for the revisions, too, so that no other process has to be started."""
     if job["revisions_file"]:
         with suppress(MigrationError, OSError):  # if the lineage is broken, Alembic may say so
-            write_answer(script, Path(job["revisions_file"]))
+            write_list(script, Path(job["revisions_file"]))
 
 
 def progress_of(job: dict[str, Any]) -> Path | None:

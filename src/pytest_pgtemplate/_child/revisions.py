@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def run(job: dict[str, Any]) -> None:
-    """Write the answer to ``job["revisions_file"]``. Raises MigrationError for a broken lineage."""
+    """Write the list to ``job["revisions_file"]``. Raises MigrationError for a broken lineage."""
     from alembic.script import ScriptDirectory
 
-    write_answer(ScriptDirectory.from_config(make_config(job)), Path(job["revisions_file"]))
+    write_list(ScriptDirectory.from_config(make_config(job)), Path(job["revisions_file"]))
 
 
 def make_config(job: dict[str, Any]) -> Config:
@@ -42,12 +42,12 @@ def make_config(job: dict[str, Any]) -> Config:
     return Config(job["ini"], **toml)
 
 
-def write_answer(directory: ScriptDirectory, file: Path) -> None:
+def write_list(directory: ScriptDirectory, file: Path) -> None:
     """Write the revisions to ``file``. The rename is atomic: other processes may read the file."""
-    answer = _describe(directory)
+    scripts = _describe(directory)
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_suffix(f".{os.getpid()}")
-    scratch.write_text(json.dumps(answer), "utf-8")
+    scratch.write_text(json.dumps(scripts), "utf-8")
     scratch.replace(file)
 
 

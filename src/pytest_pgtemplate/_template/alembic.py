@@ -1,4 +1,4 @@
-"""Alembic: what decides the schema, and how it runs in a child process."""
+"""Migrations with Alembic: the fingerprint, the revisions, and upgrades in a child process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_pgtemplate._template import env_py
 from pytest_pgtemplate._template.alembic_config import AlembicConfig
 from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.lineage import Lineage, Revision
-from pytest_pgtemplate._template.revisions import Script, ask_once, read_answer
+from pytest_pgtemplate._template.revisions import Script, read_list, read_or_create_list
 from pytest_pgtemplate._template.target import Target, raise_if_failed
 from pytest_pgtemplate._urls import server_address, url_templates
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError
@@ -33,10 +33,10 @@ class Alembic:
     """Alembic's ``upgrade``, run by env.py in a child process.
 
     ``config`` is an alembic.ini, or a pyproject.toml with a ``[tool.alembic]`` table.
-    ``attributes`` go into Alembic's ``config.attributes``, strings with the fields of ``pg_env``;
-    "sqlalchemy.url" is always there, and so is "connection" for an env.py that reads it.
-    ``directories``: in which Alembic may be meant to run, for relative paths in ``config``. The
-    plugin gives those of the run: the working directory, and pytest's rootdir.
+    ``attributes`` are added to Alembic's ``config.attributes``; strings may contain the fields of
+    ``pg_env``. "sqlalchemy.url" is always set, and so is "connection" if env.py reads it.
+    ``directories``: possible working directories of Alembic, for relative paths in ``config``. The
+    plugin passes the working directory of the run and pytest's rootdir.
     """
 
     config: Path
@@ -53,18 +53,18 @@ class Alembic:
             yield content
 
     def contents(self) -> Iterator[tuple[Path, bytes]]:
-        """Every file that decides the schema, and what of it does."""
+        """Yield each file that determines the schema, with the content that determines it."""
         config = self._read()
         yield from config.contents()
         yield from ((path, content) for path, _, content in config.files())
 
     def lineage(self, cache: Path, timeout: float) -> Lineage | None:
-        """What revisions there are and what they follow; None when that cannot be told."""
+        """Return all revisions and their ancestors; None if Alembic cannot read them."""
         if self.revision not in _ALL:
             return None
         try:
             scripts = {each.file: each for each in self.scripts(cache, timeout)}
-        except MigrationError:  # Alembic will say why when it migrates
+        except MigrationError:  # Alembic reports the reason when it migrates
             return None
         config = self._read()
         base, revisions = list(self._configuration(config)), {}
@@ -78,44 +78,44 @@ class Alembic:
         return None if scripts else Lineage(tuple(base), revisions)
 
     def scripts(self, cache: Path, timeout: float) -> list[Script]:
-        """The revisions in order, in full. Raises MigrationError for a lineage that is broken.
+        """Return all revisions in order. Raises MigrationError if the lineage is broken.
 
-        Alembic tells them, in a child process; its answer is kept in the directory ``cache``.
+        Alembic lists them in a child process. The list is stored in the directory ``cache``.
         """
         config = self._read()
-        file = self._answer_file(config, cache)
-        answer = read_answer(file)
-        if answer is None:
-            answer = ask_once(file, partial(self._ask, config, timeout), timeout)
-            if self._answer_file(self._read(), cache) != file:
+        file = self._list_file(config, cache)
+        scripts = read_list(file)
+        if scripts is None:
+            scripts = read_or_create_list(file, partial(self._write_list, config, timeout), timeout)
+            if self._list_file(self._read(), cache) != file:
                 file.unlink(missing_ok=True)
                 raise MigrationError(
                     "migration files were changed while Alembic read them", hint="run again"
                 )
-        return answer
+        return scripts
 
     def environment_parts(self, scripts: Collection[Script]) -> Iterator[bytes]:
-        """What else decides the schema."""
+        """Yield everything that determines the schema except the files of ``scripts``."""
         config = self._read()
         yield from self._configuration(config)
-        theirs = {each.file for each in scripts}
+        revision_files = {each.file for each in scripts}
         for path, name, content in config.files():
-            if path.resolve() not in theirs:
+            if path.resolve() not in revision_files:
                 yield name
                 yield content
 
     def _read(self) -> AlembicConfig:
         return AlembicConfig(self.config, self.directories or (Path.cwd(),))
 
-    def _answer_file(self, config: AlembicConfig, cache: Path) -> Path:
-        """Where the answer is kept: it depends on all that Alembic imports to find it."""
+    def _list_file(self, config: AlembicConfig, cache: Path) -> Path:
+        """Return the file for the list. Its name is a digest of everything that Alembic imports."""
         about = (config.script_location, config.version_locations, sys.version, version("alembic"))
         parts = [str(about).encode(), *self._configuration(config)]
         for _, name, content in config.files():
             parts += [name, content]
         return cache / f"{digest_parts(parts)[:32]}.json"
 
-    def _ask(self, config: AlembicConfig, timeout: float, file: Path) -> None:
+    def _write_list(self, config: AlembicConfig, timeout: float, file: Path) -> None:
         job = {**_config_files(config), "revisions_file": str(file)}
         ended = _child.run_job(
             "revisions", job, env={}, cwd=config.working_directory, timeout=timeout
@@ -131,17 +131,17 @@ class Alembic:
         )
 
     def run(self, module: str, target: Target, **more: object) -> _child.ChildResult:
-        """Let a job of the child's have this environment, and ``more``.
+        """Run the job ``module`` of the child process with this environment and ``more``.
 
         The driver must suit env.py. If it does not, the other kind of driver is tried.
         """
         config = self._read()
         source, cache = _env_py(config), target.revisions_cache
-        for number, (kind, url) in enumerate(env_py.urls(target.url, source, cache).items()):
+        for number, (kind, url) in enumerate(env_py.urls_to_try(target.url, source, cache).items()):
             ended = self._run(module, target, config, url, **more)
             if ended.code != _child.WRONG_DRIVER:
                 if number:
-                    env_py.remember(kind, source, cache)
+                    env_py.store_kind(kind, source, cache)
                 break
         return ended
 
@@ -155,7 +155,7 @@ class Alembic:
             "url": rendered,
             "attributes": {"sqlalchemy.url": rendered, **self._attributes(target.url)},
             "connection": env_py.reads_connection(_env_py(config)),
-            "revisions_file": self._missing_answer(config, target.revisions_cache),
+            "revisions_file": self._missing_list_file(config, target.revisions_cache),
             "dsn": str(_urls.asyncpg_dsn(target.url)),
             "database": target.url.database,
             "progress": str(target.progress) if target.progress else None,
@@ -176,7 +176,7 @@ class Alembic:
         }
 
     def _dumped_attributes(self) -> str:
-        """Raises ConfigurationError for what cannot be handed to another process, or filled."""
+        """Raises ConfigurationError for attributes that are not JSON, or have unknown fields."""
         try:
             for value in self.attributes.values():
                 if isinstance(value, str):
@@ -185,13 +185,14 @@ class Alembic:
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"Alembic(attributes=..) cannot be used: {error}",
-                hint="give strings, numbers, lists and the like; env.py runs in another process",
+                hint="use only values that JSON has, such as strings, numbers and lists: env.py"
+                " runs in another process",
             ) from error
 
-    def _missing_answer(self, config: AlembicConfig, cache: Path | None) -> str | None:
-        """The file in which Alembic's revisions are not yet, to be written by the way."""
-        file = self._answer_file(config, cache) if cache else None
-        return str(file) if file and read_answer(file) is None else None
+    def _missing_list_file(self, config: AlembicConfig, cache: Path | None) -> str | None:
+        """Return the file for the list of revisions if the job should write it, else None."""
+        file = self._list_file(config, cache) if cache else None
+        return str(file) if file and read_list(file) is None else None
 
     def _configuration(self, config: AlembicConfig) -> Iterator[bytes]:
         yield b"alembic"

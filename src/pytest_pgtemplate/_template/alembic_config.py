@@ -106,13 +106,13 @@ class AlembicConfig:
         return found or [self.script_location / "versions"]
 
     def files(self) -> Iterator[tuple[Path, bytes, bytes]]:
-        """Path, name and bytes of each file below the script and the version locations."""
+        """Yield path, name and bytes of each file in the script and version locations."""
         root = self.script_location
         for directory in (root, *self.version_locations):
             if directory == root or not directory.is_relative_to(root):
                 yield from _files_under(directory, sourceless=self._is_true("sourceless"))
 
-    # What the files say
+    # Options
 
     def _is_true(self, option: str) -> bool:
         return str(self._options.get(option)).lower() == "true"
@@ -122,7 +122,7 @@ class AlembicConfig:
         location = self._options.get("script_location")
         if not location:
             raise ConfigurationError(
-                f"{self.file} names no script_location",
+                f"{self.file} has no script_location",
                 hint="run `alembic init`, or point pg_alembic_ini at the file you use",
             )
         return self._with_here(str(location))
@@ -164,7 +164,7 @@ class AlembicConfig:
                 f"{self.file} cannot be read: {error}", hint="correct it, or set pg_alembic_ini"
             ) from error
 
-    # Where that is
+    # Locations
 
     def _resolve(self, location: str, directory: Path) -> Path:
         if not _is_resource(location):
@@ -173,7 +173,7 @@ class AlembicConfig:
         return self._package(package, directory).joinpath(*inside)
 
     def _package(self, name: str, directory: Path) -> Path:
-        # As Alembic finds it, which puts prepend_sys_path before what is there.
+        # As in Alembic, which inserts prepend_sys_path at the start of sys.path.
         ahead = self._paths("prepend_sys_path", self._options.get("path_separator"))
         for path in ahead:
             found = directory.joinpath(path, *name.split("."))
@@ -189,7 +189,7 @@ class AlembicConfig:
 
 
 def _is_resource(location: str) -> bool:
-    """Whether it is in a package: ``package:directory``."""
+    """Whether the location is in a package: ``package:directory``."""
     return ":" in location and not Path(location).is_absolute()
 
 
@@ -204,7 +204,7 @@ def _table(pyproject: Path) -> dict[str, Any]:
 
 
 def _split(locations: str, separator: str | None) -> list[str]:
-    """As Alembic does; without a separator it has always been spaces and commas."""
+    """Split like Alembic: without ``separator``, at spaces and commas."""
     if separator in _SEPARATORS:
         parts = locations.split(_SEPARATORS[separator])
     else:
@@ -213,7 +213,7 @@ def _split(locations: str, separator: str | None) -> list[str]:
 
 
 def _files_under(directory: Path, *, sourceless: bool) -> Iterator[tuple[Path, bytes, bytes]]:
-    """Every file that a migration tool may read there."""
+    """Yield every file below ``directory`` that a migration tool may read."""
     for path in sorted(directory.rglob("*")):
         compiled = "__pycache__" in path.parts or path.suffix == ".pyc"
         if compiled and not (sourceless and _stands_for_source(path)):
@@ -223,6 +223,6 @@ def _files_under(directory: Path, *, sourceless: bool) -> Iterator[tuple[Path, b
 
 
 def _stands_for_source(path: Path) -> bool:
-    """Whether Alembic loads this compiled file, for there is no source."""
+    """Whether Alembic loads this compiled file because there is no source."""
     directory = path.parent.parent if path.parent.name == "__pycache__" else path.parent
     return path.suffix == ".pyc" and not (directory / f"{path.name.split('.')[0]}.py").exists()

@@ -15,7 +15,7 @@ from pytest_pgtemplate._template.alembic import Alembic
 from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.migrations import Command, Migrations, SqlFiles
 
-FILES_PER_PREFIX = 10  # templates remembered per prefix
+FILES_PER_PREFIX = 10  # templates stored per prefix
 NAMES_SHOWN = 5
 
 Parts = dict[str, str]  # name of a file or option -> digest

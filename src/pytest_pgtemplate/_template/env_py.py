@@ -1,4 +1,4 @@
-"""What an env.py needs: told from its text, and from what it has accepted before."""
+"""Find out which URL an env.py accepts: one with an async driver, or one with a sync driver."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ ASYNC, SYNC = "async", "sync"
 
 
 def reads_connection(source: bytes) -> bool:
-    """Whether it takes a connection from ``config.attributes``, as Alembic's cookbook has it."""
+    """Whether env.py takes a connection from ``config.attributes``, as in Alembic's cookbook."""
     pattern = rb"""attributes\s*(\[|\.get\()\s*['"]connection['"]"""
     return re.search(pattern, source) is not None
 
 
-def urls(url: URL, source: bytes, cache: Path | None) -> dict[str, URL]:
-    """The URL with drivers of the kinds ``ASYNC`` and ``SYNC``; first the one that seems to suit.
+def urls_to_try(url: URL, source: bytes, cache: Path | None) -> dict[str, URL]:
+    """Return the URL with an async and with a sync driver, the more likely one first.
 
-    Raises ConfigurationError when that one cannot be used.
+    ``source``: the text of env.py. ``cache``: the directory with the kinds that worked in earlier
+    builds. Raises ConfigurationError if the more likely driver cannot be used.
     """
-    first = _remembered(source, cache) or (ASYNC if _speaks_async(source) else SYNC)
+    first = _stored_kind(source, cache) or (ASYNC if _has_async_names(source) else SYNC)
     found = {}
     for kind in (first, ASYNC if first == SYNC else SYNC):
         try:
@@ -40,41 +41,41 @@ def urls(url: URL, source: bytes, cache: Path | None) -> dict[str, URL]:
 
 
 def sync_url(url: URL) -> URL:
-    """The URL for a sync env.py; the one that is given when no sync driver is installed."""
+    """Return the URL for a sync env.py; ``url`` itself if no sync driver is installed."""
     try:
         found = _urls.sync_url(url)
     except ConfigurationError:
         return url
     if _urls.connect_args(url, _urls.driver_name(found)):
         raise ConfigurationError(
-            "pg_url asks for TLS or options, of which env.py could tell pg8000 nothing: a URL of"
-            " this driver has no place for them",
+            "pg_url sets TLS or options, which env.py cannot pass to pg8000: a URL for this driver"
+            " has no parameters for them",
             hint="pip install 'psycopg[binary]', or let an async env.py use asyncpg",
         )
     return found
 
 
-def remember(kind: str, source: bytes, cache: Path | None) -> None:
-    """Keep what it accepted, for the next build. It is never worth an error."""
+def store_kind(kind: str, source: bytes, cache: Path | None) -> None:
+    """Store the kind of driver that worked, for the next build. Errors are ignored."""
     if cache is not None:
         with suppress(OSError):
             cache.mkdir(parents=True, exist_ok=True)
-            _memory(source, cache).write_text(kind, "utf-8")
+            _cache_file(source, cache).write_text(kind, "utf-8")
 
 
-def _remembered(source: bytes, cache: Path | None) -> str | None:
+def _stored_kind(source: bytes, cache: Path | None) -> str | None:
     with suppress(OSError, UnicodeDecodeError):
-        kind = _memory(source, cache).read_text("utf-8") if cache else None
+        kind = _cache_file(source, cache).read_text("utf-8") if cache else None
         return kind if kind in (ASYNC, SYNC) else None
     return None
 
 
-def _memory(source: bytes, cache: Path) -> Path:
+def _cache_file(source: bytes, cache: Path) -> Path:
     return cache / f"{hashlib.sha256(source).hexdigest()[:32]}.driver"
 
 
-def _speaks_async(source: bytes) -> bool:
-    """Whether a name in it does: not a comment or a string, and not the name of asyncpg."""
+def _has_async_names(source: bytes) -> bool:
+    """Whether a name in env.py contains "async"; comments, strings and "asyncpg" do not count."""
     with suppress(SyntaxError, tokenize.TokenError):
         tokens = list(tokenize.tokenize(io.BytesIO(source).readline))
         names = (token.string for token in tokens if token.type == tokenize.NAME)

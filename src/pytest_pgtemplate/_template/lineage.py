@@ -1,7 +1,7 @@
 """The lineage of a schema: its revisions, so that a build can start from an older template.
 
 The mark of a template stores its heads and a digest of them with their ancestors. A build computes
-that digest from its own files. If both are equal, the template holds exactly those revisions.
+that digest from its own files. If both are equal, the template contains exactly those revisions.
 """
 
 from __future__ import annotations

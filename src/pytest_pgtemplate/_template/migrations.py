@@ -1,4 +1,4 @@
-"""The Migrations protocol, and its simple implementations; ``alembic`` has the other one.
+"""The Migrations protocol, and all implementations except ``Alembic``.
 
 An implementation has two methods: one yields every byte that can change the schema, without
 importing the user's code, and one migrates an empty database.

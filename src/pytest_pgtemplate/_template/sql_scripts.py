@@ -1,7 +1,7 @@
-"""Run SQL that the user wrote, each script as one transaction, and say where it fails.
+"""Run SQL scripts of the user, each as one transaction, and report the line of an error.
 
-The plugin's own connection runs it. What is written for psql (meta-commands, and the rows of a COPY
-as pg_dump writes them) is run by psql.
+The plugin's own connection runs a script. If the script contains meta-commands of psql, or rows
+after COPY as pg_dump writes them, psql runs it.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ def run_file(file: Path, target: Target) -> None:
     if connects := _CONNECT.search(script):
         raise MigrationError(
             f"{file}:{_line(script, connects.end())}: \\connect leaves the template's database",
-            hint="take it out; with pg_dump, leave out --create",
+            hint="remove it; with pg_dump, omit --create",
         )
     psql = _find_psql(target)
     if psql is None:
         raise MigrationError(
             f"{file}:{_line(script, for_psql.end())}: this is a command of psql, which is not"
-            f" here:\n    {_source_line(script, for_psql.end())}",
-            hint="install PostgreSQL's client programs, or let pg_bindir name their directory;"
-            " pg_dump writes a file without them: --inserts, without \\restrict",
+            f" installed:\n    {_source_line(script, for_psql.end())}",
+            hint="install PostgreSQL's client programs, or set pg_bindir to their directory; or use"
+            " pg_dump --inserts, and remove the lines with \\restrict",
         )
     _run_psql(psql, file, target)
 
 
 def included_files(file: Path, script: str) -> Iterator[Path]:
-    """The files that a script names in psql's ``\\i`` and ``\\ir``, and those that they name."""
+    """Yield the files that a script includes with psql's ``\\i`` and ``\\ir``, recursively."""
     for kind, name in _INCLUDE.findall(script):
         found = (file.parent if kind in ("r", "nclude_relative") else Path()) / name
         if found.is_file():
@@ -74,11 +74,11 @@ def included_files(file: Path, script: str) -> Iterator[Path]:
             yield from included_files(found, found.read_text("utf-8"))
 
 
-# By the plugin's own connection
+# With the plugin's own connection
 
 
 def _run(script: str, what: str, target: Target) -> asyncpg.PostgresError | None:
-    """Return the error of the server; ``_line_of_error`` tells where, if it can be told."""
+    """Return the error of the server, with its position or the attribute ``line`` if known."""
 
     async def run() -> asyncpg.PostgresError | None:
         connection = await connect(target.url, timeout=target.timeout, application=APPLICATION)
@@ -101,9 +101,9 @@ def _run(script: str, what: str, target: Target) -> asyncpg.PostgresError | None
 
 
 async def _find_line(connection: Any, script: str, wanted: asyncpg.PostgresError) -> int | None:
-    """Run the statements one by one, to see which one raises the error; nothing is kept.
+    """Run the statements one by one, to find the one that raises the error, and roll back.
 
-    Where a statement ends, the server says: what is cut off too early is a syntax error.
+    A semicolon may be part of a statement. So on a syntax error, the next semicolon is tried.
     """
     await connection.execute("ROLLBACK; BEGIN")
     begin = 0
@@ -123,13 +123,13 @@ async def _find_line(connection: Any, script: str, wanted: asyncpg.PostgresError
 
 
 def _leading(statement: str) -> int:
-    """How many characters of comments and white space come before the statement itself."""
+    """Return the number of characters of comments and white space before the statement."""
     found = re.match(r"(\s+|--[^\n]*\n|/\*.*?\*/)*", statement, re.DOTALL)
     return found.end() if found else 0
 
 
 def _position(error: asyncpg.PostgresError) -> int | None:
-    """Where in the script the server has seen the error, counted from 0."""
+    """Return the position of the error in the script, from 0, if the server reports it."""
     return int(error.position) - 1 if getattr(error, "position", None) else None
 
 
@@ -159,11 +159,11 @@ def _source_line(script: str, position: int) -> str:
     return _nth_line(script, _line(script, position))
 
 
-# By psql
+# With psql
 
 
 def _find_psql(target: Target) -> str | None:
-    """One of the server's version, or any other."""
+    """Return a psql of the server's version if there is one, else any psql."""
 
     async def major() -> int:
         connection = await connect(target.url, timeout=target.timeout, application=APPLICATION)

@@ -1,4 +1,4 @@
-"""The database that is migrated, and what to say if that fails."""
+"""The database to migrate, and the error if that fails."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pytest_pgtemplate._urls import redaction
 from pytest_pgtemplate.errors import MigrationError
 
 MEND = (
-    "correct the migration and run again. The plugin removes the incomplete template; what does"
-    " not belong to a database, such as a role, stays"
+    "correct the migration and run again. The plugin removes the incomplete template, but not"
+    " objects outside of the database, such as roles"
 )
 
 
@@ -29,8 +29,8 @@ class Target:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     applied: frozenset[str] = frozenset()  # revisions that the database already holds
     progress: Path | None = None  # the file for progress reports
-    revisions_cache: Path | None = None  # the directory for Alembic's answers
-    bindir: Path | None = None  # where PostgreSQL's programs are looked for first
+    revisions_cache: Path | None = None  # the directory for Alembic's lists of revisions
+    bindir: Path | None = None  # the directory in which PostgreSQL's programs are searched first
 
 
 def raise_if_failed(

@@ -45,7 +45,7 @@ def read_lineage(
 ) -> Lineage | None:
     """Return the lineage of the schema that ``migrations`` and ``base`` determine, if known.
 
-    ``cache``: the directory for Alembic's answers.
+    ``cache``: the directory for Alembic's lists of revisions.
     """
     lineage = None
     # Not isinstance: a subclass may do more than its lineage shows.
@@ -57,7 +57,7 @@ def read_lineage(
 
 
 class TemplateRequest(NamedTuple):
-    """Which template a run needs. ``rebuild``: only a template that this run has built will do.
+    """Which template a run needs. ``rebuild``: use only a template that this run has built.
 
     ``unseeded``: the request for the same template without the seed. ``lineage``: of a template
     without a seed. ``saved``: the mark of a template that is loaded from a file.
@@ -109,8 +109,8 @@ def ensure_template(
     if not _exists(request, server):
         # Twice, because a builder may use the whole timeout for the migrations alone.
         with _file_lock(lock_directory / f"{request.name}.lock", 2 * server.timeout):
-            # Look again: the previous holder of the file lock may have built it. The advisory lock
-            # excludes the other hosts of this server, so look once more behind it.
+            # Check again: the previous holder of the file lock may have built it. The advisory lock
+            # excludes other hosts that use this server, so check once more after taking it.
             if not _exists(request, server):
                 with server.locked(request.name):
                     built = not _exists(request, server)
@@ -140,7 +140,7 @@ def _build(request: TemplateRequest, build: Build, server: Server, lock_director
         server.drop(scratch)  # left by a worker of this run that was killed during its build
         _create_scratch(scratch, request, origin, server)
         state = build(ScratchDatabase(scratch, request, origin)) or ""
-        # If there was no template to start from, Alembic has told the revisions only now.
+        # Only now: if there was no template to start from, the build has listed the revisions.
         lineage = request.lineage()
         mark = replace(_template_mark(request, origin, lineage, server), state=state)
         server.publish(scratch, request.name, mark)
