@@ -19,6 +19,7 @@ pytest_plugins = [
     "support.servers",
     "support.browser",
     "support.clients",
+    "support.pooled_engines",
 ]
 
 collect_ignore = ["programs"]  # child runs execute them

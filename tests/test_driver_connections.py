@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import psycopg.types.string
 import pytest
 from sqlalchemy import Connection, Engine, event, func, select, text
-from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pytest_pgtemplate import _urls
 from pytest_pgtemplate._engines.pool import AsyncPooledEngine, SyncPooledEngine
-from pytest_pgtemplate._server import Server
-from pytest_pgtemplate._server.marks import Mark
-from pytest_pgtemplate._urls import drivers
-from support.projects import PLAIN, Project, unique
+from support.projects import PLAIN, Project
 
 BACKEND = select(func.pg_backend_pid())
-
-
-@pytest.fixture(scope="module")
-def url(server: Server) -> Iterator[URL]:
-    """An empty database."""
-    name = unique("t_driver")
-    server.create(name, Mark("scratch", "pool"))
-    yield server.url.set(database=name)
-    server.drop(name)
-
-
-@pytest.fixture(params=drivers.SYNC_DRIVERS)
-def sync_pool(request: pytest.FixtureRequest, url: URL) -> Iterator[SyncPooledEngine]:
-    pytest.importorskip(request.param)
-    pool = SyncPooledEngine(_urls.for_driver(url, request.param), {})
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(params=drivers.ASYNC_DRIVERS)
-def pool(request: pytest.FixtureRequest, url: URL) -> Iterator[AsyncPooledEngine]:
-    pytest.importorskip(request.param)
-    pool = AsyncPooledEngine(_urls.for_driver(url, request.param), {})
-    yield pool
-    pool.close()
 
 
 def nothing(engine: Engine) -> None:
@@ -367,7 +337,7 @@ def test_a_second_session_does_not_wait_for_ever_under_rollback(base: Project) -
     base.write("test_it.py", WAITS)
     result = run(base, "--pg-isolation", "rollback")
     result.assert_outcomes(passed=1, failed=2)
-    result.stdout.fnmatch_lines(['*isolation="rollback" pg_session keeps its locks*'] * 2)
+    result.stdout.fnmatch_lines(['*isolation="rollback", pg_session keeps its locks*'] * 2)
 
 
 LISTENS = """

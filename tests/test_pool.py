@@ -21,40 +21,12 @@ from pytest_pgtemplate._engines import loop_pool
 from pytest_pgtemplate._engines.loop_pool import MAX_CONNECTIONS, MAX_IDLE
 from pytest_pgtemplate._engines.pool import AsyncPooledEngine, SyncPooledEngine
 from pytest_pgtemplate._internals.sqlalchemy import connect_on_use
-from pytest_pgtemplate._server import Server
-from pytest_pgtemplate._server.marks import Mark
-from pytest_pgtemplate._urls import drivers
 from pytest_pgtemplate.errors import ConfigurationError
-from support.projects import query, unique
+from support.projects import query
 
 OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
 BACKEND = select(func.pg_backend_pid())
 KILL_OTHERS = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OTHERS}")
-
-
-@pytest.fixture(scope="module")
-def url(server: Server) -> Iterator[URL]:
-    """An empty database."""
-    name = unique("t_pool")
-    server.create(name, Mark("scratch", "pool"))
-    yield server.url.set(database=name)
-    server.drop(name)
-
-
-@pytest.fixture(params=drivers.ASYNC_DRIVERS)
-def pool(request: pytest.FixtureRequest, url: URL) -> Iterator[AsyncPooledEngine]:
-    pytest.importorskip(request.param)
-    pool = AsyncPooledEngine(_urls.for_driver(url, request.param), {})
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(params=drivers.SYNC_DRIVERS)
-def sync_pool(request: pytest.FixtureRequest, url: URL) -> Iterator[SyncPooledEngine]:
-    pytest.importorskip(request.param)
-    pool = SyncPooledEngine(_urls.for_driver(url, request.param), {})
-    yield pool
-    pool.close()
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """The SQLAlchemy engines that the fixtures give to tests.
 
-``loop_pool`` holds the connections of one event loop (or of sync code), and ``pool`` is an engine
-over all of them. ``engines`` makes the engines of a database, ``rollback`` nests transactions in
-one that is never committed, and ``options`` checks the user's keywords. ``shared`` is the object
-behind ``pg_shared``. ``bindings`` and ``application_engine`` are for the sessionmakers and engines
+``loop_pool`` holds the connections of one event loop (or of sync code), and ``pool`` has the engine
+for all loops. ``engines`` makes the engines of a database, ``rollback`` nests transactions in one
+that is never committed, and ``options`` checks the user's keywords. ``shared`` is the object behind
+``pg_shared``. ``bindings`` and ``application_engine`` are for the sessionmakers and engines
 of the application, with ``pg_bind``. ``connection_counter`` counts open connections for
 ``--pg-stats``.
 """

@@ -18,10 +18,10 @@ from pytest_pgtemplate.errors import ConfigurationError
 
 
 class ApplicationEngine:
-    """Closes the connections of an engine where they were opened.
+    """Closes each connection of an engine in the event loop that opened it.
 
-    An asyncpg connection works only in the event loop that opened it. So the engine's pool hands
-    out connections of the running loop only, and those of a loop are closed before it closes.
+    An asyncpg connection works only in that loop. So the engine's pool returns only connections of
+    the running loop, and the connections of a loop are closed before the loop closes.
     """
 
     def __init__(self, path: str, engine: Engine | AsyncEngine) -> None:
@@ -40,17 +40,17 @@ class ApplicationEngine:
             raise ConfigurationError(
                 f'pg_bind: {self._path} connects to the database "{other}", not to "{database}",'
                 " the one of this worker",
-                hint="name in pg_env the variable from which the application reads its URL, or"
-                " name a sessionmaker in pg_bind",
+                hint="list the variable with the application's URL in pg_env, or list a"
+                " sessionmaker in pg_bind instead of the engine",
             )
 
     def end_test(self) -> None:
-        """Close idle connections. Those of a loop stay until it closes: tests may share it."""
+        """Close idle sync connections. Those of an event loop stay open: tests may share it."""
         if not self._engine.dialect.is_async:
             self._engine.dispose()
 
     def close(self) -> None:
-        """Close all connections, wherever they live."""
+        """Close all connections, each in its event loop."""
         self.end_test()
         for loop in list(self._entries):
             self._close_in(loop)
@@ -60,7 +60,7 @@ class ApplicationEngine:
         entry.info["pgtemplate_loop"] = loop
         if loop not in self._entries:
             self._entries[loop], self._replaced[loop] = WeakSet(), []
-            run_before_close(loop, partial(self._forget, loop))
+            run_before_close(loop, partial(self._close_and_remove, loop))
         self._entries[loop].add(entry)
 
     def _checked_out(
@@ -72,11 +72,11 @@ class ApplicationEngine:
         if opened_in in self._entries:
             self._entries[opened_in].discard(entry)
             self._replaced[opened_in].append(connection)
-        # As SQLAlchemy documents it for connections that a fork has inherited.
+        # As SQLAlchemy's documentation does with connections that a fork has inherited.
         entry.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc]
         raise exc.DisconnectionError("the connection was opened in another event loop")
 
-    def _forget(self, loop: Loop) -> None:
+    def _close_and_remove(self, loop: Loop) -> None:
         try:
             self._close_in(loop)
         finally:

@@ -37,13 +37,13 @@ Bind = Engine | AsyncEngine | Connection | AsyncConnection
 
 
 class BoundSessionmaker:
-    """A sessionmaker of the application, or the one of a scoped session."""
+    """A sessionmaker of the application, possibly inside a scoped session."""
 
-    def __init__(self, path: str, found: Any) -> None:
+    def __init__(self, path: str, target: Any) -> None:
         self._path = path
-        self._found = found
-        self._scoped = found if isinstance(found, _SCOPED) else None
-        self._maker = found if self._scoped is None else found.session_factory
+        self._object = target
+        self._scoped = target if isinstance(target, _SCOPED) else None
+        self._maker = target if self._scoped is None else target.session_factory
         if not isinstance(self._maker, _SESSIONMAKERS):
             raise _wrong_kind(path, self._maker)
         _refuse_routing(path, self._maker)
@@ -51,7 +51,7 @@ class BoundSessionmaker:
 
     @contextmanager
     def bound_to(self, bind: Bind) -> Iterator[None]:
-        """Bind its sessions to ``bind``; to a connection so that a commit ends a savepoint only.
+        """Bind its sessions to ``bind``. On a connection, a commit only releases a savepoint.
 
         Raises ConfigurationError afterwards if the application has replaced the sessionmaker.
         """
@@ -62,7 +62,7 @@ class BoundSessionmaker:
             if self._scoped is not None:
                 stack.enter_context(empty_registry(self._scoped))
             yield
-        if _find(self._path) is not self._found:
+        if _import_object(self._path) is not self._object:
             raise ConfigurationError(
                 f"pg_bind: {self._path} was replaced by another object while the test ran, so the"
                 " test may have used another database",
@@ -72,14 +72,14 @@ class BoundSessionmaker:
 
 
 class Bindings:
-    """What ``pg_bind`` names for one database."""
+    """The objects of ``pg_bind`` for one database."""
 
     def __init__(self, paths: tuple[str, ...]) -> None:
         """Import the application. Raises ConfigurationError for a path that cannot be bound."""
         self.sessionmakers: list[BoundSessionmaker] = []
         self.engines: list[ApplicationEngine] = []
         for path in paths:
-            found = _find(path)
+            found = _import_object(path)
             if isinstance(found, Engine | AsyncEngine):
                 self.engines.append(ApplicationEngine(path, found))
             else:
@@ -87,7 +87,7 @@ class Bindings:
 
     @contextmanager
     def for_test(self, bind: Callable[[bool], Bind]) -> Iterator[None]:
-        """Use them while a test runs. ``bind`` gets whether what it returns has to be async."""
+        """Use them during a test. ``bind(is_async)`` returns what a sessionmaker is bound to."""
         with ExitStack() as stack:
             for engine in self.engines:
                 stack.callback(engine.end_test)
@@ -101,12 +101,12 @@ class Bindings:
             engine.refuse_other_database(database)
 
     def close(self) -> None:
-        """Close the connections of the engines, wherever they live."""
+        """Close the connections of the engines, each in its event loop."""
         for engine in self.engines:
             engine.close()
 
 
-def _find(path: str) -> Any:
+def _import_object(path: str) -> Any:
     module_name, _, attributes = path.partition(":")
     found: Any = sys.modules.get(module_name) or _import(path, module_name)
     for attribute in attributes.split("."):
@@ -129,23 +129,23 @@ def _import(path: str, module_name: str) -> Any:
         raise ConfigurationError(
             f"pg_bind: {path} cannot be imported: {type(error).__name__}: {error}"
             f" ({place.filename}:{place.lineno})",
-            hint="the module has to be importable in the tests: see pytest's option pythonpath",
+            hint="the tests must be able to import the module: see pytest's option pythonpath",
         ) from error
 
 
 def _suggestion(module_name: str) -> str:
-    there = [
+    candidates = [
         f"{module_name}:{name}"
         for name, value in vars(sys.modules[module_name]).items()
         if isinstance(value, _KINDS)
     ]
-    return f"the module has {', '.join(there)}" if there else f"name one of these: {_KIND_NAMES}"
+    return f"the module has {', '.join(candidates)}" if candidates else f"use one of: {_KIND_NAMES}"
 
 
 def _wrong_kind(path: str, found: Any) -> ConfigurationError:
     return ConfigurationError(
         f"pg_bind: {path} is of type {type(found).__name__}, which cannot be bound",
-        hint=f"name one of these: {_KIND_NAMES}; a scoped session needs a sessionmaker",
+        hint=f"use one of: {_KIND_NAMES}; a scoped session needs a sessionmaker",
     )
 
 
@@ -153,8 +153,8 @@ def _refuse_routing(path: str, maker: Any) -> None:
     """Raise ConfigurationError for sessions that choose an engine for each statement."""
     if maker.kw.get("binds"):
         raise ConfigurationError(
-            f"pg_bind: {path} has binds=.., which send some tables to engines of their own",
-            hint="name the engines instead, and set their URLs with pg_env",
+            f"pg_bind: {path} has binds=.., which binds some tables to other engines",
+            hint="list the engines instead, and set their URLs with pg_env",
         )
     session: type = maker.class_
     methods = [session.get_bind]  # type: ignore[attr-defined]
@@ -164,5 +164,5 @@ def _refuse_routing(path: str, maker: Any) -> None:
         raise ConfigurationError(
             f"pg_bind: the sessions of {path} choose their engine themselves: {session.__name__}"
             " overrides get_bind",
-            hint="name the engines instead, and set their URLs with pg_env",
+            hint="list the engines instead, and set their URLs with pg_env",
         )

@@ -1,8 +1,8 @@
-"""What a test can change in the driver's own connection, where no SQL resets it.
+"""Detect changes of the driver's own connection object, which no SQL resets.
 
-Codecs, adapters, row factories, listeners and autocommit are objects in this process. Which of them
-a test has changed is known for some drivers; for others it is only known that a test took the
-connection. Such a connection is closed after the test.
+Codecs, adapters, row factories, listeners and autocommit belong to that object. Some drivers show
+them. For others the plugin only knows that a test has accessed the object. If the object has or may
+have changed, the connection is closed after the test.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _MAPS = ("_dumpers", "_dumpers_by_oid", "_loaders")  # of psycopg's adapters, co
 
 
 def driver_state(connection: Any) -> tuple[object, ...]:
-    """What the driver's connection is set to, to be compared with what it was when it was new."""
+    """Return the state of the driver's connection, for a comparison with a new connection."""
     driver = getattr(connection, "_connection", connection)  # of SQLAlchemy's async adapter
     if not hasattr(driver, "autocommit"):
-        return ()  # asyncpg, which tells nothing
+        return ()  # asyncpg has no readable state
     adapters = getattr(driver, "_adapters", None)
     return (
         *(getattr(driver, name, None) for name in _VALUES),
@@ -48,6 +48,6 @@ def _content(collection: Any) -> object:
         return None
     values = [*collection.values()] if isinstance(collection, dict) else [*collection]
     if isinstance(collection, defaultdict) and collection.default_factory is not None:
-        default = collection.default_factory()  # pg8000 has looked for what it does not know
+        default = collection.default_factory()  # pg8000 adds this when it looks up an unknown type
         values = [each for each in values if each is not default]
     return len(values), sum(map(id, values))

@@ -58,7 +58,7 @@ class Engines:
             pool.reset_sessions()
 
     def reset_idle_sessions(self) -> None:
-        """The same, except for connections that are in use: of fixtures that tests share."""
+        """The same, except for connections that shared fixtures still use."""
         for pool in (*self._async.values(), *self._sync.values()):
             pool.reset_idle_sessions()
 

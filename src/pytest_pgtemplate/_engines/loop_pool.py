@@ -1,8 +1,8 @@
 """The connections of one event loop, or of sync code.
 
-An asyncpg connection works only in the loop that opened it, so it is also closed there. What a test
-leaves open is closed from the outside in: generators, sessions, transactions, connections. The code
-is sync, as in SQLAlchemy: for a loop, it runs in a greenlet.
+An asyncpg connection works only in the loop that opened it, so it is also closed there. The plugin
+closes what a test leaves open in this order: generators, sessions, transactions, connections. The
+code is sync, as in SQLAlchemy: for a loop, it runs in a greenlet.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ RESET_SESSION = """
     SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES
 """
 
-# What is noted of a connection, in the ``record_info`` of its pool entry.
-CHANGED = "is changed"  # asks its engine whether the reset of its session is not enough
-STATE = "state"  # of the driver's connection when it was new
-LISTENERS = "listeners"  # of the test in which it was opened
-PERMANENT = "permanent"  # whether a test has sent what RESET_SESSION does not undo
-RAW = "raw"  # since it was checked out, SQLAlchemy has begun no transaction: who has it may do so
+# Keys in the ``record_info`` of a connection's pool entry.
+CHANGED = "is changed"  # function: whether the connection has changes that no reset undoes
+STATE = "state"  # state of the driver's connection when it was new
+LISTENERS = "listeners"  # event listeners of the test that opened it
+PERMANENT = "permanent"  # a test has sent a statement that RESET_SESSION does not undo
+RAW = "raw"  # SQLAlchemy has begun no transaction since the checkout; the test may use the driver
 
 Loop = asyncio.AbstractEventLoop
 
@@ -78,7 +78,7 @@ class LoopPool:
             run_with_timeout(self.loop, greenlet_spawn(action))
 
     def run_before_close(self, action: Callable[[], None]) -> None:
-        """Run ``action`` immediately before anyone closes the loop."""
+        """Run ``action`` immediately before the loop closes."""
         assert self.loop is not None
         asyncio_internals.run_before_close(self.loop, partial(self.run, action))
 
@@ -127,13 +127,13 @@ class LoopPool:
 
     @property
     def used_and_idle(self) -> list[ConnectionPoolEntry]:
-        """What was used since the last time, and is in use no more."""
+        """The connections that were used since the last reset and have been returned."""
         return [record for record in self.used if record in self.idle]
 
     def reset_idle_sessions(self) -> None:
-        """The same for connections that others may have open: only what they have given back."""
+        """Reset the session of each connection that was used and has been returned."""
         for record in self.used_and_idle:
-            self.idle.remove(record)  # so that nobody gets it meanwhile
+            self.idle.remove(record)  # so that no checkout returns it during the reset
             self.used.remove(record)
             try:
                 _reset(record)
@@ -190,7 +190,7 @@ def cancel(driver: Any) -> None:
 
 
 def _reset(record: ConnectionPoolEntry) -> None:
-    """Reset a connection that is in use no more, or close it: the next checkout opens another."""
+    """Reset a returned connection, or close it: then the next checkout opens another one."""
     if record.dbapi_connection is None:
         return
     assert record.record_info is not None
@@ -220,7 +220,7 @@ def _reset_session(connection: Any) -> None:
 
 
 def run_with_timeout(loop: Loop, coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine in ``loop``, wherever that runs. Raises TimeoutError after CLOSE_TIMEOUT."""
+    """Run a coroutine in ``loop`` from any thread. Raises TimeoutError after CLOSE_TIMEOUT."""
     bounded = event_loops.with_timeout(coroutine, CLOSE_TIMEOUT)
     if loop.is_running():  # in another thread
         asyncio.run_coroutine_threadsafe(bounded, loop).result(CLOSE_TIMEOUT)

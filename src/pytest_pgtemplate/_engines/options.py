@@ -56,18 +56,19 @@ def with_connect_args(options: Options, url_arguments: dict[str, Any]) -> Option
 
 @contextmanager
 def emptied(maker: Any) -> Iterator[None]:
-    """Forget what the sessions of ``maker`` hold, which a test may have left in a global.
+    """Expunge the objects of all sessions of ``maker`` at the end.
 
-    Objects of a shared fixture could not be added to the session of the next test.
+    A global may keep such a session alive. Then objects of a shared fixture could not be added to
+    the session of the next test.
     """
     made: WeakSet[Any] = WeakSet()
     base = maker.class_.__init__
 
-    def remember(session: Any, *arguments: Any, **keywords: Any) -> None:
+    def init_and_record(session: Any, *arguments: Any, **keywords: Any) -> None:
         base(session, *arguments, **keywords)
         made.add(session)
 
-    maker.class_.__init__ = remember  # the class is the maker's own
+    maker.class_.__init__ = init_and_record  # the class is the maker's own
     try:
         yield
     finally:

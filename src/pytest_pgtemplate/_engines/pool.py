@@ -118,24 +118,25 @@ class _PooledEngine:
         self._pool: _PerLoopPool = engine.pool
         self._listeners = EngineListeners(engine)
         self._driver_connections = DriverConnections(engine)
-        self._all_listeners = [self._listeners]  # whose "connect" listeners of the test count
+        self._all_listeners = [self._listeners]  # their "connect" listeners see each connection
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "checkout", self._checked_out)
         event.listen(engine, "checkin", self._checked_in)
         event.listen(engine, "invalidate", self._invalidated)
         event.listen(engine, "begin", self._begun)
-        event.listen(engine, "before_cursor_execute", _note_permanent)
+        event.listen(engine, "before_cursor_execute", _record_permanent)
         event.listen(Session, "after_begin", self._session_begun)
-        self._of_parents: list[LoopPool] = []
+        self._parent_pools: list[LoopPool] = []
         forks.register(self)
 
     def after_fork(self) -> None:
         """In a forked child: the connections stay with the parent, and are never closed here."""
-        self._of_parents += self._pool.loop_pools.values()  # a collected one would be closed
+        # Keep references: garbage collection would close the connections.
+        self._parent_pools += self._pool.loop_pools.values()
         self._pool.loop_pools.clear()
 
     def follow(self, other: _PooledEngine) -> None:
-        """Let listeners that a test adds to ``other`` hear of the connections of this engine."""
+        """Call "connect" listeners that a test adds to ``other`` for this engine, too."""
         self._all_listeners.append(other._listeners)
 
     def close_open(self) -> None:
@@ -151,7 +152,7 @@ class _PooledEngine:
                 loop_pool.run(loop_pool.reset_sessions)
 
     def reset_idle_sessions(self) -> None:
-        """The same, except for connections that are in use: of fixtures that tests share."""
+        """The same, except for connections that shared fixtures still use."""
         for loop_pool in list(self._pool.loop_pools.values()):
             if loop_pool.used_and_idle:
                 loop_pool.run(loop_pool.reset_idle_sessions)
@@ -182,7 +183,7 @@ class _PooledEngine:
         if record in loop_pool.used:
             return
         if record.record_info[LISTENERS] != self._connection_listeners:
-            # Those of an earlier test have made of it what this test does not want.
+            # Listeners of an earlier test may have changed it.
             raise exc.DisconnectionError
         loop_pool.used.add(record)
         # A test expects its "connect" listeners to see each connection that it uses.
@@ -194,7 +195,7 @@ class _PooledEngine:
         return [listeners.connection_listeners() for listeners in self._all_listeners]
 
     def _is_changed(self, record: ConnectionPoolEntry) -> bool:
-        """Whether a test has done to the connection what no SQL undoes, or may have done so."""
+        """Whether a test has changed the connection, or may have, in a way that no SQL undoes."""
         info, connection = record.record_info, record.dbapi_connection
         assert info is not None
         return (
@@ -232,7 +233,7 @@ class AsyncPooledEngine(_PooledEngine):
         event.listen(self.engine.sync_engine, "before_cursor_execute", _refuse_other_loop)
 
     def engine_for_test(self, events_of: AsyncEngine | None = None) -> AsyncEngine:
-        """An engine for the next test. Listeners of ``events_of`` hear of it, too."""
+        """Return an engine for the next test. Listeners of ``events_of`` get its events, too."""
         engine = self._listeners.engine_for_test()
         return AsyncEngine(share_events(engine, events_of.sync_engine) if events_of else engine)
 
@@ -245,7 +246,7 @@ class SyncPooledEngine(_PooledEngine):
         super().__init__(self.engine)
 
     def engine_for_test(self, events_of: Engine | None = None) -> Engine:
-        """An engine for the next test. Listeners of ``events_of`` hear of it, too."""
+        """Return an engine for the next test. Listeners of ``events_of`` get its events, too."""
         engine = self._listeners.engine_for_test()
         return share_events(engine, events_of) if events_of else engine
 
@@ -256,10 +257,11 @@ def loop_pool_of(connection: ConnectionPoolEntry | PoolProxiedConnection) -> Loo
     return loop_pool
 
 
-def _note_permanent(connection: Connection, _: Any, statement: str, *__: object) -> None:
-    """Note PREPARE, as statements that the driver has prepared must stay, and custom settings."""
-    # No query lists custom settings, and RESET makes them '', not NULL. To lower a statement and
-    # search it takes 1 µs; a case-insensitive expression takes 30 µs.
+def _record_permanent(connection: Connection, _: Any, statement: str, *__: object) -> None:
+    """Record PREPARE and custom settings, which RESET_SESSION does not undo."""
+    # DEALLOCATE ALL would also drop the statements that the driver has prepared. No query lists
+    # custom settings, and RESET makes them '', not NULL. Searching a lowered statement takes 1 µs;
+    # a case-insensitive expression takes 30 µs.
     statement = statement.lower()
     if (
         "prepare " in statement

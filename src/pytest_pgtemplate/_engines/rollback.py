@@ -21,14 +21,14 @@ _LOCK_TIMEOUT = """
 """
 _LOCK_NOT_AVAILABLE = "55P03"
 _NOTE = (
-    'HINT: under isolation="rollback" pg_session keeps its locks until the test ends, also after a'
-    " commit, so another session of the same test cannot write the same rows: let both use"
-    ' pg_session or pg_connection, or isolate the test with "truncate"'
+    'HINT: with isolation="rollback", pg_session keeps its locks until the test ends, even after a'
+    " commit, so another session of the same test cannot write to the same rows: use pg_session or"
+    ' pg_connection for both, or isolate the test with "truncate"'
 )
 
 
 def nest_transactions(engine: Engine) -> None:
-    """Turn every transaction of ``engine`` into a savepoint in one that is never committed."""
+    """Turn every transaction of ``engine`` into a savepoint of one that is never committed."""
     in_savepoint: set[int] = set()  # ids of DBAPI connections with an active savepoint
 
     def begin(connection: Any) -> None:
@@ -56,10 +56,10 @@ def nest_transactions(engine: Engine) -> None:
 
 
 def limit_lock_waits(engine: Engine) -> None:
-    """End the waits of a test for its own locks after seconds, with an error that explains them."""
+    """End waits for a lock of the same test after 5 seconds, with an error that explains them."""
 
     def begin(connection: Connection) -> None:
-        _execute(connection.connection, _LOCK_TIMEOUT)  # no listener of the test's hears of it
+        _execute(connection.connection, _LOCK_TIMEOUT)  # listeners of the test do not see it
 
     def explain(context: ExceptionContext) -> None:
         error, original = context.sqlalchemy_exception, context.original_exception
