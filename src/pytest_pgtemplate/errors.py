@@ -58,7 +58,7 @@ class LeakError(PgTemplateError):
 
 
 class LayerError(PgTemplateError):
-    """The writes of a fixture wider than ``function`` cannot be told apart from other writes."""
+    """The writes of a fixture wider than ``function`` cannot be separated from other writes."""
 
 
 class SchemaChangedError(PgTemplateError):

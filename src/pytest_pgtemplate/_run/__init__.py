@@ -1,7 +1,6 @@
-"""What one process knows of the run that it is part of, and what it shows of it.
+"""The state of one pytest process: the isolation of each test, reported errors, header and summary.
 
-How each test is isolated, which failure was reported already, what the environment says, and the
-summary at the end. It is imported in every run of pytest, so it is light.
+Every run of pytest imports this package, so it imports nothing that is slow.
 """
 
 from pytest_pgtemplate._run.crashed_workers import drop_databases_of_crashed_workers

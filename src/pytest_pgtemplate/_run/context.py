@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._run.environment import EnvironmentVariables
@@ -21,27 +22,23 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._run.timeline import Timeline
 
 
+@dataclass(eq=False, repr=False)
 class RunContext:
     """Settings, reporting and the current test."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        directory: RunDirectory,
-        reports: ErrorReporter,
-        environment: EnvironmentVariables,
-        progress: ProgressReporter,
-    ) -> None:
-        self.settings = settings
-        self.directory = directory
-        self.reports = reports
-        self.environment = environment
-        self.progress = progress
+    settings: Settings
+    directory: RunDirectory
+    reports: ErrorReporter
+    environment: EnvironmentVariables
+    progress: ProgressReporter
+
+    def __post_init__(self) -> None:
         self.current: pytest.Item | None = None  # the current test
         self.torn_down: pytest.Item | None = None  # the last test whose teardown began here
         self.timeline: Timeline | None = None  # None: the run is not recorded
         self.crashed = False  # in the controller: whether a worker of this run crashed
-        self.urls = [*settings.all_urls, *environment.urls]  # reports hide their passwords
+        # Reports hide the passwords of these.
+        self.urls = [*self.settings.all_urls, *self.environment.urls]
         self._to_close: list[Resource[Any]] = []
         self._process = os.getpid()
 

@@ -1,4 +1,4 @@
-"""Drops what crashed workers of this run left behind, when the run ends."""
+"""At the end of a run, drop the databases of its workers that crashed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Finds the module that has read a variable of ``pg_env`` before the plugin could set it.
+"""Find a module that has read a variable of ``pg_env`` before the plugin could set it.
 
-Nothing records who reads an environment variable. A URL is looked for as a value, in all modules.
-Other values may be there by chance, and a variable that was not set has none: for those the plugin
-looks at the code of the project's modules, as far as it runs when they are imported.
+Python does not record reads of environment variables. So the plugin searches all modules for the
+value, if it is a URL. Another value may occur by chance, and an unset variable has none. In these
+cases the plugin searches the code of the project that runs when a module is imported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 
 
 def find_reader(name: str, root: Path) -> str | None:
-    """A module below ``root`` that reads the variable ``name`` when it is imported."""
+    """Return a module below ``root`` that reads the variable ``name`` when it is imported."""
     for module_name, module in list(sys.modules.items()):
         file = Path(getattr(module, "__file__", None) or "")
         if file.suffix == ".py" and file.is_relative_to(root) and "site-packages" not in file.parts:
@@ -29,7 +29,7 @@ def find_reader(name: str, root: Path) -> str | None:
 
 
 def _run_on_import(source: str) -> Iterator[ast.AST]:
-    """All that is no part of a function."""
+    """Yield all nodes that are not part of a function."""
     nodes: list[ast.AST] = [ast.parse(source)]
     while nodes:
         node = nodes.pop()
@@ -39,7 +39,7 @@ def _run_on_import(source: str) -> Iterator[ast.AST]:
 
 
 def _is_read(node: ast.AST, name: str) -> bool:
-    """``environ["NAME"]``, ``getenv("NAME")``, and other calls that begin with the name."""
+    """Whether it is ``environ["NAME"]``, ``getenv("NAME")`` or a similar call."""
     match node:
         case ast.Subscript(slice=ast.Constant(value=value), ctx=ast.Load()):
             return value == name
@@ -51,9 +51,9 @@ def _is_read(node: ast.AST, name: str) -> bool:
 
 
 def find_holder(value: str) -> str | None:
-    """Where an imported module has ``value``: by a name, or an attribute of what it names.
+    """Return the variable of a module, or the attribute of its value, that equals ``value``.
 
-    It must not wake what is lazy: so ``type(thing)``, not ``isinstance``.
+    Lazy objects must not be evaluated: so it uses ``type(thing)``, not ``isinstance``.
     """
     for module_name, module in list(sys.modules.items()):
         for name, thing in _attributes(module):

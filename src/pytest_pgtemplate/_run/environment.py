@@ -35,7 +35,7 @@ class EnvironmentVariables:
         self._error: ConfigurationError | None = None
 
     def set_variables(self, settings: Settings, *, strict: bool) -> None:
-        """Set the variables. A second call after the conftests, which may have started a server.
+        """Set the variables; again after the conftests, which may have started a server.
 
         If ``strict``, raises EmbeddedServerError if there is no server.
         """
@@ -53,7 +53,7 @@ class EnvironmentVariables:
             os.environ[name] = value
 
     def set_again(self) -> None:
-        """Undo what others have set since."""
+        """Set the variables again, if conftests or tests have changed them."""
         os.environ.update(self._values)
 
     def for_migrations(self, name: str, address: Address) -> dict[str, str]:
@@ -132,7 +132,7 @@ class EnvironmentVariables:
 
 
 def hide_libpq_variables(config: pytest.Config, settings: Settings) -> None:
-    """Hide them for the rest of the run, unless a database is on another server."""
+    """Hide libpq's variables for the rest of the run, unless a database is on another server."""
     if not settings.all_urls:
         from pytest_pgtemplate._urls import libpq_variables
 

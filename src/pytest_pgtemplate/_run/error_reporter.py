@@ -30,7 +30,7 @@ _OWN_FAULTS = (LeakError, SchemaChangedError)  # of one test, which may be expec
 class ErrorReporter:
     """The errors of this process. ``failures``: the errors that the workers of the run claim.
 
-    It is a plugin of pytest, so it receives the reports; in the controller those of all workers.
+    As a plugin of pytest, it receives the reports; in the controller, those of all workers.
     """
 
     def __init__(self, failures: ReportedErrors) -> None:
@@ -164,7 +164,7 @@ def _teardown_report(
 
 
 def explain_blocked_socket(error: BaseException | None) -> PgTemplateError | None:
-    """If pytest-socket has refused a socket, the error that says which option allows it."""
+    """If pytest-socket has blocked a socket, return an error that names the option to allow it."""
     while error is not None and type(error).__module__ != "pytest_socket":
         error = error.__cause__ or error.__context__
     if error is None:
@@ -191,7 +191,7 @@ def fails() -> Iterator[None]:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """All that the report of an exception shows: what is grouped in it, and what it came from."""
+    """Yield an exception with its group members, causes and contexts, as pytest shows them."""
     if error is None:
         return
     yield error

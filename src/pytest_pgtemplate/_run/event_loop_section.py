@@ -1,4 +1,4 @@
-"""What the report of a failed test says if a connection was used in another event loop."""
+"""A section in the report of a failed test, if it used a connection in another event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ A connection of asyncpg was opened in one event loop and used in another, which 
 raises "attached to a different loop", then "another operation is in progress". Usually an engine
 that the application creates at import keeps connections, and each test has an event loop of its
 own. Choose one of these remedies:
-- bind the application's sessionmaker, or name its engine: pg_bind = ["myapp.db:SessionLocal"]
+- add the application's sessionmaker or engine to pg_bind: pg_bind = ["myapp.db:SessionLocal"]
 - run all tests in one event loop: asyncio_default_test_loop_scope = "session" and
   asyncio_default_fixture_loop_scope = "session"
 """
@@ -20,8 +20,8 @@ own. Choose one of these remedies:
 def event_loop_section(error: BaseException) -> str:
     """Return the cause and the remedies if the loops differ, else an empty string.
 
-    The messages of asyncio and asyncpg do not tell this case from others, and they have no class of
-    their own for it. So the connection and the loop are looked up in the traceback.
+    The messages of asyncio and asyncpg do not identify this case, and they have no error class for
+    it. So the connection and the loop are looked up in the traceback.
     """
     if "asyncpg" not in sys.modules:
         return ""

@@ -1,4 +1,4 @@
-"""The section of a failed test's report that says where its database is."""
+"""A section in the report of a failed test, which shows how to connect to its database."""
 
 from __future__ import annotations
 

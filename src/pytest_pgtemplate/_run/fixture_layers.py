@@ -1,8 +1,8 @@
 """Share data between tests: what a fixture wider than ``function`` writes becomes a layer.
 
 A layer is added after the setup of its fixture and removed after its teardown. A reset restores the
-template plus the active layers. What a test, or another such fixture, had written before the setup
-becomes a layer of its own, so that the writes of both can be told apart.
+template plus the active layers. If a test, or another such fixture, has written before the setup,
+its writes become a separate layer.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class FixtureLayers:
         self._count = 0
         self._active: dict[int, Layer] = {}  # by number
         self._owned: dict[pytest.FixtureDef[Any], _Owned] = {}
-        self._lost: list[_Owned] = []  # the rows are lost; the fixture has not been torn down yet
-        self._to_set_up: list[_Owned] = []  # it has been, and has to be set up again
+        self._lost: list[_Owned] = []  # rows are lost; the fixture has not been torn down yet
+        self._to_set_up: list[_Owned] = []  # torn down; they must be set up again
         self._in_setup: list[Layer] = []  # of fixtures whose setup runs, the innermost last
         self.removed: list[int] = []  # layers for the next reset to remove
 
@@ -150,13 +150,13 @@ class FixtureLayers:
         )
 
     def request_lost_fixtures(self, item: pytest.Item) -> None:
-        """Let a test of their scope request them: it expects the rows, named or not."""
+        """Make a test in their scope request them: it may need the rows without naming them."""
         names: list[str] = getattr(item, "fixturenames", [])
         missing = [each.fixture.argname for each in self._missing(item)]
         names[:0] = [name for name in missing if name not in names]
 
     def require_all(self, item: pytest.Item) -> None:
-        """Raise LayerError if the rows of a fixture are missing in whose scope the test is."""
+        """Raise LayerError if a fixture in whose scope the test is has lost its rows."""
         for each in self._missing(item):
             raise LayerError(
                 f"the rows of {each.layer.owner} were lost, and it was not set up again",
@@ -208,7 +208,7 @@ class FixtureLayers:
             if resetter.wrote_since(unattributed.xid):
                 raise LayerError(
                     f"{layer.owner} wrote to the database while {unattributed.owner}"
-                    f" {unattributed.reason}, so the writes of the two cannot be told apart",
+                    f" {unattributed.reason}, so the writes of the two cannot be separated",
                     hint="request the fixture as an argument of the test, so that its setup runs"
                     " first",
                 )
@@ -237,8 +237,8 @@ class FixtureLayers:
         if dependency is not None:
             upper, lower = (self._active[number].owner for number in dependency)
             raise LayerError(
-                f"{upper} refers to rows of {lower}, or has changed them, and lasts longer",
-                hint="give the fixture that refers a narrower scope, or write both in one fixture",
+                f"{upper} refers to rows of {lower}, or has changed them, and is torn down later",
+                hint="give that fixture a narrower scope, or write all these rows in one fixture",
             )
 
     def _before_teardown_of(self, fixture: pytest.FixtureDef[Any]) -> None:

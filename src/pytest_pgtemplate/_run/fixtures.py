@@ -1,4 +1,4 @@
-"""What pytest knows of a fixture wider than ``function``."""
+"""Functions for pytest fixtures wider than ``function``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def finish(fixture: pytest.FixtureDef[Any], request: Any) -> BaseException | Non
 
 @contextmanager
 def forgotten_unless_started(fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
-    """If the body refuses to set up a fixture, pytest sets it up for another test."""
+    """If the body raises, pytest sets the fixture up again for the next test."""
     try:
         yield
     except BaseException:
@@ -38,7 +38,7 @@ def forgotten_unless_started(fixture: pytest.FixtureDef[Any], request: Any) -> I
 
 
 def may_write(fixture: pytest.FixtureDef[Any]) -> bool:
-    """Whether the server must be asked what this fixture has written."""
+    """Whether this fixture may write to the database."""
     return module_of_fixture(fixture).partition(".")[0] not in _NON_WRITING_PACKAGES
 
 

@@ -140,7 +140,7 @@ class IsolatedDatabase:
             self._finish(Teardown(self.run.current, None))
 
     def finish_before_fixture_teardown(self) -> None:
-        """Reset before the teardown of a wide fixture, so that the test's writes are gone."""
+        """Reset before the teardown of a wide fixture, to remove the writes of the test."""
         if self.teardown is not None and not self.teardown.isolated:
             self._isolate(self.teardown)
 

@@ -1,4 +1,4 @@
-"""What a test has left behind, in words: open transactions and, with ``--pg-verify``, the rest."""
+"""Describe what a test left behind: open transactions and, with ``--pg-verify``, differences."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def explain_by_reclone(
     reclone()
     expected = worker.resetter.read_details(differences)
     return _error(
-        "the database differs from its expected state and was cloned afresh",
+        "the database differs from its expected state and was re-cloned",
         changes_between(expected, actual, differences),
     )
 
 
 def clone_error(differences: Differences) -> VerificationError:
-    """A new clone differs, too, with the layers that are up."""
+    """Return the error for a new clone that differs, too, with the active layers."""
     from pytest_pgtemplate._reset import Details, changes_between
 
     return _error(

@@ -1,4 +1,4 @@
-"""The engines that fixtures have opened to a database, to be reset and closed at the right time."""
+"""The engines of the fixtures of one database: reset after each test, closed before a re-clone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OpenEngines:
             yield
 
     def reset_sessions(self) -> None:
-        """Make connections that the test has used as good as new."""
+        """Reset the sessions of the connections that the test has used."""
         for engines in self._of_tests:
             engines.reset_sessions()
         for engines in self._shared:

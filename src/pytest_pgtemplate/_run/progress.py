@@ -60,7 +60,7 @@ class ProgressReporter:
 
     @contextmanager
     def timed_step(self, kind: str, doing: str) -> Iterator[None]:
-        """Report, log and record a step. ``kind``: of its event in the timeline."""
+        """Report, log and record a step. ``kind``: the kind of its event in the timeline."""
         began = time.time()
         try:
             with self.step(doing):

@@ -14,7 +14,7 @@ from pytest_pgtemplate.errors import PgTemplateError, TemplateError
 
 
 def digest(error: PgTemplateError) -> str:
-    """What an error is known by in all processes of a run."""
+    """Return the key of an error, which is equal in all processes of a run."""
     return hashlib.sha256(str(error).encode()).hexdigest()
 
 
@@ -34,7 +34,7 @@ class ReportedErrors:
         return True
 
     def withdraw(self, name: str) -> None:
-        """Leave the error with this digest to other tests: the test that met it shows nothing."""
+        """Let another test report the error with this digest: the report of this one hides it."""
         if name in self._claimed:
             self._claimed.remove(name)
             with suppress(OSError):
@@ -54,7 +54,7 @@ class ReportedErrors:
         except OSError:
             return
         if not message:
-            return  # it is being written, or could not be
+            return  # another process is writing it, or could not write it
         raise TemplateError(message, hint=hint)
 
     def _claim(self, name: str, text: str) -> bool:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_pgtemplate._run.context import RunContext
-from pytest_pgtemplate._run.environment import EnvironmentVariables
-from pytest_pgtemplate._run.error_reporter import ErrorReporter, fail
+from pytest_pgtemplate._run.error_reporter import fail
 from pytest_pgtemplate._run.fixtures import (
     fixture_label,
     forgotten_unless_started,
@@ -18,29 +17,22 @@ from pytest_pgtemplate._run.fixtures import (
 )
 from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 from pytest_pgtemplate._run.isolation import isolation_of
-from pytest_pgtemplate._run.progress import ProgressReporter
-from pytest_pgtemplate._run.run_directory import RunDirectory
 from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._run.teardown import FAILED, Teardown
-from pytest_pgtemplate._settings import Settings, is_fixture_name
+from pytest_pgtemplate._settings import is_fixture_name
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
 
 
 class Run(RunContext):
     """The state of one pytest process, in ``config.stash[RUN]``."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        directory: RunDirectory,
-        reports: ErrorReporter,
-        environment: EnvironmentVariables,
-        progress: ProgressReporter,
-    ) -> None:
-        super().__init__(settings, directory, reports, environment, progress)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._used_database = False  # by the test in its teardown
-        self._plugin_fixture_users: set[str] = set()  # the user's fixtures that request one of ours
-        self.databases = {name: IsolatedDatabase(self, name) for name in ("", *settings.databases)}
+        self._plugin_fixture_users: set[str] = set()  # fixtures that request one of the plugin's
+        self.databases = {
+            name: IsolatedDatabase(self, name) for name in ("", *self.settings.databases)
+        }
 
     @property
     def main(self) -> IsolatedDatabase:
