@@ -1,7 +1,7 @@
 """Compute the verdicts of a run's check items, in any order and on any worker.
 
-The revisions are divided into pieces, and each piece is walked once per run. If another worker
-walks the piece that a worker needs, that worker walks a free piece meanwhile, and then waits.
+The revisions are divided into pieces, and each piece is walked once per run. If a worker needs a
+piece that another worker walks, it first walks the free pieces, and then waits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Revisions that failed their check, kept in the user's cache until a file changes.
+"""Revisions that failed their check, stored in the user's cache until a file changes.
 
-What passed is remembered in the mark of a template. A failure is remembered here, with its text, by
-the same digest: of the revision's file, of all that it needs and of what else decides it.
+The mark of a template stores which revisions passed. This module stores the failures, with their
+texts. Both use the same digest: of the file of the revision, and of everything that it depends on.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class KnownFailures:
         self._keys = keys
 
     def find(self, names: Iterable[str]) -> dict[str, Verdict]:
-        """The verdicts of those revisions that are known to fail."""
+        """Return the verdicts of the revisions that are known to fail."""
         found = {}
         for name in names:
-            with suppress(OSError, ValueError, TypeError):  # there is none, or it was cut off
+            with suppress(OSError, ValueError, TypeError):  # there is none, or it is incomplete
                 text = self._file(name).read_text("utf-8")
                 found[name] = Verdict("failed", str(json.loads(text)["text"]))
         return found
 
     def record(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Keep the failures among ``verdicts``. It is never worth an error."""
+        """Store the failures among ``verdicts``. Errors are ignored."""
         for name, verdict in verdicts.items():
             if verdict.outcome == "failed" and name in self._keys:
                 with suppress(OSError):

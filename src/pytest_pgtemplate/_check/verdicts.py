@@ -10,7 +10,7 @@ from pytest_pgtemplate._template import Script
 
 
 class Verdict(NamedTuple):
-    """``outcome`` is "passed", "failed" or "skipped"; ``text`` says why."""
+    """``outcome`` is "passed", "failed" or "skipped"; ``text`` is the reason."""
 
     outcome: str
     text: str = ""

@@ -1,8 +1,8 @@
 """Child processes that run the user's migrations and seeds. Each does one job.
 
 ``process`` is the parent's side. ``main`` is the child's side: it runs ``migrate``,
-``revisions``, ``check`` or ``seed``, and ends when its parent ends. ``hints`` says what to do about
-an error of the user's code.
+``revisions``, ``check`` or ``seed``, and ends when its parent ends. ``hints`` has the hints
+for errors of the user's code.
 """
 
 from pytest_pgtemplate._child.main import REPORTED_ERROR, WRONG_DRIVER

@@ -39,9 +39,9 @@ Changes = list[tuple[str | None, str, str | None, str | None]]  # container, obj
 def run(job: dict[str, Any]) -> None:
     """Check ``job["revisions"]`` and, if ``job["models"]``, compare the models.
 
-    The downgrade and the second upgrade are tried and rolled back, so the walk goes on whatever
-    they do. The revisions in ``job["separate"]`` cannot be tried in one transaction: their parts
-    are committed, and what fails there ends the walk. The first result of a revision counts.
+    The downgrade and the second upgrade are tried and rolled back, so the walk continues if they
+    fail. The revisions in ``job["separate"]`` cannot be tried in one transaction: each part is
+    committed, and a failure ends the walk. The first result of a revision counts.
     """
     script, run_env = open_environment(job)
     with Path(job["report_file"]).open("w", encoding="utf-8", buffering=1) as report_file:
@@ -109,7 +109,7 @@ class RevisionWalk:
 
 
 class _RevisionChecks:
-    """Checks one revision after the other. False: the walk cannot go on from there."""
+    """Checks one revision after the other. ``check`` returns False if the walk must end there."""
 
     def __init__(
         self, walk: RevisionWalk, context: MigrationContext, catalog: CatalogReader
@@ -173,7 +173,7 @@ class _RevisionChecks:
             self._walk.report(revision=name, again=_again(before, first, second))
 
     def _read(self) -> DatabaseState:
-        """Within the transaction that is open, or in none that lasts."""
+        """Read the state in the open transaction; without one, commit afterwards."""
         connection: Any = self._context.connection
         lasts = connection.in_transaction()
         state = self._catalog.read()
@@ -183,7 +183,7 @@ class _RevisionChecks:
 
 
 def _again(before: DatabaseState, first: DatabaseState, second: DatabaseState) -> Changes:
-    """What the second upgrade made otherwise than the first."""
+    """Return the differences between the second upgrade and the first."""
     return _changes(first, second) + _lost_rows(before, first, second)
 
 

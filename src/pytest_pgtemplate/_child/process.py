@@ -1,7 +1,7 @@
 """Run a child process with a time limit. It ends with its parent.
 
-Its input comes through a pipe that stays open: secrets are not in its argv, and the end of the file
-tells the child that its parent has died.
+Its input comes through a pipe that stays open. So secrets are not in its argv, and the child reads
+the end of the file when its parent dies.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _send_and_wait(process: subprocess.Popen[bytes], line: str, timeout: float) 
         process.stdin.write(line.encode() + b"\n")
         process.stdin.flush()
     except BrokenPipeError:
-        pass  # the child has ended or does not read stdin; its exit code and output say more
+        pass  # the child has ended or does not read stdin; its exit code and output show the reason
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired:

@@ -29,7 +29,7 @@ _SAVEPOINT = "pgtemplate_trial"
 
 # SQLSTATEs that two transactions may not raise where one does: the parts have to be run separately.
 _ONE_TRANSACTION = {
-    "25001",  # active_sql_transaction: CREATE INDEX CONCURRENTLY and the like
+    "25001",  # active_sql_transaction, for example by CREATE INDEX CONCURRENTLY
     "55006",  # object_in_use: pending trigger events
     "55P04",  # unsafe_new_enum_value_usage
 }

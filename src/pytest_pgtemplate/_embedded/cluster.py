@@ -151,7 +151,7 @@ def make_directories(cluster: Cluster) -> None:
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
         if cluster.server_user:
-            path.chmod(0o755)  # whatever the umask of root: the server user must pass through
+            path.chmod(0o755)  # independent of the umask: the server user must be able to enter
     _make_private(cluster.sockets, cluster)
 
 
@@ -247,7 +247,7 @@ def spawn(cluster: Cluster, command: list[Any], **options: Any) -> subprocess.Po
 
 
 def rotate_log(cluster: Cluster) -> None:
-    """Begin a new log. The previous one may say why the last server ended."""
+    """Begin a new log, and keep the previous one: it may show why the last server ended."""
     with suppress(FileNotFoundError):
         cluster.log.replace(cluster.log.with_name("server.log.1"))
     cluster.log.touch()

@@ -104,7 +104,7 @@ def keep(lock: int, directory: str, socket_path: str) -> None:
     path = f"{directory}/users.lock"
     users = open_lock(path)
     fcntl.flock(users, fcntl.LOCK_EX)
-    # If the cache was deleted meanwhile, a new server may run in a new directory at the same path.
+    # If the cache was deleted, a new server may run in a new directory at the same path.
     if os.path.exists(path) and os.path.samestat(os.fstat(users), os.stat(path)):
         stop_server(f"{directory}/data", socket_path)
     # keeper.lock first: a run that then gets users.lock must see that it has to start a keeper.

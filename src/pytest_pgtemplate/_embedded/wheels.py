@@ -1,6 +1,6 @@
-"""Wheels that contain the programs of a PostgreSQL server: one table, and where each has them.
+"""Find the programs of a PostgreSQL server in installed wheels.
 
-They are found without importing them: some add system users or signal handlers when imported.
+The wheels are not imported, because some add system users or signal handlers when imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from platformdirs import user_cache_path
 
 
 class Wheel(NamedTuple):
-    """A package on PyPI, and where its module has an installation of PostgreSQL.
+    """A package on PyPI whose module contains an installation of PostgreSQL.
 
     ``installation`` is a directory with ``bin``, or the pattern of an archive that contains one.
     """
@@ -29,7 +29,7 @@ class Wheel(NamedTuple):
 
     @property
     def source(self) -> str:
-        """How messages and reports name it."""
+        """The name in messages and reports."""
         return _EXTRAS.get(self.package, f"the wheel {self.package}")
 
     @property
@@ -93,7 +93,7 @@ def _unpacked(archive: Path) -> Path:
 
 @contextmanager
 def _scratch(target: Path) -> Iterator[Path]:
-    """A directory beside ``target``, which is renamed to it when the body is done."""
+    """Yield a directory that is renamed to ``target`` after the body."""
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="scratch.", dir=target.parent))
     try:

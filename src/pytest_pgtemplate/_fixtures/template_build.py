@@ -57,7 +57,7 @@ def template_request(
         timeout = settings.server.timeout
         found = _template.read_lineage(migrations, base, revisions_cache(), timeout)
         now = _template.compute_fingerprint([*base, *migrations.fingerprint()], server)
-        return found if now == fingerprint else None  # the files were changed meanwhile
+        return found if now == fingerprint else None  # the files were changed during the build
 
     request = _template.TemplateRequest(
         prefix=settings.template.prefix,

@@ -52,10 +52,10 @@ def override_configure(
     options: dict[str, Any],
     configured: Callable[[MigrationContext], None],
 ) -> None:
-    """Let ``options`` count more than those that env.py gives to ``context.configure()``.
+    """Make ``options`` override those that env.py passes to ``context.configure()``.
 
-    ``configured`` is called after that, before anything is written. Whatever ``EnvironmentContext``
-    gets, env.py's own keywords win (measured with ``on_version_apply``), and Alembic calls nothing
+    ``configured`` is called after that, before anything is written. The keywords of env.py override
+    those of ``EnvironmentContext`` (measured with ``on_version_apply``), and Alembic has no hook
     between configuring and migrating. So ``configure`` is replaced on the instance.
     """
 
@@ -67,7 +67,7 @@ def override_configure(
 
 
 def run_step(context: MigrationContext, step: Any, arguments: dict[str, Any]) -> None:
-    """Run a step within the transaction that is open, and note it in the version table.
+    """Run a step within the open transaction, and record it in the version table.
 
     ``run_migrations`` does the same, in a transaction that it commits.
     """
@@ -76,7 +76,7 @@ def run_step(context: MigrationContext, step: Any, arguments: dict[str, Any]) ->
 
 
 def forget_created_types(context: MigrationContext) -> None:
-    """Let the next step create its types, whatever an earlier one has created.
+    """Let the next step create its types again, even if an earlier step has created them.
 
     A ``MigrationContext`` remembers in ``impl.memo`` which ENUM types it has created, for all steps
     of its run. ``alembic upgrade`` and ``alembic downgrade`` begin with an empty one.
@@ -92,7 +92,7 @@ class AutocommitRefusedError(Exception):
 def autocommit_refused(context: MigrationContext) -> Iterator[None]:
     """Raise AutocommitRefusedError where a migration enters ``autocommit_block``.
 
-    The block commits the transaction that it is in. Alembic has no event that says so before.
+    The block commits the transaction that it is in. Alembic has no event before that.
     """
 
     def refuse() -> None:

@@ -10,9 +10,9 @@ Loop = asyncio.AbstractEventLoop
 
 
 def run_before_close(loop: Loop, act: Callable[[], None]) -> None:
-    """Call ``act`` as the last thing before ``loop`` closes, whoever closes it.
+    """Call ``act`` immediately before ``loop`` closes, also if other code closes it.
 
-    No callback or policy tells that a loop is about to close, and pytest-asyncio, anyio and
+    asyncio has no callback before a loop closes, and pytest-asyncio, anyio and
     ``asyncio.run`` each close loops of their own. So ``close`` is replaced on the instance.
     """
     close = loop.close
@@ -28,7 +28,7 @@ def run_before_close(loop: Loop, act: Callable[[], None]) -> None:
 
 
 async def wait_for_closing_generators() -> None:
-    """Wait until the async generators end that the test dropped.
+    """Wait until the async generators that the test dropped have ended.
 
     After ``async for session in get_session(): .. break`` the loop closes the generator in a task
     of its own. ``loop.shutdown_asyncgens`` would close those that are still in use, too. The tasks
@@ -46,9 +46,8 @@ async def wait_for_closing_generators() -> None:
 def running_loop_of_frame(frame: FrameType) -> Loop | None:
     """The event loop that ``frame`` runs, which is ``run_until_complete`` or ``Runner.run``.
 
-    A traceback outlives the moment in which ``get_running_loop`` would tell. The loop of a
-    ``Runner`` is looked at without ``get_loop``, which would create one. uvloop's own frames have
-    no local variables.
+    When pytest has the traceback, the loop no longer runs, so ``get_running_loop`` does not help.
+    ``Runner.get_loop`` would create a loop. uvloop's own frames have no local variables.
     """
     runner = frame.f_locals.get("self")
     if isinstance(runner, asyncio.Runner):

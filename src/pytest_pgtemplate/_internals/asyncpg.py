@@ -12,7 +12,7 @@ from typing import Any
 def connection_loop_of_frame(frame: FrameType) -> asyncio.AbstractEventLoop | None:
     """The event loop of the connection whose method runs in ``frame``, else None.
 
-    No public attribute names it. Asking costs nothing if asyncpg was never imported.
+    No public attribute has it. Costs nothing if asyncpg was never imported.
     """
     asyncpg = sys.modules.get("asyncpg")
     connection = frame.f_locals.get("self")

@@ -22,7 +22,7 @@ def command_line_value(config: pytest.Config, name: str) -> Any:
 
 
 def override_node(item: pytest.Item, fixture: str) -> str:
-    """The node id whose definition of ``fixture`` counts for ``item``; "" for a plugin's.
+    """The node id whose definition of ``fixture`` applies to ``item``; "" for a plugin's.
 
     ``request.getfixturevalue`` sets a fixture up; nothing public only looks it up.
     """
@@ -85,7 +85,7 @@ def forget_unstarted_fixture(fixture: pytest.FixtureDef[Any], request: Any) -> N
 
 
 def requested_by_signature(item: pytest.Function) -> tuple[str, ...]:
-    """The fixtures that a test function names itself, without autouse fixtures and marks."""
+    """The fixtures in the signature of a test function, without autouse fixtures and marks."""
     return item._fixtureinfo.argnames
 
 
@@ -96,7 +96,7 @@ def set_item_id(item: pytest.Item) -> None:
 
 
 def capture_disabled(config: pytest.Config) -> AbstractContextManager[None]:
-    """Write to the real terminal meanwhile. ``capsys.disabled()`` is public, for tests only."""
+    """Let the body write to the real terminal. ``capsys.disabled()`` is public, but for tests."""
     capture = config.pluginmanager.get_plugin("capturemanager")
     return capture.global_and_fixture_disabled() if capture else nullcontext()
 

@@ -17,9 +17,9 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
-# Sync code of ours (closing sessions, connections) has to run in the greenlet of a loop. The public
-# way, AsyncConnection.run_sync, needs a connection that works; these are what it is made of. The
-# documentation lists them for authors of dialects.
+# The plugin closes sessions and connections in sync code, which must run in a greenlet of the loop.
+# The public AsyncConnection.run_sync needs a working connection. It is based on these functions,
+# which the documentation lists for authors of dialects.
 from sqlalchemy.util import ScopedRegistry, ThreadLocalRegistry, await_only, greenlet_spawn
 
 __all__ = [
@@ -39,12 +39,12 @@ __all__ = [
 
 
 class CustomPool(Pool):
-    """A pool that decides itself where its connections live.
+    """A pool whose subclasses choose the connection for a checkout.
 
     Each public pool class has one queue for all event loops, and an asyncpg connection works only
     in the loop that opened it. So the two methods are overridden that every pool of SQLAlchemy's
     overrides, ``_do_get`` and ``_do_return_conn``; ``_create_connection`` is what they call.
-    ``_is_asyncio`` says whether a connection is closed by awaiting.
+    ``_is_asyncio``: whether closing a connection requires ``await``.
     """
 
     # Quiet unless asked for, like the loggers of SQLAlchemy's own pools.
@@ -67,11 +67,11 @@ class CustomPool(Pool):
 
 
 class EngineListeners:
-    """Removes what a test added to the events of an engine, so that the next test has none of it.
+    """Removes the event listeners that a test added to an engine.
 
     ``event.remove`` needs the function that was added, and nothing public lists the listeners. So
-    the ``dispatch`` of pool and dialect, which SQLAlchemy makes anew when it is missing, is deleted
-    and filled with our own listeners. The engine's own events belong to a copy that
+    the ``dispatch`` of pool and dialect, which SQLAlchemy creates again when it is missing, is
+    deleted and filled with the plugin's listeners. The engine's own events belong to a copy that
     ``Engine.execution_options`` makes for each test, which is public.
     """
 

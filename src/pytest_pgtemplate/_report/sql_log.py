@@ -20,7 +20,7 @@ _STARTED = "pgtemplate_started"
 
 
 class _Statement(NamedTuple):
-    """A statement, ``moment`` seconds after the start of the test, and its outcome."""
+    """A statement, sent ``moment`` seconds after the start of the test, and its outcome."""
 
     moment: float
     sql: str

@@ -6,7 +6,7 @@ import sys
 import time
 
 if sys.platform == "win32":
-    _CLOCK = [time.monotonic]  # where freezegun does not look for what it replaces
+    _CLOCK = [time.monotonic]  # in a list, where freezegun does not replace it
 
     def monotonic() -> float:
         """Seconds since some moment in the past."""

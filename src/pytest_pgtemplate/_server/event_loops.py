@@ -1,4 +1,4 @@
-"""Event loops: our own, whose time goes on, and those of tests, whose time may stand still."""
+"""Event loops of the plugin, and timeouts that work if a test has stopped the clock."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 from pytest_pgtemplate._server import clocks
 
-SAME_CLOCK = 1.0  # seconds that a loop's time may differ from ours, and be no other time
+SAME_CLOCK = 1.0  # seconds: a loop whose time differs by less uses the real clock
 
 T = TypeVar("T")
 
 
 class EventLoop(asyncio.SelectorEventLoop):
-    """A loop of ours. Its timeouts end while a test has stopped the clock of its process."""
+    """A loop whose timeouts also end if a test has stopped the clock (freezegun)."""
 
     def time(self) -> float:
         return clocks.monotonic()
@@ -31,7 +31,7 @@ def run_in_loop(loop: asyncio.AbstractEventLoop, until: Any) -> Any:
 
 
 async def with_timeout(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
-    """Await ``coroutine``. Raises TimeoutError after ``seconds``, in whatever loop."""
+    """Await ``coroutine``. Raises TimeoutError after ``seconds``, in any loop."""
     loop = asyncio.get_running_loop()
     if abs(loop.time() - clocks.monotonic()) < SAME_CLOCK:
         # Not wait_for: on Python 3.11 it runs the coroutine in another task.

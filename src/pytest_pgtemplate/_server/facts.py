@@ -16,7 +16,7 @@ from pytest_pgtemplate.errors import ServerError
 OLDEST, NEWEST = 14, 18  # the versions that are tested
 PER_WORKER = 2 + 5  # connections of a worker: the plugin's, and a pool of SQLAlchemy's default size
 
-# Errors of servers that speak PostgreSQL's protocol but lack a feature (CockroachDB, and others).
+# Errors of servers that use PostgreSQL's protocol but lack a feature (CockroachDB, and others).
 _MISSING_FEATURES = (
     asyncpg.FeatureNotSupportedError,
     asyncpg.PostgresSyntaxError,

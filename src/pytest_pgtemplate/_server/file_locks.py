@@ -17,7 +17,7 @@ _silenced_paths: set[str] = set()
 
 
 def file_lock(path: Path) -> FileLock:
-    """A lock that nobody has acquired yet."""
+    """Return a lock that is not acquired yet."""
     _silenced_paths.add(str(path))
     # A filter, not a level: the tests may use filelock themselves and check its log.
     logging.getLogger("filelock").addFilter(_is_for_another_lock)

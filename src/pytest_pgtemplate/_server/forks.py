@@ -1,8 +1,8 @@
 """After ``os.fork``, let the child forget the threads, connections and leases of its parent.
 
-A forked child has no thread but the one that forked, so an event loop of another thread stands
-still there. It shares every socket with its parent: what it sends appears in the parent's session,
-and an open socket keeps the parent's session, with its leases, alive when the parent has died.
+A forked child has only the thread that forked, so the event loops of other threads do not run
+there. It shares every socket with its parent: what it sends appears in the parent's session, and an
+open socket keeps the parent's session, with its leases, alive when the parent has died.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 
 class Forkable(Protocol):
-    """What a forked child must not use as it is."""
+    """An object whose state a forked child must not use."""
 
     def after_fork(self) -> None:
         """Called in the child, while nothing else runs there. It must not do I/O."""

@@ -45,7 +45,7 @@ class Mark:
     lineage: str = ""  # digest of these revisions
     size: int = 0  # bytes of a template when it was published
     proved: tuple[str, ...] = ()  # digests of what `--pg-check` has proved
-    state: str = ""  # seal of what a template holds, to be compared with that of a clone
+    state: str = ""  # seal of the content of a template, for a comparison with its clones
 
     def dumps(self) -> str:
         return json.dumps({KEY: 1, **asdict(self)})
@@ -73,7 +73,7 @@ class ServerDatabase(NamedTuple):
     sealed: bool
     connection_limit: int
     mark: Mark | None
-    leased: bool  # by a session other than ours
+    leased: bool  # by a session of another process
     now: int = 0  # by the server's clock, in seconds since the epoch
 
     @property

@@ -34,7 +34,7 @@ def run(coroutine: Coroutine[Any, Any, T], *, timeout: float) -> T:
 
 class _Portal:
     def after_fork(self) -> None:
-        _loop.cache_clear()  # its thread is not there
+        _loop.cache_clear()  # its thread does not exist in the child
 
 
 _portal = _Portal()

@@ -74,7 +74,7 @@ class Server:
         return [database for database in self._list(None) if database.is_ours]
 
     def find(self, name: str) -> ServerDatabase | None:
-        """Return the database ``name``, whoever created it, or None."""
+        """Return the database ``name``, even if another tool created it, or None."""
         return next(iter(self._list(name)), None)
 
     def require_ours(self, name: str) -> ServerDatabase:

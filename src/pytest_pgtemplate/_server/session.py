@@ -70,9 +70,9 @@ class Session:
     def locked(self, name: str) -> Iterator[None]:
         """Hold the lock ``name``.
 
-        If the connection breaks meanwhile, every call raises ServerError. The session does not
-        reconnect: another process may hold the lock by now, and a crashed server may have lost the
-        last commits.
+        If the connection breaks, every further call in the body raises ServerError. The session
+        does not reconnect: another process may hold the lock by now, and a crashed server may have
+        lost the last commits.
         """
         leased = name in self._leases  # lease and lock are the same advisory lock
         if not leased:

@@ -26,7 +26,7 @@ def further_databases(config: pytest.Config) -> list[str]:
 
 
 def add_options(config: pytest.Config, parser: pytest.Parser) -> None:
-    """Declare ``pg_url_orders`` and the like for each database in ``pg_databases``."""
+    """Declare ``pg_url_<name>`` for each database in ``pg_databases``."""
     options.add_databases(parser, further_databases(config))
 
 

@@ -64,7 +64,7 @@ class ServerSettings(NamedTuple):
 
 
 class TemplateSettings(NamedTuple):
-    """What the template is built from, and what it is called."""
+    """The sources of the template, and the prefix of its name."""
 
     prefix: str
     alembic_config: Path | None  # None: a further database without pg_alembic_ini_<name>
@@ -85,7 +85,7 @@ class CheckSettings(NamedTuple):
 
 
 class IsolationSettings(NamedTuple):
-    """How a test is isolated where no mark says it, and what happens to its database."""
+    """How a test without a ``pg`` marker is isolated, and what happens to its database."""
 
     kind: str
     scope: str

@@ -64,7 +64,7 @@ class PruneResult(NamedTuple):
 def prune(
     server: Server, *, kept: bool, templates: bool, progress: Path | None = None
 ) -> PruneResult:
-    """Drop every database of the plugin without an owner, whatever its age."""
+    """Drop every database of the plugin that has no owner, regardless of its age."""
     running = {database_names.project_of(db.name) for db in server.databases() if db.leased}
 
     def is_droppable(database: ServerDatabase) -> bool:
@@ -167,7 +167,7 @@ def _belongs_to_run(database: ServerDatabase, run: str) -> bool:
 def _drop_all(
     server: Server, is_droppable: Callable[[ServerDatabase], bool], progress: Path | None = None
 ) -> PruneResult:
-    """Drop the databases that are droppable at two moments."""
+    """Drop the databases that are droppable at two points in time."""
     # A lease is free for an instant while its owner reconnects.
     candidates = {db.name for db in server.databases() if is_droppable(db)}
     if not candidates:

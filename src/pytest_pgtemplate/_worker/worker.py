@@ -1,4 +1,4 @@
-"""The database of a worker: lease its name, take a spare or clone, reset, give back or drop."""
+"""The database of a worker: lease its name, take a spare or clone, reset, release or drop."""
 
 from __future__ import annotations
 
