@@ -20,7 +20,7 @@ def environment(pg_url: str) -> Iterator[None]:
 
 @pytest_asyncio.fixture
 async def db(pg: object, pg_url: str) -> AsyncIterator[DBSessionManager]:
-    """The application's own session manager; through `pg`, each test starts afresh."""
+    """The application's own session manager; through `pg`, each test is isolated."""
     manager = DBSessionManager(pg_url)
     yield manager
     await manager.close()
