@@ -19,6 +19,7 @@ pytest_plugins = [
     "support.servers",
     "support.browser",
     "support.clients",
+    "support.databases",
     "support.pooled_engines",
 ]
 

@@ -17,7 +17,7 @@ from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate._template.migrations import migrate
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
-from support.databases import EVERYTHING, KINDS, Kind, pg_dump, server_as
+from support.databases import EVERYTHING, Kind, pg_dump, server_as
 from support.databases import bindir_of as _bindir_of
 from support.projects import COUNTED, ITEM, Project, query, unique
 
@@ -222,12 +222,6 @@ BEGIN
 END
 $$;
 """
-
-
-@pytest.fixture(params=KINDS, ids=str, scope="module")
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A test that changes the schema is noticed, however it does, and gets its successor a new clone."""
+"""A reset notices every change of the schema, and the next test gets a new clone."""
 
 from __future__ import annotations
 
@@ -172,21 +172,10 @@ NO_CHANGES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    kind: Kind = request.param
-    return kind
-
-
 @pytest.fixture(scope="module")
 def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
     with database(request, kind, SCHEMA) as base:
         yield base
-
-
-@pytest.fixture
-def base(shared: Base, request: pytest.FixtureRequest) -> Iterator[Base]:
-    yield from shared.provide(request)
 
 
 def assert_noticed(base: Base) -> None:

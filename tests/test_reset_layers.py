@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.databases import KINDS, Base, Kind, database, difference
+from support.databases import Base, Kind, database, difference
 
 SCRIPT = (Path(__file__).parent / "support" / "hostile.sql").read_text("utf-8")
 MANY = 1500  # rows: more than a reset looks at one by one
@@ -120,12 +120,6 @@ APART = {
     "another key": ["DELETE FROM item WHERE id = 1", "INSERT INTO item VALUES (3, 'a')"],
     "another time": ["INSERT INTO plan VALUES (2, '[5,7)')", "INSERT INTO plan VALUES (2, '[7,9)')"],
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    kind: Kind = request.param
-    return kind
 
 
 @pytest.fixture(scope="module")

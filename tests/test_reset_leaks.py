@@ -55,11 +55,6 @@ def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
         yield base
 
 
-@pytest.fixture
-def base(shared: Base, request: pytest.FixtureRequest) -> Iterator[Base]:
-    yield from shared.provide(request)
-
-
 Left = tuple[str, int | None, str]  # kind, pid, a part of the last query
 
 

@@ -13,7 +13,6 @@ from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.scripts import LARGE
 from support.databases import (
     EVERYTHING,
-    KINDS,
     VIRTUAL,
     Base,
     Kind,
@@ -427,22 +426,11 @@ SITUATIONS: dict[str, Situation] = {
 NEWER = {"merge": 15, "merge that deletes only": 15, "virtual column": 18}  # since this version
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    kind: Kind = request.param
-    return kind
-
-
 @pytest.fixture(scope="module")
 def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
     """One database per kind: what a reset leaves behind shows in the next situation too."""
     with database(request, kind, EVERYTHING, newer=(18, VIRTUAL)) as base:
         yield base
-
-
-@pytest.fixture
-def base(request: pytest.FixtureRequest, shared: Base) -> Iterator[Base]:
-    yield from shared.provide(request)
 
 
 def play(base: Base, situation: Situation) -> None:

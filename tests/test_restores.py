@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from pytest_pgtemplate._worker import WorkerOptions
-from support.databases import KINDS, Base, Kind, database
+from support.databases import Base, Kind, database
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = (ROOT / "tests" / "support" / "hostile.sql").read_text("utf-8")
@@ -199,21 +199,10 @@ SITUATIONS: dict[str, list[Situation]] = {
 EACH = [(row, n) for row, situations in SITUATIONS.items() for n in range(len(situations))]
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    kind: Kind = request.param
-    return kind
-
-
 @pytest.fixture(scope="module")
 def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
     with database(request, kind, SCRIPT, WorkerOptions(verify=True), AS_ROOT) as base:
         yield base
-
-
-@pytest.fixture
-def base(request: pytest.FixtureRequest, shared: Base) -> Iterator[Base]:
-    yield from shared.provide(request)
 
 
 def test_every_row_of_the_table_is_run() -> None:

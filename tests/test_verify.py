@@ -131,21 +131,10 @@ NO_DEVIATIONS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=str)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    kind: Kind = request.param
-    return kind
-
-
 @pytest.fixture(scope="module")
 def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
     with database(request, kind, SCHEMA, WorkerOptions(verify=True)) as base:
         yield base
-
-
-@pytest.fixture
-def base(shared: Base, request: pytest.FixtureRequest) -> Iterator[Base]:
-    yield from shared.provide(request)
 
 
 def explain(base: Base) -> str:

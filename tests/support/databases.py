@@ -423,3 +423,15 @@ def _many_are(rows: int) -> Iterator[None]:
         scripts.read_sql.cache_clear()
         yield
     scripts.read_sql.cache_clear()
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture
+def base(request: pytest.FixtureRequest, shared: Base) -> Iterator[Base]:
+    """The database of the module's fixture ``shared``."""
+    yield from shared.provide(request)
