@@ -11,7 +11,7 @@ from pytest_pgtemplate._engines import Bindings
 from pytest_pgtemplate.errors import ConfigurationError
 from support.projects import Project
 
-# An application that creates everything at import, as most do. Nothing in it is for tests.
+# An application that creates its engines at import, as most do. It contains nothing for tests.
 APPLICATION = """
 import os
 
@@ -90,7 +90,7 @@ AUTO = ("-o", "asyncio_mode=auto")
 
 @pytest.fixture
 def application(project: Project) -> Project:
-    """The project of a stranger: an application, a schema, and warnings that are errors."""
+    """A project with an application and a schema. Warnings are errors."""
     project.write("app.py", APPLICATION)
     project.write("conftest.py", CONFTEST)
     project.write("schema.sql", SCHEMA)
@@ -137,7 +137,7 @@ def test_a_named_engine_works_in_every_event_loop(application: Project, loop: st
 
 
 def test_an_engine_may_be_used_in_two_event_loops_in_turn(application: Project) -> None:
-    """The connections of a loop that is still open are not used in another, and are closed."""
+    """Connections of an open loop are not used in another loop, and are closed at the end."""
     application.write(
         "test_app.py",
         """
@@ -167,7 +167,7 @@ def test_an_engine_may_be_used_in_two_event_loops_in_turn(application: Project) 
     result.assert_outcomes(passed=4)
 
 
-def test_without_it_a_section_names_the_cause_and_the_remedies(application: Project) -> None:
+def test_without_pg_bind_a_section_names_the_cause_and_the_remedies(application: Project) -> None:
     application.write("test_app.py", ASYNC_TESTS.format(fixtures="pg", names=["Session"]))
 
     result = run(application, pg_env="DATABASE_URL={url:asyncpg}", pg_autouse="true")
@@ -177,8 +177,8 @@ def test_without_it_a_section_names_the_cause_and_the_remedies(application: Proj
     assert text.count('pg_bind = ["myapp.db:SessionLocal"]') == 1
 
 
-def test_two_statements_at_once_in_one_loop_are_no_matter_of_loops(application: Project) -> None:
-    """The same error of asyncpg has another cause there, and no such section."""
+def test_two_statements_at_once_in_one_loop_cause_no_section(application: Project) -> None:
+    """asyncpg raises the same error, but the cause is different."""
     application.write(
         "test_app.py",
         """
@@ -256,7 +256,9 @@ def test_the_binding_of_the_application_is_restored(application: Project) -> Non
     result.assert_outcomes(passed=2)
 
 
-def test_an_application_that_binds_when_it_starts_does_not_undo_it(application: Project) -> None:
+def test_an_application_that_calls_configure_at_startup_keeps_the_binding(
+    application: Project,
+) -> None:
     application.write(
         "test_app.py",
         """
@@ -277,7 +279,7 @@ def test_an_application_that_binds_when_it_starts_does_not_undo_it(application: 
     result.assert_outcomes(passed=2)
 
 
-def test_what_the_application_leaves_open_is_closed(application: Project) -> None:
+def test_connections_that_the_application_leaves_open_are_closed(application: Project) -> None:
     application.write(
         "test_app.py",
         """
@@ -302,7 +304,7 @@ def test_what_the_application_leaves_open_is_closed(application: Project) -> Non
     run(application, pg_bind="app:Session app:SyncScoped").assert_outcomes(passed=4)
 
 
-def test_a_further_database_has_bindings_of_its_own(application: Project) -> None:
+def test_each_database_has_its_own_bindings(application: Project) -> None:
     application.write(
         "conftest.py",
         CONFTEST
@@ -375,7 +377,7 @@ Function = scoped_session(lambda: None)
         ("routed:AsyncOwn", "overrides get_bind"),
     ],
 )
-def test_what_cannot_be_bound_is_an_error_that_names_it(
+def test_an_object_that_cannot_be_bound_is_an_error_that_names_it(
     path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken.py").write_text("import os; os.environ['NOT_SET_ANYWHERE']", "utf-8")
@@ -390,8 +392,10 @@ def test_what_cannot_be_bound_is_an_error_that_names_it(
 
 
 @pytest.mark.parametrize("path", ["app:Sesion", "app:sync_engine"])
-def test_it_is_reported_once_before_the_first_test(application: Project, path: str) -> None:
-    """Also an engine that connects to another database than that of the worker."""
+def test_an_error_in_pg_bind_is_reported_once_before_the_first_test(
+    application: Project, path: str
+) -> None:
+    """Such as an engine that connects to another database than that of the worker."""
     application.write("test_app.py", SYNC_TESTS.format(fixtures="pg", names=["SyncSession"]))
 
     result = run(application, pg_bind=path)
@@ -400,7 +404,7 @@ def test_it_is_reported_once_before_the_first_test(application: Project, path: s
     result.stdout.fnmatch_lines([f"*pg_bind: {path} *", "*HINT: *"])
 
 
-def test_a_sessionmaker_that_is_replaced_meanwhile_is_an_error(application: Project) -> None:
+def test_a_sessionmaker_that_is_replaced_during_a_test_is_an_error(application: Project) -> None:
     application.write("test_app.py", REPLACED)
 
     result = run(application, pg_bind="app:Session")
@@ -410,7 +414,7 @@ def test_a_sessionmaker_that_is_replaced_meanwhile_is_an_error(application: Proj
 
 
 @pytest.mark.parametrize("entry", ["app", "app.Session", "other=app:Session", "app:a app:a"])
-def test_an_entry_that_is_no_path_ends_the_run(project: Project, entry: str) -> None:
+def test_an_entry_that_is_not_an_import_path_is_a_usage_error(project: Project, entry: str) -> None:
     project.ini(pg_bind=entry)
 
     result = project.run()

@@ -1,4 +1,4 @@
-"""Tests may stop the clocks of their process: waits end, and nobody's template is dropped."""
+"""Tests may stop the clocks of their process: waits end, and no template in use is dropped."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def template(server: Server, name: str, days: int) -> str:
 
 
 @pytest.mark.parametrize("moment", [FAR, "1970-01-02"])
-def test_a_sweep_asks_the_server_how_old_what_is(own_server: Server, moment: str) -> None:
+def test_a_sweep_uses_the_clock_of_the_server(own_server: Server, moment: str) -> None:
     """Templates of other projects survive a test that travels, and old ones do not."""
     kept = [template(own_server, f"other{n}_tpl_{'0' * 12}", 29 - n) for n in range(3)]
     kept += [

@@ -1,4 +1,4 @@
-"""``pg_databases``: several databases, each with the whole chain of fixtures."""
+"""``pg_databases``: several databases, each with all fixtures."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def written(project: Project) -> None:
     project.write("shop.py", SHOP)
 
 
-def test_each_has_every_fixture_of_the_other(shop: Project) -> None:
+def test_each_database_has_all_fixtures(shop: Project) -> None:
     lines = shop.run("--fixtures").stdout.str().splitlines()
 
     names = {line.split()[0] for line in lines if line.startswith("pg")}
@@ -112,7 +112,7 @@ def test_an_unused_database_is_not_created(shop: Project) -> None:
 LAYERS = load_program("databases/layers.py")
 
 
-def test_a_fixture_writes_for_its_tests_to_one_and_not_to_the_other(shop: Project) -> None:
+def test_the_layers_of_each_database_are_independent(shop: Project) -> None:
     shop.write("test_one.py", LAYERS)
     shop.write(
         "test_two.py",
@@ -126,7 +126,7 @@ def test_a_fixture_writes_for_its_tests_to_one_and_not_to_the_other(shop: Projec
     shop.run().assert_outcomes(passed=3)
 
 
-def test_what_a_mark_does_is_done_to_those_that_its_test_asks_for(shop: Project) -> None:
+def test_a_mark_applies_to_the_databases_that_its_test_requests(shop: Project) -> None:
     shop.write(
         "test_it.py",
         load_program("databases/what_a_mark_does_is_done_to_those_that_its_test_asks_for.py"),
@@ -178,7 +178,9 @@ def test_without_migrations_the_hint_says_what_to_write(shop: Project) -> None:
         ({"pg_env": "A={events.url}"}, "pg_env: unknown field {events.url}: *"),
     ],
 )
-def test_what_cannot_be_is_refused(shop: Project, options: dict[str, str], message: str) -> None:
+def test_invalid_options_are_usage_errors(
+    shop: Project, options: dict[str, str], message: str
+) -> None:
     shop.ini(**{"pg_databases": "orders", **options})
     result = shop.run()
 

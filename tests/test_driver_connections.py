@@ -1,4 +1,4 @@
-"""A connection that a test receives is as good as new, whatever a test did to the driver's own."""
+"""A test receives connections without changes that earlier tests made to the driver's objects."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("act", CHANGES)
-def test_what_a_sync_test_did_to_the_driver_does_not_reach_the_next(
+def test_driver_changes_of_a_sync_test_do_not_reach_the_next(
     sync_pool: SyncPooledEngine, act: Callable[[Engine], None]
 ) -> None:
     before = backend(sync_pool.engine_for_test())
@@ -110,7 +110,7 @@ def test_what_a_sync_test_did_to_the_driver_does_not_reach_the_next(
     assert backend(sync_pool.engine_for_test()) != before
 
 
-def test_a_sync_test_that_takes_nothing_keeps_the_connection(sync_pool: SyncPooledEngine) -> None:
+def test_a_sync_test_that_changes_nothing_keeps_the_connection(sync_pool: SyncPooledEngine) -> None:
     before = backend(sync_pool.engine_for_test())
     for _ in range(2):
         sync_pool.reset_sessions()
@@ -163,13 +163,13 @@ async def async_nothing(connection: AsyncConnection) -> None:
     "act", [async_raw, async_adapted, async_run, async_prepared, async_custom_setting]
 )
 @pytest.mark.parametrize("shared", [False, True])
-def test_what_an_async_test_did_to_the_driver_does_not_reach_the_next(
+def test_driver_changes_of_an_async_test_do_not_reach_the_next(
     pool: AsyncPooledEngine, act: Callable[[AsyncConnection], Any], *, shared: bool
 ) -> None:
     _async_backends(pool, act, kept=False, reset="reset_idle_sessions" if shared else None)
 
 
-def test_an_async_test_that_takes_nothing_keeps_the_connection(pool: AsyncPooledEngine) -> None:
+def test_an_async_test_that_changes_nothing_keeps_the_connection(pool: AsyncPooledEngine) -> None:
     _async_backends(pool, async_nothing, kept=True)
 
 
@@ -205,7 +205,7 @@ def _async_backends(
 
 
 def test_a_listener_that_every_test_adds_costs_no_connection(sync_pool: SyncPooledEngine) -> None:
-    """As a fixture does that wraps pg_engine: its function is new in each test."""
+    """A fixture that wraps pg_engine adds such a listener: its function is new in each test."""
 
     def engine() -> Engine:
         made = sync_pool.engine_for_test()
@@ -224,7 +224,7 @@ def test_a_listener_that_every_test_adds_costs_no_connection(sync_pool: SyncPool
     assert backend(sync_pool.engine_for_test()) != before
 
 
-def test_what_is_in_use_by_a_shared_fixture_is_left_alone(sync_pool: SyncPooledEngine) -> None:
+def test_connections_in_use_by_a_shared_fixture_are_not_reset(sync_pool: SyncPooledEngine) -> None:
     engine = sync_pool.engine_for_test()
     with engine.connect() as held:
         held.execute(text("SET application_name = 'of the fixture'"))
@@ -333,7 +333,7 @@ def test_of_its_own(pg_sync_session):
 """
 
 
-def test_a_second_session_does_not_wait_for_ever_under_rollback(base: Project) -> None:
+def test_with_rollback_a_second_session_does_not_wait_for_ever(base: Project) -> None:
     base.write("test_it.py", WAITS)
     result = run(base, "--pg-isolation", "rollback")
     result.assert_outcomes(passed=1, failed=2)
@@ -373,6 +373,8 @@ async def test_without_a_listener(pg_session):
 
 
 @pytest.mark.parametrize("isolation", ["truncate", "rollback"])
-def test_a_listener_on_the_engine_hears_of_the_session(base: Project, isolation: str) -> None:
+def test_a_listener_on_the_engine_gets_the_events_of_the_session(
+    base: Project, isolation: str
+) -> None:
     base.write("test_it.py", LISTENS)
     run(base, "--pg-isolation", isolation).assert_outcomes(passed=7)

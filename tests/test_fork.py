@@ -1,4 +1,4 @@
-"""A forked child (pytest-forked, mutmut, os.fork) harms neither its parent nor itself."""
+"""Forked children (pytest-forked, mutmut, os.fork) work, and do not disturb their parent."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def run(project: Project, *arguments: str) -> pytest.RunResult:
 
 
 def test_forked_tests_are_isolated(shop: Project) -> None:
-    """Also if the child is killed, and if it changes the schema."""
+    """Even if the child is killed, or changes the schema."""
     shop.write("test_it.py", TESTS)
     result = run(shop)
     result.assert_outcomes(passed=7, failed=1)
@@ -110,8 +110,8 @@ def test_forked_tests_are_isolated(shop: Project) -> None:
     assert [name.split("_")[2] for name in shop.databases()] == ["tpl"]
 
 
-def test_every_test_in_a_child_of_its_own(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each child then has its own session fixtures: the database is made again for each."""
+def test_each_test_may_run_in_its_own_child(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each child then has its own session fixtures, and clones the database again."""
     shop.write("test_it.py", TESTS)
     monkeypatch.setenv("FORK_ALL", "1")
     result = run(shop, "-k", "not dies and not changes")
@@ -170,8 +170,10 @@ except ChildProcessError:
 
 
 @pytest.mark.parametrize("where", ["embedded", "given"])
-def test_a_second_run_in_a_child(shop: Project, request: pytest.FixtureRequest, where: str) -> None:
-    """Two at once. No server and no keeper is a child of pytest."""
+def test_pytest_may_run_again_in_forked_children(
+    shop: Project, request: pytest.FixtureRequest, where: str
+) -> None:
+    """Two runs at once: no server and no keeper is a child of pytest."""
     if where == "embedded":
         request.getfixturevalue("new_user_home")
     shop.write("test_it.py", "def test_it(pg_sync_session):\n    pass\n")
@@ -204,7 +206,7 @@ def test_it(pg_database):
 
 
 def test_a_child_holds_no_lease_of_a_parent_that_was_killed(shop: Project) -> None:
-    """The child lives on, with a copy of every socket; the next run drops the database."""
+    """The child still runs, with a copy of every socket; the next run drops the database."""
     shop.write("test_it.py", LEASED)
     run(shop)
     child = int((shop.root / "forked").read_text())

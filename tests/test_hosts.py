@@ -1,4 +1,4 @@
-"""Workers that are not xdist's plain children: in another directory, on another host."""
+"""xdist workers in another directory or on another host."""
 
 from __future__ import annotations
 

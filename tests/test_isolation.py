@@ -1,4 +1,4 @@
-"""What a test leaves behind, seen from outside: leaks, changed schemas, the ``pg`` mark."""
+"""Runs of pytest: leaks, changed schemas, the ``pg`` mark, and databases that are kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from pytest_pgtemplate import _urls
 from support.projects import ITEM, Project, execute, load_program, query, unique
 
-# A connection of the application's own, which no fixture closes.
+# A connection of the application, which no fixture closes.
 LEAK = load_program("isolation/leak.py")
 
 NEXT = """
@@ -29,7 +29,7 @@ def items(project: Project) -> Project:
 
 @pytest.fixture
 def plain(items: Project) -> Iterator[str]:
-    """A role that may create databases and no more, and act for a group."""
+    """A role that has only CREATEDB, and is a member of a group."""
     role = unique("pgt_plain")
     execute(
         items.server.url,
@@ -138,7 +138,7 @@ def test_a_changed_schema_can_be_an_error(items: Project) -> None:
     items.run("-p", "no:xdist").assert_outcomes(passed=2, errors=1)
 
 
-def test_the_mark_says_how_and_when(items: Project) -> None:
+def test_the_mark_sets_isolation_and_scope(items: Project) -> None:
     items.write(
         "test_mark.py",
         load_program("isolation/the_mark_says_how_and_when.py"),
@@ -151,7 +151,7 @@ def test_the_mark_says_how_and_when(items: Project) -> None:
 
 
 @pytest.mark.parametrize("mark", ["'clone'", "isolation='colne'", "scope='package'"])
-def test_a_wrong_mark_fails_its_test_once(items: Project, mark: str) -> None:
+def test_an_invalid_mark_fails_its_test_once(items: Project, mark: str) -> None:
     items.write(
         "test_mark.py", f"import pytest\n@pytest.mark.pg({mark})\ndef test_it(pg): pass\n" + NEXT
     )
@@ -162,7 +162,7 @@ def test_a_wrong_mark_fails_its_test_once(items: Project, mark: str) -> None:
     assert result.stdout.str().count("HINT:") == 1
 
 
-def test_the_database_of_a_failed_test_is_put_aside(items: Project) -> None:
+def test_keep_failed_keeps_the_database_of_a_failed_test(items: Project) -> None:
     failing = "from sqlalchemy import text\n" + NEXT.replace("test_the_next", "test_fails").replace(
         "assert",
         "pg_sync_session.execute(text(\"INSERT INTO item (name) VALUES ('kept')\"))\n"
@@ -193,7 +193,7 @@ def test_comments(pg_sync_engine):
 
 @pytest.mark.parametrize("option", ["--pg-keep-failed", "--pg-isolation=clone"])
 def test_a_test_may_comment_on_its_database(items: Project, option: str) -> None:
-    """The comment is where the plugin has its mark."""
+    """The plugin stores its mark in the comment."""
     items.write("test_comments.py", COMMENTS + NEXT)
 
     items.run(option).assert_outcomes(passed=1, failed=1)
@@ -210,7 +210,7 @@ WRITES = NEXT.replace("test_the_next", "test_writes") + (
     pg_sync_session.commit()
 """
 )
-# The owner of a database may take a privilege from itself: then it cannot create our schema.
+# The owner of a database may revoke its own privilege. Then the plugin cannot create its schema.
 NO_SCHEMAS = '''
 op.execute("""
     DO $$ BEGIN
@@ -220,7 +220,7 @@ op.execute("""
 '''
 
 
-def test_the_summary_says_what_the_role_may_not(items: Project, plain: str) -> None:
+def test_the_summary_names_the_privileges_that_the_role_lacks(items: Project, plain: str) -> None:
     url = _urls.render(items.server.url.set(username=plain, password="secret"))
     items.write("test_it.py", WRITES + NEXT)
 
@@ -278,7 +278,7 @@ def test_it(pg, interrupted):
 
 
 @pytest.mark.parametrize("where", INTERRUPTED)
-def test_an_interrupted_test_is_not_judged(items: Project, where: str) -> None:
+def test_an_interrupted_test_reports_no_leak(items: Project, where: str) -> None:
     items.write("test_it.py", LEAK + INTERRUPTED[where] + NEXT)
 
     result = items.pytester.run(*items.command("-p", "no:xdist"))
@@ -291,7 +291,7 @@ def test_an_interrupted_test_is_not_judged(items: Project, where: str) -> None:
     assert [name for name in items.databases() if "_tpl_" not in name] == []
 
 
-def test_a_database_that_is_kept_shows_what_the_last_test_left(items: Project) -> None:
+def test_pg_keep_keeps_the_writes_of_the_last_test(items: Project) -> None:
     items.write("test_it.py", NEXT + WRITES)
 
     items.run("-p", "no:xdist", "--pg-keep").assert_outcomes(passed=2)

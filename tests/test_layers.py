@@ -1,4 +1,4 @@
-"""What a fixture wider than ``function`` writes: there for every test of its scope, then gone."""
+"""Layers: the rows of a fixture wider than ``function`` exist for the tests of its scope only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.projects import ITEM, PLAIN, Project, execute, load_program, query,
 CONFTEST = load_program("layers/root_conftest.py")
 IMPORT = "import pytest\nfrom conftest import add, names, write\n"
 
-# Whatever a test does, the next one finds the same.
+# A test may write anything: the next test finds the rows of the fixture unchanged.
 TESTS = """
 @pytest.mark.parametrize("n", range(3))
 def test_each(n, shared, pg):
@@ -49,7 +49,9 @@ def passes(items: Project, passed: int, *arguments: str) -> pytest.RunResult:
 
 
 @pytest.mark.parametrize("tracking", ["triggers", "scan"])
-def test_every_test_of_the_scope_finds_it_whole_and_no_other(items: Project, tracking: str) -> None:
+def test_rows_of_a_fixture_are_there_for_each_test_of_its_scope_and_no_other(
+    items: Project, tracking: str
+) -> None:
     items.ini(pythonpath=".", pg_tracking=tracking)
     items.prepare_template()
     write(items, "test_a.py", TESTS)
@@ -117,7 +119,7 @@ def filled(request):
 }
 
 
-def test_however_it_was_written(items: Project) -> None:
+def test_a_layer_contains_writes_through_any_connection(items: Project) -> None:
     items.ini(pythonpath=".", pg_env="DATABASE_URL", pg_autouse="true")
     head = """
     import os
@@ -149,7 +151,7 @@ def _dedent(text: str) -> str:
     return "\n".join(line.removeprefix("    ") for line in text.splitlines()) + "\n"
 
 
-def test_one_that_comes_later_and_stays_longer(items: Project) -> None:
+def test_a_session_fixture_may_be_set_up_after_a_module_fixture(items: Project) -> None:
     write(
         items,
         "test_a.py",
@@ -168,21 +170,21 @@ def test_three(shared, pg): assert names(pg) == "base changed shared twice twice
     passes(items, 4)
 
 
-def test_asked_for_in_the_middle_of_a_test(items: Project) -> None:
+def test_a_fixture_that_a_test_requests_in_the_middle_becomes_a_layer(items: Project) -> None:
     write(
         items,
         "test_a.py",
-        load_program("layers/asked_for_in_the_middle_of_a_test_.py"),
+        load_program("layers/a_fixture_requested_in_the_middle_of_a_test.py"),
     )
 
     passes(items, 3)
 
 
-def test_asked_for_while_the_test_has_a_transaction_open(items: Project) -> None:
+def test_requesting_a_fixture_that_writes_during_a_transaction_is_an_error(items: Project) -> None:
     write(
         items,
         "test_a.py",
-        load_program("layers/asked_for_while_the_test_has_a_transaction_open.py"),
+        load_program("layers/a_fixture_requested_during_a_transaction.py"),
     )
 
     result = items.run()
@@ -193,7 +195,7 @@ def test_asked_for_while_the_test_has_a_transaction_open(items: Project) -> None
     )
 
 
-def test_one_fixture_in_the_middle_of_another(items: Project) -> None:
+def test_a_fixture_may_request_another_one_after_it_has_written(items: Project) -> None:
     write(
         items,
         "test_a.py",
@@ -216,7 +218,9 @@ REFERRING = load_program("layers/referring.py")
 
 
 @pytest.mark.parametrize("upper", ["children", "updates"])
-def test_one_that_depends_on_one_that_goes_before_it(items: Project, upper: str) -> None:
+def test_a_layer_that_refers_to_a_layer_torn_down_earlier_is_an_error(
+    items: Project, upper: str
+) -> None:
     items.revision(
         "two",
         """
@@ -358,7 +362,9 @@ def test_one(odd, pg): assert names(pg) == "package reference"
 
 
 @pytest.mark.parametrize(("text", "outcomes"), ODD.values(), ids=ODD)
-def test_fixtures_of_all_kinds(items: Project, text: str, outcomes: dict[str, int]) -> None:
+def test_fixtures_of_every_kind_become_layers(
+    items: Project, text: str, outcomes: dict[str, int]
+) -> None:
     write(items, "test_a.py", text)
     write(items, "test_b.py", AFTERWARDS)
 
@@ -391,7 +397,7 @@ IN_SESSION = """
     ("isolation", "body"),
     [("clone", DDL), ("truncate", DDL), ("rollback", IN_SESSION), ("clone", "add(pg, 'mine')")],
 )
-def test_every_kind_of_isolation_keeps_it(
+def test_every_isolation_keeps_the_rows_of_shared_fixtures(
     items: Project, isolation: str, body: str, tracking: str
 ) -> None:
     items.ini(pythonpath=".", pg_tracking=tracking)
@@ -402,7 +408,7 @@ def test_every_kind_of_isolation_keeps_it(
     passes(items, 4)
 
 
-def test_a_database_that_was_put_aside_has_it_and_so_has_the_next(items: Project) -> None:
+def test_a_kept_database_and_its_replacement_contain_the_layers(items: Project) -> None:
     write(
         items,
         "test_a.py",
@@ -423,18 +429,18 @@ def test_two(shared, pg): assert names(pg) == "changed shared twice twice"
     assert [row["name"] for row in rows] == ["changed", "mine", "shared", "twice", "twice"]
 
 
-def test_tests_that_share_what_they_write_keep_it_when_shared_data_goes(items: Project) -> None:
+def test_the_writes_of_a_module_scope_stay_when_a_layer_is_removed(items: Project) -> None:
     write(
         items,
         "test_a.py",
-        load_program("layers/tests_that_share_what_they_write_keep_it_when_shared_data_goes.py"),
+        load_program("layers/writes_of_a_module_scope.py"),
     )
     write(items, "test_b.py", AFTERWARDS)
 
     passes(items, 3)
 
 
-def test_what_was_lost_with_the_connection_is_set_up_again(items: Project) -> None:
+def test_layers_lost_with_the_connection_are_set_up_again(items: Project) -> None:
     write(
         items,
         "test_a.py",
@@ -456,7 +462,7 @@ def test_three(pg): assert names(pg) == "changed shared twice twice"
     result.stdout.fnmatch_lines(['*the rows of the module fixture "shared" were lost*'])
 
 
-# The teardown of the first test changes the schema, so its database is cloned afresh.
+# The teardown of the first test changes the schema, so its database is re-cloned.
 RECLONED = """
 @pytest.fixture(scope="module", autouse=True)
 def shared_rows(pg_database):
@@ -471,7 +477,9 @@ def test_two(pg):
 """
 
 
-def test_rows_of_the_template_that_a_constraint_refuses_do_not_matter(items: Project) -> None:
+def test_a_reclone_with_layers_accepts_template_rows_that_violate_a_constraint(
+    items: Project,
+) -> None:
     items.revision(
         "two",
         """
@@ -484,7 +492,9 @@ def test_rows_of_the_template_that_a_constraint_refuses_do_not_matter(items: Pro
     passes(items, 2)
 
 
-def test_no_test_runs_without_the_rows_that_a_constraint_refuses(items: Project) -> None:
+def test_tests_fail_if_the_rows_of_a_layer_violate_a_constraint_after_a_reclone(
+    items: Project,
+) -> None:
     check = "CHECK (coalesce(current_setting('app.owner', true), '') = 'me')"
     items.revision("two", f'op.execute("CREATE TABLE private (name text, {check})")')
     write(items, "test_a.py", RECLONED.format(table="private"))
@@ -505,7 +515,7 @@ def test_one(n, base, shared, pg):
 
 
 @pytest.mark.parametrize("how", ["load", "loadscope", "loadfile", "worksteal"])
-def test_workers_share_nothing(items: Project, how: str) -> None:
+def test_each_worker_has_its_own_layers(items: Project, how: str) -> None:
     for name in ("a", "b", "c"):
         write(items, f"test_{name}.py", DISTRIBUTED)
 
@@ -514,7 +524,7 @@ def test_workers_share_nothing(items: Project, how: str) -> None:
     result.assert_outcomes(passed=18)
 
 
-def test_a_worker_that_crashes(items: Project) -> None:
+def test_layers_are_set_up_again_after_a_worker_crash(items: Project) -> None:
     crash = DISTRIBUTED + "\ndef test_crash(shared, pg):\n    import os\n    os._exit(1)\n"
     write(items, "test_a.py", crash + DISTRIBUTED.replace("test_one", "test_two"))
 
@@ -524,7 +534,7 @@ def test_a_worker_that_crashes(items: Project) -> None:
     assert not [name for name in items.databases() if "_tpl_" not in name]
 
 
-def test_runs_that_stop_early_and_go_on(items: Project) -> None:
+def test_layers_work_in_runs_that_stop_early_and_continue(items: Project) -> None:
     text = """
 import os
 def test_one(shared, pg): add(pg, "mine")
@@ -568,7 +578,9 @@ class TestClass:
 @pytest.mark.full("values")
 @pytest.mark.parametrize("mode", ["strict", "auto"])
 @pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
-def test_every_loop_of_pytest_asyncio(items: Project, scope: str, mode: str) -> None:
+def test_async_fixtures_become_layers_in_every_loop_scope_of_pytest_asyncio(
+    items: Project, scope: str, mode: str
+) -> None:
     decorator = f'@pytest_asyncio.fixture(scope="{scope}", loop_scope="{scope}")'
     head, test = ASYNC.split("class TestClass", 1)
     items.write("package/__init__.py", "")
@@ -587,7 +599,7 @@ def test_every_loop_of_pytest_asyncio(items: Project, scope: str, mode: str) -> 
     result.assert_outcomes(passed=4)
 
 
-def test_anyio(items: Project) -> None:
+def test_async_fixtures_become_layers_with_anyio(items: Project) -> None:
     decorator = '@pytest.fixture(scope="module")'
     text = ASYNC.format(decorator=decorator, mark="@pytest.mark.anyio").replace(
         "import pytest, pytest_asyncio", "import pytest"
@@ -600,7 +612,7 @@ def test_anyio(items: Project) -> None:
     result.assert_outcomes(passed=2)
 
 
-def test_what_a_user_sees_of_it(items: Project) -> None:
+def test_setup_show_and_the_summary_show_the_layers(items: Project) -> None:
     write(items, "test_a.py", TESTS)
 
     shown = passes(items, 3, "--setup-show", "--pg-stats").stdout
@@ -619,7 +631,9 @@ def test_a_copy_that_a_test_changes_does_not_reach_the_next(items: Project) -> N
     passes(items, 2)
 
 
-def test_a_plain_role(items: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_work_for_a_role_with_createdb_only(
+    items: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     role = unique("pgt_plain")
     execute(items.server.url, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")
     try:

@@ -1,4 +1,4 @@
-"""Two directories that each override what builds the template: a run has one."""
+"""Two directories that override ``pg_migrations`` or ``pg_seed`` differently are an error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def two(project: Project) -> Project:
 
 
 @pytest.mark.parametrize("autouse", ["false", "true"])
-def test_it_is_reported_once(two: Project, autouse: str) -> None:
+def test_different_overrides_are_reported_once(two: Project, autouse: str) -> None:
     two.ini(pg_autouse=autouse)
     result = two.run()
 
@@ -43,12 +43,12 @@ def test_each_directory_alone_has_its_template(two: Project) -> None:
     assert len(two.databases()) == 2
 
 
-def test_who_needs_no_database_may_sit_beside(two: Project) -> None:
+def test_tests_without_a_database_may_be_beside_them(two: Project) -> None:
     two.write("orders/test_orders.py", "def test_it():\n    pass\n")
     two.run().assert_outcomes(passed=2)
 
 
-def test_seeds_may_not_differ_either(two: Project) -> None:
+def test_different_overrides_of_pg_seed_are_an_error_too(two: Project) -> None:
     (two.root / "orders/conftest.py").unlink()
     two.write("conftest.py", CONFTEST.format("events"))
     two.write(

@@ -1,4 +1,4 @@
-"""Many runs, many hosts, several servers, at once: one migration each, and nobody in the way."""
+"""Many runs, hosts and servers at once: each template is migrated once."""
 
 from __future__ import annotations
 

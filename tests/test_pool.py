@@ -1,4 +1,4 @@
-"""The pools below the fixtures: where connections live, what they forget, how they end."""
+"""The pools below the fixtures: connections per event loop, their reset, and their end."""
 
 from __future__ import annotations
 
@@ -65,14 +65,16 @@ def test_tests_in_a_loop_share_its_connection(
     assert len(seen) == 1
 
 
-def test_a_loop_takes_its_connections_along(pool: AsyncPooledEngine, url: URL) -> None:
+def test_connections_are_closed_before_their_loop_closes(pool: AsyncPooledEngine, url: URL) -> None:
     for _ in range(3):
         asyncio.run(one(pool.engine_for_test(), BACKEND))
         end_test(pool)
         assert remain(url) == 0
 
 
-def test_a_loop_that_is_closed_by_hand_does_so_too(pool: AsyncPooledEngine, url: URL) -> None:
+def test_connections_are_closed_before_a_loop_that_code_closes_itself(
+    pool: AsyncPooledEngine, url: URL
+) -> None:
     async def leave_open() -> None:
         connection = await pool.engine_for_test().connect()
         await connection.execute(select(1))
@@ -98,7 +100,7 @@ def test_a_loop_may_be_closed_from_within_another(pool: AsyncPooledEngine, url: 
     assert remain(url) == 0
 
 
-def test_what_is_open_in_the_loop_of_another_thread_is_closed_there(
+def test_connections_open_in_the_loop_of_another_thread_are_closed_there(
     pool: AsyncPooledEngine, url: URL, loop: asyncio.AbstractEventLoop
 ) -> None:
     async def leave_open() -> None:
@@ -115,7 +117,7 @@ def test_what_is_open_in_the_loop_of_another_thread_is_closed_there(
     thread.join()
 
 
-def test_there_are_no_more_connections_than_an_application_would_have(
+def test_a_pool_has_the_limits_of_a_queue_pool(
     pool: AsyncPooledEngine,
 ) -> None:
     connections: set[object] = set()
@@ -182,7 +184,7 @@ STATE = pytest.mark.parametrize(
 
 
 @STATE
-def test_a_session_forgets_what_a_test_did_to_it(
+def test_the_session_of_an_async_test_is_reset(
     pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop, leave: str, probe: str
 ) -> None:
     async def test(statement: str | None = None) -> tuple[Any, Any]:
@@ -200,7 +202,7 @@ def test_a_session_forgets_what_a_test_did_to_it(
 
 
 @STATE
-def test_so_does_the_session_of_a_sync_test(
+def test_the_session_of_a_sync_test_is_reset(
     sync_pool: SyncPooledEngine, leave: str, probe: str
 ) -> None:
     def test(statement: str | None = None) -> tuple[Any, Any]:
@@ -237,7 +239,7 @@ def test_a_sync_session_is_reset_in_one_round_trip(url: URL, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["connect", "checkout", "handle_error", "before_cursor_execute"])
-def test_a_listener_hears_its_own_test_only(
+def test_a_listener_gets_only_the_events_of_its_own_test(
     pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop, name: str
 ) -> None:
     events: list[int] = []
@@ -256,7 +258,9 @@ def test_a_listener_hears_its_own_test_only(
     assert events == [number for number in range(3) for _ in range(times)]
 
 
-def test_a_connection_is_new_to_the_listeners_of_every_test(sync_pool: SyncPooledEngine) -> None:
+def test_connect_listeners_of_every_test_are_called_for_a_pooled_connection(
+    sync_pool: SyncPooledEngine,
+) -> None:
     def configure(connection: Any, _: object) -> None:
         cursor = connection.cursor()
         cursor.execute("SET my.tenant = 'one'")
@@ -340,7 +344,7 @@ def test_sessions_of_any_maker_are_closed(
     assert remain(url, "state <> 'idle'") == 0
 
 
-def test_a_generator_that_a_test_dropped_ends_in_peace(
+def test_a_generator_that_a_test_dropped_can_finish(
     pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def sessions() -> AsyncIterator[AsyncSession]:
@@ -371,7 +375,7 @@ def test_a_connection_can_be_used_in_one_loop_after_the_other(pool: AsyncPooledE
         asyncio.run(connection.execute(select(1)))
 
 
-def test_a_connection_needs_no_start_but_bears_one(pool: AsyncPooledEngine) -> None:
+def test_a_connection_works_with_and_without_start(pool: AsyncPooledEngine) -> None:
     async def test() -> None:
         connection = connect_on_use(pool.engine_for_test())
         assert await connection.scalar(select(1)) == 1
@@ -382,7 +386,7 @@ def test_a_connection_needs_no_start_but_bears_one(pool: AsyncPooledEngine) -> N
     asyncio.run(test())
 
 
-def test_a_transaction_cannot_go_to_another_loop(
+def test_a_transaction_cannot_be_used_in_another_loop(
     pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop
 ) -> None:
     session = async_sessionmaker(pool.engine_for_test())()

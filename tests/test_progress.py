@@ -1,4 +1,4 @@
-"""Whoever waits for a template sees what for: in a terminal, in a log, with workers and without."""
+"""The progress of builds and checks: in a terminal, in a log, with and without workers."""
 
 from __future__ import annotations
 

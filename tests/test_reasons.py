@@ -1,4 +1,4 @@
-"""``--pg-stats`` says why a template was built: what has changed since the nearest one."""
+"""``--pg-stats`` shows why a template was built: the changes since the nearest template."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def append(file: Path, text: str) -> None:
     file.write_text(file.read_text() + text)
 
 
-def test_the_file_that_was_changed_is_named_and_the_one_that_came(shop: Project) -> None:
+def test_changed_and_new_files_are_named(shop: Project) -> None:
     append(shop.root / "migrations/versions/one.py", "# changed")
     assert built(shop) == "changed: migrations/versions/one.py"
     shop.revision("three", down="two")
@@ -72,7 +72,7 @@ def test_seeds_and_other_files_are_named(shop: Project) -> None:
     assert built(shop) == "new: rates.csv"
 
 
-def test_a_page_says_it_too(shop: Project) -> None:
+def test_the_report_page_shows_the_reason_too(shop: Project) -> None:
     append(shop.root / "migrations/versions/two.py", "# changed")
     shop.run("--pg-report=page.html").assert_outcomes(passed=4)
     assert (

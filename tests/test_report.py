@@ -1,4 +1,4 @@
-"""What ``--pg-report`` and ``--pg-trace`` tell has happened, by clocks and counts of others."""
+"""``--pg-report`` and ``--pg-trace``, compared with independent clocks and counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``isolation="rollback"``: the application may commit, in a transaction that never is."""
+"""``isolation="rollback"``: the application may commit in a transaction that is rolled back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pg_seed``: its rows are part of the template, put in once and put back after every test."""
+"""``pg_seed``: its rows are part of the template, and a reset restores them after every test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What we ask of a server: every promise against a real one, as superuser and as a plain role."""
+"""``Server``, with a real server, as a superuser and as a role with CREATEDB only."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def publish(server: Server, prefix: str, *sql: str) -> str:
     return final
 
 
-def test_a_life(owner: Server, prefix: str, another: Connect) -> None:
+def test_a_database_is_created_published_cloned_and_dropped(
+    owner: Server, prefix: str, another: Connect
+) -> None:
     """Created, published, cloned, dropped: marked at every step, and sealed in the middle."""
     scratch = database_names.scratch(prefix, RUN)
     owner.create(scratch, SCRATCH)

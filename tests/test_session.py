@@ -1,4 +1,4 @@
-"""The admin connection where the network is at fault, and not the server."""
+"""The admin connection after failures of the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database that is as good as a new clone is kept and taken again; any other is not."""
+"""Spares: a database that equals a new clone is kept and used again; any other is dropped."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ MakeWorker = Callable[..., WorkerDatabase]
 
 @pytest.fixture
 def make_worker() -> Iterator[MakeWorker]:
-    """Workers, each with a database of its own."""
+    """A function that starts workers, each with its own database."""
     with ExitStack() as stack:
 
         def make_worker(
@@ -74,7 +74,7 @@ def list_spares(template: Template, server: Server) -> list[str]:
 
 
 def identity(server: Server, name: str) -> int:
-    """What stays the same when a database is renamed, and no clone has."""
+    """A value that a rename keeps and no clone has."""
     oid: int = query(server.url, "SELECT oid FROM pg_database WHERE datname = $1", name)[0][0]
     return oid
 
@@ -97,7 +97,7 @@ def test_the_second_run_clones_nothing(shop: Project) -> None:
     assert [name for name in shop.databases() if "_tpl_" not in name] == []
 
 
-def test_workers_take_what_workers_gave_back(shop: Project) -> None:
+def test_workers_take_the_spares_of_other_workers(shop: Project) -> None:
     shop.run_workers().assert_outcomes(passed=4)
     made = {identity(shop.server, name) for name in shop.spares()}
     assert len(made) == 2
@@ -157,15 +157,15 @@ def test_a_spare_replaces_a_clone(shop: Project, how: str) -> None:
     assert len(kept) == how.startswith("--")
 
 
-# What goes back
+# Which databases become spares
 
 
 @pytest.mark.full("product")
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_after_any_number_of_generations_it_is_what_the_template_is(
+def test_a_spare_equals_the_template_after_any_number_of_uses(
     request: pytest.FixtureRequest, kind: object
 ) -> None:
-    """Rows are put back again and again, layers come and go, sessions and resetters change."""
+    """Rows are restored and layers added and removed many times, by several sessions."""
     dice = random.Random(7)
     with database(request, kind, EVERYTHING) as base:  # type: ignore[arg-type]
         template, name = base.worker.database.template, base.worker.database.name
@@ -182,7 +182,7 @@ def test_after_any_number_of_generations_it_is_what_the_template_is(
 
 
 def _live(base: Base, dice: random.Random) -> None:
-    """One run: a layer, tests on top of it, and last a test of which no reset was made."""
+    """One run: a layer, tests on top of it, and a last test without a reset."""
     tables = sorted(name for name in base.origin if "." in name and name not in NEVER_THE_SAME)
     session = base.session()
     for step in range(4):
@@ -223,7 +223,7 @@ OUTSIDE: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("what", OUTSIDE)
-def test_what_a_reset_does_not_see_or_cannot_mend_prevents_giving_it_back(
+def test_a_database_with_a_change_that_no_reset_restores_becomes_no_spare(
     server: Server, make_worker: MakeWorker, template: Template, what: str
 ) -> None:
     mine = make_worker(server, template)
@@ -238,10 +238,10 @@ def test_what_a_reset_does_not_see_or_cannot_mend_prevents_giving_it_back(
     assert not make_worker(server, template).from_spare
 
 
-def test_a_session_that_does_nothing_is_ended(
+def test_an_idle_session_is_ended_when_its_database_becomes_a_spare(
     server: Server, make_worker: MakeWorker, template: Template
 ) -> None:
-    """Many applications never close their pool."""
+    """Many applications never close their pool, so such sessions are common."""
     mine = make_worker(server, template)
     session = Session(mine.database.url)
     session.execute("INSERT INTO item (name) VALUES ('new')", "CREATE TEMP TABLE mine (id int)")
@@ -254,7 +254,7 @@ def test_a_session_that_does_nothing_is_ended(
 
 
 @pytest.mark.parametrize("statement", ["BEGIN", "BEGIN; DELETE FROM item"])
-def test_a_session_that_has_not_finished_prevents_giving_it_back(
+def test_a_database_with_an_active_session_becomes_no_spare(
     server: Server, make_worker: MakeWorker, template: Template, statement: str
 ) -> None:
     mine = make_worker(server, template)
@@ -266,10 +266,10 @@ def test_a_session_that_has_not_finished_prevents_giving_it_back(
     assert server.find(mine.database.name) is None
 
 
-def test_what_the_template_has_outside_of_it_a_spare_has_too(
+def test_a_spare_has_the_settings_and_privileges_of_the_template(
     server: Server, make_worker: MakeWorker, prefix: str, template: Template
 ) -> None:
-    """Its settings and privileges are those that a clone gets: no reason to drop it."""
+    """They equal those of a clone, so the database need not be dropped."""
     again = template._replace(name=database_names.template(prefix, "e" * 64), fingerprint="e" * 64)
     scratch = database_names.scratch(prefix, RUN)
     server.create(scratch, Mark("scratch", RUN))
@@ -297,10 +297,10 @@ def test_a_spare_allows_no_connections(
     assert query(mine.database.url, "SELECT name FROM item")[0][0] == "old"
 
 
-# Many at once
+# Concurrency and crashes
 
 
-def test_two_never_get_the_same(
+def test_two_processes_never_get_the_same_spare(
     server: Server, make_worker: MakeWorker, template: Template
 ) -> None:
     with ExitStack() as stack:
@@ -327,7 +327,7 @@ def test_two_never_get_the_same(
         assert list_spares(template, server) == []
 
 
-def test_what_a_killed_run_leaves_is_swept_and_no_spare(
+def test_the_databases_of_a_killed_run_are_swept_and_become_no_spares(
     own_server: Server, prefix: str, make_worker: MakeWorker
 ) -> None:
     template = make_template(own_server, prefix, SCHEMA, "auto")
@@ -346,10 +346,10 @@ def test_what_a_killed_run_leaves_is_swept_and_no_spare(
     assert set(sweep.sweep(own_server, prefix)) == {mine.database.name, making}
 
 
-def test_a_server_that_may_have_lost_the_last_reset_prevents_giving_it_back(
+def test_a_database_becomes_no_spare_after_the_connection_was_lost(
     server: Server, make_worker: MakeWorker, template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A crash takes what was committed last: whoever has had to connect again knows nothing."""
+    """A crash of the server may have lost the last commits, including those of the last reset."""
     other = Server(server.url, timeout=60)
     mine = make_worker(other, template)
     pid = other._fetch("SELECT pg_backend_pid()")[0][0]
@@ -366,10 +366,10 @@ def test_a_server_that_may_have_lost_the_last_reset_prevents_giving_it_back(
     other.close()
 
 
-# Made ahead
+# Spares that are cloned in advance
 
 
-def test_a_spare_that_a_new_clone_took_is_replaced_meanwhile(
+def test_a_spare_used_for_a_reclone_is_replaced_in_the_background(
     server: Server, make_worker: MakeWorker, template: Template
 ) -> None:
     mine = make_worker(server, template)
@@ -386,7 +386,7 @@ def test_a_spare_that_a_new_clone_took_is_replaced_meanwhile(
 
 
 @pytest.mark.parametrize("load", [0.0, 1000.0], ids=["idle", "busy"])
-def test_who_built_the_template_clones_ahead_for_those_who_have_not_asked(
+def test_the_worker_that_built_the_template_clones_spares_for_the_others(
     server: Server,
     make_worker: MakeWorker,
     template: Template,
@@ -405,8 +405,8 @@ def test_who_built_the_template_clones_ahead_for_those_who_have_not_asked(
     other.close()
 
 
-def test_the_first_run_starts_them(shop: Project) -> None:
-    """One of the workers needs no database until the other has cloned one for it."""
+def test_the_first_run_clones_spares_for_its_workers(shop: Project) -> None:
+    """One worker needs no database until the other worker has cloned one for it."""
     shop.write(
         "test_it.py",
         load_program("spares/the_first_run_starts_them.py"),
@@ -416,7 +416,7 @@ def test_the_first_run_starts_them(shop: Project) -> None:
     result.stdout.fnmatch_lines(["*2 databases (1 spare)*", "  gw?: *", "  gw?: *"])
 
 
-# Bounds
+# Limits
 
 
 def a_spare(template: str, used: int, build: str = RUN) -> ServerDatabase:
@@ -428,7 +428,7 @@ def a_template(name: str) -> ServerDatabase:
     return ServerDatabase(name, True, 0, Mark("template", RUN, "f" * 64), False)
 
 
-def test_beyond_the_bounds_the_oldest_go() -> None:
+def test_the_oldest_spares_above_the_limits_are_surplus() -> None:
     templates = [database_names.template("t", f"{n:012x}") for n in range(6)]
     there = [a_template(name) for name in templates]
     many = [a_spare(templates[0], used) for used in range(spares.MAX_PER_TEMPLATE + 2)]
@@ -439,7 +439,7 @@ def test_beyond_the_bounds_the_oldest_go() -> None:
     assert surplus == [each.name for each in reversed(all_of_them[:excess])]
 
 
-def test_a_spare_goes_with_its_template() -> None:
+def test_the_spares_of_a_removed_template_are_surplus() -> None:
     name = database_names.template("t", "0" * 12)
     good, old = a_spare(name, 1), a_spare(name, 2, build="11111111")
     orphan = a_spare(database_names.template("t", "1" * 12), 3)
@@ -449,7 +449,7 @@ def test_a_spare_goes_with_its_template() -> None:
     }
 
 
-def test_more_than_are_wanted_are_not_kept(
+def test_a_database_becomes_no_spare_above_the_limit(
     server: Server, make_worker: MakeWorker, template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spares, "MAX_PER_TEMPLATE", 1)
@@ -458,10 +458,10 @@ def test_more_than_are_wanted_are_not_kept(
     assert len(list_spares(template, server)) == 1
 
 
-def test_a_database_that_only_looks_like_a_spare(
+def test_a_database_without_a_mark_but_with_the_name_of_a_spare_is_left_alone(
     server: Server, make_worker: MakeWorker, template: Template
 ) -> None:
-    """It is neither taken nor renamed nor dropped."""
+    """It is not taken, renamed or dropped."""
     prefix = template.name.partition("_tpl_")[0]
     name = database_names.spare(template.name)
     execute(server.url, f"CREATE DATABASE {quote_identifier(name)}")

@@ -1,4 +1,4 @@
-"""What is around a run: environment variables, limits of the role, other plugins, odd streams."""
+"""The environment of a run: libpq variables, timeouts of the role, poolers, other plugins."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ MISLEADING = {
 def test_variables_do_not_reach_the_embedded_server(
     shop: Project, new_user_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the plugin, nor the drivers of tests, nor env.py. Afterwards they are back."""
+    """The plugin, the drivers of tests and env.py do not see them; the run restores them."""
     assert new_user_home
     shop.write(
         "conftest.py",
@@ -84,7 +84,7 @@ def test_variables_do_not_reach_the_embedded_server(
     assert "PGSSLMODE is verify-full" in result.stdout.str()
 
 
-def test_variables_count_for_another_server_and_are_named(
+def test_errors_of_another_server_name_the_libpq_variables(
     system_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGTARGETSESSIONATTRS", "read-only")
@@ -93,7 +93,7 @@ def test_variables_count_for_another_server_and_are_named(
     assert "PGTARGETSESSIONATTRS" in error.value.hint
 
 
-# Limits of time that a role has
+# Timeouts of a role
 
 LIMITS = [
     "statement_timeout",
@@ -105,7 +105,7 @@ LIMITS = [
 
 
 @pytest.mark.parametrize("where", ["embedded", "system"])
-def test_an_admin_session_has_none_of_the_limits_of_its_role(
+def test_timeouts_of_the_role_do_not_apply_to_admin_sessions(
     where: str, request: pytest.FixtureRequest
 ) -> None:
     given = request.getfixturevalue("server_url" if where == "embedded" else "system_url")
@@ -132,12 +132,14 @@ def test_an_admin_session_has_none_of_the_limits_of_its_role(
 @pytest.mark.parametrize(
     "error", [asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError]
 )
-def test_a_statement_of_another_session_means_a_pooler(error: type[Exception]) -> None:
+def test_a_prepared_statement_of_another_backend_is_reported_as_a_pooler(
+    error: type[Exception],
+) -> None:
     said = explain(error("prepared statement"), URL.create("postgresql", host="db"))
     assert "pooler" in said.message
 
 
-def test_two_workers_at_a_pooler_in_transaction_mode_get_one_error(
+def test_a_pooler_in_transaction_mode_is_reported_once(
     system_project: Project, system_url: URL
 ) -> None:
     system_project.write("test_it.py", TEST)
@@ -150,11 +152,11 @@ def test_two_workers_at_a_pooler_in_transaction_mode_get_one_error(
         assert sqlstate not in text
 
 
-# Other plugins and odd streams
+# Other plugins and unusual streams
 
 
-def test_a_stdout_without_a_descriptor(shop: Project) -> None:
-    """As pytest -f has it: there is no progress line, and nothing else is different."""
+def test_a_run_works_if_stdout_has_no_descriptor(shop: Project) -> None:
+    """As with pytest -f: there is no progress line, and no other difference."""
     program = shop.write(
         "run.py",
         """
@@ -198,7 +200,7 @@ def command(project: Project, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.parametrize("options", [["-pno:xdist"], ["-n2"], ["-n2", "--retries=2"]])
-def test_build_with_and_without_other_plugins(
+def test_pgtemplate_build_works_with_and_without_other_plugins(
     shop: Project, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
     if "--retries=2" in options:
@@ -230,7 +232,9 @@ def test_pytest_socket_and_a_server_with_host_and_port(
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_pytest_socket(shop: Project, monkeypatch: pytest.MonkeyPatch, allowed: bool) -> None:
+def test_pytest_socket_causes_one_error_that_names_its_option(
+    shop: Project, monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
     """Event loops need Unix sockets: one error names the option."""
     pytest.importorskip("pytest_socket")
     enable(monkeypatch, "socket")
@@ -247,8 +251,8 @@ def test_pytest_socket(shop: Project, monkeypatch: pytest.MonkeyPatch, allowed: 
 
 
 @pytest.mark.parametrize("arguments", ["", "thread=False, select=False"])
-def test_gevent(shop: Project, arguments: str) -> None:
-    """One error says how to patch; patched like that, tests run."""
+def test_gevent_causes_one_error_that_names_the_remedy(shop: Project, arguments: str) -> None:
+    """With the patches that the error recommends, tests run."""
     pytest.importorskip("gevent")
     shop.write("conftest.py", f"from gevent import monkey\nmonkey.patch_all({arguments})\n")
     shop.write("test_it.py", TEST.partition("    assert asyncio")[0])

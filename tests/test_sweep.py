@@ -1,4 +1,4 @@
-"""What is dropped, when, and above all what is not."""
+"""The sweep: which databases it drops, and which ones it leaves alone."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def names(server: Server, prefix: str) -> set[str]:
     return {row["datname"] for row in query(server.url, STATE_QUERY, prefix)}
 
 
-def test_what_has_no_owner_goes_and_what_has_one_stays(
+def test_only_databases_without_an_owner_are_dropped(
     server: Server, other: Server, prefix: str
 ) -> None:
     worker = make(server, f"{prefix}_{RUN}_gw0", "worker")
@@ -101,7 +101,7 @@ def test_other_prefixes_are_given_an_hour_and_kept_databases_a_week(
     assert names(server, prefix) == {young, kept}
 
 
-def test_of_a_projects_templates_the_last_used_stay(server: Server, prefix: str) -> None:
+def test_the_most_recently_used_templates_of_a_project_stay(server: Server, prefix: str) -> None:
     ages = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 2, 3]  # days; six of them used today
     made = [
         make(server, f"{prefix}_tpl_{n:012x}", "template", age * _sweep.DAY)
@@ -113,7 +113,7 @@ def test_of_a_projects_templates_the_last_used_stay(server: Server, prefix: str)
     assert names(server, prefix) == {*made[:6], neighbour}
 
 
-def test_a_template_that_is_used_is_noted_once_an_hour(server: Server, prefix: str) -> None:
+def test_the_use_of_a_template_is_recorded_once_an_hour(server: Server, prefix: str) -> None:
     name = make(server, f"{prefix}_tpl_{'0' * 12}", "template", 2 * _sweep.HOUR)
     _sweep.record_template_use(server, name)
     found = server.find(name)
@@ -193,7 +193,7 @@ SELECT oid, datname, datistemplate, datallowconn, datconnlimit,
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_nothing_is_touched_that_only_looks_like_ours(
+def test_databases_that_only_have_similar_names_are_left_alone(
     server: Server, prefix: str, seed: int
 ) -> None:
     made = dict(lookalikes(prefix, random.Random(seed)))
@@ -240,7 +240,7 @@ def dump(url: URL) -> str:
     return re.sub(r"\\(un)?restrict \S+", "", result.stdout)  # a new word in every dump
 
 
-def test_a_database_full_of_data_in_the_url_stays_as_it_is(
+def test_the_database_in_pg_url_is_not_changed(
     project: Project, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is done: a green run, a red one, one with DDL, a sweep, prune."""

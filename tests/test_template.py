@@ -1,4 +1,4 @@
-"""The template: its fingerprint tells schemas apart, and it comes to be exactly once."""
+"""The template: its fingerprint identifies the schema, and it is built exactly once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fingerprint(shop: Project) -> Callable[..., str]:
     return fingerprint
 
 
-def test_a_fingerprint_is_the_same_twice(fingerprint: Callable[..., str]) -> None:
+def test_a_fingerprint_is_stable(fingerprint: Callable[..., str]) -> None:
     assert fingerprint() == fingerprint()
     assert fingerprint() != fingerprint(revision="one")
 
@@ -59,7 +59,9 @@ def test_a_fingerprint_is_the_same_twice(fingerprint: Callable[..., str]) -> Non
         "migrations/helpers.py",
     ],
 )
-def test_every_byte_counts(shop: Project, fingerprint: Callable[..., str], path: str) -> None:
+def test_every_byte_of_a_migration_changes_the_fingerprint(
+    shop: Project, fingerprint: Callable[..., str], path: str
+) -> None:
     before = fingerprint()
     file = shop.root / path
     file.parent.mkdir(exist_ok=True)
@@ -68,7 +70,9 @@ def test_every_byte_counts(shop: Project, fingerprint: Callable[..., str], path:
     assert fingerprint() != before
 
 
-def test_a_new_name_counts(shop: Project, fingerprint: Callable[..., str]) -> None:
+def test_a_renamed_file_changes_the_fingerprint(
+    shop: Project, fingerprint: Callable[..., str]
+) -> None:
     before = fingerprint()
     versions = shop.root / "migrations/versions"
     (versions / "one.py").rename(versions / "eins.py")
@@ -85,7 +89,7 @@ def test_a_new_name_counts(shop: Project, fingerprint: Callable[..., str]) -> No
         "pyproject.toml",
     ],
 )
-def test_what_changes_no_schema_does_not_count(
+def test_files_that_change_no_schema_do_not_change_the_fingerprint(
     shop: Project, fingerprint: Callable[..., str], path: str
 ) -> None:
     before = fingerprint()
@@ -105,7 +109,7 @@ def test_what_changes_no_schema_does_not_count(
         ("path_separator = space\nversion_locations = inner.package:a", "inner/package/a"),
     ],
 )
-def test_every_version_location_counts(
+def test_every_version_location_is_part_of_the_fingerprint(
     shop: Project, fingerprint: Callable[..., str], options: str, folders: str
 ) -> None:
     """However Alembic's many separators part them: a revision overlooked is a stale template."""
@@ -120,7 +124,7 @@ def test_every_version_location_counts(
     assert all(before != after for before, after in pairwise(seen))
 
 
-def test_pyproject_counts_as_far_as_it_speaks_of_alembic(
+def test_only_the_alembic_table_of_pyproject_is_part_of_the_fingerprint(
     shop: Project, fingerprint: Callable[..., str]
 ) -> None:
     table = '[tool.alembic]\nscript_location = "%(here)s/migrations"\n'
@@ -140,7 +144,7 @@ def test_a_fingerprint_needs_no_import(shop: Project, fingerprint: Callable[...,
     assert fingerprint()
 
 
-def test_an_unreadable_configuration_is_an_error_of_ours(
+def test_an_unreadable_configuration_is_a_configuration_error(
     shop: Project, fingerprint: Callable[..., str]
 ) -> None:
     (shop.root / "alembic.ini").write_bytes(b"[alembic]\nscript_location = \xff\n")
@@ -155,7 +159,7 @@ parts = st.lists(st.binary(max_size=4), max_size=4)
 @example([b"ab", b"c"], [b"a", b"bc"])
 @example([b""], [])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_other_parts_are_another_fingerprint(
+def test_different_parts_have_different_fingerprints(
     server: Server, first: list[bytes], second: list[bytes]
 ) -> None:
     """Also when they are the same bytes, parted elsewhere."""
@@ -177,7 +181,7 @@ def never(scratch: _template.ScratchDatabase) -> None:
     pytest.fail(f"{scratch.request.name} was built")
 
 
-def test_built_and_found(
+def test_a_template_is_built_once_and_then_found(
     template_request: _template.TemplateRequest, server: Server, tmp_path: Path
 ) -> None:
     built: list[_template.ScratchDatabase] = []
@@ -219,7 +223,7 @@ def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(
     assert _template.ensure_template(template_request, lambda _: None, server, tmp_path).built
 
 
-def test_waiting_for_another_process_has_an_end(
+def test_waiting_for_another_process_ends_after_the_timeout(
     template_request: _template.TemplateRequest, server: Server, tmp_path: Path
 ) -> None:
     impatient = Server(server.url, timeout=0.2)

@@ -1,4 +1,4 @@
-"""TLS and ``options`` in the URL, honoured by every connection that we make: a CA of our own."""
+"""TLS and ``options`` in the URL apply to every connection; the tests have their own CA."""
 
 from __future__ import annotations
 
