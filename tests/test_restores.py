@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from pytest_pgtemplate._worker import WorkerOptions
-from support.databases import Base, Kind, database
+from support.databases import KINDS, Base, Kind, database
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = (ROOT / "tests" / "support" / "hostile.sql").read_text("utf-8")
