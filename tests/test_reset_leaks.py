@@ -284,12 +284,12 @@ def test_a_session_of_another_database_is_not_ended(base: Base, kind: Kind) -> N
     other = Session(base.root_url.set(database="postgres"))
     base.execute("SELECT lo_unlink(5000)")
     other.execute("BEGIN", "LOCK TABLE pg_catalog.pg_shdepend")
-    looked = (
-        "SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ~ 'blocking_pids'"
-    )
+    of_watch = "FROM pg_stat_activity WHERE query LIKE '-- What blocks%' AND state = 'idle'"
     with ThreadPoolExecutor() as pool:
         resetting = pool.submit(base.reset)
-        wait_for(base, looked)
+        wait_for(base, f"SELECT {of_watch}")
+        first = base.root().value(f"SELECT max(query_start)::text {of_watch}")
+        wait_for(base, f"SELECT {of_watch} AND query_start > '{first}'")  # it has looked twice
 
         assert other.is_open
         other.execute("ROLLBACK")
