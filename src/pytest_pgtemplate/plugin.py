@@ -159,10 +159,13 @@ def pytest_runtest_makereport(
     report = yield
     item.config.stash[RUN].reports.sign_report(report, call.excinfo and call.excinfo.value)
     if report.failed:
+        from pytest_pgtemplate._run.event_loop_section import event_loop_section
+        from pytest_pgtemplate._run.failure_section import failure_section
+
         item.stash[FAILED] = True
-        if call.when != "teardown" and (text := _run.failure_section(item.config.stash[RUN], item)):
+        if call.when != "teardown" and (text := failure_section(item.config.stash[RUN], item)):
             report.sections.append(("pgtemplate", text))
-        if call.excinfo is not None and (text := _run.event_loop_section(call.excinfo.value)):
+        if call.excinfo is not None and (text := event_loop_section(call.excinfo.value)):
             report.sections.append(("pgtemplate: event loops", text))
     return _run.redact_report(report, item.config)
 
@@ -227,7 +230,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     run.directory.remove()
     if run.crashed:
-        _run.drop_databases_of_crashed_workers(run.settings)
+        from pytest_pgtemplate._run.crashed_workers import drop_databases_of_crashed_workers
+
+        drop_databases_of_crashed_workers(run.settings)
 
 
 def _set_environment(config: pytest.Config, settings: _settings.Settings) -> EnvironmentVariables:

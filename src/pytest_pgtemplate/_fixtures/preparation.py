@@ -21,12 +21,13 @@ from pytest_pgtemplate._internals.pytest import is_selected, module_of_requested
 from pytest_pgtemplate._run import IsolatedDatabase, PreparedResources, Run
 from pytest_pgtemplate.errors import WARNINGS_RAISE, PgTemplateError
 
+Step = Callable[[IsolatedDatabase], None]
+
 STEP_TIMEOUT = 1.0  # seconds to wait for the end of a step that is not needed any more
 STOP_TIMEOUT = 5.0  # seconds to wait after it was interrupted
 
 # Per step, the fixtures whose override ends the preparation before it: they may need a test.
 _OVERRIDABLE = (("pg_server",), ("pg_migrations", "pg_seed", "pg_template"), ("pg_database",))
-Step = Callable[[IsolatedDatabase], None]
 _RUNNING_NO_TESTS = (
     *("collectonly", "showfixtures", "show_fixtures_per_test"),
     *("setuponly", "setupplan"),
@@ -124,14 +125,16 @@ class Preparation:
         """Let the thread take the steps up to the first one that the test overrides."""
         self._undecided.remove(database)
         count = len([*takewhile(partial(_is_default, item, database), _OVERRIDABLE)])
+        if count == 0:
+            return
         try:
             # Not in the thread: two threads can deadlock when they import modules with cycles.
             from pytest_pgtemplate._fixtures import steps
         except Exception:  # the fixture reports it
             return
+        self._start_thread()
         prepare = (steps.prepare_server, steps.prepare_template, steps.prepare_database)
         for step in prepare[:count]:
-            self._start_thread()
             self._steps.put((step, database))
 
     def _start_thread(self) -> None:
@@ -159,7 +162,7 @@ class Preparation:
 
     def _finish(self) -> None:
         self._undecided.clear()
-        if self._thread is not None:
+        if self._thread is not None and not self._stopped:
             self._steps.put(None)
             with self._run.progress.shown():
                 self._thread.join()

@@ -3,15 +3,12 @@
 Every run of pytest imports this package, so it imports nothing that is slow.
 """
 
-from pytest_pgtemplate._run.crashed_workers import drop_databases_of_crashed_workers
 from pytest_pgtemplate._run.environment import EnvironmentVariables, hide_libpq_variables
 from pytest_pgtemplate._run.error_reporter import (
     ErrorReporter,
     fail,
     fails,
 )
-from pytest_pgtemplate._run.event_loop_section import event_loop_section
-from pytest_pgtemplate._run.failure_section import failure_section
 from pytest_pgtemplate._run.first_fixtures import put_first
 from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 from pytest_pgtemplate._run.isolation import MARKER
@@ -42,8 +39,8 @@ __all__ = [
     "Run",
     "RunDirectory",
     "Timeline",
+    "crashed_workers",
     "draw_in_pytest",
-    "drop_databases_of_crashed_workers",
     "event_loop_section",
     "fail",
     "fails",
