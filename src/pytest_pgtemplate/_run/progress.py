@@ -91,7 +91,7 @@ class ProgressReporter:
 
     @contextmanager
     def in_background(self) -> Iterator[None]:
-        """Draw no line in this process while the body runs: pytest writes to the terminal."""
+        """Draw no line for the steps of the body, a thread: pytest writes to the terminal."""
         self._in_background = True
         try:
             yield
@@ -100,13 +100,12 @@ class ProgressReporter:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show the steps of another thread, for which the body waits."""
-        self._in_background = False
-        self._show()
+        """Draw the line while the body waits for such a thread."""
+        self._start_display()
         try:
             yield
         finally:
-            self._stop()
+            self._stop_display()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self) -> None:
@@ -120,19 +119,22 @@ class ProgressReporter:
         self._part = None
 
     def _show(self) -> None:
-        if self._in_background:
-            return
+        if not self._in_background:
+            self._start_display()
+
+    def _end(self) -> None:
+        with suppress(OSError):
+            self.file.unlink(missing_ok=True)
+        if not self._in_background:
+            self._stop_display()
+
+    def _start_display(self) -> None:
         if self._display is None:
             self._display = self.draw(self._directory())
         if self._display is not None:
             self._display.start()
 
-    def _end(self) -> None:
-        with suppress(OSError):
-            self.file.unlink(missing_ok=True)
-        self._stop()
-
-    def _stop(self) -> None:
+    def _stop_display(self) -> None:
         if self._display is not None:
             self._display.stop()
 
