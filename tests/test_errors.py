@@ -20,7 +20,7 @@ from alembic.config import Config
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
-from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server import Server, facts
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._urls import database_names
 from support.projects import (
@@ -295,6 +295,16 @@ def test_a_migration_that_fails_for_a_reason_outside_of_it(
     assert shop.databases() == []
     monkeypatch.setenv("STATEMENT", "SELECT 1")
     shop.run().assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize("option", [[], ["--pg-stats"]])
+def test_a_server_that_is_newer_than_those_tested(
+    shop: Project, monkeypatch: pytest.MonkeyPatch, option: list[str]
+) -> None:
+    monkeypatch.setattr(facts, "NEWEST", 13)
+    result = shop.run(*option)
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines([f"  PostgreSQL {shop.server.version} (* are tested) at *"])
 
 
 HANGS = """

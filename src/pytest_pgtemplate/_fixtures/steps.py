@@ -50,6 +50,7 @@ def start_server(database: IsolatedDatabase) -> Resource[Server]:
         server = Server(url, timeout=settings.server.timeout)
         stack.callback(server.close)
         stats.server, stats.room = str(server), server.facts.workers
+        stats.is_tested = server.facts.is_tested
         stats.allowed = server.facts.max_connections
         return Resource(server, stack.pop_all().close)
 

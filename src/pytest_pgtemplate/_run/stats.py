@@ -12,6 +12,7 @@ class DatabaseStats:
     worker: str
     database: str = ""  # name in pg_databases; "": the main database
     server: str = ""
+    is_tested: bool = True  # the version of the server
     room: int = 0  # number of workers that the server has connections for
     lock_room: int = 0  # number of workers that may lock all tables and indexes at once
     allowed: int = 0  # max_connections of the server

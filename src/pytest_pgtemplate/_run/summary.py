@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
 from pytest_pgtemplate._run.stats import DatabaseStats
@@ -66,6 +66,8 @@ def _database_lines(workers: list[DatabaseStats], settings: Settings) -> Iterato
         yield f"  stand-ins for {extensions}, which the server lacks: docs/embedded.md#extensions"
     if every_worker:
         yield from _servers(workers)
+    else:
+        yield from (f"  {server}" for server in _untested_servers(workers))
     for stats in sorted(workers, key=lambda stats: (len(stats.worker), stats.worker)):
         if every_worker:
             source = "spare" if stats.from_spare else "clone"
@@ -128,6 +130,10 @@ def _differences(stats: DatabaseStats, *, every: bool) -> Iterator[str]:
         )
         shown = stats.differences if every else stats.differences[:MAX_LINES]
         yield from (f"    {line}" for line in shown)
+
+
+def _untested_servers(workers: list[DatabaseStats]) -> Iterable[str]:
+    return dict.fromkeys(stats.server for stats in workers if not stats.is_tested)
 
 
 def _servers(workers: list[DatabaseStats]) -> Iterator[str]:

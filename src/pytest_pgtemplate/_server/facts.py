@@ -48,9 +48,14 @@ class ServerFacts(NamedTuple):
         return self.version_num // 10000
 
     @property
+    def is_tested(self) -> bool:
+        """Whether the version is not newer than those that are tested."""
+        return self.major <= NEWEST
+
+    @property
     def product(self) -> str:
-        """The name and version, and whether the version is newer than those that are tested."""
-        untested = f" ({OLDEST} to {NEWEST} are tested)" if self.major > NEWEST else ""
+        """The name and version. If the version is not tested, also those that are."""
+        untested = "" if self.is_tested else f" ({OLDEST} to {NEWEST} are tested)"
         return f"PostgreSQL {self.version}{untested}"
 
     @property
