@@ -22,10 +22,10 @@ HOME = Path.home()  # before pytester sets another: the servers' data is in its 
 def test_the_sample_application_runs_on_it(
     wheel: Wheel, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HOME", str(HOME))  # also where an archive is unpacked
     bindir = wheel.bindir
     if bindir is None:
         pytest.skip(f"{wheel.package} is not installed")
-    monkeypatch.setenv("HOME", str(HOME))
     monkeypatch.delenv("PGTEMPLATE_URL", raising=False)
     monkeypatch.chdir(ROOT)
     command = ["-n", "2", "examples/catalog", f"--pg-bindir={bindir}", "-pno:cacheprovider"]
