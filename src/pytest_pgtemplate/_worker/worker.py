@@ -136,7 +136,7 @@ class WorkerDatabase:
         return self._renew(keep_aside, removed)
 
     def close(self, *, drop: bool = False) -> None:
-        """Give the database back as a spare if it is fit for that; else, or if ``drop``, drop it.
+        """Make the database a spare if it equals a new clone; otherwise, or if ``drop``, drop it.
 
         A database that the user keeps stays as it is.
         """
@@ -153,7 +153,7 @@ class WorkerDatabase:
             result = spares.give_back(self._server, template, name, self._resetter)
             if result == "differs":
                 self.changes = self._compare_with_new_clone()
-        except PgTemplateError:  # in doubt, it is not a spare
+        except PgTemplateError:  # its state is unknown, so it becomes no spare
             return False
         return result == "spare"
 
@@ -199,12 +199,12 @@ class WorkerDatabase:
                 hint="run again to build it; another process may have pruned it",
             )
         if any(each.name == name for each in databases):
-            self._server.drop(name)  # left by a process that used this lease before, and has ended
+            self._server.drop(name)  # left by an ended process with the same name
         self.relations = Seal.parse(origin.state).relations  # its tables and indexes
         kind: Kind = "kept" if self._keep else "worker"
         self._mark = mark = spares.clone_mark(self._server, origin, kind, self._run)
         found = spares.list_spares(template.name, databases)
-        # What is to be verified is compared with what it held at first: a clone, beyond doubt.
+        # With pg_verify, a new clone rather than a spare: its content is the expected state.
         self.from_spare = not self._verify and spares.take_spare(self._server, found, name, mark)
         if not self.from_spare:
             self._server.clone(template.name, name, mark)

@@ -1,10 +1,11 @@
 -- The content of each catalog of this database, as two numbers.
 --
--- A version of a row never changes. So a catalog holds what it did if it has as many rows as then that
--- were written more than so many transactions "ago" (count), and none that are younger (digest: of how
--- many objects they are). A reset itself may write to five catalogs (TRUNCATE, DISABLE TRIGGER, DISABLE
--- RULE, RESTART): there the content counts. Temporary objects do not, and large objects are in state.sql.
-CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_catalogs(ago int)
+-- A version of a row never changes. So a catalog is unchanged if it has the same number of rows that are
+-- older than "boundary_age" transactions (count), and no younger ones (digest: the number of objects with
+-- younger rows). A reset itself may write to five catalogs (TRUNCATE, DISABLE TRIGGER, DISABLE RULE,
+-- RESTART): for those, the content is compared. Temporary objects are ignored. For large objects, see
+-- state.sql.
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_catalogs(boundary_age int)
 RETURNS TABLE (id oid, object text, count bigint, digest numeric)
 LANGUAGE plpgsql
 SET search_path = ''
@@ -19,7 +20,7 @@ BEGIN
                        array_agg(%4$s::oid) FILTER (WHERE age(xmin) <= %3$s),
                        array_agg(%5$s::oid) FILTER (WHERE age(xmin) <= %3$s)
                   FROM %2$I %6$s',
-               c.oid, c.relname, ago, coalesce(part.class, 'tableoid'), coalesce(part.id, 'oid'),
+               c.oid, c.relname, boundary_age, coalesce(part.class, 'tableoid'), coalesce(part.id, 'oid'),
                CASE c.relname WHEN 'pg_description'     -- a reset restores those of large objects
                    THEN 'WHERE classoid <> ''pg_largeobject''::regclass' END),
                ' UNION ALL ')
@@ -60,7 +61,7 @@ BEGIN
 END
 $$;
 
--- The rows of the catalogs that are only counted above, by the objects to which they belong.
+-- Returns the rows of the catalogs that are only counted above, with the objects to which they belong.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_catalog_rows(wanted oid[])
 RETURNS TABLE (object text, definition text)
 LANGUAGE plpgsql
@@ -82,7 +83,7 @@ BEGIN
 END
 $$;
 
--- Catalogs whose rows are parts of objects that are in another one, or that have no oid.
+-- Catalogs whose rows have no oid, or are parts of objects in another catalog.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_catalog_parts()
 RETURNS TABLE (catalog oid, class text, id text, "position" text)
 LANGUAGE sql
@@ -107,8 +108,8 @@ AS $$
            ) AS part (name, of, id, number)
 $$;
 
--- Is an object in a temporary schema, or is it one? Written so that the planner can inline it. An object
--- that does not exist (NULL) was one: its session has ended since the snapshot that shows its rows.
+-- Is an object temporary: a temporary schema, or in one? The planner can inline this function. An object that
+-- does not exist (NULL) was temporary: its session has ended since the snapshot that shows its rows.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_is_temporary(class oid, id oid) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT class <> 0   -- PostgreSQL 14 has rows of pg_depend and pg_shdepend that are about no object

@@ -1,9 +1,9 @@
 -- The rows of each table and materialized view: their number (count), and a digest, which is a sum, so
 -- that the digests of two sets of rows can be added. Unless "all_rows", the digest of a table with more
--- than 1,000 rows is the number of rows written at most "ago" transactions ago. Rows that a reset has
+-- than 1,000 rows is the number of rows younger than "boundary_age" transactions. Rows that a reset has
 -- inserted again count as old: "relations" (pgtemplate.relation) lists their transactions.
--- Layers also change the plugin's own tables in that schema: of large ones only the number counts.
-CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_contents(ago int, all_rows boolean, relations regclass)
+-- Layers also change the plugin's own tables in that schema: for large ones only the number is compared.
+CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_contents(boundary_age int, all_rows boolean, relations regclass)
 RETURNS TABLE (kind text, id oid, object text, count bigint, digest numeric)
 LANGUAGE plpgsql
 SET search_path = ''
@@ -36,7 +36,7 @@ BEGIN
                                 ELSE 't' END, id::regclass, read) INTO count, digest;
         END IF;
         IF count > many AND NOT all_rows THEN
-            young := CASE kind WHEN 'rows' THEN format('age(xmin) <= %s', ago) ELSE 'false' END;
+            young := CASE kind WHEN 'rows' THEN format('age(xmin) <= %s', boundary_age) ELSE 'false' END;
             IF kind = 'rows' AND relations IS NOT NULL THEN
                 EXECUTE format('SELECT coalesce(
                                     (SELECT format(''%%s AND age(xmin) <= %%s AND xmin <> ALL (%%L)'',
