@@ -60,8 +60,8 @@ def base(request: pytest.FixtureRequest) -> Iterator[Base]:
         yield base
 
 
-def take_down(base: Base, up: list[Layer], which: int) -> bool:
-    """Take one layer down and compare; False when it cannot go while others stay."""
+def remove_layer(base: Base, up: list[Layer], which: int) -> bool:
+    """Remove one layer and compare. Returns False if another layer depends on it."""
     layer = up[which]
     others = [each.number for each in up if each is not layer]
     last = layer is up[-1]
@@ -135,9 +135,9 @@ def test_each_layer_goes_as_it_came(base: Base, play: Play, choose: object) -> N
                 run_test(connections, steps)
                 assert base.reset() == ResetResult(None, ())
                 assert difference(now, base.dump()) == {}
-        elif not take_down(base, up, -1 if action == "last" else draw(range(len(up)))):
+        elif not remove_layer(base, up, -1 if action == "last" else draw(range(len(up)))):
             return
     while up:
-        if not take_down(base, up, draw(range(len(up)))):
+        if not remove_layer(base, up, draw(range(len(up)))):
             return
     assert difference(base.origin, base.dump()) == {}

@@ -264,7 +264,7 @@ def test_a_change_of_our_own_objects_is_noticed(base: Base, kind: Kind, name: st
 
 
 @pytest.mark.parametrize("name", NO_CHANGES)
-def test_what_looks_like_a_change_and_is_none(base: Base, name: str) -> None:
+def test_changes_that_do_not_concern_the_schema_are_ignored(base: Base, name: str) -> None:
     script = NO_CHANGES[name]
     base.execute(*([script] if isinstance(script, str) else script))
 

@@ -1,5 +1,7 @@
-"""Layers whose rows are hard to find again, to put back or to take out, as ``test_restores.py`` has it for
-the template's own."""
+"""Layers whose rows are difficult to find, to restore or to remove.
+
+``test_restores.py`` has such rows of the template.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +145,7 @@ def keep(base: Base, layers: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_every_test_finds_the_layers_whole(base: Base, name: str) -> None:
+def test_a_reset_restores_the_layers(base: Base, name: str) -> None:
     layers, test = SITUATIONS[name]
     keep(base, layers)
     wanted = base.dump()
@@ -176,14 +178,14 @@ def is_built_on(base: Base, layers: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("name", [*ENTANGLED, *NEWER])
-def test_a_layer_that_cannot_stay_without_another_is_noticed(base: Base, name: str) -> None:
+def test_a_layer_that_depends_on_another_is_detected(base: Base, name: str) -> None:
     if name in NEWER and base.server.facts.major < 18:
         return
     assert is_built_on(base, ENTANGLED.get(name) or NEWER[name])
 
 
 @pytest.mark.parametrize("name", APART)
-def test_a_layer_that_can_stay_without_another(base: Base, name: str) -> None:
+def test_a_layer_that_does_not_depend_on_another_is_accepted(base: Base, name: str) -> None:
     assert not is_built_on(base, APART[name])
 
     assert base.worker.reset([1]).reclone_reason is None

@@ -1,5 +1,7 @@
-"""Transactions that a test left open: ended within a bounded time when a reset cannot do without,
-recorded, and gone for the next test; left alone when they only read."""
+"""Transactions that a test left open: a reset ends those that block it, in limited time.
+
+It records them as leaks. Transactions that have only read stay open.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +133,7 @@ UNNOTICED: dict[tuple[str, str, str], str] = {
 
 
 @pytest.mark.parametrize("name", LEAKS)
-def test_what_is_in_the_way_is_ended(base: Base, kind: Kind, name: str) -> None:
+def test_transactions_that_block_the_reset_are_ended(base: Base, kind: Kind, name: str) -> None:
     expected = LEAKS[name](base)
     if (name, kind.tracking, kind.role) in UNNOTICED:
         expected = []
@@ -181,7 +183,9 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_no_reset_waits_for_is_left_alone(base: Base, kind: Kind, name: str) -> None:
+def test_transactions_that_do_not_block_the_reset_stay_open(
+    base: Base, kind: Kind, name: str
+) -> None:
     if kind.tracking == "scan" and name == "lock of a table that nobody wrote to":
         pytest.xfail("scan looks into every table, so it waits for this lock and ends it")
     session = base.session()
@@ -217,7 +221,7 @@ def assert_late(base: Base, pid: int | None, query: str) -> None:
 
 
 @pytest.mark.parametrize("name", LATE)
-def test_what_commits_during_the_next_test_is_reported(base: Base, name: str) -> None:
+def test_a_commit_during_the_next_test_is_reported(base: Base, name: str) -> None:
     session = base.session("leaky")
     session.execute("BEGIN", "SAVEPOINT s", LATE[name])
     if leaks := base.reset().leaks:  # event triggers have written, or a scan waits for its lock
@@ -229,7 +233,7 @@ def test_what_commits_during_the_next_test_is_reported(base: Base, name: str) ->
 
 
 @pytest.mark.parametrize("name", LATE)
-def test_what_is_committed_by_two_phases_during_the_next_test_is_reported(
+def test_a_prepared_transaction_committed_during_the_next_test_is_reported(
     base: Base, name: str
 ) -> None:
     base.execute(f"BEGIN; {LATE[name]}; PREPARE TRANSACTION 'late'")
@@ -260,7 +264,9 @@ def test_ddl_that_still_runs_when_its_test_ends_is_reported(base: Base) -> None:
     assert_late(base, session.pid, "CREATE TABLE late")
 
 
-def test_what_may_not_be_ended_is_an_error_and_no_hang(base: Base, kind: Kind) -> None:
+def test_a_blocker_that_the_role_may_not_end_is_an_error_in_limited_time(
+    base: Base, kind: Kind
+) -> None:
     session = base.root()
     session.execute("BEGIN", "INSERT INTO item (name) VALUES ('by a superuser')")
     began = time.monotonic()
@@ -332,7 +338,7 @@ def test_a_prepared_transaction_that_only_read_keeps_no_database(base: Base) -> 
     assert base.server._fetch("SELECT FROM pg_prepared_xacts WHERE gid = 'r'") == []
 
 
-def test_what_waits_for_our_vacuum_is_ended_too(base: Base) -> None:
+def test_a_transaction_that_waits_for_a_vacuum_is_ended_too(base: Base) -> None:
     """A reset after which a table wants a VACUUM; the next test locks that table, and leaves it."""
     session = base.session("leaky")
     session.execute("BEGIN", "SELECT FROM ballast")  # so that it is not truncated
@@ -370,7 +376,7 @@ def items(project: Project) -> Project:
     return project
 
 
-def test_the_report_of_a_leak_says_whose_it_is(items: Project) -> None:
+def test_the_report_of_a_leak_names_session_or_prepared_transaction(items: Project) -> None:
     items.write(
         "test_leak.py",
         LEAKY

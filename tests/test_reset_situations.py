@@ -441,7 +441,7 @@ def play(base: Base, situation: Situation) -> None:
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_everything_comes_back(base: Base, name: str) -> None:
+def test_a_reset_restores_everything(base: Base, name: str) -> None:
     if base.server.facts.major < NEWER.get(name, 0):
         return
     play(base, SITUATIONS[name])

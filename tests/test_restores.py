@@ -1,7 +1,7 @@
-"""docs/restores.md has a table of what a test may do, by role and tracking: each row of it is run.
+"""Run each row of the table in docs/restores.md: changes that a test makes, by role and tracking.
 
-Whatever the reset does not restore it has to notice, and the database is cloned afresh. What it can
-do neither with is in the table, too.
+A reset must restore a change, or detect it, so that the database is re-cloned. The table also lists
+the changes that a reset neither restores nor detects.
 """
 
 from __future__ import annotations

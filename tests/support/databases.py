@@ -410,7 +410,7 @@ def database(
                     base.close()
             finally:
                 server.drop(template.name)
-                for left in server.databases():  # spares, which a clone made afresh has replaced
+                for left in server.databases():  # such as spares that a re-clone has created
                     if left.name.startswith(f"{prefix}_"):
                         server.drop(left.name)
 
