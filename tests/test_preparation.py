@@ -178,6 +178,13 @@ def test_the_steps_end_at_an_overridden_fixture(
     assert only_template(shop)
 
 
+def test_a_database_that_is_kept_is_created_for_the_first_test(shop: Project) -> None:
+    shop.prepare_template()
+    observer = Observer(shop)
+    observer.run("--pg-keep").assert_outcomes(passed=4)
+    assert observer.steps == ["server", "template"]
+
+
 def test_a_database_of_another_template_is_given_back(shop: Project) -> None:
     """The test that began it was deselected, and the others override the migrations."""
     shop.write(

@@ -79,7 +79,8 @@ class TemplateBuilder:
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[RUN].progress.draw = partial(progress_line_on, self._terminal)
-        config.pluginmanager.unregister(name="pgtemplate-preparation")  # it would clone, too
+        if preparation := config.pluginmanager.get_plugin("pgtemplate-preparation"):
+            config.pluginmanager.unregister(preparation)  # it would also clone
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(

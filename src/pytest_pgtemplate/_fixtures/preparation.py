@@ -133,7 +133,9 @@ class Preparation:
         except Exception:  # the fixture reports it
             return
         self._start_thread()
-        prepare = (steps.prepare_server, steps.prepare_template, steps.prepare_database)
+        prepare = [steps.prepare_server, steps.prepare_template, steps.prepare_database]
+        if database.settings.isolation.keep:  # it would stay, also if no test uses it
+            del prepare[2]
         for step in prepare[:count]:
             self._steps.put((step, database))
 

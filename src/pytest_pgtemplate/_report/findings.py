@@ -46,9 +46,10 @@ def time_spent(recording: Recording) -> dict[str, float]:
     whole = recording.seconds * len(recording.workers)
     tests = sum(test.call for test in recording.tests)
     around = sum(test.setup + test.teardown for test in recording.tests)
-    database = sum(event.seconds for event in recording.of_kind(*ONCE, RESET, RECLONE))
+    steps = list(recording.of_kind(*ONCE, RESET, RECLONE))
+    database = sum(event.seconds for event in steps)
     starting = sum(event.seconds for event in recording.of_kind(START, COLLECT))
-    setup = max(0.0, around - database)
+    setup = max(0.0, around - sum(event.seconds for event in steps if event.in_test))
     idle = max(0.0, whole - tests - setup - database - starting)
     return {
         "tests": tests,
@@ -114,7 +115,7 @@ def layers(recording: Recording) -> list[tuple[str, int, float]]:
 def one_more_worker(recording: Recording) -> str:
     """Return a sentence: would one more worker have made the run shorter?"""
     workers = len(recording.workers)
-    once = sum(event.seconds for event in recording.of_kind(*ONCE))
+    once = sum(event.seconds for event in recording.of_kind(*ONCE) if event.in_test)
     work = sum(test.seconds for test in recording.tests) - once
     longest = max((test.seconds for test in recording.tests), default=0.0) - once / max(1, workers)
     if not recording.tests:

@@ -134,11 +134,14 @@ class Recorder:
         self, test: Test, events: Sequence[TimelineEvent], setups: Sequence[tuple[str, float]]
     ) -> None:
         tables: set[str] = set()
+        collected = max((end for kind, _, _, end, _ in events if kind == COLLECT), default=0.0)
         for values in events:
             event = Event(test.worker, *values)
             if event.kind == COLLECT:
                 self._correct_start(test.worker, event.start)
-            event.details.setdefault("test", test.nodeid)
+            else:  # a step of the preparation lasts until the run does not wait for it any more
+                event = event.not_before(collected)
+            event.details.setdefault("test", test.nodeid if event.end > test.start else "")
             self.recording.events.append(event)
             if event.kind == "reset" and event.name == test.nodeid:
                 test.reset += event.seconds

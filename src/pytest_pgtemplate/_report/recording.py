@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 # Kinds of events, in the order in which a worker produces them.
 START, COLLECT, SERVER, TEMPLATE = "start", "collect", "server", "template"
 BUILD, CLONE, LAYER, RESET, RECLONE, LEAK = "build", "clone", "layer", "reset", "reclone", "leak"
-ONCE = (SERVER, TEMPLATE, CLONE)  # the first database test of a worker waits for these
+ONCE = (SERVER, TEMPLATE, CLONE)  # the first test of a worker, or its first database test, waits
 
 
 class Event(NamedTuple):
@@ -25,6 +25,15 @@ class Event(NamedTuple):
     @property
     def seconds(self) -> float:
         return self.end - self.start
+
+    @property
+    def in_test(self) -> bool:
+        """Whether a test waited for it: its time is part of the time of that test."""
+        return bool(self.details.get("test"))
+
+    def not_before(self, moment: float) -> Event:
+        """Return the part of the event after ``moment``."""
+        return self._replace(start=max(self.start, moment), end=max(self.end, moment))
 
 
 @dataclass(slots=True)
