@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pytest_pgtemplate._server.facts import NEWEST, OLDEST
+
 ROOT = Path(__file__).parents[1]
 GITHUB = ROOT / ".github"
 SCRIPT = GITHUB / "release_notes.py"
@@ -57,16 +59,18 @@ def test_every_python_and_every_postgresql_that_is_promised_is_tested() -> None:
     ]
 
     assert jobs["embedded"]["strategy"]["matrix"]["python"] == said
-    assert jobs["server"]["strategy"]["matrix"]["postgres"] == [str(n) for n in range(13, 19)]
+    versions = [str(major) for major in range(OLDEST, NEWEST + 1)]
+    assert jobs["server"]["strategy"]["matrix"]["postgres"] == versions
 
 
 def test_the_long_form_runs_every_night_and_before_a_release() -> None:
     full = read(GITHUB / "workflows" / "full.yml")
     release = read(GITHUB / "workflows" / "release.yml")["jobs"]
 
-    assert {"full", "full-py312", "full-py313", "lowest", "latest", "chaos", "property"} == set(
-        full["jobs"]["full"]["strategy"]["matrix"]["env"]
-    )
+    assert {
+        *("full", "full-py312", "full-py313", "lowest", "latest"),
+        *("pg14", "pg16", "pg17", "chaos", "faults", "property"),
+    } == set(full["jobs"]["full"]["strategy"]["matrix"]["env"])
     assert "schedule" in full[True]  # YAML 1.1 reads "on" as a truth value
     assert release["full"] == {"uses": "./.github/workflows/full.yml"}
     assert release["build"]["needs"] == "full"
