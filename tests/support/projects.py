@@ -41,6 +41,7 @@ PLAIN = [f"-pno:{name}" for name in ("cacheprovider", "asyncio", "anyio", "hypot
 # A run in this process forgets what it has imported. Not everything can be imported twice.
 for name in (
     "alembic.command",
+    "hypothesis",
     "psycopg",
     "sqlalchemy.dialects.postgresql",
     "sqlalchemy.ext.asyncio",

@@ -156,11 +156,11 @@ def _missing_privileges(worker: DatabaseStats, configured: str) -> Iterator[str]
 def _exhausted_servers(workers: list[DatabaseStats]) -> Iterator[str]:
     """Yield a warning if so many workers may need more than a server has."""
     limits = {
-        "connections: raise max_connections": attrgetter("server", "room"),
-        "locks: raise max_locks_per_transaction": attrgetter("server", "lock_room"),
+        "may run out of connections: raise max_connections": attrgetter("server", "room"),
+        "may run out of locks: raise max_locks_per_transaction": attrgetter("server", "lock_room"),
     }
     for limit, server_and_room in limits.items():
         counts = Counter(map(server_and_room, workers))
         for (server, room), count in counts.items():
             if count > room:
-                yield f"  {server} may run out of {limit}, or run at most {max(room, 1)} workers"
+                yield f"  {server} {limit}, or run at most {max(room, 1)} workers"
