@@ -8,6 +8,7 @@ raises it, or takes the step again if the environment has changed.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -32,13 +33,15 @@ _RUNNING_NO_TESTS = (
     *("collectonly", "showfixtures", "show_fixtures_per_test"),
     *("setuponly", "setupplan"),
 )
+_BLOCKING_SOCKETS = ("disable_socket", "allow_hosts")  # of pytest-socket, and only in tests
+_GREEN_THREADS = ("gevent.monkey", "eventlet.patcher")  # they start processes in one thread only
 _DESELECTING = ("lf", "stepwise", "deselect")  # besides -k and -m, which `is_selected` evaluates
 
 
 def prepares(config: pytest.Config) -> bool:
-    """Whether this process runs tests: the controller of xdist and ``--collect-only`` do not."""
-    return config.getoption("dist", "no") == "no" and not any(
-        config.getoption(name, False) for name in _RUNNING_NO_TESTS
+    """Whether this process runs tests, which may use sockets as the plugin does."""
+    return config.getoption("dist", "no") == "no" and not any(  # xdist's controller has a "dist"
+        config.getoption(name, None) for name in (*_RUNNING_NO_TESTS, *_BLOCKING_SOCKETS)
     )
 
 
@@ -125,7 +128,7 @@ class Preparation:
         """Let the thread take the steps up to the first one that the test overrides."""
         self._undecided.remove(database)
         count = len([*takewhile(partial(_is_default, item, database), _OVERRIDABLE)])
-        if count == 0:
+        if count == 0 or any(name in sys.modules for name in _GREEN_THREADS):
             return
         try:
             # Not in the thread: two threads can deadlock when they import modules with cycles.
