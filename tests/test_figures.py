@@ -41,7 +41,7 @@ class Logged:
         """Without the last one of each database that was put back as a spare."""
         worker, spare = (f'"{self.project.prefix}_{kind}_' for kind in (r"[0-9a-f]{8}", "sp"))
         put_back = self.count(rf".*ALTER DATABASE {worker}\w+\" RENAME TO {spare}")
-        return self.count(r"SELECT tables, result\.\*") - put_back
+        return self.count(r"SELECT tables, \w+\.reset\(") - put_back
 
     @property
     def clones(self) -> int:

@@ -50,12 +50,24 @@ ALTER EVENT TRIGGER pgtemplate_drop ENABLE ALWAYS;
 ALTER EVENT TRIGGER pgtemplate_start ENABLE ALWAYS;
 
 -- Event triggers do not fire for changes of event triggers. So the transactions (xmin) of their catalog rows
--- are compared, which a clone has in common with its template.
+-- are compared, which a clone has in common with its template. If no transaction of the server has ended
+-- since the last reset, nothing can have changed.
 DO $do$
 BEGIN
     EXECUTE format(
-        'CREATE FUNCTION pgtemplate.schema_changed(written oid[]) RETURNS boolean LANGUAGE sql STABLE AS %L',
-        format('SELECT 0 = ANY (written) OR (SELECT sum(xmin::text::bigint) FROM pg_event_trigger) <> %s',
-               (SELECT sum(xmin::text::bigint) FROM pg_event_trigger)));
+        'CREATE FUNCTION pgtemplate.schema_changed(written oid[]) RETURNS boolean LANGUAGE plpgsql AS %L',
+        format($$
+DECLARE
+    snapshot CONSTANT text := pg_current_snapshot();
+BEGIN
+    IF 0 = ANY (written) THEN
+        RETURN true;
+    ELSIF snapshot = current_setting('pgtemplate.snapshot_of_triggers', true) THEN
+        RETURN false;
+    END IF;
+    PERFORM set_config('pgtemplate.snapshot_of_triggers', snapshot, false);
+    RETURN (SELECT sum(xmin::text::bigint) FROM pg_event_trigger) <> %s;
+END
+$$, (SELECT sum(xmin::text::bigint) FROM pg_event_trigger)));
 END
 $do$;

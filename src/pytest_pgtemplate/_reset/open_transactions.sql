@@ -1,17 +1,12 @@
 -- The transactions of this database that are open at the end of a reset and have a transaction id, as
--- JSON; NULL if there are none. A reset does not wait for them: they have written to no table. The next
+-- JSON; NULL if there are none. To look them up takes 0.1 ms. A reset does not wait for them: they have written to no table. The next
 -- reset asks whether they have committed (late_commits.py).
 CREATE FUNCTION pgtemplate.open_transactions() RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
     now    CONSTANT pg_snapshot := pg_current_snapshot();
-    -- Ids from here on are in no snapshot: the next one to assign, if age() is 0, or a reset's own.
     newest CONSTANT xid8 := pg_snapshot_xmax(now);
 BEGIN
-    -- In no database of the server? To look up whose they are would take 0.1 ms.
-    IF age(newest::xid) = 0 AND newest = pg_snapshot_xmin(now) THEN
-        RETURN NULL;
-    END IF;
     RETURN (
         SELECT jsonb_object_agg(
                    newest::text::bigint + age(newest::xid) - age(xid),

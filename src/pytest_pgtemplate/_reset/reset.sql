@@ -4,6 +4,8 @@
 CREATE FUNCTION pgtemplate.reset(
     removed int[], written oid[], OUT grown text[], OUT objects boolean, OUT still_open jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    now pg_snapshot;
 BEGIN
     IF pgtemplate.schema_changed(written) THEN
         RETURN;
@@ -26,6 +28,10 @@ BEGIN
     OR EXISTS (SELECT FROM pgtemplate.large_object) THEN
         objects := pgtemplate.restore_large_objects();
     END IF;
-    still_open := pgtemplate.open_transactions();
+    now := pg_current_snapshot();
+    -- Ids from xmax on are in no snapshot: age() is above 0 if there are any but that of this reset.
+    IF pg_snapshot_xmin(now) <> pg_snapshot_xmax(now) OR age(pg_snapshot_xmax(now)::xid) > 0 THEN
+        still_open := pgtemplate.open_transactions();
+    END IF;
 END
 $$;

@@ -201,9 +201,8 @@ class Resetter:
         # oid[], because asyncpg would look up the type int[] in the catalogs, for some ms. OFFSET 0
         # keeps the planner from calling written_tables() twice.
         reset = (
-            "SELECT tables, result.*"
-            f" FROM (SELECT {self._schema}.written_tables() AS tables OFFSET 0) AS log,"
-            f" {self._schema}.reset($1::oid[]::int[], tables) AS result"
+            f"SELECT tables, {self._schema}.reset($1::oid[]::int[], tables)"
+            f" FROM (SELECT {self._schema}.written_tables() AS tables OFFSET 0) AS log"
         )
         self._call = await self._connection.prepare(reset)
 
@@ -232,7 +231,7 @@ class Resetter:
         late: tuple[Leak, ...] = ()
         differences: tuple[Difference, ...] = ()
         try:
-            written, grown, objects, still_open = await self._call.fetchrow(removed)
+            written, (grown, objects, still_open) = await self._call.fetchrow(removed)
             reclone_reason = _CHANGED if grown is None else None
             late = await self._late_commits.find(changed=grown is None or objects)
             self._late_commits.record(still_open)
