@@ -38,8 +38,8 @@ from support.faulty_server import KINDS, Fault, FaultyServer, faulty_server
 from support.projects import INI, PROGRAMS, REVISION, SYNC_ENV, execute, query
 from support.servers import private_server, server_directory
 
-TIMEOUT = 3.0  # pg_timeout, seconds
-HANGS = 40.0  # seconds
+TIMEOUT = 5.0  # pg_timeout, seconds
+HANGS = 60.0  # seconds
 WORKERS = 2
 STARTS = ("warm", "cold")
 FILE_KINDS = ("unreadable", "broken")
@@ -175,7 +175,7 @@ class ServerFaults:
         self._fault = Fault(kind)
 
     def run(self, number: int) -> Result:
-        self._fault = Fault(self.kind, number, delay=2 * TIMEOUT, text=self._text)
+        self._fault = Fault(self.kind, number, delay=1.5 * TIMEOUT, text=self._text)
         self._proxy.fault = self._fault
         try:
             return self._suite.run(fails=True)
