@@ -76,7 +76,7 @@ def test_list_and_prune(private: Project, capsys: Capture) -> None:
 
     assert main.main(["list"]) == 0
     first, second = lines_about(shop, capsys.readouterr().out)
-    assert re.match(rf"{worker} +kept +\w{{8}}  \S+ \(pid \d+\)  last used \d+ min ago", first)
+    assert re.match(rf"{worker} +kept +\w{{8}}  \S+ \(pid \d+\) +last used \d+ min ago", first)
     assert re.match(rf"{template} +template +\w{{8}}  ", second)
 
     assert main.main(["list", "--json"]) == 0

@@ -79,7 +79,7 @@ class Suite:
             "PYTHONPATH": str(PROGRAMS / "faulty_files"),
             "PYTEST_ADDOPTS": "",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # importing others takes longer than the suite
-            "FAULTS_UNDER": os.pathsep.join([str(directory / "cache"), str(directory / "tmp")]),
+            "FAULTS_UNDER": str(directory / "cache"),
             "FAULTS_USES": str(directory / "uses"),
         }
         self._directory = directory
