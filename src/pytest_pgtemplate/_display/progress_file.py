@@ -60,9 +60,13 @@ def report_progress(
 
 
 def read_progress(directory: Path) -> dict[str, Step]:
-    """Return the last step of each process in ``directory``, by the stem of its file."""
-    steps = {}
-    for path in sorted(directory.glob("*.step")):
-        with suppress(OSError, ValueError, TypeError):  # removed or half written
-            steps[path.stem] = Step(**json.loads(path.read_text("utf-8")))
+    """Return the last step of each process in ``directory``, by the stem of its file.
+
+    Errors are ignored: progress must not fail a run.
+    """
+    steps: dict[str, Step] = {}
+    with suppress(OSError):
+        for path in sorted(directory.glob("*.step")):
+            with suppress(OSError, ValueError, TypeError):  # removed or half written
+                steps[path.stem] = Step(**json.loads(path.read_text("utf-8")))
     return steps

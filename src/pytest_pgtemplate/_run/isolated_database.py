@@ -67,6 +67,8 @@ class IsolatedDatabase:
     @worker.setter
     def worker(self, worker: WorkerDatabase | None) -> None:
         self._worker, self._process = worker, os.getpid()
+        if worker is not None:
+            self.state_unknown = self.clone_is_due = False
 
     def fixture_name(self, name: str) -> str:
         """Return the name of a fixture for this database."""
