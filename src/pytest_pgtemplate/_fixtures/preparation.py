@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
 from itertools import takewhile
-from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +23,9 @@ from pytest_pgtemplate._run import IsolatedDatabase, PreparedResources, Run
 from pytest_pgtemplate.errors import WARNINGS_RAISE, PgTemplateError
 
 Step = Callable[[IsolatedDatabase], None]
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
 
 STEP_TIMEOUT = 1.0  # seconds to wait for the end of a step that is not needed any more
 STOP_TIMEOUT = 5.0  # seconds to wait after it was interrupted
@@ -56,7 +59,7 @@ class Preparation:
         }  # and the fixtures that need them
         self._undecided = [*self._databases]
         self._selects_late = any(config.getoption(name, None) for name in _DESELECTING)
-        self._steps: SimpleQueue[tuple[Step, IsolatedDatabase] | None] = SimpleQueue()
+        self._steps: SimpleQueue[tuple[Step, IsolatedDatabase] | None]  # as long as the thread
         self._thread: threading.Thread | None = None
         self._finished = False  # the steps have ended, and tests run
         self._stopped = False  # no step begins any more
@@ -144,8 +147,11 @@ class Preparation:
 
     def _start_thread(self) -> None:
         if self._thread is None:
+            from queue import SimpleQueue
+
             from pytest_pgtemplate._server import forks
 
+            self._steps = SimpleQueue()
             forks.register(self)
             forks.register_before(self)
             self._thread = threading.Thread(
