@@ -190,13 +190,13 @@ def private_url() -> Iterator[URL]:
 
 
 @pytest.fixture
-def own_server(private_url: URL) -> Iterator[Server]:
-    """On a server with nobody's databases but the test's: a sweep finds those of all."""
-    server = Server(private_url, timeout=60)
-    yield server
-    for each in server.databases():
-        server.drop(each.name)
-    server.close()
+def own_server() -> Iterator[Server]:
+    """A server with nobody's databases but the test's: a sweep finds those of all."""
+    need_binaries()
+    with private_server() as url:
+        server = Server(url, timeout=60)
+        yield server
+        server.close()
 
 
 @pytest.fixture(scope="session")
