@@ -193,8 +193,21 @@ def test_values_that_cannot_be_used(secret: Secret) -> None:
         assert "pg_url" in secret.run()
 
 
+SEED = """
+import pytest
+
+@pytest.fixture(scope="session")
+def pg_seed():
+    return None
+"""
+
+
 def test_an_interrupt_in_a_migration(secret: Secret) -> None:
-    """Ctrl-C shows where it was, which is deep within the plugin, and with its arguments."""
+    """Ctrl-C shows where it was, which is deep within the plugin, and with its arguments.
+
+    The migration runs in the main thread, because a conftest overrides a fixture.
+    """
+    secret.project.write("conftest.py", SEED)
     secret.project.revision("two", 'open("begun", "w").close(); op.execute("SELECT pg_sleep(60)")')
     begun = secret.project.root / "begun"
 

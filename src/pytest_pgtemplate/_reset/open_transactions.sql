@@ -1,6 +1,6 @@
--- The transactions of this database that are open at the end of a reset and have a transaction id, as
--- JSON; NULL if there are none. To look them up takes 0.1 ms. A reset does not wait for them: they have written to no table. The next
--- reset asks whether they have committed (late_commits.py).
+-- The transactions of this database that are open at the end of a reset and have a transaction id, as JSON;
+-- NULL if there are none. Looking for them takes 0.1 ms. A reset does not wait for them, because they have
+-- written to no table. The next reset asks whether they have committed (late_commits.py).
 CREATE FUNCTION pgtemplate.open_transactions() RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
