@@ -33,7 +33,7 @@ def prepared() -> Iterator[tuple[Suite, FaultyServer]]:
         ("refused", "", 5),
         ("lost before", ".reset(", 2),
         ("lost after", ".reset(", 3),
-        ("late", ".add_layer(", 10),
+        ("late", ".add_layer(", 6),
     ],
 )
 def test_a_call_that_fails(

@@ -98,7 +98,8 @@ class Suite:
         for file in (self._wrong, self._directory / "uses"):
             file.unlink(missing_ok=True)
         plugins = ["-p", "xdist.plugin", "-p", "pytest_pgtemplate.plugin", "-p", "no:cacheprovider"]
-        options = [*plugins, "-n", str(WORKERS), "-q", "-rfEs"]
+        workers = ["-n", str(WORKERS), "--dist", "loadfile"]  # so the number of calls varies little
+        options = [*plugins, *workers, "-q", "-rfEs"]
         command = [sys.executable, "-X", "faulthandler", "-m", "pytest", *options]
         process = subprocess.Popen(
             command,
