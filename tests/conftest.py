@@ -40,7 +40,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish() -> None:
-    """Hypothesis, imported for the summary, asks the collector who holds trio's random numbers."""
+    """Hypothesis, imported for the summary, calls ``gc.get_referrers``, which ignores them."""
     gc.unfreeze()
 
 

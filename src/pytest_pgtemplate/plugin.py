@@ -28,7 +28,6 @@ from pytest_pgtemplate.errors import PgTemplateError
 ENVIRONMENT = pytest.StashKey[EnvironmentVariables]()
 WORKERS = pytest.StashKey[list[DatabaseStats]]()
 RECORDER = "pgtemplate-recorder"
-PREPARATION = "pgtemplate-preparation"
 INTERRUPTED = (KeyboardInterrupt, pytest.exit.Exception)
 
 
@@ -279,7 +278,7 @@ def _register_requested_plugins(config: pytest.Config) -> None:
     """Register plugins that not every run uses. Some are slow to import."""
     if preparation.prepares(config):
         prepare = preparation.Preparation(config, config.stash[RUN])
-        config.pluginmanager.register(prepare, PREPARATION)
+        config.pluginmanager.register(prepare, preparation.PLUGIN)
     settings = config.stash[RUN].settings
     if settings.output.records:
         from pytest_pgtemplate._report import recorder

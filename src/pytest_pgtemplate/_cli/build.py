@@ -15,6 +15,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from pytest_pgtemplate._display.progress_line import duplicate_stream, progress_line_on
+from pytest_pgtemplate._fixtures import preparation
 from pytest_pgtemplate._run import RUN, IsolatedDatabase
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._template import Template
@@ -79,8 +80,8 @@ class TemplateBuilder:
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[RUN].progress.draw = partial(progress_line_on, self._terminal)
-        if preparation := config.pluginmanager.get_plugin("pgtemplate-preparation"):
-            config.pluginmanager.unregister(preparation)  # it would also clone
+        if config.pluginmanager.has_plugin(preparation.PLUGIN):
+            config.pluginmanager.unregister(name=preparation.PLUGIN)  # it would also clone
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(

@@ -27,10 +27,12 @@ Step = Callable[[IsolatedDatabase], None]
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
+PLUGIN = "pgtemplate-preparation"
 STEP_TIMEOUT = 1.0  # seconds to wait for the end of a step that is not needed any more
 STOP_TIMEOUT = 5.0  # seconds to wait after it was interrupted
 
-# Per step, the fixtures whose override ends the preparation before it: they may need a test.
+# For each step, the fixtures that it replaces. If a test overrides one, the preparation ends
+# before this step, because an override may need a running test.
 _OVERRIDABLE = (("pg_server",), ("pg_migrations", "pg_seed", "pg_template"), ("pg_database",))
 _RUNNING_NO_TESTS = (
     *("collectonly", "showfixtures", "show_fixtures_per_test"),

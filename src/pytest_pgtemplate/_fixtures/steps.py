@@ -121,7 +121,7 @@ def create_database(
         if sweeping is not None:
             sweeping.join(SWEEP_TIMEOUT)
         try:
-            worker.close(drop=database.state_unknown or database.clone_is_due)
+            worker.close(drop=database.needs_clone)
         except PgTemplateError:
             if not database.state_unknown:  # otherwise a test has reported why
                 raise

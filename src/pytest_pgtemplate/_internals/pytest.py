@@ -31,7 +31,7 @@ def override_node(item: pytest.Item, fixture: str) -> str:
 
 
 def module_of_requested_fixture(item: pytest.Item, fixture: str) -> str:
-    """The module whose definition of ``fixture`` counts for ``item``, before a request exists.
+    """The module whose definition of ``fixture`` applies to ``item``, before a request exists.
 
     A parameter of the same name is a definition, too, which only ``_fixtureinfo`` has. It has no
     fixtures that a hook has added to ``fixturenames``.

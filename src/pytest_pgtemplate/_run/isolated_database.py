@@ -89,13 +89,13 @@ class IsolatedDatabase:
     def mark_used(self) -> None:
         """The current test has requested the database, directly or indirectly."""
         self.used = True
-        if self.worker is None or self.resetter is not None:
+        if self.worker is None or not self.needs_clone:
             return
         try:
             if self.state_unknown:
-                self._reclone(self.worker, self.test, "a reset failed", removed=None)
+                self._reclone(self.test, "a reset failed", removed=None)
             else:
-                self._reclone(self.worker, self.test, "isolation is clone")
+                self._reclone(self.test, "isolation is clone")
         except PgTemplateError as error:
             self.run.reports.fail_or_skip(error)
 
@@ -115,11 +115,14 @@ class IsolatedDatabase:
         self.layers.require_all(item)
 
     @property
+    def needs_clone(self) -> bool:
+        """Whether nothing may use the database before it is replaced by a new clone."""
+        return self.state_unknown or self.clone_is_due
+
+    @property
     def resetter(self) -> Resetter | None:
         """The resetter, if the database exists and is not to be replaced."""
-        if self.worker is None or self.state_unknown or self.clone_is_due:
-            return None
-        return self.worker.resetter
+        return self.worker.resetter if self.worker is not None and not self.needs_clone else None
 
     @property
     def test(self) -> str:
@@ -175,7 +178,7 @@ class IsolatedDatabase:
                 self.layers.lose()
 
     def _finish(self, teardown: Teardown) -> None:
-        if self.worker is None or self.resetter is None:
+        if self.worker is None or self.needs_clone:
             self.used = False
             return
         item, nextitem = teardown.item, teardown.nextitem
@@ -191,7 +194,7 @@ class IsolatedDatabase:
             return
         elif used and isolation.kind == "clone":
             if nextitem is not None:
-                self._reclone(self.worker, item.nodeid, "isolation is clone")
+                self._reclone(item.nodeid, "isolation is clone")
             else:
                 self.clone_is_due = True
         elif isolation.kind != "none":
@@ -211,12 +214,12 @@ class IsolatedDatabase:
             self.run.timeline.add("reset", node_id, seconds, tables=tables)
         different = None
         if result.reclone_reason is not None:
-            self._reclone(self.worker, node_id, result.reclone_reason, removed)
+            self._reclone(node_id, result.reclone_reason, removed)
             self.stats.recloned.append(f"{node_id}: {result.reclone_reason}")
         else:
             self.layers.discard(removed)
             if result.differences:
-                reclone = partial(self._reclone, self.worker, node_id, "--pg-verify")
+                reclone = partial(self._reclone, node_id, "--pg-verify")
                 different = explain_by_reclone(self.worker, result.differences, reclone)
         self.report_leaks(result, node_id)
         if different is not None:
@@ -249,14 +252,9 @@ class IsolatedDatabase:
                 raise error
             warn(str(error))
 
-    def _reclone(
-        self,
-        worker: WorkerDatabase,
-        node_id: str,
-        reason: str,
-        removed: Collection[int] | None = (),
-    ) -> None:
-        self._replace(worker.reclone, node_id, reason, removed)
+    def _reclone(self, node_id: str, reason: str, removed: Collection[int] | None = ()) -> None:
+        assert self.worker is not None
+        self._replace(self.worker.reclone, node_id, reason, removed)
 
     def _set_aside(self, worker: WorkerDatabase, test: str) -> None:
         name = database_names.kept(worker.database.name, len(self.stats.kept) + 1)
