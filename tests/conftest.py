@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 
@@ -30,6 +31,17 @@ os.environ.pop("CI", None)  # pytest's summary is longer there: child runs shall
 # Hundreds of child runs import the same modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# A run in this process forgets what it has imported. Not everything can be imported twice.
+for name in (
+    "alembic.command",
+    "hypothesis",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.ext.asyncio",
+    "sqlalchemy.orm",
+):
+    import_module(name)
 
 
 def pytest_collection_finish() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,34 @@ def test_a_figure_is_measured_for_every_side_and_shown(figure: str, tmp_path: Pa
     assert all(value > 0 for value in values)
     table = (output / "figures.md").read_text()
     assert all(each["key"][1] in table for each in measured)
+
+
+def test_the_benchmark_needs_only_the_packages_of_its_environment() -> None:
+    """``tox run -e bench`` installs neither the tests' packages nor the companions."""
+    groups = tomllib.loads((BENCHMARKS.parent / "pyproject.toml").read_text())["dependency-groups"]
+    names = [
+        {_import_name(each) for name in chosen for each in groups[name] if isinstance(each, str)}
+        for chosen in (("tests", "companions", "examples"), ("peers", "plots"))
+    ]
+    missing = sorted(names[0] - names[1])
+    code = f"import sys; sys.modules.update(dict.fromkeys({missing})); import peers.__main__"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(BENCHMARKS)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert {"hypothesis", "fastapi"} <= set(missing)
+    assert done.returncode == 0, done.stderr
+
+
+def _import_name(requirement: str) -> str:
+    """The module of a requirement, where both have one name; it is what the tests import."""
+    name = re.split(r"[\[<>=]", requirement)[0].replace("-", "_")
+    return {"pyyaml": "yaml", "psycopg2_binary": "psycopg2"}.get(name, name)
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:

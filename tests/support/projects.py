@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
@@ -37,17 +36,6 @@ PROGRAMS = Path(__file__).parents[1] / "programs"
 
 # Without plugins that take time to load and have no part in what these projects show.
 PLAIN = [f"-pno:{name}" for name in ("cacheprovider", "asyncio", "anyio", "hypothesispytest")]
-
-# A run in this process forgets what it has imported. Not everything can be imported twice.
-for name in (
-    "alembic.command",
-    "hypothesis",
-    "psycopg",
-    "sqlalchemy.dialects.postgresql",
-    "sqlalchemy.ext.asyncio",
-    "sqlalchemy.orm",
-):
-    import_module(name)
 
 INI = """
 [alembic]
