@@ -9,25 +9,25 @@ from typing import Any
 import pytest
 
 from pytest_pgtemplate import _run, _settings
-from pytest_pgtemplate._fixtures import databases, engines, factory, preparation
+from pytest_pgtemplate._fixtures import databases, engines, factory
 from pytest_pgtemplate._internals.pytest import interrupt_traceback
 from pytest_pgtemplate._run import (
     FAILED,
     RUN,
-    DatabaseStats,
     EnvironmentVariables,
     ErrorReporter,
-    ProgressReporter,
     ReportedErrors,
     Run,
     RunDirectory,
+    requests_database,
 )
 from pytest_pgtemplate._settings import database_options, options, worker_input
 from pytest_pgtemplate.errors import PgTemplateError
 
 ENVIRONMENT = pytest.StashKey[EnvironmentVariables]()
-WORKERS = pytest.StashKey[list[DatabaseStats]]()
+STATS = pytest.StashKey[list[dict[str, Any]]]()  # of each worker and database
 RECORDER = "pgtemplate-recorder"
+MARKER = "pg(isolation, scope): how to isolate this test from the next, and after which scope"
 INTERRUPTED = (KeyboardInterrupt, pytest.exit.Exception)
 
 
@@ -56,19 +56,15 @@ def pytest_load_initial_conftests_after_plugins(early_config: pytest.Config) -> 
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
     directory = RunDirectory(settings.identity, shared=config.getoption("dist", "no") != "no")
-    progress = ProgressReporter(
-        directory, settings.identity.worker, partial(_run.draw_in_pytest, config)
-    )
-    config.pluginmanager.register(progress, "pgtemplate-progress")
     reports = ErrorReporter(ReportedErrors(directory))
     config.pluginmanager.register(reports, "pgtemplate-errors")
     _run.hide_libpq_variables(config, settings)
     environment = _set_environment(config, settings)
-    config.stash[RUN] = Run(settings, directory, reports, environment, progress)
-    config.stash[WORKERS] = []
+    config.stash[RUN] = Run(config, settings, directory, reports, environment)
+    config.stash[STATS] = []
     _register_fixtures(config)
     _register_requested_plugins(config)
-    config.addinivalue_line("markers", _run.MARKER)
+    config.addinivalue_line("markers", MARKER)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -76,18 +72,28 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Implement ``pg_autouse``: request the database before fixtures of any scope."""
+    """Implement ``pg_autouse`` and ``pg_bind``: request fixtures before those of any scope."""
+    settings = item.config.stash[RUN].settings
     fixtures: list[str] | None = getattr(item, "fixturenames", None)
-    if fixtures is not None:
-        _run.put_first(fixtures, item.config.stash[RUN].settings)
+    if fixtures is not None and (settings.isolation.autouse or settings.bind):
+        from pytest_pgtemplate._run.first_fixtures import put_first
+
+        put_first(fixtures, settings)
+
+
+@pytest.hookimpl(trylast=True, specname="pytest_itemcollected")
+def pytest_itemcollected_after_plugins(item: pytest.Item) -> None:
+    """Prepare the databases as soon as a test needs one. Other plugins may add fixtures, too."""
+    if requests_database(item):
+        from pytest_pgtemplate._fixtures import preparation
+
+        prepared = preparation.preparation_of(item.config, item.config.stash[RUN])
+        if prepared is not None:
+            prepared.begin_with(item)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Store errors, which the first test that needs a database reports."""
-    run = session.config.stash[RUN]
-    run.environment.record_changes()
-    for name, database in run.databases.items():
-        database.override_conflict = _run.find_override_conflict(session.items, name)
+    session.config.stash[RUN].prepare_collected(session.items)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -188,12 +194,12 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 def pytest_sessionfinish(session: pytest.Session) -> None:
     session.config.stash[RUN].close_resources()  # of an interrupted run
     _run.redact(interrupt_traceback(session.config), session.config)
-    stats = session.config.stash[RUN].stats
+    stats = [database.as_dict() for database in session.config.stash[RUN].stats]
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["pgtemplate"] = [database.as_dict() for database in stats]
+        output["pgtemplate"] = stats
     else:
-        session.config.stash[WORKERS] += stats
+        session.config.stash[STATS] += stats
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -203,22 +209,26 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    """Hook of xdist: a worker has started, and may build or wait."""
+    node.config.stash[RUN].progress.show()
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
     """Hook of xdist: a worker has ended. A crashed worker has no ``workeroutput``."""
     node.config.stash[RUN].crashed |= error is not None
-    received = getattr(node, "workeroutput", {}).get("pgtemplate", ())
-    node.config.stash[WORKERS] += [DatabaseStats(**values) for values in received]
+    node.config.stash[STATS] += getattr(node, "workeroutput", {}).get("pgtemplate", ())
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    workers = config.stash[WORKERS]
-    settings = config.stash[RUN].settings
+    stats = config.stash[STATS]
     recorder = config.pluginmanager.get_plugin(RECORDER)
-    lines = list(_run.summary_lines(workers, settings)) if workers else []
+    lines = list(_run.summary_lines(stats, config.stash[RUN].settings)) if stats else []
     if recorder is not None:
-        lines += recorder.finish(_run.report_facts(workers))
+        lines += recorder.finish(_run.report_facts(stats))
     for line in lines:
         terminalreporter.write_line(line)
 
@@ -268,7 +278,7 @@ def _register_fixtures(config: pytest.Config) -> None:
         config.pluginmanager.register(items, "pgtemplate-check")
         modules.append(items)
     try:
-        for plugin in factory.make_plugins(config.stash[RUN].databases, modules):
+        for plugin in factory.make_plugins(("", *config.stash[RUN].settings.databases), modules):
             config.pluginmanager.register(plugin)
     except PgTemplateError as error:
         raise pytest.UsageError(f"pg_databases: {error}") from None
@@ -276,9 +286,6 @@ def _register_fixtures(config: pytest.Config) -> None:
 
 def _register_requested_plugins(config: pytest.Config) -> None:
     """Register plugins that not every run uses. Some are slow to import."""
-    if preparation.prepares(config):
-        prepare = preparation.Preparation(config, config.stash[RUN])
-        config.pluginmanager.register(prepare, preparation.PLUGIN)
     settings = config.stash[RUN].settings
     if settings.output.records:
         from pytest_pgtemplate._report import recorder

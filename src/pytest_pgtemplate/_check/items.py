@@ -23,7 +23,7 @@ from pytest_pgtemplate._fixtures.template_build import (
     with_directories,
 )
 from pytest_pgtemplate._internals.pytest import requested_by_signature, set_item_id
-from pytest_pgtemplate._run import RUN, ErrorReporter, IsolatedDatabase, fail
+from pytest_pgtemplate._run import RUN, ErrorReporter, fail
 from pytest_pgtemplate._settings import options
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import MigrationError, PgTemplateError
@@ -31,6 +31,7 @@ from pytest_pgtemplate.errors import MigrationError, PgTemplateError
 if TYPE_CHECKING:
     from pytest_pgtemplate._check.checks import RevisionChecks
     from pytest_pgtemplate._check.verdicts import Verdict
+    from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._settings import Settings
     from pytest_pgtemplate._template import Alembic, Migrations, Script, Seed, Template
@@ -54,7 +55,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def _files(config: pytest.Config) -> dict[Path, IsolatedDatabase]:
     """Return the database of each configuration file; the first one if two share a file."""
     found: dict[Path, IsolatedDatabase] = {}
-    for database in config.stash[RUN].databases.values():
+    for database in config.stash[RUN].load_databases().values():
         file = database.settings.template.alembic_config
         if file is not None and file.is_file():
             found.setdefault(file, database)

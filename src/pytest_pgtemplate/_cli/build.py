@@ -16,7 +16,8 @@ from _pytest.runner import runtestprotocol
 
 from pytest_pgtemplate._display.progress_line import duplicate_stream, progress_line_on
 from pytest_pgtemplate._fixtures import preparation
-from pytest_pgtemplate._run import RUN, IsolatedDatabase
+from pytest_pgtemplate._run import RUN
+from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
@@ -75,13 +76,12 @@ class TemplateBuilder:
                 setattr(config.option, name, value)
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        self._missing += session.config.stash[RUN].databases.values()
+        self._missing += session.config.stash[RUN].load_databases().values()
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[RUN].progress.draw = partial(progress_line_on, self._terminal)
-        if config.pluginmanager.has_plugin(preparation.PLUGIN):
-            config.pluginmanager.unregister(name=preparation.PLUGIN)  # it would also clone
+        config.pluginmanager.set_blocked(preparation.PLUGIN)  # it would also clone
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(

@@ -21,7 +21,7 @@ from pytest_pgtemplate._cli.build import BuiltTemplate, build
 from pytest_pgtemplate._cli.doctor import examine
 from pytest_pgtemplate._display.progress_line import progress_line_on
 from pytest_pgtemplate._display.tables import table
-from pytest_pgtemplate._run import ProgressReporter
+from pytest_pgtemplate._run.progress import ProgressReporter
 from pytest_pgtemplate._server import Server, ServerDatabase
 from pytest_pgtemplate._settings import cache
 from pytest_pgtemplate._settings.database_options import ENV_URL, urls_in_environment

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._fixtures.factory import fixture
-from pytest_pgtemplate._run import IsolatedDatabase, fails
+from pytest_pgtemplate._run import fails
 
 if TYPE_CHECKING:
     import pytest
 
     from pytest_pgtemplate._engines import Bind, Bindings
+    from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
     from pytest_pgtemplate._worker import Database
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._fixtures.factory import fixture
-from pytest_pgtemplate._run import IsolatedDatabase, fail
+from pytest_pgtemplate._run import fail
 from pytest_pgtemplate.errors import PgTemplateError
 
 if TYPE_CHECKING:
+    from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._template import (
         Migrations,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate._fixtures.factory import fixture
-from pytest_pgtemplate._run import IsolatedDatabase, fail, fails
+from pytest_pgtemplate._run import fail, fails
 from pytest_pgtemplate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
     from pytest_pgtemplate._engines import Engines, Shared
+    from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
     from pytest_pgtemplate._worker import Database
 
 

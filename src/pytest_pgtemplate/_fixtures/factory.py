@@ -12,23 +12,27 @@ from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from itertools import chain
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pytest_pgtemplate._run import RUN, IsolatedDatabase
+from pytest_pgtemplate._run import RUN
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 
 Scope = Literal["session", "function"]
 
 
-class FixtureFunction(NamedTuple):
+class FixtureFunction:
     """A function that becomes a fixture for each database."""
 
-    function: Callable[..., Any]
-    scope: Scope
-    autouse: bool
+    def __init__(self, function: Callable[..., Any], scope: Scope, *, autouse: bool) -> None:
+        self.function = function
+        self.scope = scope
+        self.autouse = autouse
 
 
 def fixture(
@@ -57,14 +61,14 @@ def make_plugins(databases: Iterable[str], modules: Iterable[ModuleType]) -> lis
 def _make_plugin(database: str, fixtures: Iterable[FixtureFunction]) -> ModuleType:
     @pytest.fixture(scope="session")
     def database_fixture(pytestconfig: pytest.Config) -> IsolatedDatabase:
-        return pytestconfig.stash[RUN].databases[database]
+        return pytestconfig.stash[RUN].load_databases()[database]
 
     plugin = ModuleType(f"{__name__}.{database}")
     setattr(plugin, fixture_name("_pg", database), database_fixture)
-    for function, scope, autouse in fixtures:
-        name = fixture_name(function.__name__, database)
-        make = pytest.fixture(scope=scope, autouse=autouse)
-        setattr(plugin, name, make(for_database(database, function)))
+    for each in fixtures:
+        name = fixture_name(each.function.__name__, database)
+        make = pytest.fixture(scope=each.scope, autouse=each.autouse)
+        setattr(plugin, name, make(for_database(database, each.function)))
     return plugin
 
 

@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pgtemplate._internals.pytest import is_selected, module_of_requested_fixture
-from pytest_pgtemplate._run import IsolatedDatabase, PreparedResources, Run
+from pytest_pgtemplate._run import Run
+from pytest_pgtemplate._run.resources import PreparedResources
 from pytest_pgtemplate.errors import WARNINGS_RAISE, PgTemplateError
-
-Step = Callable[[IsolatedDatabase], None]
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
+
+    from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
+
+    Step = Callable[[IsolatedDatabase], None]
 
 PLUGIN = "pgtemplate-preparation"
 STEP_TIMEOUT = 1.0  # seconds to wait for the end of a step that is not needed any more
@@ -43,11 +46,20 @@ _GREEN_THREADS = ("gevent.monkey", "eventlet.patcher")  # they start processes i
 _DESELECTING = ("lf", "stepwise", "deselect")  # besides -k and -m, which `is_selected` evaluates
 
 
-def prepares(config: pytest.Config) -> bool:
-    """Whether this process runs tests, which may use sockets as the plugin does."""
-    return config.getoption("dist", "no") == "no" and not any(  # xdist's controller has a "dist"
-        config.getoption(name, None) for name in (*_RUNNING_NO_TESTS, *_BLOCKING_SOCKETS)
-    )
+def preparation_of(config: pytest.Config, run: Run) -> Preparation | None:
+    """Return the preparation of this process; None if it runs no tests, or without sockets."""
+    if (registered := config.pluginmanager.get_plugin(PLUGIN)) is not None:
+        assert isinstance(registered, Preparation)
+        return registered
+    if (
+        config.pluginmanager.is_blocked(PLUGIN)  # by `pgtemplate build`
+        or config.getoption("dist", "no") != "no"  # in the controller of xdist
+        or any(config.getoption(name, None) for name in (*_RUNNING_NO_TESTS, *_BLOCKING_SOCKETS))
+    ):
+        return None
+    preparation = Preparation(config, run)
+    config.pluginmanager.register(preparation, PLUGIN)
+    return preparation
 
 
 class Preparation:
@@ -57,7 +69,7 @@ class Preparation:
         self._run = run
         self._databases = {
             database: (database.fixture_name("pg_database"), database.fixture_name("pg"))
-            for database in run.databases.values()
+            for database in run.load_databases().values()
         }  # and the fixtures that need them
         self._undecided = [*self._databases]
         self._selects_late = any(config.getoption(name, None) for name in _DESELECTING)
@@ -66,9 +78,8 @@ class Preparation:
         self._finished = False  # the steps have ended, and tests run
         self._stopped = False  # no step begins any more
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Called after the hooks that add fixtures to the test."""
+    def begin_with(self, item: pytest.Item) -> None:
+        """Begin to prepare each database that a test needs, unless it may be deselected later."""
         if self._selects_late:
             return
         for database in self._undecided[:]:

@@ -18,7 +18,8 @@ from pytest_pgtemplate._fixtures.template_build import (
     with_directories,
 )
 from pytest_pgtemplate._reset import describe
-from pytest_pgtemplate._run import IsolatedDatabase, Resource
+from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
+from pytest_pgtemplate._run.resources import Resource
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import cache
 from pytest_pgtemplate._template import Alembic, Migrations, Seed, Template

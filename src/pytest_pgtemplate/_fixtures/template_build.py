@@ -11,7 +11,7 @@ from pytest_pgtemplate._settings import cache
 from pytest_pgtemplate.errors import PgTemplateError
 
 if TYPE_CHECKING:
-    from pytest_pgtemplate._run import IsolatedDatabase
+    from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
     from pytest_pgtemplate._server import Server
     from pytest_pgtemplate._settings import Settings
     from pytest_pgtemplate._template import (

@@ -20,7 +20,8 @@ from pytest_pgtemplate._report.figures import figures
 from pytest_pgtemplate._report.page import write_page
 from pytest_pgtemplate._report.recording import COLLECT, START, Event, Recording, Test
 from pytest_pgtemplate._report.trace import write_trace
-from pytest_pgtemplate._run import Run, Timeline
+from pytest_pgtemplate._run import Run
+from pytest_pgtemplate._run.timeline import Timeline
 from pytest_pgtemplate._settings import is_fixture_name
 from pytest_pgtemplate._urls import redaction
 

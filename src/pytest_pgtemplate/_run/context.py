@@ -3,44 +3,92 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import shutil
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from pytest_pgtemplate._run.environment import EnvironmentVariables
 from pytest_pgtemplate._run.error_reporter import ErrorReporter
-from pytest_pgtemplate._run.progress import ProgressReporter
-from pytest_pgtemplate._run.resources import Resource
-from pytest_pgtemplate._run.run_directory import RunDirectory
-from pytest_pgtemplate._settings import Settings
+from pytest_pgtemplate._settings import RunIdentity, Settings
 from pytest_pgtemplate.errors import PgTemplateError
 
 if TYPE_CHECKING:
     from typing import Any
 
-    import pytest
-
+    from pytest_pgtemplate._run.progress import ProgressReporter
+    from pytest_pgtemplate._run.resources import Resource
     from pytest_pgtemplate._run.timeline import Timeline
 
+FAILED = pytest.StashKey[bool]()  # whether the setup or the call of an item failed
 
-@dataclass(eq=False, repr=False)
+
+class RunDirectory:
+    """Call it to get the path. It is computed on first use, because that takes some ms.
+
+    ``shared``: other processes may have created the directory.
+    """
+
+    def __init__(self, identity: RunIdentity, *, shared: bool) -> None:
+        self._identity = identity
+        self._may_exist = shared
+
+    def __call__(self) -> Path:
+        self._may_exist = True
+        return self._identity.directory
+
+    def remove(self) -> None:
+        if self._may_exist:
+            shutil.rmtree(self(), ignore_errors=True)
+
+
+class Teardown:
+    """A test in its teardown. ``isolated``: the reset has already run, with these ``errors``."""
+
+    def __init__(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        self.item = item
+        self.nextitem = nextitem
+        self.isolated = False
+        self.errors: list[PgTemplateError] = []
+
+
 class RunContext:
     """Settings, reporting and the current test."""
 
-    settings: Settings
-    directory: RunDirectory
-    reports: ErrorReporter
-    environment: EnvironmentVariables
-    progress: ProgressReporter
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        directory: RunDirectory,
+        reports: ErrorReporter,
+        environment: EnvironmentVariables,
+    ) -> None:
+        self.settings = settings
+        self.directory = directory
+        self.reports = reports
+        self.environment = environment
         self.current: pytest.Item | None = None  # the current test
         self.torn_down: pytest.Item | None = None  # the last test whose teardown began here
         self.timeline: Timeline | None = None  # None: the run is not recorded
         self.crashed = False  # in the controller: whether a worker of this run crashed
         # Reports hide the passwords of these.
-        self.urls = [*self.settings.all_urls, *self.environment.urls]
+        self.urls = [*settings.all_urls, *environment.urls]
+        self._config = config
         self._to_close: list[Resource[Any]] = []
         self._process = os.getpid()
+
+    @cached_property
+    def progress(self) -> ProgressReporter:
+        """Created with the first step that it reports: most runs without a database have none."""
+        from pytest_pgtemplate._run.progress import ProgressReporter, draw_in_pytest
+
+        return ProgressReporter(
+            self.directory,
+            self.settings.identity.worker,
+            lambda directory: draw_in_pytest(self._config, directory),
+        )
 
     def close_later(self, resource: Resource[Any]) -> None:
         """Give a resource back at the end of the run, so that no report waits for it."""

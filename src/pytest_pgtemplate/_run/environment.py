@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_pgtemplate._settings import Settings, lease_slot
+from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import ConfigurationError, EmbeddedServerError
 
@@ -133,7 +133,8 @@ class EnvironmentVariables:
 
 def hide_libpq_variables(config: pytest.Config, settings: Settings) -> None:
     """Hide libpq's variables for the rest of the run, unless a database is on another server."""
-    if not settings.all_urls:
+    is_one_set = any(name.startswith("PG") for name in os.environ)
+    if is_one_set and not settings.all_urls:
         from pytest_pgtemplate._urls import libpq_variables
 
         stack = ExitStack()
@@ -147,7 +148,9 @@ def _fill_numbers(settings: Settings) -> dict[str, str]:
 
     numbers = {"worker": settings.identity.number}
     if url_templates.uses_number(settings.env, "slot"):
-        numbers["slot"] = lease_slot()
+        from pytest_pgtemplate._settings import slots
+
+        numbers["slot"] = slots.lease_slot()
     return {
         name: url_templates.fill_numbers(template, numbers)
         for name, template in settings.env.items()

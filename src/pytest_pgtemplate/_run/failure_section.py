@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 from pytest_pgtemplate._run.run import Run
 from pytest_pgtemplate._urls import database_names
+
+if TYPE_CHECKING:
+    from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 
 
 def failure_section(run: Run, item: pytest.Item) -> str:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_pgtemplate._run.context import FAILED, RunContext, Teardown
 from pytest_pgtemplate._run.fixture_layers import FixtureLayers
 from pytest_pgtemplate._run.isolation import isolation_of
 from pytest_pgtemplate._run.leftovers import clone_error, explain_by_reclone, leak_error
 from pytest_pgtemplate._run.open_engines import OpenEngines
 from pytest_pgtemplate._run.resources import PreparedResources
 from pytest_pgtemplate._run.stats import DatabaseStats
-from pytest_pgtemplate._run.teardown import FAILED, Teardown
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import (
@@ -31,7 +31,6 @@ from pytest_pgtemplate.errors import (
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._reset import ResetResult, Resetter
-    from pytest_pgtemplate._run.context import RunContext
     from pytest_pgtemplate._worker import WorkerDatabase
 
 _log = logging.getLogger("pytest_pgtemplate")

@@ -10,7 +10,6 @@ from pytest_pgtemplate._settings import IsolationSettings
 from pytest_pgtemplate._settings.options import KINDS, SCOPES
 from pytest_pgtemplate.errors import ConfigurationError
 
-MARKER = "pg(isolation, scope): how to isolate this test from the next, and after which scope"
 _NODES: dict[str, type[pytest.Item | pytest.Collector]] = {
     "class": pytest.Class,
     "module": pytest.Module,

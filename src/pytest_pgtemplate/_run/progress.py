@@ -1,7 +1,4 @@
-"""Report the slow steps of this process; ``_display.progress_line`` shows them.
-
-Every pytest run imports this module, so it imports nothing slow.
-"""
+"""Report the slow steps of this process; ``_display.progress_line`` shows them."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ _log = logging.getLogger("pytest_pgtemplate")
 class ProgressReporter:
     """Writes the current step to a file, and starts the progress line in the terminal's process.
 
-    It is a pytest plugin, for the xdist hook below. ``draw`` creates the progress line.
+    ``draw`` creates the progress line.
     """
 
     def __init__(
@@ -78,7 +75,7 @@ class ProgressReporter:
 
         self._steps.append(progress_file.Step(doing))
         progress_file.write_step(self.file, self._steps[-1])
-        self._show()
+        self.show()
         try:
             yield
         finally:
@@ -107,20 +104,16 @@ class ProgressReporter:
         finally:
             self._stop_display()
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodeready(self) -> None:
-        """Hook of xdist: a worker has started, and may build or wait."""
-        self._show()
+    def show(self) -> None:
+        """Draw the line: a step begins, or a worker has started, which may build or wait."""
+        if not self._in_background:
+            self._start_display()
 
     def _end_part(self) -> None:
         if self._part is not None and self.timeline is not None:
             doing, began = self._part
             self.timeline.add("build", doing, time.time() - began)
         self._part = None
-
-    def _show(self) -> None:
-        if not self._in_background:
-            self._start_display()
 
     def _end(self) -> None:
         with suppress(OSError):

@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_pgtemplate._run.context import RunContext
+from pytest_pgtemplate._run.context import FAILED, RunContext, Teardown
 from pytest_pgtemplate._run.error_reporter import fail
-from pytest_pgtemplate._run.fixtures import (
-    fixture_label,
-    forgotten_unless_started,
-    may_write,
-)
-from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
-from pytest_pgtemplate._run.isolation import isolation_of
-from pytest_pgtemplate._run.stats import DatabaseStats
-from pytest_pgtemplate._run.teardown import FAILED, Teardown
 from pytest_pgtemplate._settings import is_fixture_name
 from pytest_pgtemplate.errors import ConfigurationError, PgTemplateError
 
+if TYPE_CHECKING:
+    from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
+    from pytest_pgtemplate._run.stats import DatabaseStats
+
 
 class Run(RunContext):
-    """The state of one pytest process, in ``config.stash[RUN]``."""
+    """The state of one pytest process, in ``config.stash[RUN]``.
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    ``databases`` is empty until ``load_databases``: a run without database tests imports nothing of
+    them. A database has to be known before a wide fixture writes to it, because that becomes a
+    layer; so it is loaded for each such fixture that requests, or may request, one of the plugin's.
+    """
+
+    databases: dict[str, IsolatedDatabase]
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.databases = {}
+        self._ending: tuple[pytest.Item, pytest.Item | None] | None = None  # test in its teardown
         self._used_database = False  # by the test in its teardown
         self._plugin_fixture_users: set[str] = set()  # fixtures that request one of the plugin's
-        self.databases = {
-            name: IsolatedDatabase(self, name) for name in ("", *self.settings.databases)
-        }
+
+    def load_databases(self) -> dict[str, IsolatedDatabase]:
+        """Return the databases of this process by name (``""``: the main database)."""
+        if not self.databases:
+            from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
+
+            for name in ("", *self.settings.databases):
+                self.databases[name] = database = IsolatedDatabase(self, name)
+                if self._ending is not None:
+                    database.teardown = Teardown(*self._ending)
+        return self.databases
+
+    def prepare_collected(self, items: Iterable[pytest.Item]) -> None:
+        """Store errors of the collection, which the first test that needs a database reports."""
+        self.environment.record_changes()
+        if any(map(requests_database, items)):
+            from pytest_pgtemplate._run.overrides import find_override_conflict
+
+            for name, database in self.load_databases().items():
+                database.override_conflict = find_override_conflict(items, name)
 
     @property
     def main(self) -> IsolatedDatabase:
         """The main database."""
-        return self.databases[""]
+        return self.load_databases()[""]
 
     @property
     def stats(self) -> list[DatabaseStats]:
@@ -46,15 +67,21 @@ class Run(RunContext):
 
     def prepare_test(self, item: pytest.Item) -> None:
         """Skip a test that needs a broken fixture; prepare the databases for it."""
-        try:
-            isolation_of(item, self.settings.isolation)
-        except ConfigurationError as wrong:
-            fail(wrong)
+        if item.get_closest_marker("pg") is not None:
+            self._require_valid_marker(item)
         self.current = item
         item.stash[FAILED] = False  # pytest-rerunfailures runs an item more than once
         self.reports.skip_if_broken(getattr(item, "fixturenames", ()))
         for database in self.databases.values():
             database.prepare_test(item)
+
+    def _require_valid_marker(self, item: pytest.Item) -> None:
+        from pytest_pgtemplate._run.isolation import isolation_of
+
+        try:
+            isolation_of(item, self.settings.isolation)
+        except ConfigurationError as wrong:
+            fail(wrong)
 
     def require_known_state(self, item: pytest.Item) -> None:
         """Fail a test that must not run. This is checked last, right before the test function.
@@ -80,6 +107,16 @@ class Run(RunContext):
     @contextmanager
     def fixture_setup(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
         """Wrap the setup of a fixture wider than ``function``, which may write to any database."""
+        if not self.databases and not _may_request_database(fixture):
+            yield
+            return
+        from pytest_pgtemplate._run.fixtures import (
+            fixture_label,
+            forgotten_unless_started,
+            may_write,
+        )
+
+        self.load_databases()
         with forgotten_unless_started(fixture, request):
             self._require_environment()
         with ExitStack() as stack:
@@ -106,6 +143,7 @@ class Run(RunContext):
     def begin_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Begin the teardown of a test."""
         self.torn_down = item
+        self._ending = item, nextitem
         self._used_database = self._uses_database
         for database in self.databases.values():
             database.teardown = Teardown(item, nextitem)
@@ -115,7 +153,7 @@ class Run(RunContext):
 
         If anything, such as a timeout, interrupts one database, the others are still isolated.
         """
-        self.current = None
+        self.current = self._ending = None
         errors: list[PgTemplateError] = []
         others: list[BaseException] = []
         for database in self.databases.values():
@@ -153,9 +191,19 @@ class Run(RunContext):
 
     def abandon_test(self) -> None:
         """Forget an interrupted test: what it left open is not a leak."""
-        self.current = None
+        self.current = self._ending = None
         for database in self.databases.values():
             database.teardown = None
+
+
+def requests_database(item: pytest.Item) -> bool:
+    """Whether a test requests a fixture of the plugin, directly or indirectly, by its name."""
+    return any(map(is_fixture_name, getattr(item, "fixturenames", ())))
+
+
+def _may_request_database(fixture: pytest.FixtureDef[Any]) -> bool:
+    """Whether a fixture requests one of the plugin, or may do so by ``request.getfixturevalue``."""
+    return any(name == "request" or is_fixture_name(name) for name in fixture.argnames)
 
 
 RUN = pytest.StashKey[Run]()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
-from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_pgtemplate._run.stats import DatabaseStats
 
 
 def header_line(settings: Settings, sources: dict[str, str]) -> str:
@@ -25,8 +28,14 @@ WORTH_A_HINT = 1.0  # seconds spent on shared data that other workers set up, to
 MAX_LINES = 10  # of one kind, without --pg-stats
 
 
-def summary_lines(workers: list[DatabaseStats], settings: Settings) -> Iterator[str]:
-    """Yield a line for each database and, with --pg-stats, a line for each worker."""
+def summary_lines(stats: list[dict[str, Any]], settings: Settings) -> Iterator[str]:
+    """Yield a line for each database and, with --pg-stats, a line for each worker.
+
+    ``stats``: a ``DatabaseStats.as_dict()`` of each worker and database.
+    """
+    from pytest_pgtemplate._run.stats import DatabaseStats
+
+    workers = [DatabaseStats(**values) for values in stats]
     for name in ("", *settings.databases):
         if stats_of_database := [stats for stats in workers if stats.database == name]:
             yield from _database_lines(stats_of_database, settings)
@@ -86,16 +95,16 @@ def _database_lines(workers: list[DatabaseStats], settings: Settings) -> Iterato
         yield f"  re-cloned after {len(recloned) - limit} more tests (--pg-stats lists all)"
 
 
-def report_facts(workers: list[DatabaseStats]) -> dict[str, str]:
+def report_facts(stats: list[dict[str, Any]]) -> dict[str, str]:
     """Return the facts about server and template for the report page."""
-    if not workers:
+    if not stats:
         return {}
-    built = next((stats for stats in workers if stats.built), None)
+    built = next((each for each in stats if each["built"]), {"built": "reused", "why": ""})
     return {
-        "server": workers[0].server,
-        "template": built.built if built else "reused",
-        "template_name": workers[0].template,
-        "why": built.why if built else "",
+        "server": stats[0]["server"],
+        "template": built["built"],
+        "template_name": stats[0]["template"],
+        "why": built["why"],
     }
 
 

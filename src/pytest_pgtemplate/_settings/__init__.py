@@ -11,7 +11,6 @@ from pytest_pgtemplate._settings.settings import (
     read,
     wants_environment,
 )
-from pytest_pgtemplate._settings.slots import lease_slot
 from pytest_pgtemplate._settings.topics import IsolationSettings, RunIdentity, cache
 
 __all__ = [
@@ -23,9 +22,9 @@ __all__ = [
     "fixture_name",
     "for_workers",
     "is_fixture_name",
-    "lease_slot",
     "options",
     "read",
+    "slots",
     "wants_environment",
     "worker_input",
 ]

@@ -15,7 +15,7 @@ _ENTRY = r"(?:(?P<database>[a-z0-9_]+)=)?(?P<path>\w+(?:\.\w+)*:\w+(?:\.\w+)*)"
 def read_bind(config: pytest.Config, databases: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Return the import paths of each database. Raises UsageError for an invalid entry."""
     paths: dict[str, tuple[str, ...]] = {}
-    entries: list[str] = options.from_ini(config, "pg_bind") or []
+    entries: list[str] = options.from_ini(config, "pg_bind")
     seen: set[str] = set()
     for entry in entries:
         match = re.fullmatch(_ENTRY, entry)

@@ -7,18 +7,19 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from pytest_pgtemplate._settings import database_options, import_paths, options, worker_input
+from pytest_pgtemplate._settings import database_options, options, worker_input
 from pytest_pgtemplate._settings.topics import (
     CheckSettings,
+    DatabaseOptions,
     IsolationSettings,
     OutputSettings,
     RunIdentity,
     ServerSettings,
     TemplateSettings,
+    Topic,
     cache,
 )
 from pytest_pgtemplate._urls import database_names
@@ -27,7 +28,7 @@ from pytest_pgtemplate.errors import ConfigurationError
 LONGEST = 2_000_000.0  # seconds: PostgreSQL counts milliseconds in 31 bits
 
 
-class Settings(NamedTuple):
+class Settings(Topic):
     """The resolved settings of one run, by topic, and what follows from more than one topic."""
 
     identity: RunIdentity
@@ -51,14 +52,14 @@ class Settings(NamedTuple):
         if not database:
             return self
         given = self.databases[database]
-        return self._replace(
-            server=self.server._replace(urls=given.urls),
-            template=self.template._replace(
+        return self.replace(
+            server=self.server.replace(urls=given.urls),
+            template=self.template.replace(
                 prefix=database_names.prefix_of(f"{self.template.prefix}_{database}"),
                 alembic_config=given.alembic_config,
                 revision=given.revision,
             ),
-            check=self.check._replace(since=given.check_since, heads=given.check_heads),
+            check=self.check.replace(since=given.check_since, heads=given.check_heads),
         )
 
     @property
@@ -109,21 +110,14 @@ class Settings(NamedTuple):
             )
 
 
-class DatabaseOptions(NamedTuple):
-    """The options that each database has of its own."""
-
-    urls: tuple[str, ...]
-    alembic_config: Path | None
-    revision: str
-    check_since: str | None
-    check_heads: int
-
-
 def for_workers(settings: Settings) -> worker_input.WorkerInput:
     """Return what the controller sends to its workers."""
     owner = worker_input.embedded_server_owner(cache()) if settings.uses_embedded else ""
     return worker_input.WorkerInput(
-        settings.identity.run, "", settings.template.prefix, settings.servers, owner
+        run=settings.identity.run,
+        prefix=settings.template.prefix,
+        urls=settings.servers,
+        embedded_owner=owner,
     )
 
 
@@ -146,49 +140,49 @@ def read(config: pytest.Config) -> Settings:
     check = _check_settings(config, main, databases.values())
     return Settings(
         identity=RunIdentity(
-            config.rootpath,
-            (config.invocation_params.dir, config.rootpath),
-            given.run,
-            given.worker,
-            getattr(config, "workerinput", {}).get("workercount", 1),
-            given.embedded_owner,
+            root=config.rootpath,
+            directories=(config.invocation_params.dir, config.rootpath),
+            run=given.run,
+            worker=given.worker,
+            workers=getattr(config, "workerinput", {}).get("workercount", 1),
+            embedded_owner=given.embedded_owner,
         ),
         server=ServerSettings(
-            main.urls,
-            unreachable,
-            options.path(config, "pg_bindir"),
-            options.from_ini(config, "pg_version"),
-            options.installed_driver(config),
-            _listen(config, templates),
-            _timeout(config),
+            urls=main.urls,
+            unreachable=unreachable,
+            bindir=options.path(config, "pg_bindir"),
+            version=options.from_ini(config, "pg_version"),
+            driver=options.installed_driver(config),
+            listen=_listen(config, templates),
+            timeout=_timeout(config),
         ),
         template=TemplateSettings(
-            given.prefix or _prefix(config),
-            main.alembic_config,
-            main.revision,
-            tuple(_files(config)),
-            options.choice(config, "pg_tracking"),
-            options.from_command_line(config, "pg_rebuild"),
+            prefix=given.prefix or _prefix(config),
+            alembic_config=main.alembic_config,
+            revision=main.revision,
+            fingerprint_files=tuple(_files(config)),
+            tracking=options.choice(config, "pg_tracking"),
+            rebuild=options.from_command_line(config, "pg_rebuild"),
         ),
         check=check,
         isolation=_isolation_settings(config),
         output=_output_settings(config),
         env=templates,
-        bind=import_paths.read_bind(config, databases),
+        bind=_bind(config, databases),
         databases=databases,
     )
 
 
 def _isolation_settings(config: pytest.Config) -> IsolationSettings:
     return IsolationSettings(
-        options.choice(config, "pg_isolation"),
-        options.choice(config, "pg_scope"),
-        options.choice(config, "pg_on_leak"),
-        options.choice(config, "pg_on_ddl"),
-        bool(options.from_ini(config, "pg_autouse")),
-        options.from_command_line(config, "pg_keep"),
-        options.from_command_line(config, "pg_keep_failed"),
-        options.is_on(config, "pg_verify"),
+        kind=options.choice(config, "pg_isolation"),
+        scope=options.choice(config, "pg_scope"),
+        on_leak=options.choice(config, "pg_on_leak"),
+        on_ddl=options.choice(config, "pg_on_ddl"),
+        autouse=bool(options.from_ini(config, "pg_autouse")),
+        keep=options.from_command_line(config, "pg_keep"),
+        keep_failed=options.from_command_line(config, "pg_keep_failed"),
+        verify=options.is_on(config, "pg_verify"),
     )
 
 
@@ -197,7 +191,8 @@ def _output_settings(config: pytest.Config) -> OutputSettings:
         options.from_command_line(config, name)
         for name in ("pg_stats", "pg_report", "pg_trace", "pg_log_sql")
     )
-    return OutputSettings(bool(stats), log_sql is not None, any((stats, report, trace)))
+    records = any((stats, report, trace))
+    return OutputSettings(stats=bool(stats), log_sql=log_sql is not None, records=records)
 
 
 def _check_settings(
@@ -211,7 +206,11 @@ def _check_settings(
             raise pytest.UsageError(f"pg_check: there is no file {path}")
     order = options.from_ini(config, "pg_check_column_order")
     return CheckSettings(
-        only or asked, only, main.check_since, main.check_heads, order is not False
+        enabled=only or asked,
+        only=only,
+        since=main.check_since,
+        heads=main.check_heads,
+        column_order=order is not False,
     )
 
 
@@ -225,6 +224,14 @@ def _templates(config: pytest.Config, databases: list[str]) -> dict[str, str]:
         return url_templates.parse_entries(entries, databases)
     except ValueError as error:
         raise pytest.UsageError(f"pg_env: {error}") from None
+
+
+def _bind(config: pytest.Config, databases: Mapping[str, object]) -> Mapping[str, tuple[str, ...]]:
+    if not options.from_ini(config, "pg_bind"):
+        return {}
+    from pytest_pgtemplate._settings import import_paths
+
+    return import_paths.read_bind(config, databases)
 
 
 def _listen(config: pytest.Config, templates: dict[str, str]) -> bool:
@@ -249,11 +256,11 @@ def _database_options(
     if path and not path.is_file():
         raise pytest.UsageError(f"{option('pg_alembic_ini')}: there is no file {path}")
     return DatabaseOptions(
-        urls,
-        path or (None if database else _default_alembic_config(config.rootpath)),
-        options.get(config, option("pg_revision")) or "heads",
-        options.from_ini(config, option("pg_check_since")) or None,
-        options.from_ini(config, option("pg_check_heads")) or 1,
+        urls=urls,
+        alembic_config=path or (None if database else _default_alembic_config(config.rootpath)),
+        revision=options.get(config, option("pg_revision")) or "heads",
+        check_since=options.from_ini(config, option("pg_check_since")) or None,
+        check_heads=options.from_ini(config, option("pg_check_heads")) or 1,
     )
 
 

@@ -13,16 +13,18 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+
+from pytest_pgtemplate._settings.topics import Topic
 
 _VARIABLE = "PGTEMPLATE_WORKER_INPUT"
 _SET_VARIABLES = "import os; os.environ.update(channel.receive())"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # two hosts may have the same name
 
 
-class WorkerInput(NamedTuple):
+class WorkerInput(Topic):
     """What a worker receives. A controller, or a run without xdist, uses the defaults."""
 
     run: str
@@ -60,7 +62,7 @@ class WorkerInputSender:
     @pytest.hookimpl
     def pytest_xdist_newgateway(self, gateway: Any) -> None:
         """Runs before pytest starts in the worker, also for replacements of crashed workers."""
-        message = self._message._replace(worker=_numbered_worker(gateway.id))._asdict()
+        message = vars(self._message.replace(worker=_numbered_worker(gateway.id)))
         channel = gateway.remote_exec(_SET_VARIABLES)
         channel.send({_VARIABLE: json.dumps(message)})
         channel.waitclose()
