@@ -50,7 +50,7 @@ class Form:
 
 
 TINY = Form(tests=8, tests_of_many=8, tables=(10,), rows=(10,))
-QUICK = Form(tests=40, tests_of_many=10, tables=(10, 100, 250))
+QUICK = Form(tests=20, tests_of_many=10, tables=(100,))
 FULL = Form(
     tests=60,
     tests_of_many=15,

@@ -39,7 +39,7 @@ class Form:
 
 
 TINY = Form(modules=2)
-QUICK = Form(modules=8)
+QUICK = Form(modules=4)
 FULL = Form(modules=40)
 
 

@@ -47,7 +47,7 @@ class Form:
 
 
 TINY = Form(tables=10, revisions=(10,), workers=(2,))
-QUICK = Form(tables=100, revisions=(100,), workers=(4,))
+QUICK = Form(tables=100, revisions=(100,), workers=(2,))
 FULL = Form(tables=100, revisions=(100, 30, 300), workers=(4, 1, 2, 8, 16))
 
 

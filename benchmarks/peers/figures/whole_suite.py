@@ -30,21 +30,34 @@ SIDES = (
     MOCK_RESOURCES,
     PGTESTDBPY,
 )
+# They make a database for each test. A run takes 10 to 20 minutes, so one point has to do.
+DATABASE_PER_TEST = (PYTEST_POSTGRESQL, MOCK_RESOURCES, PGTESTDBPY)
+THEIR_WORKERS = 2  # with fsync off
 
 
 @dataclass(frozen=True)
 class Form:
-    """``fsync_workers``: the numbers of workers that are measured on a server with fsync on."""
+    """``fsync_workers``: the numbers of workers that are measured on a server with fsync on.
+
+    ``left_out``: sides whose cost per test is that of pytest-postgresql.
+    """
 
     tests: int
     tables: int
     revisions: int
     workers: tuple[int, ...]
     fsync_workers: tuple[int, ...] = ()
+    left_out: tuple[Side, ...] = ()
 
 
 TINY = Form(tests=40, tables=10, revisions=10, workers=(2,))
-QUICK = Form(tests=200, tables=100, revisions=100, workers=(2,))
+QUICK = Form(
+    tests=100,
+    tables=100,
+    revisions=100,
+    workers=(2,),
+    left_out=(MOCK_RESOURCES, PGTESTDBPY),
+)
 FULL = Form(tests=1000, tables=100, revisions=100, workers=(1, 2, 4), fsync_workers=(2,))
 
 
@@ -71,11 +84,15 @@ def measure(
                     form.revisions,
                 )
                 for side in SIDES
-                if side in sides
+                if side in sides and side not in form.left_out
             ]
             for turn in range(turns):
                 for workers in numbers:
                     for project in projects:
+                        if project.side in DATABASE_PER_TEST and (
+                            fsync or workers != THEIR_WORKERS
+                        ):
+                            continue
                         key = Key(NAME, point(form, workers, fsync=fsync), project.side.name, turn)
                         results.measure(
                             key, partial(_cold_and_warm, project, server, form, workers)
