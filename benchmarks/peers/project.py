@@ -68,9 +68,14 @@ class Project:
         write_revision(self.root, self.revisions, ADD_COLUMN.format(table=0, number=self.revisions))
 
     def prepare(self, server: BenchmarkServer, *, cold: bool) -> None:
-        """Before a run: the floor gets its database; a cold start finds nothing else."""
+        """Before a run: the floor gets its database; a cold start finds nothing else.
+
+        The checkpoint removes what earlier runs have left, such as files of truncated tables, so
+        that no side pays for another one.
+        """
         if cold:
             server.drop_databases()
+        server.execute("CHECKPOINT")
         if self.side is FLOOR:
             self._create_existing_database(server)
 
