@@ -124,6 +124,9 @@ APART = {
 }  # fmt: skip
 
 
+pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
+
+
 @pytest.fixture(scope="module")
 def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
     with database(request, kind, SCRIPT, newer=(18, PERIOD)) as base:

@@ -21,6 +21,8 @@ INSERT INTO twice VALUES (1), (1);
 CREATE TABLE big (id int PRIMARY KEY, name text);
 INSERT INTO big SELECT n, 'row' FROM generate_series(1, 1500) AS n;
 CREATE TABLE empty_one (id serial PRIMARY KEY);
+CREATE TABLE odd (id int, t text);
+INSERT INTO odd VALUES (1, NULL);
 CREATE TABLE event (at date) PARTITION BY RANGE (at);
 CREATE TABLE event_all PARTITION OF event DEFAULT;
 CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1';
@@ -42,6 +44,7 @@ DEVIATIONS = {
                       "changed: row of table public.item"),
     "one of two equal rows": ("DELETE FROM twice WHERE ctid = '(0,1)'", "row of table public.t"),
     "a row among many": ("UPDATE big SET name = 'x' WHERE id = 7", "rows of table public.big"),
+    "a row with a column t": ("UPDATE odd SET id = 2", "row of table public.odd"),
     "a refreshed view": ("INSERT INTO item (name) VALUES ('c'); REFRESH MATERIALIZED VIEW counted",
                          "materialized view public.counted"),
     "a sequence": ("SELECT nextval('number')", "changed: sequence public.number"),
@@ -99,6 +102,8 @@ BY_SUPERUSER = {
     "a tablespace": ("ALTER TABLE item SET (fillfactor = 50)", "fillfactor"),
     "a dependency": ("ALTER FUNCTION one() DEPENDS ON EXTENSION plpgsql", "function public.one()"),
     "a publication": ("CREATE PUBLICATION new FOR TABLE item", "publication new"),
+    "a publication named like a schema": ("CREATE PUBLICATION pg_temp FOR TABLE item",
+                                          "publication pg_temp"),
 }  # fmt: skip
 OF_OURS = {
     # A trigger restores the rows of the plugin's own tables, and logs a write to every table.

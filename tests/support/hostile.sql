@@ -6,6 +6,13 @@ CREATE INDEX item_name ON item (name);
 INSERT INTO item (name) VALUES ('a'), ('b');
 CREATE TABLE bare (id serial PRIMARY KEY);
 
+-- Columns with names that SQL and PL/pgSQL use for something else
+
+CREATE TABLE odd (id int PRIMARY KEY, t text, boundary int, rows int);
+INSERT INTO odd VALUES (1, NULL, 1, 1), (2, 'b', 2, 2);
+CREATE MATERIALIZED VIEW viewed AS SELECT id AS oid, t AS since FROM odd;
+CREATE UNIQUE INDEX ON viewed (oid);
+
 -- Stored generated columns that are computed differently now than when the row was written
 
 CREATE FUNCTION shout(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT upper($1)';

@@ -1,13 +1,18 @@
 """Reset a worker's database, in one round trip, to the template's state and the active layers.
 
 ``install`` prepares a template for resets, ``uninstall`` reverts that, and a ``Resetter`` resets a
-clone. ``late_commits`` knows the transactions that outlive a test. ``snapshot`` and ``verifier``
+clone. ``late_commits`` finds transactions that outlive their test. ``snapshot`` and ``verifier``
 compare whole databases with their expected state.
 """
 
 from pytest_pgtemplate._reset.blocker_watch import Leak
 from pytest_pgtemplate._reset.resetter import ResetResult, Resetter
-from pytest_pgtemplate._reset.scripts import install, installed_sql, uninstall
+from pytest_pgtemplate._reset.scripts import (
+    install,
+    installed_sql,
+    lost_rows_error,
+    uninstall,
+)
 from pytest_pgtemplate._reset.snapshot import (
     Change,
     Details,
@@ -35,6 +40,7 @@ __all__ = [
     "describe",
     "install",
     "installed_sql",
+    "lost_rows_error",
     "object_functions",
     "state_digest",
     "uninstall",

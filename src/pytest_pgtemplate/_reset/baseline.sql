@@ -139,6 +139,7 @@ SELECT c.oid,
  WHERE c.relkind IN ('r', 'p')
    AND c.relpersistence <> 't'
    AND pgtemplate.is_user_object(c)
+   AND has_schema_privilege(n.oid, 'USAGE')
    AND has_table_privilege(c.oid, 'SELECT')
    AND (has_table_privilege(c.oid, 'TRIGGER') OR NOT row_security_active(c.oid))
    AND (has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
@@ -235,6 +236,7 @@ BEGIN
                JOIN pg_namespace n ON n.oid = c.relnamespace
                JOIN pg_sequence s ON s.seqrelid = c.oid
               WHERE c.relpersistence <> 't' AND pgtemplate.is_user_object(c)
+                AND has_schema_privilege(n.oid, 'USAGE')
                 AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT, USAGE') END
     LOOP
         EXECUTE format('INSERT INTO pgtemplate.sequence

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class CallerLoop:
-    """One thread at a time may use it."""
+    """Runs coroutines in the calling thread. Only one thread at a time may use it."""
 
     def __init__(self) -> None:
         self._loop = event_loops.EventLoop()

@@ -24,7 +24,13 @@ LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
 CREATE FUNCTION pgtemplate.compared_columns(pg_rewrite) RETURNS jsonb
 LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
 CREATE FUNCTION pgtemplate.compared_columns(pg_sequence) RETURNS jsonb
-LANGUAGE sql STABLE AS $$ SELECT to_jsonb($1) $$;
+LANGUAGE sql STABLE AS $$
+    SELECT to_jsonb($1)
+        || jsonb_build_object('owned_by', (SELECT jsonb_agg(jsonb_build_array(refobjid, refobjsubid))
+                                             FROM pg_depend
+                                            WHERE classid = 'pg_class'::regclass AND objid = $1.seqrelid
+                                              AND deptype IN ('a', 'i')))
+$$;
 
 -- Objects with an oid below 16384 are PostgreSQL's own.
 INSERT INTO pgtemplate.catalog_row
@@ -85,16 +91,19 @@ BEGIN
       INTO sums
       FROM pg_class c
       JOIN pg_namespace n ON n.oid = c.relnamespace
-      LEFT JOIN pg_attribute has_oid ON has_oid.attrelid = c.oid AND has_oid.attname = 'oid'
+      LEFT JOIN pg_attribute has_oid
+             ON has_oid.attrelid = c.oid AND has_oid.attname = 'oid' AND n.nspname = 'pg_catalog'
       LEFT JOIN known ON known.catalog = c.relname AND n.nspname = 'pg_catalog'
-     WHERE has_table_privilege(c.oid, 'SELECT')
+     WHERE has_schema_privilege(n.oid, 'USAGE')
+       AND has_table_privilege(c.oid, 'SELECT')
        AND (c.relkind = 'm' AND c.relispopulated
             OR n.nspname = 'pg_catalog' AND c.relkind = 'r' AND NOT c.relisshared
                -- except catalogs with data, those that ANALYZE writes, and those implied by others
                AND c.relname NOT IN ('pg_largeobject', 'pg_largeobject_metadata', 'pg_statistic',
                                      'pg_statistic_ext_data', 'pg_depend', 'pg_init_privs'));
     EXECUTE format('CREATE FUNCTION pgtemplate.catalog_sums() RETURNS bigint[] LANGUAGE plpgsql AS %L',
-                   format('DECLARE since CONSTANT int := age(%L::xid); BEGIN RETURN ARRAY[%s]; END',
+                   format('#variable_conflict use_variable  -- a materialized view may have this column
+                           DECLARE since CONSTANT int := age(%L::xid); BEGIN RETURN ARRAY[%s]; END',
                           pg_current_xact_id()::xid, sums));
 END
 $do$;

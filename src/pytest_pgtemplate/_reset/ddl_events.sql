@@ -1,6 +1,6 @@
 -- Event triggers that write a 0 to the log when the schema changes. Temporary objects do not count, and
--- neither do rules, triggers and policies on them. Those have no schema_name: the first part of their
--- address is the schema of the table.
+-- neither do rules, triggers, policies and defaults on them. Those have no schema_name: the first part of
+-- their address is the schema of the table. Of other objects, it is their name, such as a publication's.
 CREATE FUNCTION pgtemplate.log_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -11,7 +11,9 @@ BEGIN
                 WHERE command_tag <> 'REINDEX'
                   AND lower(object_type) <> 'large object'  -- a reset restores them
                   AND coalesce(schema_name,
-                               (pg_identify_object_as_address(classid, objid, 0)).object_names[1],
+                               CASE WHEN classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass,
+                                                     'pg_policy'::regclass, 'pg_attrdef'::regclass)
+                                    THEN (pg_identify_object_as_address(classid, objid, 0)).object_names[1] END,
                                '') <> 'pg_temp') THEN
         INSERT INTO pgtemplate.log VALUES (0);
     END IF;
@@ -23,7 +25,11 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects()
                 WHERE NOT is_temporary
-                  AND coalesce(schema_name, address_names[1], '') <> 'pg_temp') THEN
+                  AND coalesce(schema_name,
+                               CASE WHEN classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass,
+                                                     'pg_policy'::regclass, 'pg_attrdef'::regclass)
+                                    THEN address_names[1] END,
+                               '') <> 'pg_temp') THEN
         INSERT INTO pgtemplate.log VALUES (0);
     END IF;
 END
@@ -65,8 +71,11 @@ BEGIN
     ELSIF snapshot = current_setting('pgtemplate.snapshot_of_triggers', true) THEN
         RETURN false;
     END IF;
+    IF (SELECT sum(xmin::text::bigint) FROM pg_event_trigger) <> %s THEN
+        RETURN true;
+    END IF;
     PERFORM set_config('pgtemplate.snapshot_of_triggers', snapshot, false);
-    RETURN (SELECT sum(xmin::text::bigint) FROM pg_event_trigger) <> %s;
+    RETURN false;
 END
 $$, (SELECT sum(xmin::text::bigint) FROM pg_event_trigger)));
 END

@@ -52,7 +52,7 @@ BEGIN
                            CASE WHEN r.is_grantable THEN 'WITH GRANT OPTION' END);
         END LOOP;
     END IF;
-    IF was.owner <> current_user::regrole THEN
+    IF was.owner <> (SELECT oid FROM pg_roles WHERE rolname = current_user) THEN
         EXECUTE format('ALTER %s OWNER TO %s', object, was.owner::regrole);
     END IF;
     IF (SELECT lomacl IS DISTINCT FROM was.acl FROM pg_largeobject_metadata WHERE oid = was.id) THEN

@@ -13,8 +13,9 @@ _COMMITTED = "SELECT x FROM unnest($1::text[]) AS x WHERE pg_xact_status(x::xid8
 class LateCommits:
     """The transactions of a database that were open at the end of its last reset.
 
-    A reset waits for those that have written to a table. Others may have executed DDL or written
-    large objects. If one of them commits and the next reset finds such a change, it is a leak.
+    A reset waits for those that have written to a table, unless the role may only read it. Others
+    may have executed DDL or written large objects. If one of them commits and the next reset finds
+    such a change, it is a leak.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -27,7 +28,7 @@ class LateCommits:
         self._open = {xid: Leak(**fields, late=True) for xid, fields in found.items()}
 
     async def find(self, *, changed: bool) -> tuple[Leak, ...]:
-        """Return those that have committed since, if the schema or a large object has changed."""
+        """Return those that have committed since, if anything without a lock has changed."""
         if not (changed and self._open):
             return ()
         rows = await self._connection.fetch(_COMMITTED, list(self._open))

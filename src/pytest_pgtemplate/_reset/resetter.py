@@ -29,7 +29,7 @@ from pytest_pgtemplate._server import (
     connect,
     explain,
     forks,
-    quote_literal,
+    roll_back_prepared,
 )
 
 _CHANGED = "the schema changed"
@@ -188,6 +188,7 @@ class Resetter:
         triggers, self.event_triggers = bool(row["triggers"]), bool(row["event_triggers"])
         self.pid: int = row["pid"]
         self.stand_ins: list[str] = row["stand_ins"]
+        self.uncovered: list[str] = row["uncovered"]
         self.intact = not triggers or await is_intact(self._connection)
         if not triggers:
             await install_for_session(self._connection, replica=replica)
@@ -213,17 +214,9 @@ class Resetter:
     async def _close(self) -> None:
         with suppress(asyncpg.PostgresError, *CONNECTION_LOST):
             await self._finish_vacuum()
-            await self._end_prepared()
+            await roll_back_prepared(self._connection)  # or DROP DATABASE fails
         with suppress(TimeoutError, asyncpg.PostgresError, *CONNECTION_LOST):
             await self._connection.close(timeout=GRACE)
-
-    async def _end_prepared(self) -> None:
-        # DROP DATABASE fails while the database has a prepared transaction.
-        for (gid,) in await self._connection.fetch(
-            "SELECT gid FROM pg_prepared_xact() JOIN pg_database d ON d.oid = dbid"
-            " WHERE d.datname = current_database()"
-        ):
-            await self._connection.execute(f"ROLLBACK PREPARED {quote_literal(gid)}")
 
     async def _reset(self, removed: list[int]) -> ResetResult:
         await self._finish_vacuum()
@@ -231,9 +224,9 @@ class Resetter:
         late: tuple[Leak, ...] = ()
         differences: tuple[Difference, ...] = ()
         try:
-            written, (grown, objects, still_open) = await self._call.fetchrow(removed)
+            written, (grown, unlocked, still_open) = await self._call.fetchrow(removed)
             reclone_reason = _CHANGED if grown is None else None
-            late = await self._late_commits.find(changed=grown is None or objects)
+            late = await self._late_commits.find(changed=grown is None or unlocked)
             self._late_commits.record(still_open)
             if reclone_reason is None:
                 self._layers -= set(removed)
@@ -242,6 +235,8 @@ class Resetter:
         except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
             # If a reset fails for any reason, a new clone has the right state.
             written, grown, reclone_reason = (), None, str(error)
+            with suppress(asyncpg.PostgresError, *CONNECTION_LOST):
+                late = await self._late_commits.find(changed=True)
         finally:
             leaks = await watch.stop()
         if grown:  # during the next test, without the tables that it has locked

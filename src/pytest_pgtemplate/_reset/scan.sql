@@ -7,7 +7,7 @@ DECLARE
 BEGIN
     SELECT string_agg('ONLY ' || r.name, ', ')
                FILTER (WHERE has_table_privilege(r.id, 'UPDATE, DELETE, TRUNCATE')),
-           string_agg(format('EXISTS (SELECT FROM ONLY %s WHERE age(xmin) <= age(boundary))', r.name),
+           string_agg(format('EXISTS (SELECT FROM ONLY %s WHERE age(xmin) <= age($1))', r.name),
                       ' OR '),
            string_agg(pgtemplate.scan_query(r), ' UNION ALL ')
       INTO names, young, probes

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._reset.snapshot import seal_state, state_sql
 from pytest_pgtemplate._server import Connection, connect, explain, load_sql, portal
-from pytest_pgtemplate.errors import ConfigurationError
+from pytest_pgtemplate.errors import ConfigurationError, ServerError
 
 BLOATED_CATALOGS = ("pg_attribute", "pg_class", "pg_depend", "pg_proc", "pg_trigger")
 RELATIONS = "pgtemplate.relation"  # lists the user's tables, in a template
@@ -39,24 +39,41 @@ def install(url: URL, tracking: str, *, timeout: float) -> str:
         raise explain(error, url) from error
 
 
-def uninstall(url: URL, tracking: str, *, timeout: float) -> None:
-    """Remove from a clone of a template what ``install`` added. Raises ServerError."""
-    if tracking != "scan":  # with scan, a schema of this name belongs to the user
-        try:
-            portal.run(_uninstall(url, timeout), timeout=timeout)
-        except Exception as error:
-            raise explain(error, url) from error
+def uninstall(url: URL, tracking: str, *, timeout: float) -> bool:
+    """Remove from a clone of a template what ``install`` added. Raises ServerError.
+
+    Returns False, and removes nothing, if a crash of the server has emptied the unlogged tables.
+    """
+    if tracking == "scan":  # a schema of this name belongs to the user
+        return True
+    try:
+        return bool(portal.run(_uninstall(url, timeout), timeout=timeout))
+    except Exception as error:
+        raise explain(error, url) from error
 
 
-async def _uninstall(url: URL, timeout: float) -> None:
+async def _uninstall(url: URL, timeout: float) -> bool:
     connection = await connect(url, timeout=timeout, application="pytest-pgtemplate uninstall")
     try:
         await prepare_session(connection)
+        installed = "SELECT to_regclass('pgtemplate.intact') IS NOT NULL"
+        if await connection.fetchval(installed) and not await is_intact(connection):
+            return False
         await connection.execute(read_sql("uninstall"))
         # Otherwise the catalogs grow with each template that is built from another one.
         await connection.execute(f"VACUUM {', '.join(BLOATED_CATALOGS)}")
+        return True
     finally:
         await connection.close()
+
+
+def lost_rows_error(template: str) -> ServerError:
+    """Return the error for a template whose unlogged tables a crash has emptied."""
+    return ServerError(
+        f'template "{template}" lost the rows of its unlogged tables, because the server has'
+        " crashed since it was built; it was dropped",
+        hint="run again to build it",
+    )
 
 
 async def is_intact(connection: Connection) -> bool:

@@ -24,6 +24,7 @@ SELECT set_config(name, wanted, false)
         -- These change the meaning of SQL: that of the plugin, and that of functions that it calls.
         ('standard_conforming_strings', 'on'),
         ('transform_null_equals', 'off'),
+        ('quote_all_identifiers', 'off'),
         ('row_security', 'on'),
         -- Planning a statement costs more than running it. No reset needs to survive a crash of the server.
         ('plan_cache_mode', 'force_generic_plan'),

@@ -50,15 +50,32 @@ END
 $$;
 
 -- The tables written to since the last reset. Waits for transactions that are still open. Tables that
--- this role may not create a trigger on are scanned.
+-- this role may not create a trigger on are scanned. Of these, it may lock those that it may write to.
 DO $do$
+DECLARE
+    locks  text;
+    probes text;
+    young  text;
 BEGIN
+    SELECT 'LOCK TABLE ' || string_agg('ONLY ' || name, ', ')
+                            FILTER (WHERE has_table_privilege(id, 'UPDATE, DELETE, TRUNCATE')
+                                      AND id = ANY (stored_in)) || ' IN SHARE MODE;',
+           'UNION ' || string_agg(pgtemplate.scan_query(r), ' UNION '),
+           string_agg(format(' OR EXISTS (SELECT FROM ONLY %s WHERE age(xmin) <= age($1))', name), '')
+               FILTER (WHERE id = ANY (stored_in))
+      INTO locks, probes, young
+      FROM pgtemplate.relation r
+     WHERE is_scanned;
+
     EXECUTE format('CREATE FUNCTION pgtemplate.written_tables() RETURNS oid[]
                     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %L',
-        format('BEGIN LOCK TABLE pgtemplate.log IN EXCLUSIVE MODE;
+        format('BEGIN LOCK TABLE pgtemplate.log IN EXCLUSIVE MODE; %s
                       RETURN ARRAY(SELECT relation FROM pgtemplate.log %s); END',
-               (SELECT coalesce('UNION ' || string_agg(pgtemplate.scan_query(r), ' UNION '), 'GROUP BY relation')
-                  FROM pgtemplate.relation r WHERE is_scanned)));
+               locks, coalesce(probes, 'GROUP BY relation')));
+    -- Has a transaction younger than "boundary" committed a write? Does not wait.
+    EXECUTE format('CREATE FUNCTION pgtemplate.wrote_since(boundary xid) RETURNS boolean
+                    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS %L',
+        format('SELECT EXISTS (SELECT FROM pgtemplate.log WHERE relation <> 0 AND age(xmin) <= age($1))%s', young));
 END
 $do$;
 
@@ -67,12 +84,6 @@ CREATE FUNCTION pgtemplate.inserted_counts() RETURNS TABLE (id oid, count numeri
 LANGUAGE sql STABLE AS $$
     SELECT relation, sum(inserted) FROM pgtemplate.log
      GROUP BY relation HAVING bool_and(inserted IS NOT NULL)
-$$;
-
--- Has a transaction younger than "boundary" committed a write? Does not wait.
-CREATE FUNCTION pgtemplate.wrote_since(boundary xid) RETURNS boolean
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM pgtemplate.log WHERE relation <> 0 AND age(xmin) <= age(boundary))
 $$;
 
 -- Empties the log. TRUNCATE costs more than DELETE, but frees the space of dead rows.

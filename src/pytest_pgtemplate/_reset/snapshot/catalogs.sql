@@ -109,10 +109,13 @@ AS $$
 $$;
 
 -- Is an object temporary: a temporary schema, or in one? The planner can inline this function. An object that
--- does not exist (NULL) was temporary: its session has ended since the snapshot that shows its rows.
+-- does not exist (NULL) was temporary: its session has ended since the snapshot that shows its rows. Objects
+-- outside of schemas may have any name.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_is_temporary(class oid, id oid) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT class <> 0   -- PostgreSQL 14 has rows of pg_depend and pg_shdepend that are about no object
+       AND class <> ALL ('{pg_am, pg_event_trigger, pg_foreign_data_wrapper, pg_foreign_server, pg_language,
+                           pg_publication}'::regclass[])
        AND coalesce((pg_identify_object_as_address(nullif(class, 0), id, 0)).object_names[1]
                     ~ '^pg_(toast_)?temp(_\d+)?(\.|$)',
                     (pg_identify_object_as_address(nullif(class, 0), id, 0)).object_names IS NULL)

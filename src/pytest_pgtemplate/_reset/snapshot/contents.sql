@@ -2,6 +2,7 @@
 -- that the digests of two sets of rows can be added. Unless "all_rows", the digest of a table with more
 -- than 1,000 rows is the number of rows younger than "boundary_age" transactions. Rows that a reset has
 -- inserted again count as old: "relations" (pgtemplate.relation) lists their transactions.
+-- "t" alone would be a column of that name.
 -- Layers also change the plugin's own tables in that schema: for large ones only the number is compared.
 CREATE OR REPLACE FUNCTION pg_temp.pgtemplate_contents(boundary_age int, all_rows boolean, relations regclass)
 RETURNS TABLE (kind text, id oid, object text, count bigint, digest numeric)
@@ -22,6 +23,7 @@ BEGIN
          WHERE (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated)
            AND c.relpersistence <> 't'
            AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+           AND has_schema_privilege(n.oid, 'USAGE')
            AND has_table_privilege(c.oid, 'SELECT')
            AND NOT row_security_active(c.oid)
     LOOP
@@ -33,7 +35,7 @@ BEGIN
                            CASE WHEN id = relations  -- without the columns that a reset or a layer changes
                                 THEN '(to_jsonb(t) - ''{boundary_xid, younger_xids, has_removed_rows,
                                                         truncate_size, last_ctid}''::text[])'
-                                ELSE 't' END, id::regclass, read) INTO count, digest;
+                                ELSE '(t.*)' END, id::regclass, read) INTO count, digest;
         END IF;
         IF count > many AND NOT all_rows THEN
             young := CASE kind WHEN 'rows' THEN format('age(xmin) <= %s', boundary_age) ELSE 'false' END;

@@ -99,7 +99,7 @@ def _text_changes(expected: Texts, actual: Texts) -> Iterator[Change]:
 
 
 def _table(name: str) -> str | None:
-    """What rows and columns are part of."""
+    """Return the table in the name of a row or column, or None."""
     return name.partition(" of ")[2] or None
 
 
@@ -134,7 +134,7 @@ def _name(difference: Difference) -> str:
 
 
 def _text_name(difference: Difference) -> str:
-    """What its details are called."""
+    """Return the name that the texts of this difference have."""
     return _name(difference).replace("rows of ", "row of ", 1)
 
 

@@ -9,7 +9,7 @@ DECLARE
 BEGIN
     FOREACH id IN ARRAY wanted LOOP
         relation := pg_describe_object('pg_class'::regclass, id::oid, 0);
-        EXECUTE 'SELECT array_agg(r) FROM (SELECT t::text FROM ONLY ' || id::oid::regclass
+        EXECUTE 'SELECT array_agg(r) FROM (SELECT (t.*)::text FROM ONLY ' || id::oid::regclass
                 || ' AS t LIMIT ' || max_rows + 1 || ') AS shown (r)' INTO content;
         content := CASE WHEN cardinality(content) <= max_rows THEN content END;
         RETURN NEXT;

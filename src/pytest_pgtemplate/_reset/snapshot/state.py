@@ -21,7 +21,7 @@ class Line(NamedTuple):
 
 State = dict[Key, Line]
 
-# With the plugin's own and those of TOAST: what a comparison reads, and a scan locks.
+# All relations that a comparison reads and a scan locks, including the plugin's and those of TOAST.
 _RELATIONS = "SELECT count(*) FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'p', 'i', 't')"
 
 
@@ -40,7 +40,7 @@ class Seal(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Seal:
-        """Parse it. That of a template without one, or of an earlier release, is empty."""
+        """Parse a seal; an empty one if the template has none, or one of an earlier release."""
         parts = text.split()
         return cls(parts[0], parts[1], int(parts[2])) if len(parts) == 3 else cls("", "", 0)
 

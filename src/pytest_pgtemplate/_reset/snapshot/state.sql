@@ -26,6 +26,7 @@ BEGIN
           FROM pg_class c
           LEFT JOIN pg_class ours ON ours.oid = relations
          WHERE c.relpersistence <> 't' AND c.relnamespace IS DISTINCT FROM ours.relnamespace
+           AND has_schema_privilege(c.relnamespace, 'USAGE')
            AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') END
     LOOP
         EXECUTE format('SELECT last_value, is_called::int FROM %s', id::regclass) INTO count, digest;

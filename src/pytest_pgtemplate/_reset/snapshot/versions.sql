@@ -115,8 +115,9 @@ BEGIN
          WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm')
            AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgtemplate')
            AND pg_relation_size(c.oid) > 0 AND has_table_privilege(c.oid, 'SELECT')
+           AND has_schema_privilege(n.oid, 'USAGE')
     LOOP
-        EXECUTE 'SELECT count(*), sum(hashtextextended(t::text, 0)) FROM ONLY '
+        EXECUTE 'SELECT count(*), sum(hashtextextended((t.*)::text, 0)) FROM ONLY '
                 || source::regclass || ' AS t' INTO found, total;
         CONTINUE WHEN found = 0;
         lines := concat_ws(' ', lines || chr(10) || '0', source, found, total);
