@@ -347,6 +347,26 @@ def test_a_template_that_lost_its_unlogged_tables_is_built_again(
     shop.run().assert_outcomes(passed=4)
 
 
+def test_a_damaged_template_is_not_the_start_of_another_one(
+    more_servers: MoreServers, on: Callable[[PrivateServer], Project]
+) -> None:
+    """Its rows of unlogged tables are gone, and an incremental build would hide that."""
+    private = more_servers()
+    shop = on(private)
+    shop.run().assert_outcomes(passed=4)
+    shop.server.close()
+    private.crash()
+    private.start()
+    shop.revision("more", "pass")
+
+    assert_reported_once(shop.run(), "lost the rows of its unlogged tables")
+    result = shop.run()
+
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["*migrated * of * revisions*"])
+    assert len([name for name in shop.databases() if "_tpl_" in name]) == 1
+
+
 BREAK_LEASE = """
 SELECT pid, pg_terminate_backend(pid, 5000) FROM pg_locks
  WHERE locktype = 'advisory' AND (classid::bigint << 32) | objid::bigint = hashtextextended($1, $2)

@@ -23,6 +23,7 @@ from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
+from pytest_pgtemplate._worker.spares import clone_mark
 from pytest_pgtemplate.errors import NotOursError, ServerError
 from support.projects import execute, query, unique
 from support.servers import private_server, system_bindir
@@ -48,19 +49,20 @@ def another(server: Server) -> Iterator[Connect]:
         yield connect
 
 
-@pytest.fixture(params=["superuser", "plain role"])
+@pytest.fixture(params=["superuser", "plain role", "Odd.Role"])
 def owner(request: pytest.FixtureRequest, server: Server, another: Connect) -> Iterator[Server]:
     """The server as a superuser sees it, and as a role that may only create databases."""
     if request.param == "superuser":
         assert server.facts.superuser
         yield server
         return
-    role = unique("pgt_plain")
-    execute(server.url, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")
+    role = unique("pgt_plain" if request.param == "plain role" else "Odd.Role")
+    quoted = quote_identifier(role)
+    execute(server.url, f"CREATE ROLE {quoted} LOGIN CREATEDB PASSWORD 'secret'")
     try:
         yield another(username=role, password="secret")
     finally:
-        execute(server.url, f"DROP ROLE {role}")
+        execute(server.url, f"DROP ROLE {quoted}")
 
 
 @pytest.fixture
@@ -324,6 +326,51 @@ def test_a_clone_has_the_settings_and_privileges_of_its_template(
     path = query(worker.database.url, "SELECT current_schemas(false)")[0][0]
     assert path == ["shop", 'Odd, "one"', "public"]
     worker.close(drop=True)
+
+
+def test_a_clone_stores_settings_as_its_template_does(
+    owner: Server, odd_role: str, prefix: str
+) -> None:
+    """Also those of roles, and the owner; values are not brought into another form."""
+    role = quote_identifier(odd_role)
+    values = {
+        "statement_timeout": "'60s'",
+        "jit": "false",
+        "work_mem": "65536",
+        "timezone": "'utc'",
+    }
+    alter = f"ALTER DATABASE {database_names.scratch(prefix, RUN)}"
+    own = f"ALTER ROLE CURRENT_USER IN DATABASE {database_names.scratch(prefix, RUN)}"
+    sql = [f"{alter} SET {name} = {value}" for name, value in values.items()]
+    sql.append(f"{own} SET search_path = 'a b', public")
+    if owner.facts.superuser:
+        sql += [f"{alter} SET role = {role}", f"{alter} OWNER TO {role}"]
+        sql.append(own.replace("CURRENT_USER", role) + " SET app.tenant = 'x=y'")
+    final = publish(owner, prefix, *sql)
+    template = owner.find(final)
+    assert template is not None
+    assert template.mark is not None
+    assert len(template.mark.settings) == len(values) + owner.facts.superuser
+
+    name = database_names.worker(prefix, RUN, "main")
+    mark = clone_mark(owner, template.mark, "worker", RUN)
+    owner.clone(final, name, mark)
+
+    assert owner.is_like_new_clone(name, final, mark, at_most=2**40)
+    found, wanted = (query(owner.url, ALL_SETTINGS, each) for each in (name, final))
+    assert found == wanted
+    assert found[0]["owner"] == (odd_role if owner.facts.superuser else owner.facts.role)
+
+
+ALL_SETTINGS = """
+SELECT r.rolname::text AS owner, s.setrole, setting
+  FROM pg_database d
+  JOIN pg_roles r ON r.oid = d.datdba
+  LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid
+  LEFT JOIN unnest(s.setconfig) AS setting ON true
+ WHERE d.datname = $1
+ ORDER BY s.setrole, setting
+"""
 
 
 def test_a_clone_without_settings_and_privileges_of_its_own_has_the_default_ones(

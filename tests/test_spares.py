@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -116,6 +117,22 @@ def test_a_rebuilt_template_has_no_spares_yet(shop: Project) -> None:
     assert old not in shop.spares()
     result = shop.run()
     assert "1 database (1 spare)" in str(result.stdout)
+
+
+def test_a_database_that_is_kept_is_as_old_as_its_run(shop: Project) -> None:
+    """Also if it was a spare for a long time: the sweep of the next run leaves it."""
+    shop.run().assert_outcomes(passed=4)
+    [spare] = shop.spares()
+    found = shop.server.find(spare)
+    assert found is not None
+    assert found.mark is not None
+    shop.server._comment(spare, replace(found.mark, created=1))
+
+    shop.run("--pg-keep").assert_outcomes(passed=4)
+
+    [kept] = [name for name in shop.databases() if "_tpl_" not in name]
+    shop.run().assert_outcomes(passed=4)
+    assert kept in shop.databases()
 
 
 CHANGES = {"DDL": "DROP TABLE item CASCADE", "refresh": "REFRESH MATERIALIZED VIEW names"}

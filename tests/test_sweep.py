@@ -101,6 +101,33 @@ def test_other_prefixes_are_given_an_hour_and_kept_databases_a_week(
     assert names(server, prefix) == {young, kept}
 
 
+def test_a_database_with_a_prepared_transaction_is_dropped(server: Server, prefix: str) -> None:
+    """DROP DATABASE refuses it, also WITH (FORCE). A killed worker leaves such a transaction."""
+    name = make(server, f"{prefix}_{RUN}_gw0", "worker")
+    statements = ("CREATE TABLE t ()", "BEGIN; INSERT INTO t DEFAULT VALUES")
+    execute(
+        server.url, *statements[:1], f"{statements[1]}; PREPARE TRANSACTION '{name}'", database=name
+    )
+
+    assert name in _sweep.sweep(server, prefix)
+
+
+def test_a_template_that_is_used_while_the_sweep_waits_stays(
+    server: Server, other: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run works on an older branch again."""
+    ages = [0.1, 0.2, 0.3, 0.4, 0.5, 3, 4]  # days
+    made = [
+        make(server, f"{prefix}_tpl_{n:012x}", "template", age * _sweep.DAY)
+        for n, age in enumerate(ages)
+    ]
+    monkeypatch.setattr(time, "sleep", lambda _: other.record_use(made[-1]))
+
+    _sweep.sweep(server, prefix)
+
+    assert names(server, prefix) == {*made} - {made[-2]}
+
+
 def test_the_most_recently_used_templates_of_a_project_stay(server: Server, prefix: str) -> None:
     ages = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 2, 3]  # days; six of them used today
     made = [

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from pytest_pgtemplate._archive.client import Client
 from pytest_pgtemplate._display import progress_file
-from pytest_pgtemplate._reset import install, uninstall
+from pytest_pgtemplate._reset import install, lost_rows_error, uninstall
 from pytest_pgtemplate._server import Mark, Server, parse_mark
 from pytest_pgtemplate._template import ScratchDatabase, Template, TemplateRequest, ensure_template
 from pytest_pgtemplate._urls import database_names
@@ -117,7 +117,9 @@ def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str,
     try:
         server.clone(name, scratch, Mark("scratch", run, found.mark.fingerprint))
         url = server.url.set(database=scratch)
-        uninstall(url, tracking, timeout=server.timeout)
+        if not uninstall(url, tracking, timeout=server.timeout):
+            server.drop(name)
+            raise lost_rows_error(name)
         target = str(directory / name)
         client.run("pg_dump", "--format=custom", "--file", target, database=scratch)
         # The dump does not show whether the schema public was dropped.
@@ -151,7 +153,8 @@ def _find_way(client: Client, mark: Mark, dump: Path, public: bool, scratch: str
         except TemplateError as error:
             if script:
                 raise TemplateError(
-                    f"the template cannot be saved, for its dump cannot be loaded: {error.message}",
+                    "the template cannot be saved, because its dump cannot be loaded:"
+                    f" {error.message}",
                     hint="qualify the names that the object uses: shop.price(..), not price(..);"
                     " or set the search path of the database: ALTER DATABASE .. SET search_path",
                 ) from error

@@ -9,6 +9,7 @@ from pytest_pgtemplate._server.connection import CONNECTION_LOST, Connection, co
 from pytest_pgtemplate._server.connection_errors import explain
 from pytest_pgtemplate._server.facts import PER_WORKER
 from pytest_pgtemplate._server.marks import Kind, Mark, ServerDatabase, parse_mark
+from pytest_pgtemplate._server.prepared_transactions import roll_back_prepared
 from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._server.server import Server
 from pytest_pgtemplate._server.sql_files import load_sql
@@ -32,4 +33,5 @@ __all__ = [
     "portal",
     "quote_identifier",
     "quote_literal",
+    "roll_back_prepared",
 ]

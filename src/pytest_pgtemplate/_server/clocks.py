@@ -1,4 +1,4 @@
-"""A clock that no test can stop: freezegun and time_machine replace those of ``time``."""
+"""A clock that no test can stop: freezegun and time_machine replace the clocks of ``time``."""
 
 from __future__ import annotations
 

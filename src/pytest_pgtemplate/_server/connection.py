@@ -54,7 +54,7 @@ async def connect(url: URL, *, timeout: float, application: str) -> Connection:
 
 
 def _session_settings(major: int, timeout: float) -> str:
-    """A query that sets what the plugin needs, and removes every limit of time of the role."""
+    """Return a query that sets what the plugin needs, and removes all time limits of the role."""
     values = {
         "lock_timeout": str(int(timeout * 1000)),
         "plan_cache_mode": "force_generic_plan",  # planning costs most

@@ -82,7 +82,7 @@ _EXPLANATIONS = (
     ),
     _Explanation(
         asyncpg.TargetServerAttributeNotMatched,
-        "the server at {place} is not what target_session_attrs asks for: {error}",
+        "the server at {place} does not match target_session_attrs: {error}",
         "change target_session_attrs in pg_url, or name another server",
     ),
     _Explanation(
@@ -142,7 +142,7 @@ def _variables_hint(kind: type[BaseException]) -> str:
     names = libpq_variables.in_environment()
     if not names or kind is asyncpg.LockNotAvailableError:
         return ""
-    return f"; the environment variables {', '.join(names)} count, too"
+    return f"; these environment variables apply, too: {', '.join(names)}"
 
 
 def pooler_error(url: URL) -> ServerError:

@@ -1,4 +1,4 @@
-"""Event loops of the plugin, and timeouts that work if a test has stopped the clock."""
+"""Event loops of the plugin, and timeouts that work even if a test has stopped the clock."""
 
 from __future__ import annotations
 

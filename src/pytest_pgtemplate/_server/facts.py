@@ -54,7 +54,7 @@ class ServerFacts(NamedTuple):
 
     @property
     def product(self) -> str:
-        """The name and version. If the version is not tested, also those that are."""
+        """The name and version; if the version is not tested, also the tested versions."""
         untested = "" if self.is_tested else f" ({OLDEST} to {NEWEST} are tested)"
         return f"PostgreSQL {self.version}{untested}"
 
@@ -87,7 +87,7 @@ def check_facts(facts: ServerFacts, url: URL) -> None:
 
 @contextmanager
 def explain_missing_features(url: URL) -> Iterator[None]:
-    """Wrap statements that every PostgreSQL supports: if one fails, the server is another one."""
+    """Wrap statements that every PostgreSQL has: if one fails, the server is not PostgreSQL."""
     try:
         yield
     except ServerError as error:

@@ -27,7 +27,7 @@ def file_lock(path: Path) -> FileLock:
 def acquire(
     lock: FileLock, *, timeout: float, poll_interval: float
 ) -> AbstractContextManager[object]:
-    """Wait for ``timeout`` seconds by a clock that no test can stop; raises Timeout then."""
+    """Acquire ``lock``; raises Timeout after ``timeout`` seconds. No test can stop the clock."""
     deadline = clocks.monotonic() + timeout
     while True:
         try:

@@ -21,7 +21,7 @@ class Forkable(Protocol):
 
 
 class GivesBackBeforeFork(Protocol):
-    """What only one of parent and child can have."""
+    """An object whose resources only one of parent and child can own."""
 
     def before_fork(self) -> None:
         """Called in the parent, in the thread that forks."""

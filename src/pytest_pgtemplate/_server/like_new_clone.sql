@@ -4,7 +4,6 @@
 SELECT d.datconnlimit = $3
    AND d.datdba = t.datdba
    AND d.dattablespace = t.dattablespace
-   AND NOT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = d.oid AND setrole <> 0)
    AND NOT EXISTS (SELECT FROM pg_prepared_xact() WHERE dbid = d.oid)
    AND NOT EXISTS (SELECT FROM pg_get_replication_slots() WHERE datoid = d.oid) AS like_new_clone
   FROM pg_database d, pg_database t

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from pytest_pgtemplate._urls import database_names
@@ -21,6 +21,7 @@ INVALID = -2  # set by PostgreSQL after an interrupted DROP DATABASE
 
 Kind = Literal["scratch", "template", "worker", "kept", "spare"]
 DatabaseSettings = tuple[tuple[str, str], ...]  # ALTER DATABASE .. SET: names and values
+RoleSettings = tuple[tuple[str, str, str], ...]  # ALTER ROLE .. IN DATABASE: quoted roles first
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,24 @@ class Mark:
     used: int = 0
     settings: DatabaseSettings = ()
     grants: tuple[str, ...] | None = None  # None: the default privileges
+    role_settings: RoleSettings = ()
+    owner: str = ""  # quoted; "": the role that created the database
     origin: str = ""  # the template from which this one was built; "": built from an empty database
     heads: tuple[str, ...] = ()  # heads of its revisions, if further revisions can be applied
     lineage: str = ""  # digest of these revisions
     size: int = 0  # bytes of a template when it was published
     proved: tuple[str, ...] = ()  # digests of what `--pg-check` has proved
     state: str = ""  # seal of the content of a template, for a comparison with its clones
+
+    def with_properties_of(self, other: Mark) -> Mark:
+        """Add what a clone of ``other`` gets, and CREATE DATABASE .. TEMPLATE does not copy."""
+        return replace(
+            self,
+            settings=other.settings,
+            role_settings=other.role_settings,
+            grants=other.grants,
+            owner=other.owner,
+        )
 
     def dumps(self) -> str:
         return json.dumps({KEY: 1, **asdict(self)})
@@ -58,6 +71,7 @@ def parse_mark(comment: str | None) -> Mark | None:
         if data.pop(KEY) != 1:
             return None
         data["settings"] = tuple((name, value) for name, value in data["settings"])
+        data["role_settings"] = tuple(map(tuple, data.get("role_settings", ())))
         data["grants"] = None if data["grants"] is None else tuple(data["grants"])
         data["heads"] = tuple(data.get("heads", ()))
         data["proved"] = tuple(data.get("proved", ()))
@@ -83,7 +97,7 @@ class ServerDatabase(NamedTuple):
 
     @property
     def unused(self) -> int:
-        """Seconds since it was last used; below 0 if a clock that is ahead dated the mark."""
+        """Seconds since it was last used; below 0 if the clock that dated the mark was ahead."""
         return self.now - self.mark.used if self.mark is not None else 0
 
     @property

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +21,8 @@ from pytest_pgtemplate._server.marks import (
     parse_mark,
     require_ours,
 )
+from pytest_pgtemplate._server.prepared_transactions import HAS_PREPARED, roll_back_prepared_in
+from pytest_pgtemplate._server.properties import apply_properties, read_properties
 from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._server.session import LOCK_SEED, Session
 from pytest_pgtemplate._server.sql_files import load_sql
@@ -101,7 +102,7 @@ class Server:
 
         If there is a template with that name, the two exchange names.
         """
-        mark = self._with_current_settings(scratch, mark)
+        mark = self._with_properties(scratch, mark)
         name = quote_identifier(self.require_ours(scratch).name)
         # RENAME fails while a session is connected, and a pooler keeps one after its client's end.
         self._end_sessions(scratch)
@@ -123,6 +124,9 @@ class Server:
             return
         if require_ours(database, name).sealed:
             self._execute(f"ALTER DATABASE {quote_identifier(name)} WITH IS_TEMPLATE false")
+        elif self._fetch(HAS_PREPARED, name)[0][0]:
+            with suppress(Exception):  # DROP DATABASE says what is in its way
+                roll_back_prepared_in(self.url.set(database=name), timeout=self.timeout)
         statement = f"DROP DATABASE IF EXISTS {quote_identifier(name)}"
         try:
             self._execute(f"{statement} WITH (FORCE)")
@@ -162,10 +166,10 @@ class Server:
         """Whether ``name`` equals a new clone of ``template``, in everything outside the database.
 
         That is: owner, tablespace, settings, grants, prepared transactions and replication slots.
-        A reset compares what is inside. ``at_most``: its maximum size in bytes.
+        A reset compares its content. ``at_most``: its maximum size in bytes.
         """
         row = self._fetch(load_sql("_server", "like_new_clone"), name, template, CONNECTION_LIMIT)
-        current = self._with_current_settings(name, mark)
+        current = self._with_properties(name, mark)
         if not (row and row[0]["like_new_clone"]) or current.size > at_most:
             return False
         return current == replace(mark, size=current.size)
@@ -177,9 +181,10 @@ class Server:
 
     def record_use(self, name: str) -> None:
         """Update the time of last use in the mark of a template."""
-        mark = self.require_ours(name).mark
-        assert mark is not None
-        self._comment(name, replace(mark, used=0))
+        with self.locked(name):  # a build may publish another template of this name
+            mark = self.require_ours(name).mark
+            assert mark is not None
+            self._comment(name, replace(mark, used=0))
 
     def record_proved(self, name: str, proved: Iterable[str]) -> None:
         """Add digests of proved migrations to the mark of a template."""
@@ -243,13 +248,14 @@ class Server:
         with explain_missing_features(self.url):
             self._execute(f"CREATE DATABASE {quoted} {options} CONNECTION LIMIT {CONNECTION_LIMIT}")
         self._comment(name, mark)
-        self._apply_settings(name, mark)
+        for statement in apply_properties(name, mark):
+            self._execute(statement)
 
     def _comment(self, name: str, mark: Mark) -> None:
         self._execute(self._comment_on(quote_identifier(name), mark))
 
     def _comment_on(self, quoted: str, mark: Mark) -> str:
-        """A statement that writes a mark; it is dated by the server's clock."""
+        """Return a statement that writes a mark, dated by the server's clock."""
         if not (mark.created and mark.used):
             now = self._fetch("SELECT extract(epoch FROM clock_timestamp())::int8")[0][0]
             mark = replace(mark, created=mark.created or now, used=mark.used or now)
@@ -279,21 +285,6 @@ class Server:
         cheap = not self.facts.fsync or self.facts.file_copy_method == "clone"
         return "FILE_COPY" if cheap else "WAL_LOG"
 
-    def _with_current_settings(self, name: str, mark: Mark) -> Mark:
+    def _with_properties(self, name: str, mark: Mark) -> Mark:
         row = self._fetch(load_sql("_server", "settings"), name)[0]
-        settings = tuple((key, value) for key, value in json.loads(row["settings"]))
-        grants = tuple(json.loads(row["grants"])) if row["has_acl"] else None
-        return replace(mark, settings=settings, grants=grants, size=row["size"])
-
-    def _apply_settings(self, name: str, mark: Mark) -> None:
-        """Apply the settings and privileges in the mark: CREATE DATABASE copies neither."""
-        quoted = quote_identifier(name)
-        for key, value in mark.settings:
-            # FROM CURRENT, because the quoting rules of SET differ between settings.
-            self._execute(
-                f"SELECT set_config({quote_literal(key)}, {quote_literal(value)}, true);"
-                f" ALTER DATABASE {quoted} SET {quote_identifier(key)} FROM CURRENT"
-            )
-        if mark.grants is not None:
-            grants = "".join(f"; {grant % quoted}" for grant in mark.grants)
-            self._execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC{grants}")
+        return read_properties(mark, row)

@@ -193,7 +193,7 @@ def _create_scratch(
     mark = Mark("scratch", request.run, request.fingerprint)
     before = origin.mark if origin else request.saved
     if before is not None:
-        mark = replace(mark, settings=before.settings, grants=before.grants)
+        mark = mark.with_properties_of(before)
     if origin is not None:
         server.clone(origin.name, scratch, mark)
     else:

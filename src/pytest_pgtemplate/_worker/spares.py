@@ -18,7 +18,7 @@ from pytest_pgtemplate._server import Kind, Mark, Server, ServerDatabase, clocks
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import PgTemplateError
 
-MAX_PER_TEMPLATE = 16  # so many workers start without a clone
+MAX_PER_TEMPLATE = 16  # as many workers can start without a clone
 MAX_SPARES = 64  # per server, of all projects and templates
 MAX_GROWTH = 16 * 2**20  # bytes that a spare may be larger than its template; docs/spares.md
 SESSION_END_TIMEOUT = 0.2  # seconds for terminated sessions to end
@@ -36,7 +36,7 @@ def take_spare(server: Server, found: Iterable[ServerDatabase], name: str, mark:
             continue
         with suppress(PgTemplateError):  # another process has taken it
             try:
-                server.rename(spare, name, replace(mark, created=spare.mark.created))
+                server.rename(spare, name, mark)
                 return True
             finally:
                 server.release(spare.name)
@@ -53,6 +53,8 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> G
     found = {each.name: each for each in databases}
     database, origin = found.get(name), found.get(template)
     if not (database and database.mark and origin and origin.mark):
+        return "unfit"
+    if database.mark.build != origin.mark.run:  # another run has built the template again
         return "unfit"
     if not _is_below_limits(template, databases):
         return "unfit"
@@ -97,14 +99,8 @@ def new_clone(server: Server, template: ServerDatabase, run: str) -> Iterator[st
 
 def clone_mark(server: Server, template: Mark, kind: Kind, run: str) -> Mark:
     """Return the mark for a clone of a template with this mark."""
-    return Mark(
-        kind,
-        run,
-        template.fingerprint,
-        build=template.run,
-        settings=server.with_async_commit(template.settings),
-        grants=template.grants,
-    )
+    mark = Mark(kind, run, template.fingerprint, build=template.run).with_properties_of(template)
+    return replace(mark, settings=server.with_async_commit(template.settings))
 
 
 def list_spares(template: str, databases: Iterable[ServerDatabase]) -> list[ServerDatabase]:

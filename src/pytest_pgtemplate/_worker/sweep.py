@@ -50,8 +50,12 @@ def sweep(server: Server, prefix: str) -> list[str]:
     Databases with another prefix are dropped only an hour after their creation, because that
     project may use another release of the plugin.
     """
-    old = _outdated(server.databases(), prefix)
-    return _drop_all(server, lambda db: db.name in old or _is_abandoned(db, prefix)).dropped
+
+    def choose(databases: list[ServerDatabase]) -> set[str]:
+        abandoned = (db.name for db in databases if _is_abandoned(db, prefix))
+        return {*_outdated(databases, prefix), *abandoned}
+
+    return _drop_all(server, choose).dropped
 
 
 class PruneResult(NamedTuple):
@@ -65,9 +69,12 @@ def prune(
     server: Server, *, kept: bool, templates: bool, progress: Path | None = None
 ) -> PruneResult:
     """Drop every database of the plugin that has no owner, regardless of its age."""
-    running = {database_names.project_of(db.name) for db in server.databases() if db.leased}
 
-    def is_droppable(database: ServerDatabase) -> bool:
+    def choose(databases: list[ServerDatabase]) -> set[str]:
+        running = {database_names.project_of(db.name) for db in databases if db.leased}
+        return {db.name for db in databases if is_droppable(db, running)}
+
+    def is_droppable(database: ServerDatabase, running: set[str | None]) -> bool:
         mark = database.mark
         if database.leased:
             return False
@@ -78,7 +85,7 @@ def prune(
             return templates and database_names.project_of(database.name) not in running
         return True
 
-    return _drop_all(server, is_droppable, progress)
+    return _drop_all(server, choose, progress)
 
 
 def drop_crashed(server: Server, run: str) -> None:
@@ -123,7 +130,7 @@ def _is_due(server: Server, template: str, prefix: str) -> bool:
 
 
 def _needs_use_recorded(template: ServerDatabase) -> bool:
-    """Also if an earlier release dated it by the clock of a test that travelled in time."""
+    """Whether its last use was recorded more than an hour ago, or by a clock that was ahead."""
     return template.mark is not None and abs(template.unused) > HOUR
 
 
@@ -165,17 +172,19 @@ def _belongs_to_run(database: ServerDatabase, run: str) -> bool:
 
 
 def _drop_all(
-    server: Server, is_droppable: Callable[[ServerDatabase], bool], progress: Path | None = None
+    server: Server,
+    choose: Callable[[list[ServerDatabase]], set[str]],
+    progress: Path | None = None,
 ) -> PruneResult:
-    """Drop the databases that are droppable at two points in time."""
+    """Drop the databases that ``choose`` returns at two points in time, and just before."""
     # A lease is free for an instant while its owner reconnects.
-    candidates = {db.name for db in server.databases() if is_droppable(db)}
+    candidates = choose(server.databases())
     if not candidates:
         return PruneResult([], {})
     time.sleep(RECONNECT_TIME)
-    names = [db.name for db in server.databases() if db.name in candidates and is_droppable(db)]
+    names = sorted(candidates & choose(server.databases()))
     reported = progress_file.report_progress(progress, "dropping", names, names)
-    errors = {name: _drop(server, name) for name in reported}
+    errors = {name: _drop(server, name) for name in reported if name in choose(server.databases())}
     return PruneResult(
         dropped=[name for name, error in errors.items() if error is None],
         refused={name: error for name, error in errors.items() if error is not None},

@@ -18,6 +18,7 @@ from pytest_pgtemplate._reset import (
     Seal,
     changes_between,
     compare_states,
+    lost_rows_error,
 )
 from pytest_pgtemplate._server import Kind, Server
 from pytest_pgtemplate._template import Template
@@ -107,6 +108,11 @@ class WorkerDatabase:
     def stand_ins(self) -> list[str]:
         """The extensions that are the plugin's stand-ins."""
         return self._resetter.stand_ins
+
+    @property
+    def uncovered(self) -> list[str]:
+        """The tables and sequences that no reset restores, because the role may not read them."""
+        return self._resetter.uncovered
 
     @property
     def resetter(self) -> Resetter:
@@ -213,8 +219,4 @@ class WorkerDatabase:
         if not self._resetter.intact:
             self._resetter.close()
             self._server.drop(template.name)
-            raise ServerError(
-                f'template "{template.name}" lost the rows of its unlogged tables, because the'
-                " server has crashed since it was built; it was dropped",
-                hint="run again to build it",
-            )
+            raise lost_rows_error(template.name)

@@ -1,0 +1,40 @@
+"""Roll back the prepared transactions of a database, which would prevent DROP DATABASE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from pytest_pgtemplate._server import portal
+from pytest_pgtemplate._server.connection import connect
+from pytest_pgtemplate._server.quoting import quote_literal
+
+# pg_prepared_xact() is the function behind pg_prepared_xacts, which takes longer to plan.
+_OF_THIS_DATABASE = """
+SELECT gid FROM pg_prepared_xact() JOIN pg_database d ON d.oid = dbid
+ WHERE d.datname = current_database()
+"""
+HAS_PREPARED = """
+SELECT EXISTS (SELECT FROM pg_prepared_xact() JOIN pg_database d ON d.oid = dbid
+                WHERE d.datname = $1)
+"""
+
+
+async def roll_back_prepared(connection: Any) -> None:
+    """Roll back the prepared transactions of the connection's database."""
+    for (gid,) in await connection.fetch(_OF_THIS_DATABASE):
+        await connection.execute(f"ROLLBACK PREPARED {quote_literal(gid)}")
+
+
+def roll_back_prepared_in(url: URL, *, timeout: float) -> None:
+    """The same over a connection of its own. Raises what the driver raises."""
+
+    async def run() -> None:
+        connection = await connect(url, timeout=timeout, application="pytest-pgtemplate drop")
+        try:
+            await roll_back_prepared(connection)
+        finally:
+            await connection.close()
+
+    portal.run(run(), timeout=timeout)
