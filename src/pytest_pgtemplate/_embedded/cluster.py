@@ -15,13 +15,14 @@ from urllib.parse import quote
 
 from platformdirs import user_cache_path
 
-from pytest_pgtemplate._embedded import keeper, stand_ins, tcp
+from pytest_pgtemplate._embedded import host, keeper, stand_ins, tcp
 from pytest_pgtemplate._embedded.binaries import (
     Binaries,
     executable_bindir,
     find_binaries,
     is_accessible,
 )
+from pytest_pgtemplate._embedded.real_extensions import RealExtension, find_real_extensions
 from pytest_pgtemplate.errors import EmbeddedServerError
 
 if sys.platform != "win32":
@@ -61,6 +62,7 @@ class Cluster(NamedTuple):
     server_user: pwd.struct_passwd | None  # the user that runs the server; None: this user
     listens: bool  # also on TCP
     tcp: tcp.Tcp | None  # None until a port is chosen
+    extensions: tuple[RealExtension, ...]  # of other wheels
 
     @property
     def data(self) -> Path:
@@ -100,7 +102,9 @@ def locate(bindir: Path | None, version: int | None = None, listen: bool = False
     server_user = _server_user(os.geteuid())
     binaries = find_binaries(bindir, version)
     root = _cache_root(server_user)
+    extensions = find_real_extensions(binaries)
     identity = [root, binaries.bindir, binaries.version, os.geteuid(), *(["tcp"] if listen else [])]
+    identity += [each.control for each in extensions]
     key = hashlib.sha256(os.fsencode("\0".join(map(str, identity)))).hexdigest()[:8]
     directory = root / f"pg{binaries.major}-{key}"
     sockets = directory / "sock"
@@ -109,7 +113,7 @@ def locate(bindir: Path | None, version: int | None = None, listen: bool = False
         # Not $TMPDIR: runs with another TMPDIR must find the same server.
         sockets = Path(f"/tmp/pgtemplate-{os.geteuid()}-{key}")  # noqa: S108
     endpoint = tcp.read(directory) if listen else None
-    return Cluster(binaries, directory, sockets, server_user, listen, endpoint)
+    return Cluster(binaries, directory, sockets, server_user, listen, endpoint, extensions)
 
 
 def choose_tcp(cluster: Cluster) -> Cluster:
@@ -184,17 +188,32 @@ def launch(cluster: Cluster) -> None:
         "port": cluster.port,
     }
     if cluster.binaries.major >= stand_ins.SINCE and ":" not in str(cluster.dir):
-        settings["extension_control_path"] = stand_ins.write_extensions(cluster.dir / "stand-ins")
+        settings |= _extension_settings(cluster)
     options = [f"--{name}={value}" for name, value in settings.items()]
     command = [programs(cluster) / "postgres", "-D", cluster.data, *options]
     lock = keeper.try_lock(cluster.data / "server.lock")
     assert lock is not None, "start.lock allows one launcher at a time, and no server is alive"
+    host.record_host(cluster.dir, listens=cluster.listens)
     try:
         # The server and its backends inherit the descriptor, so the lock is free only when the
         # last of these processes has ended, even after a kill -9 of the postmaster.
         spawn_detached(cluster, command, pass_fds=[lock], **server_user_options(cluster))
     finally:
         os.close(lock)
+
+
+def _extension_settings(cluster: Cluster) -> dict[str, object]:
+    """Where the server finds the extensions that its binaries lack: real ones or stand-ins."""
+    files: list[Path] = []
+    libraries: list[str] = ["$libdir"]
+    for extension in cluster.extensions:
+        library = extension.library(_accessible_bindir(extension.binaries, cluster))
+        files += extension.files
+        libraries.append(str(library.parent))
+    return {
+        "extension_control_path": stand_ins.write_extensions(cluster.dir / "stand-ins", files),
+        "dynamic_library_path": ":".join(dict.fromkeys(libraries)),
+    }
 
 
 def launch_keeper(cluster: Cluster, lock: int) -> None:
@@ -204,9 +223,16 @@ def launch_keeper(cluster: Cluster, lock: int) -> None:
 
 
 def programs(cluster: Cluster) -> Path:
+    return _accessible_bindir(cluster.binaries, cluster)
+
+
+def _accessible_bindir(binaries: Binaries, cluster: Cluster) -> Path:
     if cluster.server_user is None:
-        return cluster.binaries.bindir
-    return executable_bindir(cluster.binaries, cluster.server_user, cluster.dir / "programs")
+        return binaries.bindir
+    # A directory for each package, which appears when the copy is complete.
+    others = binaries != cluster.binaries
+    copies = f"programs-{binaries.bindir.parents[1].name}" if others else "programs"
+    return executable_bindir(binaries, cluster.server_user, cluster.dir / copies)
 
 
 def server_user_options(cluster: Cluster) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def _make_scratch(cluster: Cluster) -> Path:
 def _sweep(root: Path, now: float) -> None:
     """Remove clusters that have been unused for 30 days, for example after an upgrade.
 
-    ``now`` is by the clock of the file system: a test may have moved that of its process.
+    ``now`` is the time of the file system: a test may have changed the clock of its process.
     """
     for users in root.glob("pg*/users.lock"):
         with suppress(OSError):

@@ -28,6 +28,7 @@ from pytest_pgtemplate._embedded.cluster import (
     server_failure,
 )
 from pytest_pgtemplate._embedded.data import rebuild
+from pytest_pgtemplate._embedded.host import refuse_other_host
 from pytest_pgtemplate._server import clocks
 from pytest_pgtemplate.errors import EmbeddedServerError
 
@@ -39,6 +40,7 @@ _ORPHAN_TIMEOUT = 10.0  # seconds after which a server without a postmaster is r
 _STOP_TIMEOUT = 60.0  # seconds that ``stop`` waits while another process starts the server
 
 _known_ports: dict[Path, int] = {}  # cluster directory -> port that this process has published
+_OWN_DIRECTORY = f"Set XDG_CACHE_HOME to a directory of this host's own, or {OWN_SERVER}"
 
 
 class ServerHandle:
@@ -103,6 +105,7 @@ def acquire(
         try:
             os.utime(users)
             with _start_lock(cluster, deadline):
+                refuse_other_host(cluster.dir, listens=cluster.listens, hint=_OWN_DIRECTORY)
                 _ensure_keeper(cluster)
                 _ensure_server(cluster, deadline)
         except BaseException:
@@ -136,6 +139,7 @@ def stop(bindir: Path | None, version: int | None = None, listen: bool = False) 
     if not cluster.data.exists():
         return False
     with _start_lock(cluster, clocks.monotonic() + _STOP_TIMEOUT):
+        refuse_other_host(cluster.dir, listens=cluster.listens, hint=_OWN_DIRECTORY)
         return keeper.stop_server(cluster.data, cluster.socket)
 
 
@@ -152,7 +156,7 @@ def _explain_os_errors(cluster: Cluster) -> Iterator[None]:
 def _with_port(cluster: Cluster, deadline: float) -> Cluster:
     """Choose a port if a listening server has none, or if another program uses its port.
 
-    The port stays the same while anyone uses the server.
+    The port stays the same while any process uses the server.
     """
     if not cluster.listens:
         return cluster
@@ -166,7 +170,7 @@ def _with_port(cluster: Cluster, deadline: float) -> Cluster:
     known = _known_ports.setdefault(cluster.dir, cluster.port)
     if known != cluster.port:
         raise EmbeddedServerError(
-            f"Another program has taken port {known}, which the embedded server had announced.",
+            f"Another program uses port {known}, which was reserved for the embedded server.",
             hint="Run again: the server has chosen another port.",
         )
     return cluster

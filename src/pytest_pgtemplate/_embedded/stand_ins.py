@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +15,7 @@ relocatable = false
 trusted = true
 """
 _VERSIONS = {"pgcrypto": "1.4-standin", "uuid-ossp": "1.1-standin"}
+NAMES = tuple(_VERSIONS)
 
 
 def texts() -> dict[str, str]:
@@ -32,16 +35,22 @@ def _sql(name: str) -> str:
 
 
 def fingerprint() -> bytes:
-    """Return what the template's fingerprint includes: migrations may create these extensions."""
+    """Return the contents of all stand-ins."""
     return "\0".join(texts().values()).encode()
 
 
-def write_extensions(directory: Path) -> str:
-    """Write the files, and return an ``extension_control_path`` that prefers real extensions."""
+def write_extensions(directory: Path, real_files: Iterable[Path] = ()) -> str:
+    """Write the files, and return an ``extension_control_path`` that prefers real extensions.
+
+    ``real_files``: control files and scripts of real extensions, which replace stand-ins.
+    """
     extension_directory = directory / "extension"
-    extension_directory.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(directory, ignore_errors=True)
+    extension_directory.mkdir(parents=True)
     for name, text in texts().items():
         (extension_directory / name).write_text(text, "utf-8")
+    for file in real_files:
+        shutil.copyfile(file, extension_directory / file.name)
     for path in (directory, *extension_directory.iterdir(), extension_directory):
         path.chmod(0o755 if path.is_dir() else 0o644)  # the server may run as another user
     return f"$system:{directory}"
