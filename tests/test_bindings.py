@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._engines import Bindings
 from pytest_pgtemplate.errors import ConfigurationError
 from support.projects import Project
@@ -402,6 +403,78 @@ def test_an_error_in_pg_bind_is_reported_once_before_the_first_test(
 
     result.assert_outcomes(errors=1, skipped=1)
     result.stdout.fnmatch_lines([f"*pg_bind: {path} *", "*HINT: *"])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("app.SyncSession(bind=elsewhere.bare)", ""),
+        ("app.SyncSession.configure(bind=elsewhere.bare) or app.SyncSession()", ""),
+        ("app.SyncSession.configure(binds={Item: elsewhere.bare}) or app.SyncSession()", "binds="),
+    ],
+)
+def test_the_application_cannot_replace_the_binding(
+    application: Project, call: str, message: str
+) -> None:
+    """Neither in a call of the sessionmaker, nor when it configures it during a test."""
+    dsn = _urls.dsn(application.server.url)
+    application.write("elsewhere.py", ELSEWHERE.format(dsn=dsn))
+    application.write(
+        "test_app.py",
+        f"""
+        import app
+        import elsewhere
+        import sqlalchemy
+
+        Item = sqlalchemy.Table("item", sqlalchemy.MetaData())
+
+        def test_writes(pg):
+            with {call} as session:
+                assert session.scalar(sqlalchemy.text("SELECT current_database()")) == pg.name
+
+        def test_next(pg):
+            assert app.count_sync() == 0
+        """,
+    )
+
+    result = run(application, pg_bind="app:SyncSession")
+
+    result.assert_outcomes(**({"failed": 2} if message else {"passed": 2}))
+    if message:
+        result.stdout.fnmatch_lines([f"*{message}*"])
+
+
+ELSEWHERE = """
+import sqlalchemy
+
+def connect():
+    import psycopg
+    return psycopg.connect("{dsn}", dbname="postgres")
+
+bare = sqlalchemy.create_engine("postgresql+psycopg://", creator=connect)
+"""
+
+
+def test_an_engine_whose_url_names_no_database_is_asked(application: Project) -> None:
+    """``creator``, ``connect_args`` and libpq may name it; no statement of a test reaches it."""
+    dsn = _urls.dsn(application.server.url)
+    application.write("elsewhere.py", ELSEWHERE.format(dsn=dsn))
+    application.write(
+        "test_app.py",
+        """
+        import elsewhere
+        import sqlalchemy
+
+        def test_writes(pg):
+            with elsewhere.bare.begin() as connection:
+                connection.execute(sqlalchemy.text("CREATE TABLE never (id int)"))
+        """,
+    )
+
+    result = run(application, pg_bind="elsewhere:bare")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(['*elsewhere:bare connects to the database "postgres"*'])
 
 
 def test_a_sessionmaker_that_is_replaced_during_a_test_is_an_error(application: Project) -> None:

@@ -33,6 +33,19 @@ def raw(engine: Engine) -> None:
     connection.close()
 
 
+def raw_and_then_used(engine: Engine) -> None:
+    raw(engine)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+
+
+def detached(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.detach()
+        connection.execute(text("SET work_mem = '1MB'"))
+        connection.rollback()
+
+
 def driver(engine: Engine) -> None:
     with engine.connect() as connection:
         assert connection.connection.driver_connection is not None
@@ -94,7 +107,7 @@ def backend(engine: Engine) -> int:
 
 
 CHANGES = [
-    *(raw, driver, autocommit, adapter, prepared),
+    *(raw, raw_and_then_used, detached, driver, autocommit, adapter, prepared),
     *(custom_setting, custom_setting_by_function, connect_listener),
 ]
 
@@ -108,6 +121,28 @@ def test_driver_changes_of_a_sync_test_do_not_reach_the_next(
     act(sync_pool.engine_for_test())
     sync_pool.reset_sessions()
     assert backend(sync_pool.engine_for_test()) != before
+
+
+def test_connect_listeners_of_classes_are_called_after_each_reset(
+    sync_pool: SyncPooledEngine,
+) -> None:
+    """SQLAlchemy's recipe for a search path: ``listens_for(Engine, "connect")``."""
+
+    def set_path(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SET work_mem = '7MB'")
+        cursor.close()
+        connection.commit()
+
+    event.listen(Engine, "connect", set_path)
+    try:
+        for _ in range(3):
+            engine = sync_pool.engine_for_test()
+            with engine.connect() as connection:
+                assert connection.scalar(text("SHOW work_mem")) == "7MB"
+            sync_pool.reset_sessions()
+    finally:
+        event.remove(Engine, "connect", set_path)
 
 
 def test_a_sync_test_that_changes_nothing_keeps_the_connection(sync_pool: SyncPooledEngine) -> None:

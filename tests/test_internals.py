@@ -38,12 +38,11 @@ from pytest_pgtemplate._internals.sqlalchemy import (
     EngineListeners,
     await_only,
     driver_of,
-    empty_registry,
     greenlet_spawn,
     override_transactions,
-    sessionmaker_keywords,
     share_events,
 )
+from pytest_pgtemplate._internals.sqlalchemy_sessions import empty_registry, sessionmaker_keywords
 from pytest_pgtemplate._server import Server
 from support.projects import PLAIN
 
@@ -102,6 +101,7 @@ def test_sqlalchemy_begins_commits_and_rolls_back_by_methods_of_the_dialect() ->
         lambda _: calls.append("begin"),
         lambda _: calls.append("commit"),
         lambda *_: calls.append("rollback"),
+        lambda _: calls.append("level"),
     )
 
     with engine.connect() as connection:

@@ -51,6 +51,77 @@ def test_the_application_may_commit_in_an_async_test(
     result.assert_outcomes(passed=7)
 
 
+LIMITS = """
+import asyncio
+import pytest
+from conftest import item
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+
+pytestmark = pytest.mark.pg(isolation="rollback")
+COUNT = text("SELECT count(*) FROM item")
+
+async def test_another_isolation_level(pg_session):
+    await pg_session.execute(item.insert().values(name="a"))
+    await pg_session.commit()
+    with pytest.raises(Exception, match="one isolation level"):
+        await pg_session.connection(execution_options={"isolation_level": "SERIALIZABLE"})
+    assert await pg_session.scalar(COUNT) == 1
+
+async def test_a_commit_of_a_failed_transaction(pg_session):
+    await pg_session.execute(item.insert().values(name="a"))
+    await pg_session.commit()
+    with pytest.raises(DBAPIError):
+        await pg_session.execute(text("SELECT 1 / 0"))
+    await pg_session.commit()
+    assert await pg_session.scalar(COUNT) == 1
+
+def test_a_loop_that_closes(pg_sessionmaker, pg_connection):
+    async def add():
+        async with pg_sessionmaker(bind=pg_connection) as session:
+            await session.execute(item.insert().values(name="a"))
+            await session.commit()
+
+    async def count():
+        async with pg_sessionmaker(bind=pg_connection) as session:
+            return await session.scalar(COUNT)
+
+    asyncio.run(add())
+    with pytest.raises(Exception, match="closed"):
+        asyncio.run(count())
+"""
+
+
+def test_what_would_lose_the_outer_transaction_is_an_error(project: Project) -> None:
+    """A test must not go on in another, empty transaction."""
+    loops = ("asyncio_default_fixture_loop_scope", "asyncio_default_test_loop_scope")
+    project.ini(**INI, **dict.fromkeys(loops, "session"))
+    project.write("conftest.py", CONFTEST)
+    project.write("test_limits.py", LIMITS)
+
+    project.pytester.runpytest_subprocess(*ASYNC_PLAIN).assert_outcomes(passed=3)
+
+
+def test_a_transaction_cannot_last_for_a_module(project: Project) -> None:
+    project.write("conftest.py", CONFTEST)
+    project.write(
+        "test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.pg(isolation="rollback", scope="module")
+        def test_marked(pg): ...
+        """,
+    )
+
+    result = project.run()
+    options = project.run("-o", "pg_isolation=rollback", "-o", "pg_scope=module")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*isolation is rollback, which ends with each test*"])
+    assert options.ret == pytest.ExitCode.USAGE_ERROR
+
+
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "pg8000"])
 def test_the_application_may_commit_in_a_sync_test(project: Project, driver: str) -> None:
     project.ini(filterwarnings="error")

@@ -16,6 +16,8 @@ from pytest_pgtemplate._internals.asyncio import run_before_close
 from pytest_pgtemplate._internals.sqlalchemy import greenlet_spawn
 from pytest_pgtemplate.errors import ConfigurationError
 
+_NAME = "pgtemplate_database"  # in ``info`` of a connection: the database that it is connected to
+
 
 class ApplicationEngine:
     """Closes each connection of an engine in the event loop that opened it.
@@ -29,17 +31,26 @@ class ApplicationEngine:
         self._engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
         self._entries: dict[Loop, WeakSet[ConnectionPoolEntry]] = {}
         self._replaced: dict[Loop, list[Any]] = {}  # connections that another loop found in a pool
+        self._database: str | None = None  # the worker's; None: tests have not begun
         if self._engine.dialect.is_async:
             event.listen(self._engine, "connect", self._connected)
             event.listen(self._engine, "checkout", self._checked_out)
+        event.listen(self._engine, "checkout", self._require_database)
 
     def refuse_other_database(self, database: str) -> None:
-        """Raise ConfigurationError if the engine names a database that is not ``database``."""
-        other = self._engine.url.database
-        if other and other != database:
+        """Raise ConfigurationError if the engine's URL names a database that is not ``database``.
+
+        From now on, each connection raises it, too, if it is connected to another database.
+        """
+        self._database = database
+        if self._engine.url.database:
+            self._refuse(self._engine.url.database)
+
+    def _refuse(self, other: str) -> None:
+        if other != self._database:
             raise ConfigurationError(
-                f'pg_bind: {self._path} connects to the database "{other}", not to "{database}",'
-                " the one of this worker",
+                f'pg_bind: {self._path} connects to the database "{other}", not to'
+                f' "{self._database}", the one of this worker',
                 hint="list the variable with the application's URL in pg_env, or list a"
                 " sessionmaker in pg_bind instead of the engine",
             )
@@ -75,6 +86,20 @@ class ApplicationEngine:
         # As SQLAlchemy's documentation does with connections that a fork has inherited.
         entry.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc]
         raise exc.DisconnectionError("the connection was opened in another event loop")
+
+    def _require_database(
+        self, connection: Any, entry: ConnectionPoolEntry, _: PoolProxiedConnection
+    ) -> None:
+        """Ask once per connection: ``connect_args``, ``creator`` or libpq may name the database."""
+        if self._database is None:
+            return
+        if _NAME not in entry.info:
+            cursor = connection.cursor()
+            cursor.execute("SELECT current_database()")
+            [entry.info[_NAME]] = cursor.fetchone()
+            cursor.close()
+            connection.rollback()
+        self._refuse(entry.info[_NAME])
 
     def _close_and_remove(self, loop: Loop) -> None:
         try:

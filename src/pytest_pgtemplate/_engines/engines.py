@@ -40,7 +40,7 @@ class Engines:
         return self._async[nested]
 
     def sync_engine(self, *, nested: bool = False) -> SyncPooledEngine:
-        """Raises ConfigurationError also if no sync driver is installed."""
+        """Return the sync engine. Raises ConfigurationError also if no sync driver is installed."""
         if nested not in self._sync:
             url = _urls.sync_url(self._url)
             url_arguments = _urls.connect_args(self._url, _urls.driver_name(url))

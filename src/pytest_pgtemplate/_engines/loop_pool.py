@@ -52,6 +52,7 @@ PERMANENT = "permanent"  # a test has sent a statement that RESET_SESSION does n
 RAW = "raw"  # SQLAlchemy has begun no transaction since the checkout; the test may use the driver
 
 Loop = asyncio.AbstractEventLoop
+CheckedOut = ConnectionPoolEntry | PoolProxiedConnection  # the latter: detached from the pool
 
 
 @dataclass(eq=False)
@@ -59,9 +60,10 @@ class LoopPool:
     """The connections of one event loop, or of sync code (``loop`` is None)."""
 
     loop: Loop | None
+    reconnects: bool = True  # whether a Connection that outlives its loop may connect again
     idle: list[ConnectionPoolEntry] = field(default_factory=list)
     # Used by the current test:
-    checked_out: dict[ConnectionPoolEntry, PoolProxiedConnection] = field(default_factory=dict)
+    checked_out: dict[CheckedOut, PoolProxiedConnection] = field(default_factory=dict)
     used: set[ConnectionPoolEntry] = field(default_factory=set)
     sessions: WeakSet[Session] = field(default_factory=WeakSet)
     connections: WeakSet[Connection] = field(default_factory=WeakSet)
@@ -141,7 +143,7 @@ class LoopPool:
                 self.idle.append(record)
 
     def close(self) -> None:
-        """Close all connections. A Connection that a test still holds reconnects on next use."""
+        """Close all connections. A Connection that a test still holds may reconnect on next use."""
         self._close_open(invalidate=True)
         self.used.clear()
         self.close_idle()
@@ -176,8 +178,10 @@ class LoopPool:
             with suppress(Exception):
                 if transaction := connection.get_transaction():
                     transaction.rollback()
-                if invalidate:
+                if invalidate and self.reconnects:
                     connection.invalidate()
+                elif invalidate:  # its transaction is lost: its next use is an error
+                    connection.close()
         for proxy in list(self.checked_out.values()):
             proxy.close()
 

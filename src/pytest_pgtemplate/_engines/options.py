@@ -62,13 +62,14 @@ def emptied(maker: Any) -> Iterator[None]:
     the session of the next test.
     """
     made: WeakSet[Any] = WeakSet()
-    base = maker.class_.__init__
+    base = maker.class_
 
     def init_and_record(session: Any, *arguments: Any, **keywords: Any) -> None:
-        base(session, *arguments, **keywords)
+        base.__init__(session, *arguments, **keywords)
         made.add(session)
 
-    maker.class_.__init__ = init_and_record  # the class is the maker's own
+    # A subclass, because several sessionmakers may share the class.
+    maker.class_ = type(base.__name__, (base,), {"__init__": init_and_record})
     try:
         yield
     finally:

@@ -8,7 +8,6 @@ new connection 5 ms. What a test leaves open is closed after the test, or when i
 from __future__ import annotations
 
 import asyncio
-import re
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
-from pytest_pgtemplate._engines.driver_state import driver_state
+from pytest_pgtemplate._engines.driver_state import driver_state, is_permanent
 from pytest_pgtemplate._engines.loop_pool import (
     CHANGED,
     CHECKOUT_TIMEOUT,
@@ -42,8 +41,6 @@ from pytest_pgtemplate._internals.sqlalchemy import (
 from pytest_pgtemplate._server import forks
 from pytest_pgtemplate.errors import ConfigurationError
 
-_CUSTOM_SETTING = re.compile(r"\bset\s+(?:session\s+|local\s+)?\w+\.")
-
 
 class _PerLoopPool(CustomPool):
     """A pool that returns each connection only to code in the loop that opened it."""
@@ -51,13 +48,14 @@ class _PerLoopPool(CustomPool):
     def __init__(self, creator: Any, **options: Any) -> None:
         super().__init__(creator, **options)
         self.loop_pools: dict[Loop | None, LoopPool] = {}
+        self.reconnects = True
 
     def current_loop_pool(self) -> LoopPool:
         """Return the pool of the running loop, or of sync code."""
         loop = _running_loop() if self._is_asyncio else None
         loop_pool = self.loop_pools.get(loop)
         if loop_pool is None:
-            loop_pool = self.loop_pools[loop] = LoopPool(loop)
+            loop_pool = self.loop_pools[loop] = LoopPool(loop, self.reconnects)
             if loop is not None:
                 loop_pool.run_before_close(partial(self._close_loop_pool, loop_pool))
         return loop_pool
@@ -122,6 +120,7 @@ class _PooledEngine:
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "checkout", self._checked_out)
         event.listen(engine, "checkin", self._checked_in)
+        event.listen(engine, "detach", self._detached)
         event.listen(engine, "invalidate", self._invalidated)
         event.listen(engine, "begin", self._begun)
         event.listen(engine, "before_cursor_execute", _record_permanent)
@@ -207,6 +206,14 @@ class _PooledEngine:
 
     def _checked_in(self, _: Any, record: ConnectionPoolEntry) -> None:
         loop_pool_of(record).checked_out.pop(record, None)
+        if record.record_info is not None and RAW in record.record_info:
+            record.record_info[PERMANENT] = True  # the next checkout resets RAW
+
+    def _detached(self, _: Any, record: ConnectionPoolEntry) -> None:
+        """Track the connection without its pool entry, which is in the pool again."""
+        loop_pool = loop_pool_of(record)
+        if (proxy := loop_pool.checked_out.pop(record, None)) is not None:
+            loop_pool.checked_out[proxy] = proxy
 
     def _invalidated(self, _: Any, record: ConnectionPoolEntry, __: object) -> None:
         # pytest-timeout, for example, interrupts a query in Python but not on the server.
@@ -215,12 +222,12 @@ class _PooledEngine:
 
     def _begun(self, connection: Connection) -> None:
         record = connection.connection
-        loop_pool_of(record).connections.add(connection)
-        if record.record_info is not None:
+        if record.record_info is not None:  # None: it was detached from its pool
+            loop_pool_of(record).connections.add(connection)
             record.record_info.pop(RAW, None)
 
     def _session_begun(self, session: Session, _: Any, connection: Connection) -> None:
-        if connection.engine.pool is self._pool:
+        if connection.engine.pool is self._pool and not connection.connection.is_detached:
             loop_pool_of(connection.connection).sessions.add(session)
 
 
@@ -259,18 +266,10 @@ def loop_pool_of(connection: ConnectionPoolEntry | PoolProxiedConnection) -> Loo
 
 def _record_permanent(connection: Connection, _: Any, statement: str, *__: object) -> None:
     """Record PREPARE and custom settings, which RESET_SESSION does not undo."""
-    # DEALLOCATE ALL would also drop the statements that the driver has prepared. No query lists
-    # custom settings, and RESET makes them '', not NULL. Searching a lowered statement takes 1 µs;
-    # a case-insensitive expression takes 30 µs.
-    statement = statement.lower()
-    if (
-        "prepare " in statement
-        or "set_config" in statement
-        or ("set " in statement and _CUSTOM_SETTING.search(statement))
-    ):
+    if is_permanent(statement):
         info = connection.connection.record_info
-        assert info is not None
-        info[PERMANENT] = True
+        if info is not None:
+            info[PERMANENT] = True
 
 
 def _running_loop() -> Loop:
@@ -284,7 +283,10 @@ def _running_loop() -> Loop:
 
 
 def _refuse_other_loop(connection: Connection, *_: object) -> None:
-    if loop_pool_of(connection.connection).loop is not asyncio.get_running_loop():
+    record = connection.connection
+    if record.is_detached:
+        return
+    if loop_pool_of(record).loop is not asyncio.get_running_loop():
         raise ConfigurationError(
             "this transaction began in another event loop, and cannot be used in this one",
             hint="end it in its own loop, or use one loop for fixtures and tests: set"

@@ -14,12 +14,14 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from pytest_pgtemplate._internals.sqlalchemy import override_transactions
+from pytest_pgtemplate.errors import ConfigurationError
 
 _SAVEPOINT = "pgtemplate"
 _LOCK_TIMEOUT = """
     SELECT set_config('lock_timeout', '5s', true) WHERE current_setting('lock_timeout') = '0'
 """
 _LOCK_NOT_AVAILABLE = "55P03"
+_FAILED_TRANSACTION = "25P02"
 _NOTE = (
     'HINT: with isolation="rollback", pg_session keeps its locks until the test ends, even after a'
     " commit, so another session of the same test cannot write to the same rows: use pg_session or"
@@ -28,31 +30,62 @@ _NOTE = (
 
 
 def nest_transactions(engine: Engine) -> None:
-    """Turn every transaction of ``engine`` into a savepoint of one that is never committed."""
-    in_savepoint: set[int] = set()  # ids of DBAPI connections with an active savepoint
+    """Turn every transaction of ``engine`` into a savepoint of one that is never committed.
 
-    def begin(connection: Any) -> None:
+    ``engine`` has a pool of ``pool``. If its connection is closed, the transaction is lost.
+    """
+    pool: Any = engine.pool
+    pool.reconnects = False
+    nested = _NestedTransactions()
+    override_transactions(
+        engine, nested.begin, nested.commit, nested.rollback, nested.refuse_isolation_level
+    )
+    event.listen(engine, "reset", nested.end)
+
+
+class _NestedTransactions:
+    """What the dialect does instead of BEGIN, COMMIT and ROLLBACK."""
+
+    def __init__(self) -> None:
+        # Ids of DBAPI connections: with the outer transaction, and with an active savepoint.
+        self._in_transaction: set[int] = set()
+        self._in_savepoint: set[int] = set()
+
+    def begin(self, connection: Any) -> None:
+        self._in_transaction.add(id(connection.dbapi_connection))
         _execute(connection, f"SAVEPOINT {_SAVEPOINT}")
-        in_savepoint.add(id(connection.dbapi_connection))
+        self._in_savepoint.add(id(connection.dbapi_connection))
 
-    def commit(connection: Any) -> None:
-        in_savepoint.remove(id(connection.dbapi_connection))
-        _execute(connection, f"RELEASE SAVEPOINT {_SAVEPOINT}")
+    def commit(self, connection: Any) -> None:
+        self._in_savepoint.remove(id(connection.dbapi_connection))
+        try:
+            _execute(connection, f"RELEASE SAVEPOINT {_SAVEPOINT}")
+        except Exception as error:
+            _execute(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            if _sqlstate(error) != _FAILED_TRANSACTION:  # there, COMMIT rolls back without an error
+                raise
 
-    def rollback(connection: Any, original: Callable[[Any], None]) -> None:
-        if id(connection.dbapi_connection) in in_savepoint:
-            in_savepoint.remove(id(connection.dbapi_connection))
+    def rollback(self, connection: Any, original: Callable[[Any], None]) -> None:
+        if id(connection.dbapi_connection) in self._in_savepoint:
+            self._in_savepoint.remove(id(connection.dbapi_connection))
             _execute(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
         else:
             original(connection)
 
-    def end(dbapi_connection: Any, _: Any, state: Any) -> None:
-        in_savepoint.discard(id(dbapi_connection))
+    def end(self, dbapi_connection: Any, _: Any, state: Any) -> None:
+        self._in_savepoint.discard(id(dbapi_connection))
+        self._in_transaction.discard(id(dbapi_connection))
         if state.asyncio_safe:
             dbapi_connection.rollback()
 
-    override_transactions(engine, begin, commit, rollback)
-    event.listen(engine, "reset", end)
+    def refuse_isolation_level(self, dbapi_connection: Any) -> None:
+        """Raise ConfigurationError if the outer transaction has begun."""
+        if id(dbapi_connection) in self._in_transaction:
+            raise ConfigurationError(
+                'with isolation="rollback", all transactions of a test are parts of one, which has'
+                " one isolation level",
+                hint='isolate the test with "truncate", or set the level with pg_engine_options',
+            )
 
 
 def limit_lock_waits(engine: Engine) -> None:

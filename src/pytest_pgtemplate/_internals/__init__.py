@@ -1,8 +1,16 @@
-"""Code that relies on internals of other projects: one module per project, nothing else in it.
+"""Code that relies on internals of other projects: one module per project (two for SQLAlchemy).
 
 A comment at each use names the public API that was considered, the reason why it is not enough, and
 the tested versions. tests/test_internals.py has a test for each use, which fails if the project
 changes.
 """
 
-__all__ = ["alembic", "asyncio", "asyncpg", "cpython", "pytest", "sqlalchemy"]
+__all__ = [
+    "alembic",
+    "asyncio",
+    "asyncpg",
+    "cpython",
+    "pytest",
+    "sqlalchemy",
+    "sqlalchemy_sessions",
+]

@@ -72,7 +72,10 @@ def run_step(context: MigrationContext, step: Any, arguments: dict[str, Any]) ->
     ``run_migrations`` does the same, in a transaction that it commits.
     """
     step.migration_fn(**arguments)
-    HeadMaintainer(context, context.get_current_heads()).update_to_step(step)
+    heads = HeadMaintainer(context, context.get_current_heads())
+    heads.update_to_step(step)
+    for callback in context.on_version_apply_callbacks:
+        callback(ctx=context, step=step.info, heads=set(heads.heads), run_args=arguments)
 
 
 def forget_created_types(context: MigrationContext) -> None:
@@ -105,18 +108,25 @@ def autocommit_refused(context: MigrationContext) -> Iterator[None]:
         del context.autocommit_block
 
 
-def recorded_arguments(context: MigrationContext) -> dict[str, Any]:
-    """The keywords that env.py gives to ``run_migrations``: each migration function gets them.
+def record_arguments(context: MigrationContext) -> None:
+    """Record the keywords that env.py gives to ``run_migrations``, for ``recorded_arguments``.
 
-    They are passed on and kept nowhere, so ``run_migrations`` is replaced on the instance. Call it
-    when env.py has configured the context.
+    Each migration function gets them. They are passed on and kept nowhere, so ``run_migrations`` is
+    replaced on the instance. Call it when env.py has configured the context.
     """
-    arguments: dict[str, Any] = {}
     run_migrations = context.run_migrations
 
     def run(**given: Any) -> None:
-        arguments.update(given)
+        context.opts[_ARGUMENTS] = given
         run_migrations(**given)
 
     context.run_migrations = run  # type: ignore[method-assign]
+
+
+def recorded_arguments(context: MigrationContext) -> dict[str, Any]:
+    """Return the keywords of ``run_migrations``, which is running."""
+    arguments: dict[str, Any] = context.opts[_ARGUMENTS]
     return arguments
+
+
+_ARGUMENTS = "pgtemplate_arguments"

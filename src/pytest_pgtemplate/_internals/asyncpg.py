@@ -26,7 +26,7 @@ def disconnect_in_fork(connection: Any) -> None:
     """Close the socket of ``connection`` in this process only, which has been forked.
 
     ``close`` and ``terminate`` would end the session of the parent, or touch its event loop. No
-    public attribute has the socket. Its descriptor stays valid, and leads nowhere: so the objects
+    public attribute has the socket. Its descriptor stays valid but is not connected, so the objects
     that hold it can close it whenever they are collected.
     """
     transport = connection._transport

@@ -9,8 +9,8 @@ import threading
 def interrupt_thread(thread: threading.Thread) -> None:
     """Raise KeyboardInterrupt in another thread, when it executes its next bytecode.
 
-    Python has no API to stop a thread, and a flag would have to reach every wait of a step. What
-    runs in the thread handles Ctrl-C: in the main thread, it meets the same exception.
+    Python has no API to stop a thread, and a flag would have to reach every wait of a step. The
+    code in the thread handles this exception, because Ctrl-C raises it in the main thread.
     """
     assert thread.ident is not None
     interrupt = ctypes.py_object(KeyboardInterrupt)

@@ -14,8 +14,8 @@ from _pytest.mark.expression import Expression
 def command_line_value(config: pytest.Config, name: str) -> Any:
     """The value of an option on the command line, None if it is not there.
 
-    ``config.getoption`` raises before the command line is parsed for good, which is after conftests
-    are imported, and ``pg_env`` is set before that. ``known_args_namespace`` has been there since
+    ``config.getoption`` raises until pytest has parsed the whole command line, which is after the
+    import of the conftests. ``pg_env`` is set before that. ``known_args_namespace`` exists since
     pytest 2.
     """
     return getattr(config.known_args_namespace, name, None)
@@ -45,7 +45,8 @@ def module_of_requested_fixture(item: pytest.Item, fixture: str) -> str:
 def is_selected(item: pytest.Item) -> bool:
     """Whether ``-k`` and ``-m`` select ``item``; False if pytest will refuse the expressions.
 
-    pytest deselects after the collection, and nothing public answers before. Its own matchers do.
+    pytest deselects after the collection, and no public API decides it earlier. So this
+    function uses pytest's own matchers.
     """
     options = item.config.option
     try:
@@ -120,6 +121,6 @@ def map_report_strings(part: Any, change: Callable[[str], str]) -> Any:
 
 
 def interrupt_traceback(config: pytest.Config) -> object:
-    """What ``--full-trace`` shows of a Ctrl-C at the end, which no report contains."""
+    """The traceback of a Ctrl-C, which ``--full-trace`` shows at the end and no report has."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     return getattr(reporter, "_keyboardinterrupt_memo", None)

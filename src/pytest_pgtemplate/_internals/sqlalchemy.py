@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import AdaptedConnection
-from sqlalchemy.ext.asyncio import (
-    AsyncConnection,
-    AsyncEngine,
-    async_scoped_session,
-    async_sessionmaker,
-)
-from sqlalchemy.orm import scoped_session, sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 # The plugin closes sessions and connections in sync code, which must run in a greenlet of the loop.
 # The public AsyncConnection.run_sync needs a working connection. It is based on these functions,
 # which the documentation lists for authors of dialects.
-from sqlalchemy.util import ScopedRegistry, ThreadLocalRegistry, await_only, greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn
 
 __all__ = [
     "CustomPool",
@@ -29,11 +22,9 @@ __all__ = [
     "await_only",
     "connect_on_use",
     "driver_of",
-    "empty_registry",
     "greenlet_spawn",
     "override_transactions",
     "run_in_driver",
-    "sessionmaker_keywords",
     "share_events",
 ]
 
@@ -47,7 +38,7 @@ class CustomPool(Pool):
     ``_is_asyncio``: whether closing a connection requires ``await``.
     """
 
-    # Quiet unless asked for, like the loggers of SQLAlchemy's own pools.
+    # Logs nothing unless it is enabled, like the loggers of SQLAlchemy's own pools.
     _sqla_logger_namespace = "sqlalchemy.pool.pgtemplate"
 
     def checkout_entry(self) -> ConnectionPoolEntry:
@@ -98,16 +89,21 @@ class EngineListeners:
         self._pool.dispatch._update(self._ours, only_propagate=False)
 
     def call_connect_listeners(self, connection: Any, entry: ConnectionPoolEntry) -> None:
-        """Call the "connect" listeners of the test for a connection that an earlier test opened."""
+        """Call "connect" listeners for a connection that an earlier test opened, and a reset reset.
+
+        Those of the test and of classes (``listens_for(Engine, "connect")``), but not those of the
+        plugin and of the dialect: the listeners of this engine before the first test.
+        """
+        ours = list(self._ours.connect.listeners)
         for listener in list(self._pool.dispatch.connect):
-            if listener not in self._ours.connect:
+            if listener not in ours:
                 listener(connection, entry)
 
     def connection_listeners(self) -> tuple[object, ...]:
         """The test's listeners that get a connection of the driver, comparable from test to test.
 
-        A fixture that adds a listener makes a new function for every test; its code and what it has
-        closed over are the same.
+        A fixture that adds a listener makes a new function for every test; its code and its closure
+        are the same.
         """
         events = ("first_connect", "connect", "checkout", "checkin", "reset")
         found = [
@@ -120,14 +116,14 @@ class EngineListeners:
 
 
 def share_events(engine: Engine, other: Engine) -> Engine:
-    """Let what listens to ``other``, from now on or later, listen to ``engine`` as well.
+    """Let the present and future listeners of ``other`` listen to ``engine`` as well.
 
     ``Engine.execution_options`` has made ``engine``, and joined its ``dispatch`` to that of the
     original in the same way.
     """
     copy: Any = engine
     copy.dispatch = copy.dispatch.local._join(copy.dispatch.parent._join(other.dispatch))
-    copy._has_events = True  # for connections that are made before somebody listens
+    copy._has_events = True  # for connections that are made before a listener is added
     return engine
 
 
@@ -137,11 +133,11 @@ def _identity(listener: Any) -> object:
 
 
 class DriverConnections:
-    """Knows which connections of the driver somebody has got out of SQLAlchemy's.
+    """Knows which of SQLAlchemy's connections have returned the driver's connection.
 
     There is no event for that. ``Dialect.get_driver_connection`` is documented for authors of
     dialects, and called for every ``driver_connection``; it is replaced on the instance. An adapted
-    async connection gives the driver's away itself, too: it becomes an instance of a subclass.
+    async connection also returns the driver's connection itself, so its class becomes a subclass.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -156,7 +152,7 @@ class DriverConnections:
         dialect.get_driver_connection = get_driver_connection
 
     def watch(self, connection: Any) -> None:
-        """Notice if somebody takes the driver's connection out of this one, which is new."""
+        """Record if a test takes the driver's connection out of this new one."""
         self._taken.discard(id(connection))
         if isinstance(connection, AdaptedConnection):
             connection.__class__ = _watched(type(connection), self._taken.add)
@@ -199,9 +195,9 @@ def _listeners(dispatch: Any) -> list[list[Any]]:
 def connect_on_use(engine: AsyncEngine) -> AsyncConnection:
     """A connection that needs no ``await`` to be made: it connects in the loop that first uses it.
 
-    ``AsyncEngine.connect()`` has to be awaited in the test's loop, and a sync fixture has none. A
-    ``Connection`` connects again when it was invalidated, which is public; only making one without
-    a connection of the pool is not.
+    ``AsyncEngine.connect()`` has to be awaited in the test's loop, and a sync fixture has none. It
+    is public that an invalidated ``Connection`` connects again, but there is no public way to make
+    one without a connection of the pool.
     """
     connection = Connection(engine.sync_engine, connection=_Unconnected())  # type: ignore[arg-type]
     connection.invalidate()
@@ -223,63 +219,23 @@ def override_transactions(
     begin: Callable[[Any], None],
     commit: Callable[[Any], None],
     rollback: Callable[[Any, Callable[[Any], None]], None],
+    refuse_isolation_level: Callable[[Any], None],
 ) -> None:
     """Let the engine begin, commit and roll back with these functions of a DBAPI connection.
 
-    ``rollback`` gets the original one, too. The events "begin", "commit" and "rollback" are public,
-    but cannot replace what SQLAlchemy does. A dialect's ``do_*`` methods are documented for authors
-    of dialects; replacing them on one instance is ours.
+    ``rollback`` gets the original one, too. ``refuse_isolation_level`` is called before another
+    level is set, because some drivers then roll back. The events "begin", "commit" and "rollback"
+    are public, but cannot replace what SQLAlchemy does. A dialect's ``do_*`` methods are documented
+    for authors of dialects; here they are replaced on one instance.
     """
     dialect: Any = engine.dialect
     original: Callable[[Any], None] = dialect.do_rollback
     dialect.do_begin, dialect.do_commit = begin, commit
     dialect.do_rollback = lambda connection: rollback(connection, original)
+    set_isolation_level = dialect.set_isolation_level
 
+    def set_unless_refused(connection: Any, level: Any) -> None:
+        refuse_isolation_level(connection)
+        set_isolation_level(connection, level)
 
-AnySessionmaker = sessionmaker[Any] | async_sessionmaker[Any]
-AnyScopedSession = scoped_session[Any] | async_scoped_session[Any]
-
-
-@contextmanager
-def sessionmaker_keywords(maker: AnySessionmaker, fixed: Mapping[str, Any]) -> Iterator[None]:
-    """Let a sessionmaker use the keywords ``fixed``, also if the application configures it again.
-
-    ``configure(bind=..)`` is public, but nothing public removes a keyword or reads the present one,
-    and an application that calls it when it starts would undo ours. So ``kw`` is replaced, the
-    dictionary that ``configure`` updates and that each session is made from.
-    """
-    own: dict[str, Any] = maker.kw
-    maker.kw = _FixedKeywords(own, fixed)
-    try:
-        yield
-    finally:
-        maker.kw = own
-
-
-class _FixedKeywords(dict[str, Any]):
-    """The keywords of the application, with some that it cannot change now."""
-
-    def __init__(self, own: dict[str, Any], fixed: Mapping[str, Any]) -> None:
-        super().__init__({**own, **fixed})
-        self._own, self._fixed = own, fixed
-
-    def update(self, *given: Any, **keywords: Any) -> None:
-        self._own.update(*given, **keywords)
-        super().update({**self._own, **self._fixed})
-
-
-@contextmanager
-def empty_registry(scoped: AnyScopedSession) -> Iterator[None]:
-    """Let a scoped session begin without sessions, and forget those that it has made.
-
-    ``remove`` is public, but it removes the session of one scope only: of this thread or task.
-    """
-    own: Any = scoped.registry
-    if isinstance(own, ThreadLocalRegistry):
-        scoped.registry = ThreadLocalRegistry(own.createfunc)
-    else:
-        scoped.registry = ScopedRegistry(own.createfunc, own.scopefunc)
-    try:
-        yield
-    finally:
-        scoped.registry = own
+    dialect.set_isolation_level = set_unless_refused
