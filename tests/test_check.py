@@ -12,7 +12,7 @@ import pytest
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._cli import main
-from support.projects import ASYNC_ENV, COUNTED, INI, SYNC_ENV, Project
+from support.projects import ASYNC_ENV, COUNTED, INI, ITEM, SYNC_ENV, Project
 
 
 def sql(text: str) -> str:
@@ -340,6 +340,92 @@ def test_an_env_py_that_reads_x_arguments_gets_none(lineage: Project) -> None:
     assert checks(result) == {"index"}
 
 
+def test_migrations_run_as_env_py_asks_for(lineage: Project) -> None:
+    """With the keywords of ``run_migrations``, and with callbacks for each version."""
+    env = SYNC_ENV.replace(
+        "    context.configure(connection=connection)",
+        """\
+    def note(ctx, step, heads, run_args):
+        change = "INSERT INTO applied VALUES (1)" if step.is_upgrade else "DELETE FROM applied"
+        if step.up_revision_id == "second":
+            assert run_args == {"size": 7}
+            ctx.connection.exec_driver_sql(change)
+
+    context.configure(connection=connection, on_version_apply=note)""",
+    ).replace("context.run_migrations()", "context.run_migrations(size=7)")
+    lineage.alembic(env)
+    first = lineage.revision(
+        "first", sql("CREATE TABLE applied (n int)"), sql("DROP TABLE applied"), down=None
+    )
+    second = lineage.revision(
+        "second",
+        'op.execute(f"CREATE TABLE t (c varchar({size}))")',
+        'op.execute("DROP TABLE t"); assert size == 7',
+    )
+    for file in (first, second):
+        text = file.read_text().replace("upgrade():", "upgrade(size):")
+        file.write_text(text.replace("downgrade():", "downgrade(size):"))
+
+    result = lineage.run("--pg-check", "-rA")
+
+    assert checks(result) == set()
+    assert {"first", "second"} <= checks(result, "passed")
+
+
+def test_a_mistake_in_a_downgrade_is_no_irreversible_revision(lineage: Project) -> None:
+    lineage.revision("misspelt", "pass", 'op.drop_tabel("item")')
+    lineage.revision("unknown", "pass", "op.drop_table(MISSING)")
+
+    result = lineage.run("--pg-check", "-rA")
+
+    assert checks(result) == {"misspelt", "unknown"}
+
+
+AUTOCOMMIT_ENV = SYNC_ENV.replace(
+    "poolclass=pool.NullPool", "poolclass=pool.NullPool, isolation_level='AUTOCOMMIT'"
+)
+
+
+@pytest.mark.parametrize("env", [SYNC_ENV, AUTOCOMMIT_ENV], ids=["transactions", "autocommit"])
+def test_temporary_tables_do_not_reach_the_second_upgrade(lineage: Project, env: str) -> None:
+    lineage.alembic(env)
+    lineage.revision("moved", sql("CREATE TEMP TABLE moved AS SELECT * FROM item"), "pass")
+    both = sql("CREATE TEMP TABLE both_ways (id int) ON COMMIT DROP")
+    lineage.revision("both", both, both)
+
+    result = lineage.run("--pg-check", "-rA")
+
+    assert checks(result) == ({"moved"} if env == AUTOCOMMIT_ENV else set())
+
+
+def test_models_are_compared_after_env_py_has_changed_the_result(project: Project) -> None:
+    env = SYNC_ENV.replace(
+        "connection=connection",
+        "connection=connection, target_metadata=metadata,"
+        " process_revision_directives=lambda context, revision, directives: directives.clear()",
+    )
+    metadata = "import sqlalchemy as sa\nmetadata = sa.MetaData()\n"
+    project.alembic(metadata + 'sa.Table("new", metadata, sa.Column("id", sa.Integer))\n' + env)
+    project.revision("first", "pass", "pass")
+
+    result = project.run("--pg-check", "-rA")
+
+    assert "models" in checks(result, "passed")
+
+
+def test_a_failure_that_rebuild_disproves_is_forgotten(lineage: Project) -> None:
+    """The helper of a revision is no part of what its verdict depends on."""
+    lineage.write("helper.py", "def undo(op): raise_an_error\n")
+    lineage.alembic(SYNC_ENV, INI + "prepend_sys_path = %(here)s\n")
+    lineage.revision("second", "pass", "from helper import undo; undo(op)")
+    assert checks(lineage.run("--pg-check", "-rA")) == {"second"}
+
+    lineage.write("helper.py", "def undo(op): ...\n")
+
+    assert checks(lineage.run("--pg-check", "--pg-rebuild", "-rA")) == set()
+    assert checks(lineage.run("--pg-check", "-rA")) == set()
+
+
 # Ways out
 
 
@@ -383,6 +469,17 @@ def test_an_old_project_begins_somewhere(lineage: Project) -> None:
 
 
 # The lineage as a whole
+
+
+def test_a_path_may_contain_dots(project: Project) -> None:
+    """As in ``cd tests; pytest --pg-check --pg-alembic-ini=../alembic.ini``."""
+    project.alembic()
+    project.revision("one", ITEM, 'op.drop_table("item")')
+
+    result = project.run("--pg-check", "--pg-alembic-ini=migrations/../alembic.ini")
+
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.no_fnmatch_line("*not found*")
 
 
 def test_heads_are_counted(project: Project) -> None:

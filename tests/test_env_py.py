@@ -131,6 +131,22 @@ def test_a_role_that_is_there_already(shop: Project) -> None:
         execute(shop.server.url, f"DROP ROLE {role}")
 
 
+def test_a_search_path_decides_about_the_schema(shop: Project) -> None:
+    """Also about that of the version table, as in Alembic's cookbook for tenants."""
+    shop.alembic(
+        SYNC_ENV.replace(
+            "    context.configure(",
+            "    connection.exec_driver_sql('CREATE SCHEMA app')\n"
+            "    connection.exec_driver_sql('SET search_path TO app')\n"
+            "    connection.commit()\n"
+            "    context.configure(",
+        )
+    )
+    shop.write("test_it.py", "def test_it(pg): ...\n")
+
+    shop.run().assert_outcomes(passed=1)
+
+
 def test_a_version_table_with_a_quote(shop: Project) -> None:
     shop.write(
         "migrations/env.py",
@@ -154,6 +170,7 @@ def move_to_backend(project: Project) -> None:
         (project.root / name).rename(project.root / "backend" / name)
 
 
+@pytest.mark.full("values")
 @pytest.mark.parametrize("location", ["backend/migrations", "migrations", "%(here)s/migrations"])
 @pytest.mark.parametrize("directory", ["", "backend", "tests"])
 def test_a_script_location_is_found_from_where_alembic_may_run(

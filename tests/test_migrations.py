@@ -118,6 +118,20 @@ def test_metadata_is_fingerprinted_by_its_ddl() -> None:
     assert fingerprint(Metadata(first)) != fingerprint(Metadata(second))
 
 
+def test_the_order_of_indexes_does_not_change_the_fingerprint_of_metadata() -> None:
+    """A table keeps them in a set, by their addresses."""
+
+    def with_indexes(order: list[int]) -> Metadata:
+        metadata = sa.MetaData()
+        table = sa.Table("t", metadata, *(sa.Column(f"c{n}", sa.Integer) for n in range(9)))
+        for n in order:
+            sa.Index(f"i{n}", table.c[f"c{n}"])
+        return Metadata(metadata)
+
+    orders = [list(range(9)), list(reversed(range(9))), [4, 8, 0, 2, 6, 1, 3, 5, 7]]
+    assert len({bytes(fingerprint(with_indexes(order))[-1]) for order in orders}) == 1
+
+
 def test_metadata_that_the_server_refuses(migrate: Migrate) -> None:
     metadata = sa.MetaData()
     sa.Table("t", metadata, sa.Column("x", sa.Integer, sa.CheckConstraint("no_such_column > 0")))

@@ -54,6 +54,25 @@ def test_a_seed_may_be_a_coroutine_function(seeded: Project) -> None:
     seeded.run().assert_outcomes(passed=4)
 
 
+def test_a_seed_may_have_a_decorator_of_another_file(seeded: Project) -> None:
+    seeded.write(
+        "retrying.py",
+        """
+        from functools import wraps
+
+        def retry(function):
+            @wraps(function)
+            def retried(url):
+                return function(url)
+            return retried
+        """,
+    )
+    decorated = SYNC.replace("def fill(", "from retrying import retry\n\n@retry\ndef fill(")
+    seeded.write("conftest.py", CONFTEST.format(seed=decorated, name="fill"))
+
+    seeded.run().assert_outcomes(passed=4)
+
+
 def test_a_seed_may_come_from_a_package(seeded: Project) -> None:
     seeded.write("shop/__init__.py", "")
     seeded.write("shop/rows.py", "NAME = 'seeded'")

@@ -115,6 +115,42 @@ def test_a_file_stays_in_the_template(migrate: Migrate, write: Callable[[str], S
     assert "--create" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "included"),
+    [
+        ("CREATE TABLE t (); \\c postgres\nCREATE TABLE elsewhere ();\n", ""),
+        ("\\ir inner.sql\n", "CREATE TABLE t ();\n\\connect postgres\n"),
+        ("SELECT 1; \\ir inner.sql\n", "CREATE TABLE t (); \\connect postgres\n"),
+        ("\\set name inner.sql\n\\ir :name\n", "CREATE TABLE t ();\n\\connect postgres\n"),
+    ],
+    ids=[
+        "in a line",
+        "in an included file",
+        "in a line of both",
+        "in a file that a variable names",
+    ],
+)
+def test_a_script_that_connects_elsewhere_fails(
+    migrate: Migrate,
+    write: Callable[[str], SqlFiles],
+    tmp_path: Path,
+    text: str,
+    included: str,
+) -> None:
+    files = write(text)
+    (tmp_path / "inner.sql").write_text(included, "utf-8")
+    with pytest.raises(MigrationError, match=r"connect leaves|connected to another database"):
+        migrate(files)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+def test_a_file_that_ends_too_early_is_an_error_with_a_line(
+    migrate: Migrate, write: Callable[[str], SqlFiles], end: str
+) -> None:
+    with pytest.raises(MigrationError, match=r"schema\.sql.*end of input"):
+        migrate(write(f"CREATE TABLE t ();\nCREATE TABLE u (id int,{end}"))
+
+
 def test_without_psql_the_error_names_the_line(
     migrate: Migrate, write: Callable[[str], SqlFiles], monkeypatch: pytest.MonkeyPatch
 ) -> None:

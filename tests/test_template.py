@@ -70,6 +70,26 @@ def test_every_byte_of_a_migration_changes_the_fingerprint(
     assert fingerprint() != before
 
 
+@pytest.mark.parametrize("link", ["versions", "versions/linked", "sql"])
+def test_files_behind_a_symbolic_link_are_part_of_the_fingerprint(
+    shop: Project, fingerprint: Callable[..., str], link: str
+) -> None:
+    """Alembic reads them, too. A link that leads back is no endless way."""
+    place, elsewhere = shop.root / "migrations" / link, shop.root / "elsewhere"
+    if place.exists():
+        place.rename(elsewhere)
+    else:
+        elsewhere.mkdir()
+    place.symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(shop.root / "migrations")
+    (elsewhere / "more.sql").write_text("")
+    before = fingerprint()
+
+    (elsewhere / "more.sql").write_text("SELECT 1")
+
+    assert fingerprint() != before
+
+
 def test_a_renamed_file_changes_the_fingerprint(
     shop: Project, fingerprint: Callable[..., str]
 ) -> None:

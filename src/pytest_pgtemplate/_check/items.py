@@ -229,10 +229,10 @@ def _check_build(
 
 def _report_verdict(check: Callable[[], Verdict], reports: ErrorReporter) -> None:
     try:
-        outcome, text = check()
+        verdict = check()
     except PgTemplateError as error:
         reports.fail_or_skip(error)
-    if outcome == "failed":
-        pytest.fail(text, pytrace=False)
-    if outcome == "skipped":
-        pytest.skip(text)
+    if verdict.outcome == "failed":
+        pytest.fail(verdict.text, pytrace=False)
+    if verdict.outcome == "skipped":
+        pytest.skip(verdict.text)

@@ -31,10 +31,14 @@ class KnownFailures:
         return found
 
     def record(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Store the failures among ``verdicts``. Errors are ignored."""
+        """Store the failures among ``verdicts``, forget what did not fail. Errors are ignored."""
         for name, verdict in verdicts.items():
-            if verdict.outcome == "failed" and name in self._keys:
-                with suppress(OSError):
+            if name not in self._keys:
+                continue
+            with suppress(OSError):
+                if verdict.outcome != "failed" or verdict.transient:
+                    self._file(name).unlink(missing_ok=True)
+                else:
                     self._directory.mkdir(parents=True, exist_ok=True)
                     whole = self._file(name).with_suffix(".new")
                     whole.write_text(json.dumps({"text": verdict.text}), "utf-8")

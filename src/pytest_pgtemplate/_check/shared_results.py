@@ -37,7 +37,7 @@ class SharedResults:
         return data["result"]
 
     def make(self, name: str, make: Callable[[], object], *, wait: bool) -> bool:
-        """Compute a result if there is none. False: another worker computes it; not ``wait``."""
+        """Compute a result if there is none. False (without ``wait``): another worker does."""
         file = self._file(name)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,14 @@ from pytest_pgtemplate._template import Script
 
 
 class Verdict(NamedTuple):
-    """``outcome`` is "passed", "failed" or "skipped"; ``text`` is the reason."""
+    """``outcome`` is "passed", "failed" or "skipped"; ``text`` is the reason.
+
+    ``transient``: the server, not the revision, is the reason, so the next check tries again.
+    """
 
     outcome: str
     text: str = ""
+    transient: bool = False
 
 
 PASSED = Verdict("passed")
@@ -37,7 +41,8 @@ def revision_verdict(
         place = _place(script.file, report["line"], root)
         after = " after the downgrade" if step == "second upgrade" else ""
         step = step.removeprefix("second ")
-        return Verdict("failed", f"{place}: the {step} of {name} fails{after}: {report['error']}")
+        text = f"{place}: the {step} of {name} fails{after}: {report['error']}"
+        return Verdict("failed", text, transient=report.get("transient", False))
     downgraded, again = (
         [each for each in report.get(part, ()) if column_order or not _is_column_order(each)]
         for part in ("downgraded", "again")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate._child.catalog import CatalogReader, DatabaseState, TableRows
 from pytest_pgtemplate._child.migrate import open_environment, progress_of, revision_title
-from pytest_pgtemplate._child.trial import AGAIN, DOWN, Trial
+from pytest_pgtemplate._child.trial import AGAIN, DOWN, Trial, sqlstate
 from pytest_pgtemplate._display.progress_file import Step, report_progress, write_step
 from pytest_pgtemplate._internals.alembic import (
     downgrade_step,
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
 UP = "upgrade"
+# SQLSTATE classes of errors that say nothing about a revision: connection lost, deadlock, out of
+# resources, lock not available, ended by an administrator.
+_TRANSIENT = ("08", "40", "53", "55P03", "57", "58")
 NO_ROWS = TableRows("", ())
 Changes = list[tuple[str | None, str, str | None, str | None]]  # container, object, before, after
 
@@ -95,12 +98,13 @@ class RevisionWalk:
         return downgrade_step(self._script, upgrade)
 
     def failed(self, revision: str, part: str, error: BaseException, refused: bool = False) -> None:
-        """``refused``: the downgrade raised before it did anything."""
+        """Report a failed part. ``refused``: the downgrade raised before it did anything."""
         self.report(
             revision=revision,
             failed=part,
             error=_short_error(error),
             line=_line_in_file(self._script.get_revision(revision).path, error),
+            transient=(sqlstate(error) or "").startswith(_TRANSIENT),
             irreversible=part == DOWN and (refused or isinstance(error, NotImplementedError)),
         )
 
@@ -243,7 +247,10 @@ def _compare_models(context: MigrationContext) -> dict[str, Any] | None:
     metadata = context.opts["target_metadata"]
     if metadata is None:
         return None
-    upgrade = produce_migrations(context, metadata).upgrade_ops
+    found = [produce_migrations(context, metadata)]
+    if (hook := context.opts.get("process_revision_directives")) is not None:
+        hook(context, context.get_current_heads(), found)  # it may remove operations, or all
+    upgrade = found[0].upgrade_ops if found else ops.UpgradeOps([])
     assert upgrade is not None
     unknown = [op for op in upgrade.ops if isinstance(op, ops.DropTableOp)]
     tables = {(op.schema, op.table_name) for op in unknown}

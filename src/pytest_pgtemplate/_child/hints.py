@@ -42,7 +42,7 @@ class WrongDriverError(Exception):
     """A sync env.py got a URL with an async driver, or the other way round."""
 
 
-def before_configure(error: Exception) -> HintedError | WrongDriverError:
+def explain_before_configure(error: Exception) -> HintedError | WrongDriverError:
     """Explain an error that env.py raised before ``context.configure()``."""
     from sqlalchemy.exc import InvalidRequestError, MissingGreenlet
 
@@ -58,7 +58,7 @@ def before_configure(error: Exception) -> HintedError | WrongDriverError:
     return HintedError(_BEFORE_CONFIGURE)
 
 
-def of_statement(error: BaseException) -> str:
+def statement_hint(error: BaseException) -> str:
     """Return a hint for a database error in a migration, or an empty string."""
     driver_error = getattr(error, "orig", None)
     sqlstate = getattr(driver_error, "sqlstate", None) or getattr(driver_error, "pgcode", None)

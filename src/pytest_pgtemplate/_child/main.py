@@ -44,13 +44,13 @@ def main() -> None:
         _end(1, hint=error.hint)
     except Exception as error:
         traceback.print_exception(error)
-        _end(1, hint=hints.of_statement(error))
+        _end(1, hint=hints.statement_hint(error))
     if ran is not None:
         _report(ran=ran)
 
 
 def _end(code: int, **last_words: str) -> NoReturn:
-    """At once, so that these are the last words."""
+    """End at once, so that ``last_words`` is the last line of the output."""
     if last_words:
         _report(**last_words)
     sys.stdout.flush()
@@ -58,7 +58,7 @@ def _end(code: int, **last_words: str) -> NoReturn:
 
 
 def _report(**last_words: str) -> None:
-    """A line that the parent reads."""
+    """Print a line that the parent reads."""
     print("\n" + json.dumps(last_words), file=sys.stderr, flush=True)  # noqa: T201
 
 

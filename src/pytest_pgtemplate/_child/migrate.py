@@ -47,14 +47,14 @@ def run(job: dict[str, Any]) -> str:
     applied = asyncio.run(_applied_revisions(job["dsn"], seen[-1] if seen else None))
     if applied != wanted:
         raise MigrationError(
-            f"after the migrations the template holds {_join(applied)}, not {_join(wanted)}",
+            f"after the migrations the template contains {_join(applied)}, not {_join(wanted)}",
             hint="env.py must call context.run_migrations() and commit its transaction",
         )
     return f"{len(steps)} of {len(upgrade_steps(script, job['revision'], 'base'))} revisions"
 
 
 def _write_revisions(job: dict[str, Any], script: ScriptDirectory) -> None:
-    """Answer the question for the revisions, too, so that no other process has to be started."""
+    """Write the list of revisions, too, so that no other process has to be started for it."""
     if job["revisions_file"]:
         with suppress(MigrationError, OSError):  # if the lineage is broken, Alembic may say so
             write_list(script, Path(job["revisions_file"]))
@@ -115,13 +115,14 @@ def _run_env(
 ) -> None:
     from alembic.runtime.environment import EnvironmentContext
 
-    from pytest_pgtemplate._internals.alembic import override_configure
+    from pytest_pgtemplate._internals.alembic import override_configure, record_arguments
 
     configured: list[MigrationContext] = []
 
     def check(context: MigrationContext) -> None:
         configured.append(context)
-        # Before anything is written: the last moment to keep another database whole.
+        record_arguments(context)
+        # Before anything is written: this is the last chance to protect another database.
         _check_database(context, job["database"])
 
     environment = EnvironmentContext(config, script, fn=plan, destination_rev=job["revision"])
@@ -136,7 +137,7 @@ def _run_env(
         except Exception as error:
             if configured:
                 raise
-            raise hints.before_configure(error) from error
+            raise hints.explain_before_configure(error) from error
         except SystemExit as error:
             raise MigrationError(
                 f"env.py ended its process: sys.exit({error.code!r})",
@@ -157,7 +158,8 @@ def _check_database(context: MigrationContext, wanted: str) -> None:
             hint=hints.READ_THE_URL,
         )
     in_transaction = connection.in_transaction()
-    actual = connection.exec_driver_sql("SELECT current_database()").scalar()
+    actual, schema = connection.exec_driver_sql("SELECT current_database(), current_schema()").one()
+    context.opts["pgtemplate_schema"] = schema  # env.py may have set the search path
     if not in_transaction:
         connection.rollback()  # end the transaction that the query began
     if actual != wanted:
@@ -176,7 +178,7 @@ async def _applied_revisions(dsn: str, context: MigrationContext | None) -> set[
 
     if context is None:
         return set()
-    schema = context.version_table_schema
+    schema = context.version_table_schema or context.opts["pgtemplate_schema"]
     table = ".".join(quote_identifier(name) for name in (schema, context.version_table) if name)
     connection = await asyncpg.connect(dsn)
     try:

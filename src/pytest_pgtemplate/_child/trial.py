@@ -6,8 +6,11 @@ revision whose trial fails costs as much as any other, and nothing of it reaches
 
 from __future__ import annotations
 
+import ast
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import event
@@ -27,12 +30,29 @@ if TYPE_CHECKING:
 DOWN, AGAIN = "downgrade", "second upgrade"
 _SAVEPOINT = "pgtemplate_trial"
 
-# SQLSTATEs that two transactions may not raise where one does: the parts have to be run separately.
+# SQLSTATEs of errors that a shared transaction may cause: each part then runs in its own one.
 _ONE_TRANSACTION = {
     "25001",  # active_sql_transaction, for example by CREATE INDEX CONCURRENTLY
     "55006",  # object_in_use: pending trigger events
     "55P04",  # unsafe_new_enum_value_usage
 }
+
+
+_NO_TRANSACTION = "25P01"
+# DISCARD TEMP would also drop the plugin's functions.
+_DROP_TEMPORARY_TABLES = """
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT oid::regclass FROM pg_class
+                 WHERE relnamespace = pg_my_temp_schema() AND relkind IN ('r', 'p')
+    LOOP
+        EXECUTE 'DROP TABLE IF EXISTS ' || name || ' CASCADE';
+    END LOOP;
+END
+$$
+"""
 
 
 class Failure(NamedTuple):
@@ -60,7 +80,14 @@ class Trial:
         connection: Any = self._context.connection
         nested = connection.in_transaction()
         transaction = connection.begin_nested() if nested else connection.begin()
-        connection.exec_driver_sql(f"SAVEPOINT {_SAVEPOINT}")
+        try:
+            connection.exec_driver_sql(f"SAVEPOINT {_SAVEPOINT}")
+        except DBAPIError as refused:
+            transaction.rollback()
+            if sqlstate(refused) != _NO_TRANSACTION:
+                raise
+            self.is_separate = True  # env.py has chosen AUTOCOMMIT
+            return
         event.listen(connection, "before_cursor_execute", self._count)
         try:
             with autocommit_refused(self._context):
@@ -87,6 +114,9 @@ class Trial:
         try:
             with connection.begin_nested():
                 forget_created_types(self._context)
+                # Alembic's commands have sessions of their own.
+                connection.exec_driver_sql(_DROP_TEMPORARY_TABLES)
+                self._statements = 0
                 migrate()
                 # What a commit would check; pending trigger events would refuse later DDL.
                 connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
@@ -111,9 +141,21 @@ class Trial:
 
 
 def _raised_by(function: str, error: BaseException) -> bool:
-    """Whether a function of this name raised ``error`` itself, not a function that it called."""
+    """Whether a function of this name has a ``raise`` statement that raised ``error``.
+
+    An error of a function that it called, or of a wrong name, is a bug.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and frames[-1].name == function
+    if not frames or frames[-1].name != function:
+        return False
+    with suppress(OSError, SyntaxError, ValueError):
+        tree = ast.parse(Path(frames[-1].filename).read_bytes())
+        line = frames[-1].lineno or 0
+        return any(
+            isinstance(node, ast.Raise) and node.lineno <= line <= (node.end_lineno or 0)
+            for node in ast.walk(tree)
+        )
+    return False
 
 
 def sqlstate(error: BaseException | None) -> str | None:

@@ -49,7 +49,9 @@ def template_request(
 
     base = [settings.template.tracking.encode(), installed_sql()]
     base += [path.read_bytes() for path in settings.template.fingerprint_files]
-    base += [_embedded.stand_ins_fingerprint()] if settings.url is None else []
+    if settings.url is None:
+        bindir, version, _ = settings.server.embedded
+        base.append(_embedded.extensions_fingerprint(bindir, version))
     parts = [*base, *migrations.fingerprint()]
     fingerprint = _template.compute_fingerprint(parts, server)
 
@@ -108,7 +110,7 @@ def build_template(
     not repeat it: a build in another environment may succeed.
     """
     from pytest_pgtemplate import _template
-    from pytest_pgtemplate._reset import install, uninstall
+    from pytest_pgtemplate._reset import install, lost_rows_error, uninstall
 
     settings, stats, request = database.settings, database.stats, scratch.request
     failures, progress = database.run.reports.failures, database.run.progress
@@ -124,7 +126,10 @@ def build_template(
     stats.why = stats.why or reason
     try:
         if scratch.origin is not None:
-            uninstall(url, settings.template.tracking, timeout=settings.server.timeout)
+            timeout = settings.server.timeout
+            if not uninstall(url, settings.template.tracking, timeout=timeout):
+                server.drop(scratch.origin.name)
+                raise lost_rows_error(scratch.origin.name)
         if request.unseeded is None:
             progress.begin_part("migrating")
             ran = _template.migrate(migrations, target)

@@ -214,12 +214,23 @@ def _split(locations: str, separator: str | None) -> list[str]:
 
 def _files_under(directory: Path, *, sourceless: bool) -> Iterator[tuple[Path, bytes, bytes]]:
     """Yield every file below ``directory`` that a migration tool may read."""
-    for path in sorted(directory.rglob("*")):
+    for path in sorted(_walk(directory)):
         compiled = "__pycache__" in path.parts or path.suffix == ".pyc"
         if compiled and not (sourceless and _stands_for_source(path)):
             continue
         if path.is_file() and path.name != "script.py.mako":
             yield path, str(path.relative_to(directory)).encode(), path.read_bytes()
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    """Yield every file below ``directory``, also in directories that symbolic links lead to."""
+    seen = set()
+    for parent, directories, files in os.walk(directory, followlinks=True):
+        real = os.path.realpath(parent)
+        directories[:] = sorted(directories) if real not in seen else []
+        if real not in seen:
+            yield from (Path(parent, name) for name in files)
+        seen.add(real)
 
 
 def _stands_for_source(path: Path) -> bool:

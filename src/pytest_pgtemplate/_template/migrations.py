@@ -49,12 +49,16 @@ class Metadata:
 
     def fingerprint(self) -> Iterator[bytes]:
         yield b"metadata"
-        yield self._sql().encode()
+        # Sorted: SQLAlchemy keeps the indexes of a table in a set, whose order may be another one
+        # in each process.
+        yield "\n;\n".join(sorted(self._statements())).encode()
 
     def migrate(self, target: Target) -> None:
-        sql_scripts.run_text(self._sql(), "MetaData.create_all", target)
+        # A statement may end with a comment.
+        script = "\n;\n".join(self._statements())
+        sql_scripts.run_text(script, "MetaData.create_all", target)
 
-    def _sql(self) -> str:
+    def _statements(self) -> list[str]:
         statements: list[str] = []
 
         def collect(ddl: Any, *_: Any, **__: Any) -> None:
@@ -65,7 +69,7 @@ class Metadata:
         for schema in sorted(set(self._schemas())):
             collect(CreateSchema(schema, if_not_exists=True))
         self.metadata.create_all(engine, checkfirst=False)
-        return "\n;\n".join(statements)  # a statement may end with a comment
+        return statements
 
     def _schemas(self) -> Iterator[str]:
         for table in self.metadata.tables.values():
@@ -165,7 +169,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigurationError(
-            f"pg_migrations names {path}: {error.strerror}", hint="correct the path"
+            f"pg_migrations: {path} cannot be read: {error.strerror}", hint="correct the path"
         ) from error
 
 

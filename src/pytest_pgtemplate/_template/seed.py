@@ -29,7 +29,8 @@ def run(seed: Seed, target: Target) -> None:
 
 def _import_path(seed: Seed) -> dict[str, str]:
     name = getattr(seed, "__qualname__", "")
-    file = inspect.getsourcefile(seed) if inspect.isfunction(seed) else None
+    # A decorator with functools.wraps leads to the function in the user's file.
+    file = inspect.getsourcefile(inspect.unwrap(seed)) if inspect.isfunction(seed) else None
     if file is None or not all(part.isidentifier() for part in name.split(".")):
         raise ConfigurationError(
             f"pg_seed returns {name or type(seed).__name__}, which another process cannot import",

@@ -16,28 +16,30 @@ import asyncpg
 
 from pytest_pgtemplate import _child, _embedded, _urls
 from pytest_pgtemplate._child import hints
-from pytest_pgtemplate._server import connect, explain, portal
+from pytest_pgtemplate._server import connect, explain, portal, quote_literal
 from pytest_pgtemplate._template.target import Target, redact_password, timeout_error
 from pytest_pgtemplate.errors import EmbeddedServerError, MigrationError
 
 APPLICATION = "pytest-pgtemplate migrations"
 _META_COMMAND = re.compile(r"^[ \t]*\\", re.MULTILINE)
-_CONNECT = re.compile(r"^[ \t]*\\c(onnect)?\b", re.MULTILINE)
-_INCLUDE = re.compile(r"^[ \t]*\\i(r|nclude|nclude_relative)?[ \t]+'?([^'\s]+)", re.MULTILINE)
+# Anywhere in a line, because psql accepts them after a statement. COPY data doubles each backslash.
+_CONNECT = re.compile(r"(?<!\\)\\c(onnect)?\b")
+_INCLUDE = re.compile(r"(?<!\\)\\i(r|nclude|nclude_relative)?[ \t]+'?([^'\s]+)")
 _END_OF_STATEMENT = re.compile(r";[ \t]*(--.*)?$", re.MULTILINE)
+_LEFT = "EXCEPTION 'the script has connected to another database, and may have changed it'"
 _DETAILS = re.compile(r"^LOCATION: .*\n?", re.MULTILINE)  # in the source code of the server
 _SQLSTATE = re.compile(r":  ([0-9A-Z]{5}): ")
 
 
 def run_text(script: str, what: str, target: Target) -> None:
-    """Raises MigrationError, which shows the line that failed."""
+    """Run a script. Raises MigrationError, which shows the line that failed."""
     error = _run(script, what, target)
     if error is not None:
         raise _failed(f"{what} failed", script, error)
 
 
 def run_file(file: Path, target: Target) -> None:
-    """Raises MigrationError, which names the file and the line that failed."""
+    """Run a file. Raises MigrationError, which names the file and the line that failed."""
     script = file.read_text("utf-8")
     for_psql = _META_COMMAND.search(script)
     if for_psql is None:
@@ -45,15 +47,12 @@ def run_file(file: Path, target: Target) -> None:
         position = _position(error) if error else None
         if error is None:
             return
-        if position is None or script[position] != "\\":
+        if position is None or script[position : position + 1] != "\\":
             raise _failed(f"{file} failed", script, error, file)
         for_psql = re.compile(re.escape("\\")).search(script, position)
     assert for_psql is not None
-    if connects := _CONNECT.search(script):
-        raise MigrationError(
-            f"{file}:{_line(script, connects.end())}: \\connect leaves the template's database",
-            hint="remove it; with pg_dump, omit --create",
-        )
+    for part in (file, *included_files(file, script)):
+        _refuse_connect(part)
     psql = _find_psql(target)
     if psql is None:
         raise MigrationError(
@@ -63,6 +62,15 @@ def run_file(file: Path, target: Target) -> None:
             " pg_dump --inserts, and remove the lines with \\restrict",
         )
     _run_psql(psql, file, target)
+
+
+def _refuse_connect(file: Path) -> None:
+    script = file.read_text("utf-8")
+    if connects := _CONNECT.search(script):
+        raise MigrationError(
+            f"{file}:{_line(script, connects.end())}: \\connect leaves the template's database",
+            hint="remove it; with pg_dump, omit --create",
+        )
 
 
 def included_files(file: Path, script: str) -> Iterator[Path]:
@@ -152,7 +160,8 @@ def _line(script: str, position: int) -> int:
 
 
 def _nth_line(script: str, line: int) -> str:
-    return script.splitlines()[line - 1].strip()[:200]
+    lines = script.splitlines()
+    return lines[min(line, len(lines)) - 1].strip()[:200] if lines else ""
 
 
 def _source_line(script: str, position: int) -> str:
@@ -186,7 +195,11 @@ def _run_psql(psql: str, file: Path, target: Target) -> None:
     env = {"PGAPPNAME": APPLICATION}
     if target.url.password:
         env["PGPASSWORD"] = str(target.url.password)
-    command = [psql, *options, "--file", str(file.absolute()), "--dbname", dsn]
+    # \\connect may be in a file whose name a variable of psql contains.
+    is_here = f"current_database() = {quote_literal(target.url.database or '')}"
+    check = f"DO $$BEGIN IF NOT {is_here} THEN RAISE {_LEFT}; END IF; END$$"
+    scripts = ["--file", str(file.absolute()), "--command", check]
+    command = [psql, *options, *scripts, "--dbname", dsn]
     ended = _child.run(command, env=env, cwd=Path.cwd(), timeout=target.timeout)
     output = _DETAILS.sub("", redact_password(ended.output, target.url)).strip()
     if ended.code is None:
