@@ -24,7 +24,10 @@ SIDES = {
 }
 
 
-@pytest.mark.parametrize("figure", SIDES)
+@pytest.mark.parametrize(
+    "figure",
+    [each if each == "suite" else pytest.param(each, marks=pytest.mark.full) for each in SIDES],
+)
 def test_a_figure_is_measured_for_every_side_and_shown(figure: str, tmp_path: Path) -> None:
     """The measurements are in figures.json, and a table shows each of them."""
     need_binaries()

@@ -204,7 +204,7 @@ def test_what_it_does_not_understand(capsys: Capture) -> None:
 
 def test_the_embedded_server(new_user_home: Path) -> None:
     assert pgtemplate("server", "status").stdout == "never started\n"
-    assert pgtemplate("server", "stop").stdout == "it was not running\n"
+    assert pgtemplate("server", "stop").stdout == "the embedded server was not running\n"
     assert not any(new_user_home.iterdir())
 
     handle = _embedded.acquire(None, timeout=60)

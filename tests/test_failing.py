@@ -29,7 +29,7 @@ def test_it_names_its_database_and_whose_data_is_there(shop: Project) -> None:
             "*- pgtemplate -*",
             f"database: {shop.prefix}_*_main",
             'it contains the rows of the module fixture "shared"',
-            "it is dropped at the end of the run; --pg-keep-failed keeps it",
+            "the plugin resets it after this test; --pg-keep-failed keeps it",
             f"connect with: psql '*{shop.prefix}_*_main*'",
             "*_ test_plain _*",
         ]

@@ -239,6 +239,130 @@ def test_the_summary_names_the_privileges_that_the_role_lacks(items: Project, pl
     assert result.stdout.str().count("the role may not create triggers") == 1
 
 
+SHARING = """
+import pytest
+from sqlalchemy import text
+
+INSERT = text("INSERT INTO item (name) VALUES ('mine')")
+
+@pytest.fixture
+def wrote(pg_sync_session):
+    pg_sync_session.execute(INSERT)
+    pg_sync_session.commit()
+"""
+SCOPES = {
+    "none": """
+class TestShared:
+    pytestmark = pytest.mark.pg(scope="class")
+    def test_writes(self, wrote): ...
+    @pytest.mark.pg(isolation="none")
+    def test_reads(self, pg_sync_session): ...
+""",
+    "clone": """
+class TestShared:
+    pytestmark = pytest.mark.pg(scope="class")
+    @pytest.mark.pg(isolation="clone")
+    def test_writes(self, wrote): ...
+    def test_reads(self, pg_sync_session): ...
+""",
+}
+
+
+@pytest.mark.parametrize("kind", SCOPES)
+def test_at_the_end_of_a_scope_the_strongest_isolation_of_its_tests_applies(
+    items: Project, kind: str
+) -> None:
+    items.write("test_shared.py", SHARING + SCOPES[kind] + NEXT)
+
+    result = items.run("-p", "no:xdist", "--pg-trace=trace.json")
+
+    result.assert_outcomes(passed=3)
+    trace = (items.root / "trace.json").read_text("utf-8")
+    assert ("isolation is clone" in trace) == (kind == "clone")
+
+
+def test_the_state_of_a_failed_test_is_kept_although_the_last_of_its_scope_passes(
+    items: Project,
+) -> None:
+    items.write(
+        "test_shared.py",
+        SHARING
+        + """
+pytestmark = pytest.mark.pg(scope="module")
+def test_fails(wrote): assert False
+def test_passes(pg_sync_session): ...
+""",
+    )
+
+    result = items.run("-p", "no:xdist", "--pg-keep-failed")
+
+    result.assert_outcomes(passed=1, failed=1)
+    [kept] = [each for each in items.server.databases() if each.mark and each.mark.kind == "kept"]
+    result.stdout.fnmatch_lines([f"kept as: {kept.name}", "*kept test_shared.py::test_fails: *"])
+    rows = query(items.server.url, "SELECT name FROM item ORDER BY id", database=kept.name)
+    assert [row["name"] for row in rows] == ["reference", "mine"]
+
+
+def test_the_teardown_of_a_fixture_follows_the_clone_after_the_last_test(items: Project) -> None:
+    """It finds its rows, in whatever order the tests run."""
+    items.write(
+        "test_shared.py",
+        SHARING
+        + """
+COUNT = text("SELECT count(*) FROM item WHERE name = 'mine'")
+
+@pytest.fixture(scope="module")
+def shop(pg_shared):
+    with pg_shared.sync_sessionmaker.begin() as session:
+        session.execute(INSERT)
+    yield
+    with pg_shared.sync_sessionmaker.begin() as session:
+        assert session.scalar(COUNT) == 1
+
+@pytest.mark.pg(isolation="clone")
+def test_drops(shop, pg_sync_session):
+    pg_sync_session.execute(text("DROP TABLE item"))
+    pg_sync_session.commit()
+""",
+    )
+
+    items.run("-p", "no:xdist").assert_outcomes(passed=1)
+
+
+VAULT = """
+op.execute("CREATE SCHEMA vault AUTHORIZATION {group}")
+op.execute("CREATE SCHEMA closed AUTHORIZATION {group}; SET ROLE {group}")
+op.execute("CREATE TABLE vault.secret (id serial); CREATE TABLE vault.shared (id int)")
+op.execute("GRANT USAGE ON SCHEMA vault TO PUBLIC; GRANT SELECT ON vault.shared TO PUBLIC")
+op.execute("CREATE TABLE closed.granted (id int)")
+op.execute("GRANT SELECT ON closed.granted TO PUBLIC; RESET ROLE")
+"""
+
+
+@pytest.mark.parametrize("tracking", ["triggers", "scan"])
+def test_the_summary_names_what_the_role_may_not_read(
+    items: Project, plain: str, tracking: str
+) -> None:
+    """No reset notices what a SECURITY DEFINER function, or another login, writes there."""
+    items.ini(pg_tracking=tracking)
+    items.revision("two", VAULT.format(group=f"{plain}_group"))
+    items.write("test_it.py", NEXT)
+
+    as_superuser = items.run("-p", "no:xdist")
+    url = _urls.render(items.server.url.set(username=plain, password="secret"))
+    result = items.run("-p", "no:xdist", "--pg-url", url)
+
+    as_superuser.assert_outcomes(passed=1)
+    as_superuser.stdout.no_fnmatch_line("*may not read*")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "  no reset restores closed.granted, vault.secret, vault.secret_id_seq:"
+            " the role may not read them"
+        ]
+    )
+
+
 HELD_BY_A_SUPERUSER = """
 held = []
 

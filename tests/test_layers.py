@@ -214,6 +214,110 @@ def test_one(outer, pg): assert names(pg) == "base outer outer, too reference"
     passes(items, 2)
 
 
+WROTE_ONCE = {
+    "writes nothing more": ("", "base outer reference", {"passed": 3}),
+    "fails": ("raise RuntimeError", "", {"passed": 2, "errors": 1}),
+    "skips": ("pytest.skip('not today')", "", {"passed": 2, "skipped": 1}),
+}
+
+
+@pytest.mark.parametrize("then", WROTE_ONCE)
+def test_what_a_fixture_wrote_before_it_requested_another_one_ends_with_it(
+    items: Project, then: str
+) -> None:
+    """Its rows are a layer of its own from then on, whatever the rest of its setup does."""
+    end, rows, outcomes = WROTE_ONCE[then]
+    write(
+        items,
+        "test_a.py",
+        f"""
+@pytest.fixture(scope="module")
+def outer(pg_database, request):
+    add(pg_database, "outer")
+    request.getfixturevalue("base")
+    {end}
+
+def test_one(outer, pg): assert names(pg) == "{rows}"
+def test_two(pg): assert names(pg) == "{rows or "base reference"}"
+""",
+    )
+    write(items, "test_b.py", 'def test_b(pg): assert names(pg) == "base reference"\n')
+
+    items.run().assert_outcomes(**outcomes)
+
+
+INTERRUPTED = """
+import pytest
+from pytest_pgtemplate._reset import Resetter
+
+original = Resetter.add_layer
+calls = []
+
+def add_layer(self, layer):
+    result = original(self, layer)
+    calls.append(layer)
+    if len(calls) == 1:
+        pytest.fail("a timeout, as of pytest-timeout")
+    return result
+
+Resetter.add_layer = add_layer
+"""
+
+
+def test_a_timeout_while_a_layer_is_added_loses_no_rows(
+    items: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pytest sets the fixture up again for the next test."""
+    items.write("interrupted.py", INTERRUPTED)
+    monkeypatch.syspath_prepend(items.root)
+    write(
+        items,
+        "test_a.py",
+        """
+def test_one(base, pg): ...
+def test_two(base, pg): assert names(pg) == "base reference"
+def test_three(base, pg): assert names(pg) == "base reference"
+""",
+    )
+
+    result = items.pytester.runpytest_subprocess(*PLAIN, "-p", "interrupted")
+
+    result.assert_outcomes(passed=2, errors=1)
+
+
+def test_rows_of_a_fixture_that_a_new_database_lacks_are_reported(items: Project) -> None:
+    """A parametrized pg_seed builds another database, and pytest keeps the other fixtures."""
+    items.ini(pythonpath=".", pg_autouse="true", pg_env="URL={url:psycopg}")
+    write(
+        items,
+        "test_a.py",
+        """
+import os
+import sqlalchemy
+
+@pytest.fixture(scope="session", params=["small", "large"])
+def pg_seed(request): ...
+
+@pytest.fixture(scope="session", autouse=True)
+def countries():
+    engine = sqlalchemy.create_engine(os.environ["URL"])
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("INSERT INTO item (name) VALUES ('country')"))
+    engine.dispose()
+
+@pytest.mark.parametrize("n", range(2))
+def test_it(n, pg): assert names(pg) == "country reference"
+""",
+    )
+
+    result = items.run()
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes()["passed"] >= 2
+    result.stdout.fnmatch_lines(['*the rows of the session fixture "countries" were lost*'])
+    result.stdout.no_fnmatch_line("*assert 'reference' == *")
+
+
 REFERRING = load_program("layers/referring.py")
 
 

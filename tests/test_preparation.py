@@ -99,6 +99,41 @@ def only_template(project: Project) -> bool:
     return [name.split("_")[2] for name in project.databases()] == ["tpl"]
 
 
+STRAYS = {
+    "rows": "INSERT INTO item (name) VALUES ('stray')",
+    "schema": "ALTER TABLE item ADD stray int",
+}
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_what_is_written_before_the_first_database_test_does_not_reach_it(
+    shop: Project, stray: str
+) -> None:
+    """The application knows the URL of the prepared database from pg_env."""
+    shop.ini(pg_env="URL={url:psycopg}")
+    shop.prepare_template()
+    shop.write(
+        "test_it.py",
+        f"""
+        import os
+        import sqlalchemy
+
+        def test_of_the_application():
+            engine = sqlalchemy.create_engine(os.environ["URL"])
+            with engine.begin() as connection:
+                connection.execute(sqlalchemy.text("{STRAYS[stray]}"))
+            engine.dispose()
+
+        def test_database(pg_sync_session):
+            columns = pg_sync_session.execute(sqlalchemy.text("SELECT * FROM item")).all()
+            assert columns == [(1, "reference")]
+        """,
+    )
+    observer = Observer(shop, expected=1)
+
+    observer.run().assert_outcomes(passed=2)
+
+
 # What begins, and when
 
 

@@ -117,6 +117,7 @@ def variants() -> Iterator[tuple[str, list[Block]]]:
 
 
 VARIANTS = list(variants())
+OFTEN = ("README", "getting-started", "applications")  # pages that the short form runs
 
 
 @pytest.fixture
@@ -183,7 +184,13 @@ def test_the_quickstart_runs_as_it_stands(project: pytest.Pytester, environment:
 
 
 @pytest.mark.parametrize(
-    "recipe", [recipe for _, recipe in VARIANTS], ids=[section for section, _ in VARIANTS]
+    "recipe",
+    [
+        pytest.param(
+            recipe, id=section, marks=[] if section.startswith(OFTEN) else pytest.mark.full
+        )
+        for section, recipe in VARIANTS
+    ],
 )
 def test_a_recipe_runs_on_top_of_the_quickstart(
     project: pytest.Pytester,

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.quoting import quote_literal
+from pytest_pgtemplate._urls.redaction import find_passwords
 from support.clients import Clients
 from support.projects import (
     ITEM,
@@ -118,6 +119,18 @@ def secret(
     execute(private_url, f"DROP ROLE {role}")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://ci@myserver:s3cr3t@myserver.postgres.example/postgres",
+        "postgresql://ci:s3cr3t@host:5432/postgres",
+        "postgresql://host/postgres?user=ci&sslpassword=s3cr3t",
+    ],
+)
+def test_the_password_of_any_url_is_known(url: str) -> None:
+    assert find_passwords([url]) == {"s3cr3t"}
+
+
 FAILING = load_program("secrets/failing.py")
 
 
@@ -135,6 +148,20 @@ def test_tests_that_fail(secret: Secret) -> None:
         "the schema changed",
     ):
         assert said in output
+
+
+def test_tests_that_are_expected_to_fail(secret: Secret) -> None:
+    secret.project.write(
+        "test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.xfail
+        def test_it(pg_url):
+            assert not pg_url
+        """,
+    )
+    assert "assert not" in secret.run("--xfail-tb")
 
 
 def test_workers(secret: Secret) -> None:

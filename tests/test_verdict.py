@@ -259,6 +259,74 @@ def test_two(shared, pg): assert names(pg) == "shared"
     result.stdout.fnmatch_lines(['*the rows of the session fixture "shared" were lost*'])
 
 
+ODD_EXCEPTIONS = """
+from dataclasses import dataclass
+
+@dataclass
+class NotFound(Exception):
+    id: int
+
+def test_without_a_hash(): raise NotFound(1)
+
+def test_as_a_context():
+    try:
+        raise NotFound(1)
+    except NotFound:
+        assert False
+
+def test_its_own_cause():
+    try:
+        1 / 0
+    except Exception as error:
+        raise error from error
+
+def test_after_all(pg): ...
+"""
+
+
+def test_any_exception_fails_its_test_only(base: Project) -> None:
+    write(base, ODD_EXCEPTIONS)
+
+    base.run().assert_outcomes(passed=1, failed=3)
+
+
+FAILING_RESET = """
+from pytest_pgtemplate._reset import Resetter
+
+original = Resetter.reset
+fails = []  # not empty: the next reset fails
+
+def reset(self, *arguments, **keywords):
+    if fails:
+        fails.clear()
+        raise pytest.fail.Exception("a timeout, as of pytest-timeout")
+    return original(self, *arguments, **keywords)
+
+Resetter.reset = reset
+"""
+
+
+def test_a_dynamic_request_after_a_failed_reset_finds_no_unknown_state(base: Project) -> None:
+    """pg_shared is set up already, so no hook of pytest shows that a test requests it."""
+    base.write("conftest.py", CONFTEST + FAILING_RESET)
+    write(
+        base,
+        """
+from conftest import fails
+
+def test_one(pg_shared, pg):
+    write(pg, "INSERT INTO product (name) VALUES ('mine')")
+    fails.append(1)
+
+def test_two(request): assert names(request.getfixturevalue("pg_shared")) == ""
+""",
+    )
+
+    result = base.pytester.runpytest_subprocess(*PLAIN)
+
+    result.assert_outcomes(passed=2, errors=1)
+
+
 def test_a_hook_that_turns_a_failure_into_a_success_hides_no_error(base: Project) -> None:
     base.write("schema.sql", FAILS)
     base.write(

@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser
 ) -> Generator[None]:
-    """Set pg_env before another plugin imports the application, like pytest-django here."""
+    """Set pg_env before another plugin imports the application, as pytest-django does here."""
     database_options.add_options(early_config, parser)
     if _settings.wants_environment(early_config):
         _set_environment(early_config, _settings.read(early_config))
@@ -48,7 +48,7 @@ def pytest_load_initial_conftests(
 
 @pytest.hookimpl(specname="pytest_load_initial_conftests")
 def pytest_load_initial_conftests_after_plugins(early_config: pytest.Config) -> None:
-    """Once more before a conftest imports the application: plugins may have read .env files."""
+    """Set pg_env again before conftests import the application: plugins may read .env files."""
     if ENVIRONMENT in early_config.stash:
         early_config.stash[ENVIRONMENT].set_again()
 
@@ -177,7 +177,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """No run is green whose tests skipped because of an error that no report shows."""
+    """Report errors that made tests skip and that no report shows: the run must not be green."""
     config = session.config
     try:
         done = yield

@@ -247,8 +247,7 @@ def _psql(arguments: argparse.Namespace) -> Iterator[str]:
         bindir = server_connection.client_bindir(arguments.url, _embedded_options(arguments))
         psql = shutil.which("psql", path=bindir) or shutil.which("psql")
         if psql is None:
-            hint = "install the client programs of PostgreSQL"
-            raise ServerError("there is no psql on PATH", hint=hint)
+            raise ServerError("the server's programs and PATH have no psql", hint="install psql")
         url = _urls.dsn(_urls.without_password(server.url.set(database=arguments.database)))
         password = {"PGPASSWORD": str(server.url.password)} if server.url.password else {}
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C cancels a query in psql
@@ -264,10 +263,11 @@ def _check(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _server(arguments: argparse.Namespace) -> Iterator[str]:
+    options = _embedded_options(arguments)
     if arguments.action == "stop":
-        yield "stopped" if _embedded.stop(*_embedded_options(arguments)) else "it was not running"
+        yield "stopped" if _embedded.stop(*options) else "the embedded server was not running"
         return
-    status = _embedded.status(*_embedded_options(arguments))
+    status = _embedded.status(*options)
     if status is None:
         yield "never started"
         return

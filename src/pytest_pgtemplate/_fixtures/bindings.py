@@ -40,7 +40,7 @@ def _pg_bindings_in_use(
 
 @fixture(autouse=True)
 def _pg_bind(request: pytest.FixtureRequest, _pg: IsolatedDatabase) -> Iterator[None]:
-    """The first fixture of scope ``function``: what others do with the application comes later."""
+    """The first fixture of scope ``function``: others may use the application in their setup."""
     get, name = request.getfixturevalue, _pg.fixture_name
     if name("pg_database") not in request.fixturenames:
         yield

@@ -76,7 +76,7 @@ def pg_database(
 
     with _pg.reported_once("pg_database"):
         _pg.run.close_resources()  # of a test that is repeated
-        database = _pg.prepared.take_database(pg_server, pg_template)
+        database = steps.take_prepared_database(_pg, pg_server, pg_template)
         database = database or steps.create_database(_pg, pg_server, pg_template)
     _pg.worker = database.value
     yield database.value.database

@@ -47,7 +47,7 @@ _DESELECTING = ("lf", "stepwise", "deselect")  # besides -k and -m, which `is_se
 
 
 def preparation_of(config: pytest.Config, run: Run) -> Preparation | None:
-    """Return the preparation of this process; None if it runs no tests, or without sockets."""
+    """Return the preparation of this process; None if it runs no tests or blocks sockets."""
     if (registered := config.pluginmanager.get_plugin(PLUGIN)) is not None:
         assert isinstance(registered, Preparation)
         return registered
@@ -66,7 +66,7 @@ class Preparation:
     """The preparation of all databases of this process, in one thread. It is a pytest plugin."""
 
     def __init__(self, config: pytest.Config, run: Run) -> None:
-        self._run = run
+        self._progress = run.progress  # created here, and not by two threads at once
         self._databases = {
             database: (database.fixture_name("pg_database"), database.fixture_name("pg"))
             for database in run.load_databases().values()
@@ -88,7 +88,7 @@ class Preparation:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
-        """Begin what could not begin before. If no test needs a database any more, stop."""
+        """Begin what had to wait for the deselection. If no test needs a database, stop."""
         yield
         tests = {
             database: next((item for item in items if self._needs(item, database)), None)
@@ -114,7 +114,7 @@ class Preparation:
             self.close()
 
     def pytest_sessionfinish(self) -> None:
-        """There is no test loop after an interrupt or an error during the collection."""
+        """Stop if an interrupt or an error during the collection has prevented the test loop."""
         self.close()
 
     def close(self) -> None:
@@ -125,12 +125,12 @@ class Preparation:
                 database.prepared.close()
 
     def before_fork(self) -> None:
-        """A forked child may run the test, and needs a database of the same name."""
+        """Give everything back: a forked child that runs the test needs the same database name."""
         if self._finished:
             self.close()
 
     def after_fork(self) -> None:
-        """In a forked child, which does not have the thread. Its parent gives back."""
+        """In a forked child, which does not have the thread. The parent gives resources back."""
         self._undecided.clear()
         self._thread = None
         for database in self._databases:
@@ -174,7 +174,7 @@ class Preparation:
 
     def _work(self) -> None:
         WARNINGS_RAISE.set(True)
-        with suppress(KeyboardInterrupt), self._run.progress.in_background():
+        with suppress(KeyboardInterrupt), self._progress.in_background():
             for step, database in iter(self._steps.get, None):
                 if not self._stopped:
                     try:
@@ -188,7 +188,7 @@ class Preparation:
         self._undecided.clear()
         if self._thread is not None and not self._stopped:
             self._steps.put(None)
-            with self._run.progress.shown():
+            with self._progress.shown():
                 self._thread.join()
             self._thread = None
         self._finished = True

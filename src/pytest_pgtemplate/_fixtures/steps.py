@@ -7,7 +7,7 @@ imports what the steps use: a run without database tests does not import it.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from pytest_pgtemplate import _embedded, _template, _urls
@@ -92,6 +92,28 @@ def ensure_template(
     return template
 
 
+def take_prepared_database(
+    database: IsolatedDatabase, server: Server, template: Template
+) -> Resource[WorkerDatabase] | None:
+    """Return the prepared database if there is one and it has the state of the template.
+
+    Its URL may be in a variable of ``pg_env``: tests and fixtures that request no fixture of the
+    plugin may have written to it.
+    """
+    prepared = database.prepared.take_database(server, template)
+    if prepared is None:
+        return None
+    try:
+        result = prepared.value.reset()
+        if result.reclone_reason is None and not result.leaks and not result.differences:
+            return prepared
+    except PgTemplateError:  # such as a lost connection: the next clone has one of its own
+        pass
+    with suppress(PgTemplateError):
+        prepared.close()
+    return None
+
+
 def create_database(
     database: IsolatedDatabase, server: Server, template: Template
 ) -> Resource[WorkerDatabase]:
@@ -110,7 +132,7 @@ def create_database(
     stats.clone_time = time.perf_counter() - began
     stats.from_spare = worker.from_spare
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
-    stats.stand_ins = worker.stand_ins
+    stats.stand_ins, stats.uncovered = worker.stand_ins, worker.uncovered
     stats.lock_room = server.facts.max_locks // max(worker.relations, 1)
     sweeping = None
     if settings.sweeps:

@@ -23,7 +23,7 @@ class _Numbered(dict[str, int]):
 
 def write_page(recording: Recording, file: Path) -> None:
     """Write the report. Raises OSError."""
-    data = json.dumps(_data(recording), separators=(",", ":")).replace("</", "<\\/")
+    data = json.dumps(_data(recording), separators=(",", ":")).replace("<", "\\u003c")
     page = _text("page.html")
     for mark, text in (
         ("/* style */", _text("page.css")),

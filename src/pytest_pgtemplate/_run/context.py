@@ -73,7 +73,7 @@ class RunContext:
         self.torn_down: pytest.Item | None = None  # the last test whose teardown began here
         self.timeline: Timeline | None = None  # None: the run is not recorded
         self.crashed = False  # in the controller: whether a worker of this run crashed
-        # Reports hide the passwords of these.
+        # Reports hide the passwords in these URLs.
         self.urls = [*settings.all_urls, *environment.urls]
         self._config = config
         self._to_close: list[Resource[Any]] = []
@@ -81,7 +81,7 @@ class RunContext:
 
     @cached_property
     def progress(self) -> ProgressReporter:
-        """Created with the first step that it reports: most runs without a database have none."""
+        """Created for the first reported step: most runs without a database report none."""
         from pytest_pgtemplate._run.progress import ProgressReporter, draw_in_pytest
 
         return ProgressReporter(
@@ -97,7 +97,7 @@ class RunContext:
             self.close_resources()
 
     def close_resources(self) -> None:
-        """Give back what ``close_later`` has got. An error is one of the last test's teardown."""
+        """Close the resources of ``close_later``; report errors in the last test's teardown."""
         while self._to_close:
             resource = self._to_close.pop(0)
             try:

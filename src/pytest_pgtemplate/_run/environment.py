@@ -1,7 +1,7 @@
 """Set the variables of ``pg_env`` before pytest imports any conftest; restore them at the end.
 
-The URL of the worker's database is known from the start. The database itself is created when a test
-first needs it.
+The URL of the worker's database is known from the start. The database itself is created for the
+first test that needs it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ class ErrorReporter:
     def __init__(self, failures: ReportedErrors) -> None:
         self.failures = failures
         self._broken: dict[str, PgTemplateError] = {}  # name of a fixture -> its error
-        self._raised: dict[BaseException, list[PgTemplateError]] = {}  # pytest raises them again
+        # The failures that pytest may raise again, by their id: not every exception has a hash.
+        self._raised: dict[int, tuple[BaseException, list[PgTemplateError]]] = {}
         self._owed: dict[str, str] = {}  # digest -> text; sent with the next report
         self._owed_reports: dict[str, tuple[str, pytest.TestReport]] = {}  # received with a report
         self._shown: set[str] = set()  # digests of the errors that failed reports show
@@ -82,7 +83,7 @@ class ErrorReporter:
         try:
             yield
         except pytest.fail.Exception as failure:
-            for error in self._raised.get(failure, ()):
+            for error in self._errors_of(failure):
                 if self.is_shown(error):
                     self.fail_or_skip(error)
             raise
@@ -100,7 +101,7 @@ class ErrorReporter:
     def failure(self, *errors: PgTemplateError) -> BaseException:
         """Return what to raise for errors that a failed report has to show."""
         failure = pytest.fail.Exception("\n".join(map(str, errors)), pytrace=False)
-        self._raised[failure] = list(errors)
+        self._raised[id(failure)] = failure, list(errors)
         for each in errors:
             self.failures.claim(each)  # a test of another worker with the same error skips
         self._owed |= {digest(e): str(e) for e in errors if not isinstance(e, _OWN_FAULTS)}
@@ -114,6 +115,9 @@ class ErrorReporter:
             self.sign_report(report, failure)
             item.ihook.pytest_runtest_logreport(report=report)
 
+    def _errors_of(self, failure: BaseException) -> list[PgTemplateError]:
+        return self._raised[id(failure)][1] if id(failure) in self._raised else []
+
     def is_shown(self, error: PgTemplateError) -> bool:
         """Whether a failed report of this process, or one that it received, shows the error."""
         return digest(error) in self._shown
@@ -125,7 +129,7 @@ class ErrorReporter:
 
     def sign_report(self, report: pytest.TestReport, error: BaseException | None) -> None:
         """Record in a report which errors it shows, and which ones have to be shown."""
-        shown = [digest(each) for raised in _causes(error) for each in self._raised.get(raised, ())]
+        shown = [digest(each) for cause in walk_causes(error) for each in self._errors_of(cause)]
         if shown:
             setattr(report, _SHOWS, shown)
         if self._owed:
@@ -154,7 +158,10 @@ class ErrorReporter:
                 yield _teardown_report(report.nodeid, report.location, f"{text}\n{_WHY}")
 
 
-_WHY = "It is reported here because no failed test shows it, and other tests rely on that."
+_WHY = (
+    "It is reported here because no failed test shows it, and other tests may have been skipped"
+    " because of it."
+)
 
 
 def _teardown_report(
@@ -165,12 +172,12 @@ def _teardown_report(
 
 def explain_blocked_socket(error: BaseException | None) -> PgTemplateError | None:
     """If pytest-socket has blocked a socket, return an error that names the option to allow it."""
-    while error is not None and type(error).__module__ != "pytest_socket":
-        error = error.__cause__ or error.__context__
-    if error is None:
+    causes = walk_causes(error, suppressed=True)
+    refusal = next((each for each in causes if type(each).__module__ == "pytest_socket"), None)
+    if refusal is None:
         return None
     return ConfigurationError(
-        f"pytest-socket refused a socket that the plugin needs: {error}",
+        f"pytest-socket refused a socket that the plugin needs: {refusal}",
         hint="add --allow-unix-socket, which event loops and the embedded server need; for a server"
         " with host and port also --allow-hosts=HOST",
     )
@@ -190,13 +197,22 @@ def fails() -> Iterator[None]:
         fail(error)
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception with its group members, causes and contexts, as pytest shows them."""
-    if error is None:
-        return
-    yield error
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _causes(each)
-    context = None if error.__suppress_context__ else error.__context__
-    yield from _causes(error.__cause__ or context)
+def walk_causes(
+    error: BaseException | None, *, suppressed: bool = False
+) -> Iterator[BaseException]:
+    """Yield an exception with its group members, causes and contexts, as pytest shows them.
+
+    Each one once: an exception may be its own cause. ``suppressed``: also contexts that
+    ``raise .. from`` hides.
+    """
+    pending, seen = [error], set()
+    while pending:
+        each = pending.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        context = each.__context__ if suppressed or not each.__suppress_context__ else None
+        pending.append(each.__cause__ if each.__cause__ is not None else context)
+        if isinstance(each, BaseExceptionGroup):
+            pending += reversed(each.exceptions)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from types import TracebackType
 
+from pytest_pgtemplate._run.error_reporter import walk_causes
+
 _TEXT = """\
 A connection of asyncpg was opened in one event loop and used in another, which cannot work: it
 raises "attached to a different loop", then "another operation is in progress". Usually an engine
@@ -28,25 +30,15 @@ def event_loop_section(error: BaseException) -> str:
     from pytest_pgtemplate._internals.asyncio import running_loop_of_frame
     from pytest_pgtemplate._internals.asyncpg import connection_loop_of_frame
 
-    frames = [entry.tb_frame for each in _causes(error) for entry in _entries(each.__traceback__)]
+    frames = [
+        entry.tb_frame for each in walk_causes(error) for entry in _entries(each.__traceback__)
+    ]
     running = [loop for frame in frames if (loop := running_loop_of_frame(frame)) is not None]
     for frame in frames:
         loop = connection_loop_of_frame(frame)
         if loop is not None and (loop.is_closed() or (running and loop not in running)):
             return _TEXT
     return ""
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception with its group members, causes and contexts, as pytest shows them."""
-    if error is None:
-        return
-    yield error
-    if isinstance(error, BaseExceptionGroup):
-        for member in error.exceptions:
-            yield from _causes(member)
-    context = None if error.__suppress_context__ else error.__context__
-    yield from _causes(error.__cause__ or context)
 
 
 def _entries(traceback: TracebackType | None) -> Iterator[TracebackType]:

@@ -31,6 +31,6 @@ def _lines(database: IsolatedDatabase, name: str) -> list[str]:
         name = database_names.kept(name, len(database.stats.kept) + 1)
         lines.append(f"kept as: {name}")
     elif not database.settings.isolation.keep:
-        lines.append("it is dropped at the end of the run; --pg-keep-failed keeps it")
+        lines.append("the plugin resets it after this test; --pg-keep-failed keeps it")
     lines.append(f"connect with: {database.psql_command(name)}")
     return lines

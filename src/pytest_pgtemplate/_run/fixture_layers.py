@@ -8,6 +8,7 @@ its writes become a separate layer.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -81,39 +82,50 @@ class FixtureLayers:
         self._owned: dict[pytest.FixtureDef[Any], _Owned] = {}
         self._lost: list[_Owned] = []  # rows are lost; the fixture has not been torn down yet
         self._to_set_up: list[_Owned] = []  # torn down; they must be set up again
-        self._in_setup: list[Layer] = []  # of fixtures whose setup runs, the innermost last
+        self._in_setup: list[_Owned] = []  # fixtures whose setup runs, the innermost last
+        self._rows: Counter[int] = Counter()  # added and removed, by the number of the layer
         self.removed: list[int] = []  # layers for the next reset to remove
 
     @contextmanager
     def fixture_setup(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
         """Wrap the setup of a fixture wider than ``function``."""
         layer = self._new(fixture_label(fixture), _WIDTH[fixture.scope])
+        owned = _Owned(fixture, request, layer)
         fixture.addfinalizer(lambda: self._remove_layer(fixture))  # added first, so it runs last
         with forgotten_unless_started(fixture, request), fails():
             unattributed = self._separate_earlier_writes()
         began = time.perf_counter()
-        self._in_setup.append(layer)
+        self._in_setup.append(owned)
         try:
             yield
+        except BaseException:
+            if self._owned.pop(fixture, None) is not None:  # it has written before it requested
+                self.removed.append(layer.number)
+            raise
         finally:
-            self._in_setup.remove(layer)
+            self._in_setup.remove(owned)
         self._to_set_up = [each for each in self._to_set_up if each.fixture is not fixture]
         seconds = time.perf_counter() - began
         try:
-            changes = self._add_layer(_Owned(fixture, request, layer), unattributed)
-        except PgTemplateError as error:
+            self._add_layer(owned, unattributed)
+        except BaseException as error:  # also a timeout
             with suppress(Exception):  # report the first error
                 finish_fixture(fixture, request)  # so that the next test sets it up again
-            fail(error)
-        if changes is not None:
+            if isinstance(error, PgTemplateError):
+                fail(error)
+            raise
+        if fixture in self._owned:
             # Added last, so it runs first.
             fixture.addfinalizer(lambda: self._before_teardown_of(fixture))
-            self._database.stats.layers.append((layer.owner, request.node.nodeid, changes, seconds))
-            if self._database.run.timeline is not None:
-                self._database.run.timeline.add("layer", layer.owner, seconds, rows=changes)
-            if request.config.getoption("setupshow", False):
-                line = f"{layer.owner}: a layer of {changes} rows, {seconds:.3f} s"
-                _show_layer(request.config, line)
+            self._report_layer(owned, seconds)
+
+    def _report_layer(self, owned: _Owned, seconds: float) -> None:
+        request, owner, rows = owned.request, owned.layer.owner, self._rows[owned.layer.number]
+        self._database.stats.layers.append((owner, request.node.nodeid, rows, seconds))
+        if self._database.run.timeline is not None:
+            self._database.run.timeline.add("layer", owner, seconds, rows=rows)
+        if request.config.getoption("setupshow", False):
+            _show_layer(request.config, f"{owner}: a layer of {rows} rows, {seconds:.3f} s")
 
     @property
     def owners(self) -> list[str]:
@@ -145,12 +157,12 @@ class FixtureLayers:
         owners = " and ".join(each.layer.owner for each in lost)
         return LayerError(
             "\n".join([f"the rows of {owners} were lost with their database", *problems]),
-            hint="see the log of the server for the reason; for the tests after this one, pytest"
-            " sets the fixture up again",
+            hint="the log of the server has the reason, unless a parametrized fixture has replaced"
+            " the database; for the tests after this one, pytest sets the fixture up again",
         )
 
     def request_lost_fixtures(self, item: pytest.Item) -> None:
-        """Make a test in their scope request them: it may need the rows without naming them."""
+        """Make a test request the lost fixtures in whose scope it is: it may need their rows."""
         names: list[str] = getattr(item, "fixturenames", [])
         missing = [each.fixture.argname for each in self._missing(item)]
         names[:0] = [name for name in missing if name not in names]
@@ -180,7 +192,8 @@ class FixtureLayers:
         """Make everything written so far a layer, or return why that is not possible."""
         if (resetter := self._database.resetter) is None:
             return None
-        layer = self._in_setup[-1] if self._in_setup else self._new(self._database.test, 0)
+        owned = self._in_setup[-1] if self._in_setup else None
+        layer = owned.layer if owned is not None else self._new(self._database.test, 0)
         with self._database.changing_state():
             result = resetter.try_add_layer(layer.number)
         if result is None:
@@ -190,20 +203,29 @@ class FixtureLayers:
             reason = "has changed the schema"
             return _UnattributedWrites(layer.owner, reason, resetter.current_xid())
         if result.changes is not None:
-            self._active[layer.number] = layer
-            if not layer.width:
+            self._activate(layer, result.changes)
+            if owned is not None:
+                self._own(owned, resetter)
+            else:
                 self.removed.append(layer.number)
         return None
 
-    def _add_layer(
-        self,
-        owned: _Owned,
-        unattributed: _UnattributedWrites | None,
-    ) -> int | None:
-        """Return the number of rows added and removed; None: the fixture changed nothing."""
+    def _activate(self, layer: Layer, rows: int) -> None:
+        self._active[layer.number] = layer
+        self._rows[layer.number] += rows
+
+    def _own(self, owned: _Owned, resetter: Resetter) -> None:
+        """The fixture has an active layer, also if it writes nothing more or fails."""
+        self._owned[owned.fixture] = owned
+        layer = owned.layer
+        below = [each.number for each in self._active.values() if each.width < layer.width]
+        self._check(resetter, below, [layer.number])
+
+    def _add_layer(self, owned: _Owned, unattributed: _UnattributedWrites | None) -> None:
+        """Make what the fixture has written since its setup began its layer."""
         layer = owned.layer
         if (resetter := self._database.resetter) is None:
-            return None
+            return
         if unattributed is not None:
             if resetter.wrote_since(unattributed.xid):
                 raise LayerError(
@@ -212,7 +234,7 @@ class FixtureLayers:
                     hint="request the fixture as an argument of the test, so that its setup runs"
                     " first",
                 )
-            return None
+            return
         with self._database.changing_state():  # without an answer, it may exist or not
             result = resetter.add_layer(layer.number)
         if result.reclone_reason is not None:
@@ -222,12 +244,9 @@ class FixtureLayers:
                 " materialized views in pg_seed",
             )
         if result.changes is not None:
-            self._active[layer.number] = layer
-            self._owned[owned.fixture] = owned
-            below = [each.number for each in self._active.values() if each.width < layer.width]
-            self._check(resetter, below, [layer.number])
+            self._activate(layer, result.changes)
+            self._own(owned, resetter)
         self._database.report_leaks(result, layer.owner)
-        return result.changes
 
     def _check(self, resetter: Resetter, below: list[int], above: list[int]) -> None:
         """Raise LayerError if a layer ``above``, which lasts longer, depends on one ``below``."""

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_pgtemplate._run.context import FAILED, RunContext, Teardown
 from pytest_pgtemplate._run.fixture_layers import FixtureLayers
-from pytest_pgtemplate._run.isolation import isolation_of
+from pytest_pgtemplate._run.isolation import ScopeState, isolation_of
 from pytest_pgtemplate._run.leftovers import clone_error, explain_by_reclone, leak_error
 from pytest_pgtemplate._run.open_engines import OpenEngines
 from pytest_pgtemplate._run.resources import PreparedResources
@@ -51,16 +51,17 @@ class IsolatedDatabase:
         self.override_conflict: ConfigurationError | None = None  # of pg_migrations or pg_seed
         self.prepared = PreparedResources()
         self._worker: WorkerDatabase | None = None
-        self._process = 0  # which has the worker
+        self._process = 0  # the process that set the worker
         self.used = False  # whether a test has requested it since the last reset
         self.teardown: Teardown | None = None  # of the test whose teardown runs
         self.state_unknown = False  # a reset or a re-clone failed; only a re-clone helps
         self.clone_is_due = False  # the last test needs one only if it is run again
+        self._scope = ScopeState()  # of the tests since the last reset
         self.engines = OpenEngines()
 
     @property
     def worker(self) -> WorkerDatabase | None:
-        """While this process has the database. A forked child uses that of its parent."""
+        """None unless this process has the database. A forked child uses that of its parent."""
         return self._worker if self._process == os.getpid() else None
 
     @worker.setter
@@ -68,6 +69,7 @@ class IsolatedDatabase:
         self._worker, self._process = worker, os.getpid()
         if worker is not None:
             self.state_unknown = self.clone_is_due = False
+            self.layers.lose()  # of the previous database, if a fixture was set up again
 
     def fixture_name(self, name: str) -> str:
         """Return the name of a fixture for this database."""
@@ -80,7 +82,8 @@ class IsolatedDatabase:
     def prepare_test(self, item: pytest.Item) -> None:
         """Prepare the database for a test that needs it."""
         needed = getattr(item, "fixturenames", ())
-        if self.fixture_name("pg_database") in needed:
+        may_request = "request" in needed and self.needs_clone
+        if may_request or self.fixture_name("pg_database") in needed:
             self.mark_used()
         if self.used or "request" in needed:
             self.layers.request_lost_fixtures(item)
@@ -115,7 +118,7 @@ class IsolatedDatabase:
 
     @property
     def needs_clone(self) -> bool:
-        """Whether nothing may use the database before it is replaced by a new clone."""
+        """Whether the database must be replaced by a new clone before its next use."""
         return self.state_unknown or self.clone_is_due
 
     @property
@@ -129,7 +132,7 @@ class IsolatedDatabase:
 
     @property
     def keeps_last_state(self) -> bool:
-        """Whether the last test is not reset: a user who keeps a database wants to see its rows."""
+        """Whether to skip the reset after the last test: with --pg-keep, users want its rows."""
         is_last = self.teardown is not None and self.teardown.nextitem is None
         return is_last and self.settings.isolation.keep
 
@@ -182,21 +185,21 @@ class IsolatedDatabase:
             return
         item, nextitem = teardown.item, teardown.nextitem
         isolation = isolation_of(item, self.settings.isolation, strict=False)
-        if nextitem is not None:
-            following = isolation_of(nextitem, self.settings.isolation, strict=False)
-            if isolation.lasts(item, nextitem, following):
-                return
+        self._scope.add(isolation.kind, item.nodeid, failed=item.stash.get(FAILED, False))
+        if isolation.lasts(item, nextitem, self.settings.isolation):
+            return
         used, self.used = self.used, False
-        if used and self.settings.isolation.keep_failed and item.stash.get(FAILED, False):
-            self._set_aside(self.worker, item.nodeid)
+        scope, self._scope = self._scope, ScopeState()
+        if used and self.settings.isolation.keep_failed and scope.failed is not None:
+            self._set_aside(self.worker, scope.failed)
         elif self.keeps_last_state:
             return
-        elif used and isolation.kind == "clone":
-            if nextitem is not None:
+        elif used and scope.kind == "clone":
+            if nextitem is not None or self.layers.owners:  # their fixtures' teardown comes next
                 self._reclone(item.nodeid, "isolation is clone")
             else:
                 self.clone_is_due = True
-        elif isolation.kind != "none":
+        elif scope.kind != "none":
             self.reset(self.layers.removed, item.nodeid)
 
     def reset(self, removed: list[int], node_id: str) -> None:

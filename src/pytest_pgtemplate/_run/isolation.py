@@ -23,12 +23,38 @@ class Isolation(NamedTuple):
     kind: str
     scope: str
 
-    def lasts(self, item: pytest.Item, nextitem: pytest.Item, following: Isolation) -> bool:
+    def lasts(
+        self, item: pytest.Item, nextitem: pytest.Item | None, settings: IsolationSettings
+    ) -> bool:
         """Whether the next test keeps this test's state, because both have the same scope."""
         node = _NODES.get(self.scope)
-        if node is None or following.scope != self.scope:
+        if node is None or nextitem is None:
+            return False
+        if isolation_of(nextitem, settings, strict=False).scope != self.scope:
             return False
         return item.getparent(node) is nextitem.getparent(node) is not None
+
+
+class ScopeState:
+    """What the tests that share a state have asked for, until the last test of their scope."""
+
+    def __init__(self) -> None:
+        self._kinds: set[str] = set()
+        self.failed: str | None = None  # the node id of the first failed test
+
+    def add(self, kind: str, node_id: str, *, failed: bool) -> None:
+        """Add a test of the scope."""
+        self._kinds.add(kind)
+        if failed and self.failed is None:
+            self.failed = node_id
+
+    @property
+    def kind(self) -> str:
+        """The kind of isolation that removes what all of them have written."""
+        return min(self._kinds, key=_STRONGEST_FIRST.index)
+
+
+_STRONGEST_FIRST = ("clone", "truncate", "rollback", "none")
 
 
 def isolation_of(
@@ -52,12 +78,17 @@ def _marked(item: pytest.Item, default: Isolation) -> Isolation:
     for mark in reversed(list(item.iter_markers("pg"))):
         if mark.args or not mark.kwargs.keys() <= wanted.keys():
             raise ConfigurationError(
-                f"@pytest.mark.pg got {_arguments(mark)}",
+                f"@pytest.mark.pg has invalid arguments: {_arguments(mark)}",
                 hint="it accepts isolation= and scope=, as keywords",
             )
         wanted |= mark.kwargs
     _check("isolation", wanted["isolation"], KINDS)
     _check("scope", wanted["scope"], SCOPES)
+    if wanted["isolation"] == "rollback" and wanted["scope"] != "function":
+        raise ConfigurationError(
+            f"isolation is rollback, which ends with each test, and scope is {wanted['scope']}",
+            hint='tests that share what they write need isolation="truncate"',
+        )
     return Isolation(wanted["isolation"], wanted["scope"])
 
 

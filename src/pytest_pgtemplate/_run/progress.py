@@ -88,7 +88,7 @@ class ProgressReporter:
 
     @contextmanager
     def in_background(self) -> Iterator[None]:
-        """Draw no line for the steps of the body, a thread: pytest writes to the terminal."""
+        """Draw no line for the steps of the body, which runs in a thread while pytest writes."""
         self._in_background = True
         try:
             yield
@@ -105,7 +105,7 @@ class ProgressReporter:
             self._stop_display()
 
     def show(self) -> None:
-        """Draw the line: a step begins, or a worker has started, which may build or wait."""
+        """Draw the line: a step begins, or a worker has started that may build or wait."""
         if not self._in_background:
             self._start_display()
 

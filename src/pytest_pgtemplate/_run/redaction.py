@@ -15,7 +15,7 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 def redact_report(report: Report, config: pytest.Config) -> Report:
     """Hide the passwords of this run's servers in a report, in place."""
-    if report.failed or report.sections:
+    if report.longrepr or report.sections:
         report.longrepr = redact(report.longrepr, config)
         report.sections = redact(report.sections, config)
     return report

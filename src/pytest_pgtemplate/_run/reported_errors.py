@@ -48,7 +48,7 @@ class ReportedErrors:
         self._claim(attempt, f"{error.hint}\0{error.message}")
 
     def raise_if_build_failed(self, attempt: str) -> None:
-        """Raise TemplateError if a worker of this run has failed to build the template so."""
+        """Raise TemplateError if this ``attempt`` has already failed in a worker of this run."""
         try:
             hint, _, message = (self._directory() / attempt).read_text("utf-8").partition("\0")
         except OSError:

@@ -1,4 +1,4 @@
-"""The server and the database of this process: who has them, and when they are given back."""
+"""The resources of this process, its server and its database, until they are given back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Resource(NamedTuple, Generic[T]):
-    """What a fixture yields, and the function that gives it back. It may raise ServerError."""
+    """What a fixture yields, and the function that gives it back, which may raise ServerError."""
 
     value: T
     close: Callable[[], None]
@@ -34,9 +34,9 @@ class PreparedResources:
         self._attempt: tuple[str, ...] = ()
 
     def begin_attempt(self, *attempt: str) -> None:
-        """Begin a step with these arguments. If the preparation failed with the same, raise that.
+        """Begin a step. Raises the PgTemplateError of a preparation with the same arguments.
 
-        Raises PgTemplateError. A second call tries again.
+        A second call tries again.
         """
         error, self.error = self.error, None
         if error is not None and attempt == self._attempt:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Run(RunContext):
     """The state of one pytest process, in ``config.stash[RUN]``.
 
-    ``databases`` is empty until ``load_databases``: a run without database tests imports nothing of
-    them. A database has to be known before a wide fixture writes to it, because that becomes a
-    layer; so it is loaded for each such fixture that requests, or may request, one of the plugin's.
+    ``databases`` is empty until ``load_databases``: a run without database tests does not import
+    their modules. What a wide fixture writes becomes a layer, so the databases are loaded before
+    the setup of every wide fixture that requests, or may request, a fixture of the plugin.
     """
 
     databases: dict[str, IsolatedDatabase]
@@ -173,9 +173,9 @@ class Run(RunContext):
         nextitem: pytest.Item | None,
         interrupted: tuple[type[BaseException], ...],
     ) -> Iterator[None]:
-        """Around setup, call and teardown; they may run in a forked child, as in pytest-forked.
+        """Wrap setup, call and teardown of a test.
 
-        Then the parent isolates the test from the next one.
+        If they run in a forked child (pytest-forked), the parent isolates the test from the next.
         """
         self.torn_down = None
         try:

@@ -14,7 +14,7 @@ class DatabaseStats:
     server: str = ""
     is_tested: bool = True  # the version of the server
     room: int = 0  # number of workers that the server has connections for
-    lock_room: int = 0  # number of workers that may lock all tables and indexes at once
+    lock_room: int = -1  # number of workers that may lock all tables and indexes; -1: unknown
     allowed: int = 0  # max_connections of the server
     connections: int = 0  # maximum of the worker, for all its databases; 0: not counted
     template: str = ""
@@ -23,6 +23,7 @@ class DatabaseStats:
     tracking: str = ""
     event_triggers: bool = False
     stand_ins: list[str] = field(default_factory=list)  # extensions
+    uncovered: list[str] = field(default_factory=list)  # tables and sequences
     template_time: float = 0.0
     clone_time: float = 0.0
     from_spare: bool = False  # a spare was used instead of a clone

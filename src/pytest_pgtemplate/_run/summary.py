@@ -70,6 +70,7 @@ def _database_lines(workers: list[DatabaseStats], settings: Settings) -> Iterato
     if built and built.why and every_worker:
         yield f"  reason for the build: {built.why}"
     yield from _missing_privileges(workers[0], settings.template.tracking)
+    yield from _uncovered(workers[0].uncovered, every=every_worker)
     if workers[0].stand_ins:
         extensions = " and ".join(workers[0].stand_ins)
         yield f"  stand-ins for {extensions}, which the server lacks: docs/embedded.md#extensions"
@@ -124,14 +125,14 @@ def _layers(workers: list[DatabaseStats], *, every: bool) -> Iterator[str]:
         if seconds * (1 - places / len(layers)) >= WORTH_A_HINT:
             yield (
                 f"{line}{rows}, for {pluralize(places, 'scope')}: --dist loadscope keeps the"
-                " tests of a module on one worker, and pg_seed builds what all tests share once"
+                " tests of a module on one worker, and pg_seed builds the rows of all tests once"
             )
         elif every:
             yield f"{line}{rows}"
 
 
 def _differences(stats: DatabaseStats, *, every: bool) -> Iterator[str]:
-    """Yield a warning if a database differs from its template, and no test was found to be why."""
+    """Yield a warning if a database differs from its template and no test reported this."""
     if stats.differences:
         yield (
             f"  {stats.worker}: dropped its database, which differs from the template"
@@ -162,8 +163,17 @@ def _missing_privileges(worker: DatabaseStats, configured: str) -> Iterator[str]
         yield "  the role may not create event triggers: each reset compares the catalogs"
 
 
+def _uncovered(names: list[str], *, every: bool) -> Iterator[str]:
+    """Yield a warning about tables and sequences that the role may not read."""
+    if names:
+        shown = names if every else names[:MAX_LINES]
+        rest = len(names) - len(shown)
+        more = f" and {rest} more (--pg-stats lists all)" if rest else ""
+        yield f"  no reset restores {', '.join(shown)}{more}: the role may not read them"
+
+
 def _exhausted_servers(workers: list[DatabaseStats]) -> Iterator[str]:
-    """Yield a warning if so many workers may need more than a server has."""
+    """Yield a warning if the workers may need more connections or locks than a server has."""
     limits = {
         "may run out of connections: raise max_connections": attrgetter("server", "room"),
         "may run out of locks: raise max_locks_per_transaction": attrgetter("server", "lock_room"),
@@ -171,5 +181,5 @@ def _exhausted_servers(workers: list[DatabaseStats]) -> Iterator[str]:
     for limit, server_and_room in limits.items():
         counts = Counter(map(server_and_room, workers))
         for (server, room), count in counts.items():
-            if count > room:
+            if count > room >= 0:
                 yield f"  {server} {limit}, or run at most {max(room, 1)} workers"

@@ -6,6 +6,7 @@ Invalid values raise ``pytest.UsageError``. ``None`` means unset.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable
 from importlib.util import find_spec
 from itertools import chain, product
@@ -42,14 +43,18 @@ _INI = (
     ("pg_driver", "string", "driver in the embedded server's URL (default: asyncpg)"),
     ("pg_listen", "bool", "let the embedded server also listen on 127.0.0.1, with a password"),
     ("pg_isolation", "string", "truncate, rollback, clone or none (default: truncate)"),
-    ("pg_scope", "string", "reset after each function, class, module or session"),
+    ("pg_scope", "string", "reset after each function (default), class, module or session"),
     ("pg_on_leak", "string", "if a test leaves a transaction open: error or warn (default: error)"),
     ("pg_on_ddl", "string", "if a test changes the schema: reclone or error (default: reclone)"),
     ("pg_tracking", "string", "how to detect writes: auto, triggers or scan (default: auto)"),
     ("pg_verify", "bool", "compare the whole database with its expected state after each test"),
     ("pg_check", "bool", "also test the migrations, as items of the run"),
     ("pg_check_since", "string", "oldest revision whose downgrade is tested"),
-    ("pg_check_column_order", "bool", "a downgrade restores the order of columns (default: true)"),
+    (
+        "pg_check_column_order",
+        "bool",
+        "a downgrade must restore the order of columns (default: true)",
+    ),
     ("pg_check_heads", "int", "expected number of heads of the migrations (default: 1)"),
 )
 _PER_DATABASE = ("pg_url", "pg_alembic_ini", "pg_revision", "pg_check_since", "pg_check_heads")
@@ -126,7 +131,7 @@ def from_command_line(config: pytest.Config, name: str) -> Any:
 
 
 def get(config: pytest.Config, name: str) -> str | None:
-    """Command line > ini. An empty value on the command line unsets an ini value."""
+    """Return an option: command line, then ini file. An empty flag unsets the ini value."""
     given: str | None = from_command_line(config, name)
     return given if given is not None else from_ini(config, name)
 
@@ -143,6 +148,14 @@ def choice(config: pytest.Config, name: str) -> str:
     if value not in valid:
         raise pytest.UsageError(f"{name}: {value!r} is not one of {', '.join(valid)}")
     return value
+
+
+def isolation(config: pytest.Config) -> dict[str, str]:
+    """Return ``pg_isolation`` and ``pg_scope``. Raises UsageError if they exclude each other."""
+    kind, scope = choice(config, "pg_isolation"), choice(config, "pg_scope")
+    if kind == "rollback" and scope != "function":
+        raise pytest.UsageError(f"pg_isolation = rollback ends with each test, not with a {scope}")
+    return {"kind": kind, "scope": scope}
 
 
 def installed_driver(config: pytest.Config) -> str:
@@ -164,9 +177,14 @@ def path(config: pytest.Config, name: str) -> Path | None:
     """Resolve a path: relative to the invocation directory (command line) or to the ini file."""
     given = from_command_line(config, name)
     if given is not None:
-        return config.invocation_params.dir / given if given else None
+        return _join(config.invocation_params.dir, given) if given else None
     value = from_ini(config, name)
-    return ini_directory(config) / value if value else None
+    return _join(ini_directory(config), value) if value else None
+
+
+def _join(directory: Path, path: str) -> Path:
+    """Join without ``..``, as pytest does with the files that it collects."""
+    return Path(os.path.normpath(directory / path))
 
 
 def ini_directory(config: pytest.Config) -> Path:

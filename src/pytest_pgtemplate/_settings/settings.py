@@ -93,7 +93,7 @@ class Settings(Topic):
 
     @property
     def peers(self) -> list[str]:
-        """The other workers that use this server since the start of the run."""
+        """The other workers that use this server, among those of the start of the run."""
         step, number = max(1, len(self.server.urls)), self.identity.number
         numbers = range(number % step, self.identity.workers, step)
         return [f"gw{other}" for other in numbers if other != number]
@@ -175,8 +175,7 @@ def read(config: pytest.Config) -> Settings:
 
 def _isolation_settings(config: pytest.Config) -> IsolationSettings:
     return IsolationSettings(
-        kind=options.choice(config, "pg_isolation"),
-        scope=options.choice(config, "pg_scope"),
+        **options.isolation(config),
         on_leak=options.choice(config, "pg_on_leak"),
         on_ddl=options.choice(config, "pg_on_ddl"),
         autouse=bool(options.from_ini(config, "pg_autouse")),

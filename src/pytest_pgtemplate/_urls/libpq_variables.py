@@ -30,7 +30,7 @@ def in_environment() -> list[str]:
 
 @contextmanager
 def hidden() -> Iterator[None]:
-    """Take them out of the environment: they mean another server than the embedded one."""
+    """Remove them from the environment: they refer to another server than the embedded one."""
     values = {name: os.environ.pop(name) for name in in_environment()}
     try:
         yield

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import chain
 from urllib.parse import quote, unquote
 
-_IN_URL = re.compile(r"://[^:/@]*:([^@]*)@|[?&]sslpassword=([^&]*)")
+_IN_URL = re.compile(r"://[^:/]*:([^@]*)@|[?&]sslpassword=([^&]*)")
 _IN_SQL = re.compile(
     r"""(?ix) (?<= :// ) ( [^\s:/@']* : ) [^\s@]* (?= @ )
       | \b ( password \s+ ) (?: E' (?: [^'\\] | '' | \\. )* ' | ' (?: [^'] | '' )* '
