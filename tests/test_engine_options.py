@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from pytest_pgtemplate._engines import emptied
 from support.projects import Project, load_program
 
 CONFTEST = load_program("engine_options/root_conftest.py")
@@ -79,3 +81,14 @@ def test_autocommit_is_fine_where_nothing_is_rolled_back(project: Project) -> No
     project.write("test_it.py", "def test_it(pg_sync_session):\n    pass\n")
 
     project.run().assert_outcomes(passed=1)
+
+
+def test_sessions_of_the_application_are_left_alone() -> None:
+    """``async_sessionmaker`` makes no class of its own: it uses AsyncSession itself."""
+    before = AsyncSession.__init__
+    for _ in range(3):
+        maker = async_sessionmaker()
+        with emptied(maker):
+            assert isinstance(maker(), AsyncSession)
+
+        assert AsyncSession.__init__ is before

@@ -18,7 +18,7 @@ async def shared(pg_shared):
 
 @pytest.mark.parametrize("n", [0, pytest.param(1, marks=pytest.mark.pg(isolation="rollback"))])
 async def test_async(n, shared, pg_session, pg_connection):
-    assert type(pg_session) is OurSession
+    assert isinstance(pg_session, OurSession)
     assert not pg_session.sync_session.autoflush
     assert pg_session.sync_session.expire_on_commit
     await pg_session.execute(TAGS)
