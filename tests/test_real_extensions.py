@@ -46,8 +46,9 @@ def other_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_user_home: 
     (installation / "lib").mkdir()
     shutil.copy(library, installation / "lib" / "pgcrypto.so")
     monkeypatch.syspath_prepend(tmp_path)
-    others = (*wheels.WHEELS, Wheel("other", "other_wheel", "pginstall"))
-    monkeypatch.setattr(wheels, "WHEELS", others)
+    own = [each for each in wheels.WHEELS if each.bindir == chosen.bindir]
+    both = (*own, Wheel("other", "other_wheel", "pginstall"))
+    monkeypatch.setattr(wheels, "WHEELS", both)
     return installation
 
 
