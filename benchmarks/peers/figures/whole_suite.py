@@ -52,7 +52,7 @@ class Form:
 
 TINY = Form(tests=40, tables=10, revisions=10, workers=(2,))
 QUICK = Form(
-    tests=100,
+    tests=80,
     tables=100,
     revisions=100,
     workers=(2,),
