@@ -332,39 +332,33 @@ def test_what_was_built_without_its_lock_is_not_published(
     shop.server.close()
 
 
-def test_a_template_that_lost_its_unlogged_tables_is_built_again(
-    more_servers: MoreServers, on: Callable[[PrivateServer], Project]
-) -> None:
+@pytest.fixture
+def damaged(more_servers: MoreServers, on: Callable[[PrivateServer], Project]) -> Project:
+    """A project with a template, on a server that has crashed since it was built."""
     private = more_servers()
     shop = on(private)
     shop.run().assert_outcomes(passed=4)
     shop.server.close()
-
     private.crash()
     private.start()
-
-    assert_reported_once(shop.run(), "lost the rows of its unlogged tables")
-    shop.run().assert_outcomes(passed=4)
+    return shop
 
 
-def test_a_damaged_template_is_not_the_start_of_another_one(
-    more_servers: MoreServers, on: Callable[[PrivateServer], Project]
-) -> None:
+def test_a_template_that_lost_its_unlogged_tables_is_built_again(damaged: Project) -> None:
+    assert_reported_once(damaged.run(), "lost the rows of its unlogged tables")
+    damaged.run().assert_outcomes(passed=4)
+
+
+def test_a_damaged_template_is_not_the_start_of_another_one(damaged: Project) -> None:
     """Its rows of unlogged tables are gone, and an incremental build would hide that."""
-    private = more_servers()
-    shop = on(private)
-    shop.run().assert_outcomes(passed=4)
-    shop.server.close()
-    private.crash()
-    private.start()
-    shop.revision("more", "pass")
+    damaged.revision("more", "pass")
 
-    assert_reported_once(shop.run(), "lost the rows of its unlogged tables")
-    result = shop.run()
+    assert_reported_once(damaged.run(), "lost the rows of its unlogged tables")
+    result = damaged.run()
 
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["*migrated * of * revisions*"])
-    assert len([name for name in shop.databases() if "_tpl_" in name]) == 1
+    assert len([name for name in damaged.databases() if "_tpl_" in name]) == 1
 
 
 BREAK_LEASE = """

@@ -39,7 +39,7 @@ THEIR_WORKERS = 2  # with fsync off
 class Form:
     """``fsync_workers``: the numbers of workers that are measured on a server with fsync on.
 
-    ``left_out``: sides whose cost per test is that of pytest-postgresql.
+    ``left_out``: sides that cost as much per test as pytest-postgresql.
     """
 
     tests: int

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from pytest_pgtemplate._archive.client import Client
 from pytest_pgtemplate._display import progress_file
-from pytest_pgtemplate._reset import install, lost_rows_error, uninstall
+from pytest_pgtemplate._reset import drop_damaged_template, install, uninstall
 from pytest_pgtemplate._server import Mark, Server, parse_mark
 from pytest_pgtemplate._template import ScratchDatabase, Template, TemplateRequest, ensure_template
 from pytest_pgtemplate._urls import database_names
@@ -118,8 +118,7 @@ def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str,
         server.clone(name, scratch, Mark("scratch", run, found.mark.fingerprint))
         url = server.url.set(database=scratch)
         if not uninstall(url, tracking, timeout=server.timeout):
-            server.drop(name)
-            raise lost_rows_error(name)
+            drop_damaged_template(server, name)
         target = str(directory / name)
         client.run("pg_dump", "--format=custom", "--file", target, database=scratch)
         # The dump does not show whether the schema public was dropped.

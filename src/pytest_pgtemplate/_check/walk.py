@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_pgtemplate._check import verdicts
 from pytest_pgtemplate._check.verdicts import Verdict
-from pytest_pgtemplate._reset import lost_rows_error, object_functions, uninstall
+from pytest_pgtemplate._reset import drop_damaged_template, object_functions, uninstall
 from pytest_pgtemplate._server import Mark, Server
 from pytest_pgtemplate._template import Alembic, Script, Target, raise_if_failed
 from pytest_pgtemplate.errors import MigrationError, PgTemplateError
@@ -110,8 +110,7 @@ def database(context: CheckContext, template: str = "", suffix: str = "") -> Ite
             server.clone(template, name, mark)
             url = server.url.set(database=name)
             if not uninstall(url, context.tracking, timeout=server.timeout):
-                server.drop(template)
-                raise lost_rows_error(template)
+                drop_damaged_template(server, template)
         else:
             server.create(name, mark)
         yield name

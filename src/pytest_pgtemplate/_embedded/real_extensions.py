@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,10 +85,11 @@ def _same_version(binaries: Binaries) -> Iterator[Binaries]:
             yield other
 
 
+@cache
 def _finds_its_libraries(library: Path) -> bool:
     """Whether the system has all libraries that this one needs. False if that cannot be found out.
 
-    Loading it needs the server, whose functions it calls.
+    Only the server can load it, because it calls functions of the server.
     """
     if (ldd := shutil.which("ldd")) is None:
         return False

@@ -110,7 +110,7 @@ def build_template(
     not repeat it: a build in another environment may succeed.
     """
     from pytest_pgtemplate import _template
-    from pytest_pgtemplate._reset import install, lost_rows_error, uninstall
+    from pytest_pgtemplate._reset import drop_damaged_template, install, uninstall
 
     settings, stats, request = database.settings, database.stats, scratch.request
     failures, progress = database.run.reports.failures, database.run.progress
@@ -128,8 +128,7 @@ def build_template(
         if scratch.origin is not None:
             timeout = settings.server.timeout
             if not uninstall(url, settings.template.tracking, timeout=timeout):
-                server.drop(scratch.origin.name)
-                raise lost_rows_error(scratch.origin.name)
+                drop_damaged_template(server, scratch.origin.name)
         if request.unseeded is None:
             progress.begin_part("migrating")
             ran = _template.migrate(migrations, target)

@@ -8,9 +8,9 @@ compare whole databases with their expected state.
 from pytest_pgtemplate._reset.blocker_watch import Leak
 from pytest_pgtemplate._reset.resetter import ResetResult, Resetter
 from pytest_pgtemplate._reset.scripts import (
+    drop_damaged_template,
     install,
     installed_sql,
-    lost_rows_error,
     uninstall,
 )
 from pytest_pgtemplate._reset.snapshot import (
@@ -38,9 +38,9 @@ __all__ = [
     "compare_databases",
     "compare_states",
     "describe",
+    "drop_damaged_template",
     "install",
     "installed_sql",
-    "lost_rows_error",
     "object_functions",
     "state_digest",
     "uninstall",

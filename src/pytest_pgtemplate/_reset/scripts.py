@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
+from typing import NoReturn
 
 import asyncpg
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._reset.snapshot import seal_state, state_sql
-from pytest_pgtemplate._server import Connection, connect, explain, load_sql, portal
+from pytest_pgtemplate._server import Connection, Server, connect, explain, load_sql, portal
 from pytest_pgtemplate.errors import ConfigurationError, ServerError
 
 BLOATED_CATALOGS = ("pg_attribute", "pg_class", "pg_depend", "pg_proc", "pg_trigger")
@@ -67,9 +68,10 @@ async def _uninstall(url: URL, timeout: float) -> bool:
         await connection.close()
 
 
-def lost_rows_error(template: str) -> ServerError:
-    """Return the error for a template whose unlogged tables a crash has emptied."""
-    return ServerError(
+def drop_damaged_template(server: Server, template: str) -> NoReturn:
+    """Drop a template whose unlogged tables a crash has emptied, and raise ServerError."""
+    server.drop(template)
+    raise ServerError(
         f'template "{template}" lost the rows of its unlogged tables, because the server has'
         " crashed since it was built; it was dropped",
         hint="run again to build it",

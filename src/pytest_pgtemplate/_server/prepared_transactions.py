@@ -15,10 +15,6 @@ _OF_THIS_DATABASE = """
 SELECT gid FROM pg_prepared_xact() JOIN pg_database d ON d.oid = dbid
  WHERE d.datname = current_database()
 """
-HAS_PREPARED = """
-SELECT EXISTS (SELECT FROM pg_prepared_xact() JOIN pg_database d ON d.oid = dbid
-                WHERE d.datname = $1)
-"""
 
 
 async def roll_back_prepared(connection: Any) -> None:

@@ -21,7 +21,7 @@ from pytest_pgtemplate._server.marks import (
     parse_mark,
     require_ours,
 )
-from pytest_pgtemplate._server.prepared_transactions import HAS_PREPARED, roll_back_prepared_in
+from pytest_pgtemplate._server.prepared_transactions import roll_back_prepared_in
 from pytest_pgtemplate._server.properties import apply_properties, read_properties
 from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._server.session import LOCK_SEED, Session
@@ -124,18 +124,20 @@ class Server:
             return
         if require_ours(database, name).sealed:
             self._execute(f"ALTER DATABASE {quote_identifier(name)} WITH IS_TEMPLATE false")
-        elif self._fetch(HAS_PREPARED, name)[0][0]:
-            with suppress(Exception):  # DROP DATABASE says what is in its way
-                roll_back_prepared_in(self.url.set(database=name), timeout=self.timeout)
         statement = f"DROP DATABASE IF EXISTS {quote_identifier(name)}"
         try:
             self._execute(f"{statement} WITH (FORCE)")
         except ServerError as error:
-            if not isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
+            if isinstance(error.__cause__, asyncpg.ObjectInUseError):
+                with suppress(Exception):  # the next attempt reports what is still in its way
+                    roll_back_prepared_in(self.url.set(database=name), timeout=self.timeout)
+                self._execute(f"{statement} WITH (FORCE)")
+            elif isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
+                # FORCE needs the right to end every session, and autovacuum workers run as a
+                # superuser. Without FORCE, PostgreSQL itself asks an autovacuum worker to leave.
+                self._execute(statement)
+            else:
                 raise
-            # FORCE needs the right to end every session, and autovacuum workers run as a
-            # superuser. Without FORCE, PostgreSQL itself asks an autovacuum worker to leave.
-            self._execute(statement)
 
     def keep_aside(self, name: str, kept_name: str, mark: Mark) -> None:
         """End the sessions of a database, rename it, and mark it as kept: no sweep drops it."""

@@ -227,10 +227,12 @@ def _walk(directory: Path) -> Iterator[Path]:
     seen = set()
     for parent, directories, files in os.walk(directory, followlinks=True):
         real = os.path.realpath(parent)
-        directories[:] = sorted(directories) if real not in seen else []
-        if real not in seen:
-            yield from (Path(parent, name) for name in files)
+        if real in seen:
+            directories.clear()
+            continue
         seen.add(real)
+        directories.sort()  # of two ways to a directory, all machines take the same
+        yield from (Path(parent, name) for name in files)
 
 
 def _stands_for_source(path: Path) -> bool:

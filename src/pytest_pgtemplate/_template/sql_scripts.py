@@ -195,7 +195,7 @@ def _run_psql(psql: str, file: Path, target: Target) -> None:
     env = {"PGAPPNAME": APPLICATION}
     if target.url.password:
         env["PGPASSWORD"] = str(target.url.password)
-    # \\connect may be in a file whose name a variable of psql contains.
+    # \connect may be in a file whose name a variable of psql contains.
     is_here = f"current_database() = {quote_literal(target.url.database or '')}"
     check = f"DO $$BEGIN IF NOT {is_here} THEN RAISE {_LEFT}; END IF; END$$"
     scripts = ["--file", str(file.absolute()), "--command", check]

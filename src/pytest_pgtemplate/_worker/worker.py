@@ -18,7 +18,7 @@ from pytest_pgtemplate._reset import (
     Seal,
     changes_between,
     compare_states,
-    lost_rows_error,
+    drop_damaged_template,
 )
 from pytest_pgtemplate._server import Kind, Server
 from pytest_pgtemplate._template import Template
@@ -218,5 +218,4 @@ class WorkerDatabase:
         self._resetter = Resetter(url, timeout=timeout, verify=self._verify)
         if not self._resetter.intact:
             self._resetter.close()
-            self._server.drop(template.name)
-            raise lost_rows_error(template.name)
+            drop_damaged_template(self._server, template.name)
