@@ -1,6 +1,12 @@
 -- Event triggers that write a 0 to the log when the schema changes. Temporary objects do not count, and
 -- neither do rules, triggers, policies and defaults on them. Those have no schema_name: the first part of
 -- their address is the schema of the table. Of other objects, it is their name, such as a publication's.
+CREATE FUNCTION pgtemplate.is_part_of_table(classid oid) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass,
+                       'pg_policy'::regclass, 'pg_attrdef'::regclass)
+$$;
+
 CREATE FUNCTION pgtemplate.log_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -11,8 +17,7 @@ BEGIN
                 WHERE command_tag <> 'REINDEX'
                   AND lower(object_type) <> 'large object'  -- a reset restores them
                   AND coalesce(schema_name,
-                               CASE WHEN classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass,
-                                                     'pg_policy'::regclass, 'pg_attrdef'::regclass)
+                               CASE WHEN pgtemplate.is_part_of_table(classid)
                                     THEN (pg_identify_object_as_address(classid, objid, 0)).object_names[1] END,
                                '') <> 'pg_temp') THEN
         INSERT INTO pgtemplate.log VALUES (0);
@@ -26,8 +31,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects()
                 WHERE NOT is_temporary
                   AND coalesce(schema_name,
-                               CASE WHEN classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass,
-                                                     'pg_policy'::regclass, 'pg_attrdef'::regclass)
+                               CASE WHEN pgtemplate.is_part_of_table(classid)
                                     THEN address_names[1] END,
                                '') <> 'pg_temp') THEN
         INSERT INTO pgtemplate.log VALUES (0);
