@@ -15,6 +15,7 @@ from pytest_pgtemplate import _embedded
 pytest_plugins = [
     "pytester",
     "support.selection",
+    "support.forked_python",
     "support.slowest_files",
     "support.projects",
     "support.servers",

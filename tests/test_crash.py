@@ -100,6 +100,7 @@ if claim("killed"):
 """
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_worker_that_dies_in_a_migration(shop: Project) -> None:
     """Its migrating child ends with it, and another worker builds what it could not.
 

@@ -617,6 +617,7 @@ def test_a_template_is_filled(address: server_address.Address, template: str, fi
     assert url_templates.render_template(template, {"": address}) == filled
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_variable_costs_no_library(app: Project) -> None:
     """A run without a database test imports nothing for it that takes time."""
     app.ini(pg_env="APP_URL NAME={name} OTHER={url:psycopg}", pythonpath=".")
