@@ -11,9 +11,9 @@ is measured in one go and in turn, on the embedded server or on PGTEMPLATE_URL:
     others         the four tests of pytest-alembic, if it is installed, over the first check and
                    over the second (at least 10)
 
-CPU is in seconds, of the clients and, on Linux, of the embedded server: it tells more than time
-does on a machine that others use. Each side loads the plugins that it needs, and no others;
-Python's byte code is there.
+CPU is in seconds, of the clients and, on Linux, of the embedded server: it varies less than time
+does on a machine that others use. Each side loads only the plugins that it needs. Python's byte
+code is compiled before.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ The migrations are those of the sample application. Both sides of each ratio are
 on the embedded server or on PGTEMPLATE_URL:
 
     clones at once   n clones at the same moment, over n times one clone alone (at most 1)
-    last ready       n processes that ask for a template that nobody has built yet: from the moment
-                     the first begins until the last has its clone, over the migration plus n clones
+    last ready       n processes that ask for a template that does not exist yet: from the start of
+                     the first until the last has its clone, over the migration plus n clones
                      at once (at most 1.25)
 """
 

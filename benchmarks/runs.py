@@ -41,7 +41,7 @@ def run_pytest(
     """
     options = ["-q", "-p", "no:cacheprovider", *(f"-p{plugin}" for plugin in plugins)]
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    env.pop("PYTHONDONTWRITEBYTECODE", None)  # else each run compiles everything anew
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # otherwise each run compiles every module
     env |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(root), **(environment or {})}
     began, moment, before = time.time(), time.perf_counter(), cpu_seconds(server)
     done = subprocess.run(

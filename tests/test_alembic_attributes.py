@@ -50,7 +50,7 @@ def test_an_env_py_of_the_cookbook(project: Project, env: str) -> None:
 
 
 def test_attributes_of_ones_own(project: Project) -> None:
-    """Templates as in pg_env, and whatever JSON can tell."""
+    """Templates as in pg_env, and any other JSON value."""
     project.alembic(
         CONNECTION.replace("connection = ", "attributes = context.config.attributes\nconnection = ")
         + "assert attributes['dsn'].endswith('/' + attributes['name'])\n"

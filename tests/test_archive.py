@@ -56,7 +56,7 @@ class Templates:
         self.file = directory / "templates.pgt"
 
     def make(self, script: str) -> str:
-        """A template; the name tells which."""
+        """Build a template and return its name."""
         path = self.directory / f"{secrets.token_hex(4)}.sql"
         path.write_text(script)
         migrations = SqlFiles(path)
@@ -159,7 +159,7 @@ def find(server: Server, name: str) -> Any:
     return found
 
 
-def test_what_is_there_is_left_alone(templates: Templates) -> None:
+def test_load_keeps_a_template_that_exists(templates: Templates) -> None:
     first, second = templates.make(PLAIN), templates.make(PLAIN + "SELECT 1")
     templates.save(first, second)
     templates.server.drop(second)

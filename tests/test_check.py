@@ -1,4 +1,4 @@
-"""Migrations tested with ``pytest --pg-check``: what is found, how it is told, and what is not."""
+"""``pytest --pg-check``: the faults that it finds, its reports, and what it accepts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NO_BASE = sql("""
 
 
 class Fault(NamedTuple):
-    """What a revision does, what its downgrade does, and what is to be told of the two."""
+    """The code of a revision and of its downgrade, and the expected message."""
 
     up: str
     down: str
@@ -180,7 +180,7 @@ def plant(project: Project, fault: str) -> str:
 
 
 def checks(result: pytest.RunResult, outcome: str = "failed") -> set[str]:
-    """What was checked and came out like that: the part of a node id that tells it."""
+    """The checks with this outcome, by the last part of their node id."""
     found = re.findall(
         rf"^{outcome.upper()}.*alembic\.ini::(\S+?)(?: - .*)?$", str(result.stdout), re.MULTILINE
     )
@@ -569,7 +569,7 @@ def test_a_template_that_is_not_what_the_migrations_build(lineage: Project) -> N
 
 @pytest.fixture
 def pluralize(lineage: Project) -> Project:
-    """A lineage whose last revision tells how often it was upgraded."""
+    """A lineage whose last revision counts its upgrades."""
     lineage.revision("counted", sql("CREATE TABLE counted ()") + COUNTED, sql("DROP TABLE counted"))
     return lineage
 

@@ -136,7 +136,7 @@ def connection(server: Server, prefix: str) -> Iterator[Connection]:
 
 @pytest.mark.parametrize("one_transaction", [False, True])
 def test_each_step_is_seen(connection: Connection, one_transaction: bool) -> None:
-    """The second reader begins anew each time, and so reads everything."""
+    """The second reader is new in each step, so it reads everything."""
 
     def commit() -> None:
         if not one_transaction:

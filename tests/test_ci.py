@@ -65,7 +65,7 @@ def shop(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def run(shop: Project, recipe: dict[Any, Any]) -> str:
     """One job, after what it installs."""
-    said = ""
+    output = ""
     for command in commands(recipe):
         assert command.startswith(OURS), command
         done = subprocess.run(
@@ -73,9 +73,9 @@ def run(shop: Project, recipe: dict[Any, Any]) -> str:
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        said += done.stdout
-    assert "4 passed" in said
-    return said
+        output += done.stdout
+    assert "4 passed" in output
+    return output
 
 
 def test_a_service_container(shop: Project) -> None:
@@ -85,9 +85,9 @@ def test_a_service_container(shop: Project) -> None:
     assert "saved " in run(shop, recipe)
     shop.clean()
     assert (shop.root / cached(recipe)).exists()
-    said = run(shop, recipe)
-    assert "loaded in " in said
-    assert " reused;" in said
+    output = run(shop, recipe)
+    assert "loaded in " in output
+    assert " reused;" in output
     assert shop.migrations() == 1
 
 
@@ -150,7 +150,7 @@ def test_the_embedded_server_and_a_file(shop: Project, new_user_home: Path) -> N
     run(shop, recipe)
     _embedded.stop(None)
     shutil.rmtree(new_user_home / ".cache")
-    said = run(shop, recipe)
-    assert "loaded in " in said
-    assert " reused;" in said
+    output = run(shop, recipe)
+    assert "loaded in " in output
+    assert " reused;" in output
     assert shop.migrations() == 1

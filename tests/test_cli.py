@@ -60,7 +60,7 @@ def lines_about(shop: Project, text: str) -> list[str]:
 def private(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, private_url: URL
 ) -> Iterator[Project]:
-    """The same, on a server on which nobody else has anything to prune."""
+    """The same, on a server without databases of other tests, which prune would drop."""
     server = Server(private_url, timeout=60)
     for project in make_project(pytester, monkeypatch, server, private_url):
         yield with_tests(project)
@@ -68,7 +68,7 @@ def private(
 
 
 def test_list_and_prune(private: Project, capsys: Capture) -> None:
-    """What --pg-keep left is listed, stays when the rest is pruned, and goes with --kept."""
+    """A kept database is listed; prune drops it only with --kept."""
     shop = private
     shop.run("--pg-keep").assert_outcomes(passed=4)
     worker, template = shop.databases()
@@ -101,7 +101,7 @@ def test_list_and_prune(private: Project, capsys: Capture) -> None:
 
 
 def test_prune_says_what_it_cannot_drop(private: Project, capsys: Capture) -> None:
-    """A database with a subscription, which PostgreSQL keeps until that is gone."""
+    """PostgreSQL does not drop a database that has a subscription."""
     name = f"{private.prefix}_{'0' * 8}_main"
     private.server.create(name, Mark("worker", "0" * 8))
     unconnected = "CONNECTION 'dbname=none' PUBLICATION none WITH (connect = false)"
@@ -172,23 +172,23 @@ def test_a_server_that_is_down(command: list[str], capsys: Capture) -> None:
     port = free_port()
     url = f"postgresql://joe:hunter2@127.0.0.1:{port}/postgres"
     assert main.main(["--url", url, *command]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("pgtemplate: cannot connect")
-    assert f"127.0.0.1:{port}" in said.err
-    assert said.err.count("HINT:") == 1
-    assert "hunter2" not in said.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("pgtemplate: cannot connect")
+    assert f"127.0.0.1:{port}" in captured.err
+    assert captured.err.count("HINT:") == 1
+    assert "hunter2" not in captured.err
 
 
 WRONG = ["mysql://joe:hunter2@there", "nonsense", "postgresql://[::1/x"]
 
 
 @pytest.mark.parametrize("url", [*WRONG, "postgresql://one/ postgresql://joe:hunter2@two/"])
-def test_a_url_that_is_none(url: str, capsys: Capture) -> None:
+def test_an_invalid_url_is_refused(url: str, capsys: Capture) -> None:
     assert main.main(["--url", url, "list"]) == 1
-    said = capsys.readouterr().err
-    assert "HINT:" in said
-    assert "hunter2" not in said
+    error = capsys.readouterr().err
+    assert "HINT:" in error
+    assert "hunter2" not in error
 
 
 def test_what_it_does_not_understand(capsys: Capture) -> None:

@@ -398,7 +398,7 @@ def test_runs_that_stop_and_go_on(suite: Project) -> None:
 
 
 @pytest.mark.parametrize("option", ["--collect-only", "--setup-plan", "--fixtures"])
-def test_who_only_looks_makes_no_database(suite: Project, option: str) -> None:
+def test_options_that_run_no_test_create_no_database(suite: Project, option: str) -> None:
     result = suite.run(option, "-v")
 
     assert result.ret == pytest.ExitCode.OK

@@ -1,6 +1,6 @@
 """Workers that die, servers that stop, connections that break, room that runs out.
 
-What dies is reported by whoever saw it die, once; everybody else goes on, and nothing is left.
+Each failure is reported once. The other workers continue, and no process or database is left.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def more_servers() -> Iterator[MoreServers]:
 def on(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[PrivateServer], Project]:
-    """Make the project on a server of this test's own, which goes with everything on it."""
+    """Make the project on a private server, which is removed after the test."""
 
     def make(private: PrivateServer) -> Project:
         server = Server(private.url, timeout=60)
@@ -224,7 +224,7 @@ RESTARTED = load_program("crash/restarted.py")
 def test_a_server_that_stops_and_starts_in_the_middle_of_a_run(
     more_servers: MoreServers, on: Callable[[PrivateServer], Project]
 ) -> None:
-    """Restarted between two tests, no test notices; while it is away, one tells why."""
+    """A restart between two tests fails no test; while the server is down, one test fails."""
     private = more_servers()
     shop = on(private)
     shop.write("test_it.py", RESTARTED)
@@ -276,7 +276,7 @@ def test_a_server_that_stops_and_stays_away(
     on: Callable[[PrivateServer], Project],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Told are a connection that broke and a server that is gone, and no more at the end."""
+    """A broken connection and a stopped server are reported, and nothing more at the end."""
     private = more_servers()
     shop = on(private)
     monkeypatch.setenv("POSTMASTER", str(private.pid))
@@ -351,7 +351,7 @@ def test_a_template_that_lost_its_unlogged_tables_is_built_again(damaged: Projec
 
 
 def test_a_damaged_template_is_not_the_start_of_another_one(damaged: Project) -> None:
-    """Its rows of unlogged tables are gone, and an incremental build would hide that."""
+    """It lost the rows of unlogged tables, and an incremental build would hide that."""
     damaged.revision("more", "pass")
 
     assert_reported_once(damaged.run(), "lost the rows of its unlogged tables")

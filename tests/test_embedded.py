@@ -70,9 +70,9 @@ class Run:
 
     def joined(self) -> Run:
         assert self.process.stdout
-        said = self.process.stdout.readline().split()
-        assert said, self.process.communicate(timeout=10)
-        self.url, self.keeper = said[0], int(said[1])
+        words = self.process.stdout.readline().split()
+        assert words, self.process.communicate(timeout=10)
+        self.url, self.keeper = words[0], int(words[1])
         return self
 
     def leave(self) -> None:
@@ -336,7 +336,7 @@ def test_a_killed_keeper_is_replaced_by_the_next_run(start: Callable[..., Run]) 
     assert first.keeper  # 0 would be this process and all that it has started
     os.kill(first.keeper, signal.SIGKILL)
     first.kill()
-    assert postmaster() == server, "nobody was there to stop it"
+    assert postmaster() == server, "no process was left to stop it"
 
     second = start().joined()
     assert second.keeper not in {0, first.keeper}

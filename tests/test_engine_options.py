@@ -28,7 +28,7 @@ def test_every_engine_and_session_keeps_them(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fixture", "options", "test", "said"),
+    ("fixture", "options", "test", "message"),
     [
         ("engine", {"pool_size": 9, "poolclass": None}, "pg_sync_engine", "pool_size, poolclass"),
         ("engine", {"creator": None}, "pg_shared", "contains creator"),
@@ -44,7 +44,7 @@ def test_every_engine_and_session_keeps_them(project: Project) -> None:
     ],
 )
 def test_what_would_end_the_isolation_is_refused(
-    project: Project, fixture: str, options: dict[str, object], test: str, said: str
+    project: Project, fixture: str, options: dict[str, object], test: str, message: str
 ) -> None:
     project.alembic()
     project.write(
@@ -62,7 +62,7 @@ def test_what_would_end_the_isolation_is_refused(
     result = project.run("--pg-isolation=rollback")
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*pg_{fixture}_options *{said}*", "*HINT: *"])
+    result.stdout.fnmatch_lines([f"*pg_{fixture}_options *{message}*", "*HINT: *"])
     result.stdout.no_fnmatch_line("*Traceback*")
 
 

@@ -76,9 +76,9 @@ def test_what_env_py_accepts_is_remembered(shop: Project) -> None:
 def test_an_error_before_configure_is_about_env_py(shop: Project, first: str) -> None:
     text = SYNC_ENV.replace("engine = engine", f"{first}\nengine = engine", 1)
     shop.write("migrations/env.py", text)
-    said = failure(shop)
-    assert "env.py failed before it called context.configure()" in said
-    assert "correct the migration" not in said
+    output = failure(shop)
+    assert "env.py failed before it called context.configure()" in output
+    assert "correct the migration" not in output
 
 
 def test_a_fallback_to_sqlite_is_named(shop: Project) -> None:
@@ -89,9 +89,9 @@ def test_a_fallback_to_sqlite_is_named(shop: Project) -> None:
             "config.get_section(config.config_ini_section, {})", f"{{'sqlalchemy.url': {url}}}"
         ),
     )
-    said = failure(shop)
-    assert "env.py connects to sqlite, not to the URL that the plugin passed" in said
-    assert "pg_env" in said
+    output = failure(shop)
+    assert "env.py connects to sqlite, not to the URL that the plugin passed" in output
+    assert "pg_env" in output
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_a_percent_sign_that_env_py_does_not_escape(
         ),
     )
     joined = query if "?" not in server_url else query.replace("?", "&")
-    said = failure(shop, "--pg-url", server_url + joined)
-    assert "percent sign" in said
-    assert "correct the migration" not in said
+    output = failure(shop, "--pg-url", server_url + joined)
+    assert "percent sign" in output
+    assert "correct the migration" not in output
 
 
 # In a migration
@@ -124,9 +124,9 @@ def test_a_role_that_is_there_already(shop: Project) -> None:
     shop.revision("two", f'op.execute("CREATE ROLE {role}")')
     try:
         shop.run().assert_outcomes(passed=1)
-        said = failure(shop, "--pg-rebuild")
-        assert "42710" in said or "already exists" in said
-        assert "duplicate_object" in said
+        output = failure(shop, "--pg-rebuild")
+        assert "42710" in output or "already exists" in output
+        assert "duplicate_object" in output
     finally:
         execute(shop.server.url, f"DROP ROLE {role}")
 
@@ -249,8 +249,8 @@ def test_two_locations_are_a_warning_and_the_working_directory_wins(shop: Projec
     assert "may mean" in result.stdout.str()
 
 
-def test_a_location_that_is_nowhere(shop: Project) -> None:
+def test_a_missing_script_location(shop: Project) -> None:
     """The error says where it was looked for."""
     shop.write("alembic.ini", ini("nowhere"))
-    said = failure(shop)
-    assert str(shop.root / "nowhere") in said
+    output = failure(shop)
+    assert str(shop.root / "nowhere") in output

@@ -564,7 +564,7 @@ def test_with_autouse_the_database_is_there_before_any_fixture(app: Project) -> 
 
 
 @pytest.mark.parametrize(
-    ("pg_env", "said"),
+    ("pg_env", "message"),
     [
         ("A=b", "has no field"),
         ("A={nme}", "{nme}"),
@@ -579,12 +579,12 @@ def test_with_autouse_the_database_is_there_before_any_fixture(app: Project) -> 
         ("A={{slot}}", "has no field"),
     ],
 )
-def test_a_template_that_cannot_be_filled(app: Project, pg_env: str, said: str) -> None:
+def test_a_template_that_cannot_be_filled(app: Project, pg_env: str, message: str) -> None:
     app.ini(pg_env=pg_env)
     result = app.run()
     output = f"{result.stdout}{result.stderr}"
     assert result.ret == USAGE_ERROR
-    for wanted in ("pg_env: ", said, "{url:driver}", "{password}"):
+    for wanted in ("pg_env: ", message, "{url:driver}", "{password}"):
         assert wanted in output
     assert "INTERNALERROR" not in output
 

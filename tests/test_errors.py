@@ -45,7 +45,7 @@ FAILED = pytest.ExitCode.TESTS_FAILED
 def assert_reported_once(
     result: pytest.RunResult, once: str, *words: str, database: int = 3
 ) -> str:
-    """Check that the first of the database tests tells, the others skip, and the plain one runs."""
+    """Check that one database test reports it, the others skip, and the plain one runs."""
     output = f"{result.stdout}{result.stderr}"
     assert result.ret == FAILED
     outcomes = result.parseoutcomes()
@@ -73,9 +73,9 @@ def private(
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
     private_url: URL,
-    role: str,  # noqa: ARG001 - so that its databases are gone when it is dropped
+    role: str,  # noqa: ARG001 - the role is dropped after its databases
 ) -> Iterator[Project]:
-    """The same project, on a server of our own."""
+    """The same project, on a private server."""
     server = Server(private_url, timeout=60)
     for project in make_project(pytester, monkeypatch, server, private_url):
         project.alembic()
@@ -319,7 +319,7 @@ op.execute("SELECT pg_sleep(600)")
 
 
 def test_migrations_that_create_a_schema_pgtemplate(shop: Project) -> None:
-    """What goes wrong after the migrations is no reason to migrate once more for each worker."""
+    """A failure after the migrations does not make each worker migrate again."""
     shop.revision("two", COUNTED + 'op.execute("CREATE SCHEMA pgtemplate")')
     assert_reported_once(
         shop.run_workers(),
@@ -331,7 +331,7 @@ def test_migrations_that_create_a_schema_pgtemplate(shop: Project) -> None:
 
 
 def test_a_migration_that_takes_too_long(shop: Project) -> None:
-    """It is killed, with every process that it has started, and tells what it said last."""
+    """The plugin kills it and its child processes, and shows its last output."""
     shop.revision("two", HANGS)
     result = shop.run_workers("--pg-timeout=12")
     assert_reported_once(result, "pg_timeout = 12 s", "about to hang", "--pg-timeout")
@@ -362,8 +362,8 @@ ELSEWHERE = {
 TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
 
 
-def goes_to(shop: Project, database: str, kind: str) -> URL:
-    """Write an env.py that goes there, whatever it is told."""
+def write_env_py_for(shop: Project, database: str, kind: str) -> URL:
+    """Write an env.py that migrates ``database`` and ignores the URL of the plugin."""
     url = shop.server.url.set(database=database)
     driver = "asyncpg" if kind == "async" else "psycopg"
     spelled = str(_urls.render(_urls.for_driver(url, driver))).replace("%", "%%")
@@ -379,7 +379,7 @@ def goes_to(shop: Project, database: str, kind: str) -> URL:
 def test_env_py_that_ignores_the_url(shop: Project, kind: str) -> None:
     """Somebody's database is not migrated by running tests: it stays as it is."""
     other = f"{shop.prefix}_of_somebody"
-    url = goes_to(shop, other, kind)
+    url = write_env_py_for(shop, other, kind)
     execute(shop.server.url, f"CREATE DATABASE {other}")
     try:
         assert_reported_once(shop.run(), f'"{other}"', "pg_env", "config.get_main_option")
@@ -391,9 +391,9 @@ def test_env_py_that_ignores_the_url(shop: Project, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["as usual", "async"])
 def test_env_py_that_ignores_the_url_and_finds_nothing(shop: Project, kind: str) -> None:
-    """As with a server that nobody has started any more."""
-    other = f"{shop.prefix}_of_nobody"
-    goes_to(shop, other, kind)
+    """For example, the URL of a server that is not running."""
+    other = f"{shop.prefix}_missing"
+    write_env_py_for(shop, other, kind)
     assert_reported_once(
         shop.run(),
         "env.py failed before it called context.configure()",

@@ -44,8 +44,8 @@ def test_an_example_passes_on_workers(
 
     assert result.ret == pytest.ExitCode.OK
     assert result.parseoutcomes()["passed"] >= tests > 0
-    said = r"pgtemplate: template .*; 2 databases( \((1 spare|2 spares)\))?, \d+ resets, "
-    assert re.search(said, result.stdout.str())
+    summary = r"pgtemplate: template .*; 2 databases( \((1 spare|2 spares)\))?, \d+ resets, "
+    assert re.search(summary, result.stdout.str())
 
 
 def needs(package: str) -> None:

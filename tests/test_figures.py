@@ -22,7 +22,7 @@ CLOCK = load_program("figures/clock.py")
 
 
 class Logged:
-    """A project on a server that logs every statement, and what that log tells."""
+    """A project on a server that logs every statement, and the counts in that log."""
 
     def __init__(self, project: Project, log: Path) -> None:
         self.project = project
@@ -104,12 +104,12 @@ def number(pattern: str, text: str) -> float:
 def test_resets_and_clones_are_those_of_the_servers_log(logged: Logged) -> None:
     result = logged.project.run("--pg-stats", "--pg-report=page.html")
     result.assert_outcomes(passed=10)
-    said, data = result.stdout.str(), data_in(logged.project.root / "page.html")
+    output, data = result.stdout.str(), data_in(logged.project.root / "page.html")
 
     resets = logged.resets - 1  # the first one is that of the prepared database
-    assert number(r"1 database, (\d+) resets", said) == resets == data["resets"]["times"]
-    assert number(r"  main: .* (\d+) resets", said) == resets
-    again = len(re.findall(r"^  re-cloned after", said, re.MULTILINE))
+    assert number(r"1 database, (\d+) resets", output) == resets == data["resets"]["times"]
+    assert number(r"  main: .* (\d+) resets", output) == resets
+    again = len(re.findall(r"^  re-cloned after", output, re.MULTILINE))
     assert again == 2  # after the schema was changed; what a test asks for is nothing to act on
     assert len(data["changed"]) == 3
     assert logged.clones + logged.spares == 1 + len(data["changed"])
@@ -121,10 +121,10 @@ def test_spares_and_workers_are_those_of_the_servers_log(logged: Logged) -> None
 
     result = logged.project.run_workers("-k", "writes", "--pg-stats", "--pg-report=page.html")
     result.assert_outcomes(passed=6)
-    said = result.stdout.str()
-    assert number(r"2 databases \((\d+) spare", said) == logged.spares
-    assert number(r"; (\d+) databases", said) == logged.spares + logged.clones - 1
-    workers = sum(map(int, re.findall(r"gw\d: .* (\d+) resets", said)))
+    output = result.stdout.str()
+    assert number(r"2 databases \((\d+) spare", output) == logged.spares
+    assert number(r"; (\d+) databases", output) == logged.spares + logged.clones - 1
+    workers = sum(map(int, re.findall(r"gw\d: .* (\d+) resets", output)))
     data = data_in(logged.project.root / "page.html")
     assert workers == data["resets"]["times"]
     assert [kind for _, kind, *_ in data["events"]].count("clone") == 2
@@ -148,7 +148,7 @@ def test_times_are_within_those_of_the_tests_own_clock(logged: Logged, workers: 
     run = logged.project.run_workers if workers else logged.project.run
     result = run(*arguments)
     result.assert_outcomes(passed=10)
-    said, data = result.stdout.str(), data_in(logged.project.root / "page.html")
+    output, data = result.stdout.str(), data_in(logged.project.root / "page.html")
 
     inner = logged.clock("call")
     phases = logged.clock("setup", "call", "teardown")
@@ -163,10 +163,10 @@ def test_times_are_within_those_of_the_tests_own_clock(logged: Logged, workers: 
         around + before, abs=slack
     )
     assert data["resets"]["total"] <= logged.clock("teardown")
-    waited = sum(float(each) for each in re.findall(r": template ([\d.]+) s", said))
-    cloned = sum(float(each) for each in re.findall(r"(?:spare|clone) ([\d.]+) s", said))
+    waited = sum(float(each) for each in re.findall(r": template ([\d.]+) s", output))
+    cloned = sum(float(each) for each in re.findall(r"(?:spare|clone) ([\d.]+) s", output))
     assert before <= waited + cloned <= data["seconds"] * len(data["workers"])
-    time_line = re.search(r"  time: (.*)", said)
+    time_line = re.search(r"  time: (.*)", output)
     assert time_line
     parts = [float(each) for each in re.findall(r"([\d.]+) s \(", time_line[1])]
     assert sum(parts) == pytest.approx(data["seconds"] * len(data["workers"]), abs=0.05 * 5 + 0.01)

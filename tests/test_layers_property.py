@@ -102,7 +102,9 @@ def run_test(connections: list[Session], steps: list[tuple[int, str]]) -> None:
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(play=plays(), choose=st.randoms(use_true_random=False))
-def test_each_layer_goes_as_it_came(base: Base, play: Play, choose: object) -> None:
+def test_removing_a_layer_restores_the_state_before_it(
+    base: Base, play: Play, choose: object
+) -> None:
     draw = choose.choice  # type: ignore[attr-defined]
     recloned = draw([False, False, True])  # takes a template, which costs more
     script = ";\n".join(play.schema)

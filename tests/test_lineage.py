@@ -172,7 +172,7 @@ def test_from_nothing_for_rebuild(alembic: Alembic, templates: Templates) -> Non
 
 
 class WithViews(Alembic):
-    """Whoever adds something to a kind of migrations has more to tell than its lineage."""
+    """A subclass may add to the schema, so its lineage alone does not describe it."""
 
 
 def test_from_nothing_for_kinds_of_the_users_own(alembic: Alembic, templates: Templates) -> None:
@@ -353,8 +353,8 @@ def test_a_run_migrates_what_is_new(project: Project) -> None:
     project.alembic()
     project.revision("one", ITEM + COUNTED)
     project.write("test_it.py", TESTS.format(names=["reference"]))
-    said = project.run().stdout.str()
-    assert re.search(r"migrated 1 of 1 revisions in [\d.]+ s", said)
+    output = project.run().stdout.str()
+    assert re.search(r"migrated 1 of 1 revisions in [\d.]+ s", output)
 
     project.revision("two", "op.execute(\"INSERT INTO item (name) VALUES ('two')\")" + COUNTED)
     project.write("test_it.py", TESTS.format(names=["reference", "two"]))

@@ -1,4 +1,4 @@
-"""What is logged goes where a user looks for it, and is shown when it is asked for."""
+"""Log records: their loggers and levels, and how a user shows them."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def test_what_takes_long_is_logged_with_how_long_it_took(shop: Project) -> None:
     shop.run("--log-file=run.log", "--log-file-level=INFO").assert_outcomes(passed=1)
 
     line = r"INFO +pytest_pgtemplate:\S+ "
-    for said in (
+    for record in (
         r"waiting for the template: \d+\.\d{3} s",
         r"cloning the template: \d+\.\d{3} s",
         r"re-cloned after test_it.py::test_schema \(the schema changed\): \d+\.\d{3} s",
     ):
         log = (shop.root / "run.log").read_text()
-        assert len(re.findall(f"^{line}{said}$", log, re.MULTILINE)) == 1
+        assert len(re.findall(f"^{line}{record}$", log, re.MULTILINE)) == 1
 
 
 def test_a_log_at_its_usual_level_has_nothing_of_ours(shop: Project) -> None:

@@ -1,8 +1,7 @@
 """The fixtures work in every event loop, unconfigured, and leave nothing behind in any.
 
-Each test is a child pytest run of the same situations, told to take place in another kind of loop.
-Warnings are errors there, also those that come out of the garbage collector, and so is every error
-that is only logged.
+Each test runs the same situations in a child run of pytest, in another kind of loop. There,
+warnings are errors, including those of the garbage collector, and so is every logged error.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ PLUGINS = {"anyio", "asyncio", "cacheprovider", "hypothesispytest", "xdist"}
 
 MODELS = load_program("loops/models.py")
 
-# After the fixtures of a test have ended, and before the plugin resets the database, nobody may be
-# in a transaction. A server notices only after a while that a connection was cut off.
+# After the teardown of a test's fixtures, and before the plugin resets the database, no session may
+# be in a transaction. A server notices only after a while that a connection was cut off.
 CONFTEST = load_program("loops/root_conftest.py")
 
 ASYNC = load_program("loops/async.py")

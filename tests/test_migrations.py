@@ -1,4 +1,4 @@
-"""The kinds of migrations: each builds its schema, and its fingerprint tells every change of it."""
+"""The kinds of migrations: each builds its schema, and each change changes its fingerprint."""
 
 from __future__ import annotations
 

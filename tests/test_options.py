@@ -17,7 +17,7 @@ from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._urls import database_names, server_address
 from support.projects import COUNTED, ITEM, PLAIN, SYNC_ENV, TESTS, Project, load_program, query
 
-URL = "postgresql://{}@127.0.0.1:1/postgres"  # nobody ever connects there
+URL = "postgresql://{}@127.0.0.1:1/postgres"  # no test connects to it
 USAGE_ERROR = pytest.ExitCode.USAGE_ERROR
 
 
@@ -211,7 +211,7 @@ UNUSABLE = [
 def test_a_value_that_cannot_be_used(
     pytester: pytest.Pytester, option: str, argument: str, workers: str
 ) -> None:
-    """Told once, by name, before anything starts, and without what may be a password."""
+    """One error names the option before anything starts, without a possible password."""
     pytester.makepyfile("def test_it():\n    pass\n")
     result = pytester.runpytest_inprocess("-n", workers, argument)
     output = f"{result.stdout}{result.stderr}"
@@ -290,7 +290,7 @@ def test_environment_and_autouse(project: Project, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def pluralize(project: Project) -> Project:
-    """A project with three database tests, whose migration tells how often it ran."""
+    """A project with three database tests, whose migration counts its runs."""
     project.alembic()
     project.revision("one", ITEM + COUNTED)
     project.write("test_it.py", TESTS)

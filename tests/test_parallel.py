@@ -22,7 +22,7 @@ from support.servers import free_port, private_server, tcp
 PASSWORD = "hunter2"
 ENDS = 180  # seconds in which all runs of a test end
 
-# The end of a migration tells where it ran.
+# The end of a migration records the port of its server.
 RECORDS_ITS_PORT = """
 port = op.get_bind().exec_driver_sql("SHOW port").scalar()
 with open(os.environ["MIGRATION_LOG"], "a") as log:
@@ -86,7 +86,7 @@ def all_green(runs: list[subprocess.Popen[str]], passed: int = 4) -> None:
 
 @pytest.mark.parametrize("runs", [6, pytest.param(16, marks=pytest.mark.full)])
 def test_many_runs_on_two_hosts_at_once(shop: Project, runs: int) -> None:
-    """Cold: they migrate once. Warm: they take no lock at all, so nobody ever waits."""
+    """Cold: they migrate once. Warm: they take no lock, so no run waits."""
     hosts = [host(shop, "north"), host(shop, "south")]
     all_green([start(shop, hosts[n % 2]) for n in range(runs)])
     assert shop.migrations() == 1
@@ -94,7 +94,7 @@ def test_many_runs_on_two_hosts_at_once(shop: Project, runs: int) -> None:
     assert len(templates) == 1
     assert "_tpl_" in templates[0]
 
-    with ExitStack() as locks:  # whoever asks for one of them waits until it has failed
+    with ExitStack() as locks:  # a run that asks for one of them waits until it times out
         locks.enter_context(shop.server.locked(templates[0]))
         for environment in hosts:
             directory = Path(environment["XDG_CACHE_HOME"], "pytest-pgtemplate", "locks")

@@ -75,10 +75,10 @@ def on_terminal(
         os.close(other_end)
         shown = read_until(lambda: os.read(terminal, 4096), pattern)
         end()
-        said = run.stdout.read().decode() if run.stdout else ""
+        output = run.stdout.read().decode() if run.stdout else ""
         shown += read_rest(lambda: os.read(terminal, 4096))
     os.close(terminal)
-    return shown, said
+    return shown, output
 
 
 def read_until(read: Callable[[], bytes], pattern: str, text: str = "") -> str:
@@ -155,17 +155,17 @@ def test_the_command_shows_on_stderr_how_far_it_is(shop: Project, clients: Clien
     file = shop.root / "templates"
     build = pgtemplate("build")
     pattern = r"pgtemplate: migrating 2/2  two add orders  \d+ s\x1b"
-    shown, said = on_terminal(shop, build, pattern, partial(go, shop), "stderr")
+    shown, output = on_terminal(shop, build, pattern, partial(go, shop), "stderr")
     (template,) = shop.databases()
-    assert said.startswith(f"{template}: migrated 2 of 2 revisions in ")
+    assert output.startswith(f"{template}: migrated 2 of 2 revisions in ")
     assert shown.endswith("\n\r\x1b[K\x1b[A\x1b[1G")
 
     for command, doing in (("save", "saving"), ("load", "loading")):
         clients.handle.touch()
         arguments = pgtemplate("--bindir", clients.bindir, command, file)
         pattern = rf"pgtemplate: {doing} 1/1  {template}  \d+ s\x1b"
-        _, said = on_terminal(shop, arguments, pattern, clients.handle.unlink, "stderr")
-        assert template in said
+        _, output = on_terminal(shop, arguments, pattern, clients.handle.unlink, "stderr")
+        assert template in output
         shop.server.drop(template)
 
     assert not list((shop.root / ".cache/pytest-pgtemplate/runs").glob("*"))
@@ -177,7 +177,7 @@ def test_prune_shows_on_stderr_what_it_is_at(shop: Project, private_url: URL) ->
     name = f"{shop.prefix}_0000000a_main"
     server.create(name, Mark("worker", "0000000a"))
     command = pgtemplate("--url", url, "prune")
-    shown, said = on_terminal(shop, command, r"pgtemplate: .*  \d+ s\x1b", bool, "stderr")
+    shown, output = on_terminal(shop, command, r"pgtemplate: .*  \d+ s\x1b", bool, "stderr")
     server.close()
-    assert f"dropped {name}" in said
+    assert f"dropped {name}" in output
     assert shown.endswith("\n\r\x1b[K\x1b[A\x1b[1G")

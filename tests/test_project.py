@@ -52,13 +52,13 @@ def test_workflows_run_what_there_is() -> None:
 
 def test_every_python_and_every_postgresql_that_is_promised_is_tested() -> None:
     jobs = read(GITHUB / "workflows" / "tests.yml")["jobs"]
-    said = [
+    promised = [
         found[1]
         for line in PROJECT["project"]["classifiers"]
         if (found := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", line))
     ]
 
-    assert jobs["embedded"]["strategy"]["matrix"]["python"] == said
+    assert jobs["embedded"]["strategy"]["matrix"]["python"] == promised
     versions = [str(major) for major in range(OLDEST, NEWEST + 1)]
     assert jobs["server"]["strategy"]["matrix"]["postgres"] == versions
 

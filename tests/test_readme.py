@@ -240,9 +240,9 @@ def test_an_excerpt_is_what_the_file_says() -> None:
 def test_a_message_on_the_page_of_troubles_is_one_that_is_shown() -> None:
     shown = [text for module in PACKAGE.rglob("*.py") for text in messages(module)]
     page = ROOT / "docs" / "troubleshooting.md"
-    ours = page.read_text("utf-8").partition("## Errors of other programs")[0]
+    own_messages = page.read_text("utf-8").partition("## Errors of other programs")[0]
 
-    for message in re.findall(r"^### `(.*)`$", ours, re.MULTILINE):
+    for message in re.findall(r"^### `(.*)`$", own_messages, re.MULTILINE):
         assert any(message in text for text in shown), message
 
 

@@ -175,8 +175,8 @@ def test_a_transaction_that_only_read_is_left_alone(base: Base) -> None:
 
 # What is left alone although it may disturb the next test: to look for it would cost every test.
 HARMLESS = {
-    "lock of a table that nobody wrote to": ["LOCK TABLE detail"],
-    "lock of a row that nobody wrote to": ["SELECT * FROM item FOR UPDATE"],
+    "lock of an unchanged table": ["LOCK TABLE detail"],
+    "lock of an unchanged row": ["SELECT * FROM item FOR UPDATE"],
     "large object": ["SELECT lo_from_bytea(0, 'x')"],
     "temporary table": ["CREATE TEMP TABLE mine (id int)", "INSERT INTO mine VALUES (1)"],
 }
@@ -186,7 +186,7 @@ HARMLESS = {
 def test_transactions_that_do_not_block_the_reset_stay_open(
     base: Base, kind: Kind, name: str
 ) -> None:
-    if kind.tracking == "scan" and name == "lock of a table that nobody wrote to":
+    if kind.tracking == "scan" and name == "lock of an unchanged table":
         pytest.xfail("scan looks into every table, so it waits for this lock and ends it")
     session = base.session()
     session.execute("BEGIN", *HARMLESS[name])

@@ -139,7 +139,7 @@ def triggers(draw: st.DrawFn, every: list[Table], ddl: list[str]) -> None:
             ddl.append(f"ALTER TABLE {one.name} ENABLE ALWAYS TRIGGER note")
 
 
-# What sessions do. A statement may fail; the session goes on.
+# What sessions do. A statement may fail; the session continues.
 
 GIDS = [unique("gid"), unique("gid")]  # the names of transactions are the whole server's
 CONTROL = [

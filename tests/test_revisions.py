@@ -114,7 +114,7 @@ def test_rows(pg_sync_session):
 
 @pytest.fixture
 def odd(project: Project) -> Project:
-    """Revisions that only running them can tell."""
+    """Revisions whose ids and order are known only after importing them."""
     project.alembic()
     for name, source in ODD.items():
         project.write(f"migrations/versions/{name}.py", source)
@@ -153,7 +153,7 @@ def test_version_locations_are_those_of_alembic(project: Project, recursive: boo
     assert "migrated 1 of 3 revisions" in result.stdout.str()
 
 
-# What Alembic tells, and when it is asked
+# What Alembic reports, and when the plugin asks it
 
 
 def test_what_alembic_reports(odd: Project, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_what_alembic_reports(odd: Project, tmp_path: Path) -> None:
 
 
 def test_alembic_is_asked_once(odd: Project, tmp_path: Path) -> None:
-    """Its answer is kept until a file changes; a revision tells when it is imported."""
+    """The answer is kept until a file changes; a revision records its imports."""
     alembic = Alembic(odd.root / "alembic.ini")
     note = odd.root / "imported"
     odd.revision("f", down="e")

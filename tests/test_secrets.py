@@ -138,7 +138,7 @@ def test_tests_that_fail(secret: Secret) -> None:
     secret.project.ini(pg_on_ddl="error")
     secret.project.write("test_it.py", FAILING)
     output = secret.run("-s", "--pg-keep-failed", "--pg-log-sql=failed")
-    for said in (
+    for message in (
         "SELECT CAST(%(url)s AS text)",
         "in a test",
         "in a fixture",
@@ -147,7 +147,7 @@ def test_tests_that_fail(secret: Secret) -> None:
         "no_such_table",
         "the schema changed",
     ):
-        assert said in output
+        assert message in output
 
 
 def test_tests_that_are_expected_to_fail(secret: Secret) -> None:
@@ -208,9 +208,9 @@ def test_servers_that_cannot_be_used(secret: Secret) -> None:
         "refused the password": secret.url.set(username="nobody"),
         "no-such-host": secret.url.set(host="no-such-host.invalid"),
     }
-    for said, url in wrong.items():
+    for message, url in wrong.items():
         os.environ["PGTEMPLATE_URL"] = str(_urls.render(url))
-        assert said in secret.run()
+        assert message in secret.run()
 
 
 def test_values_that_cannot_be_used(secret: Secret) -> None:

@@ -33,7 +33,7 @@ class Proxy(threading.Thread):
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._all: list[tuple[socket.socket, socket.socket]] = []
         self._cut: list[socket.socket] = []
-        self.keeps_ends = False  # to itself: one side does not hear that the other has gone
+        self.keeps_ends = False  # True: one side is not closed when the other is
         self.url = url.set(host="127.0.0.1", port=self._listener.getsockname()[1], query={})
 
     def run(self) -> None:
@@ -83,7 +83,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def test_a_lease_is_claimed_again_when_its_old_session_ends_late(private_url: URL) -> None:
-    """A server may not notice for long that a client has gone, whose locks it holds meanwhile."""
+    """Until the server notices that a client is disconnected, it keeps the client's locks."""
     name = unique("name")
     proxy = Proxy(private_url)
     proxy.start()

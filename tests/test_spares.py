@@ -245,13 +245,13 @@ OUTSIDE: dict[str, Callable[[str], str]] = {
 def test_a_database_with_a_change_that_no_reset_restores_becomes_no_spare(
     server: Server, make_worker: MakeWorker, template: Template, what: str
 ) -> None:
-    mine = make_worker(server, template)
-    name = mine.database.name
+    worker = make_worker(server, template)
+    name = worker.database.name
     try:
         execute(server.url, OUTSIDE[what](quote_identifier(name)), database=name)
     except asyncpg.ObjectNotInPrerequisiteStateError:
         pytest.skip("the server has no room for prepared transactions")
-    mine.close()
+    worker.close()
     assert list_spares(template, server) == []
     assert server.find(name) is None
     assert not make_worker(server, template).from_spare
@@ -261,14 +261,14 @@ def test_an_idle_session_is_ended_when_its_database_becomes_a_spare(
     server: Server, make_worker: MakeWorker, template: Template
 ) -> None:
     """Many applications never close their pool, so such sessions are common."""
-    mine = make_worker(server, template)
-    session = Session(mine.database.url)
+    worker = make_worker(server, template)
+    session = Session(worker.database.url)
     session.execute("INSERT INTO item (name) VALUES ('new')", "CREATE TEMP TABLE mine (id int)")
-    mine.close()
+    worker.close()
     session.close()
     assert len(list_spares(template, server)) == 1
-    mine = make_worker(server, template)
-    names = query(mine.database.url, "SELECT name FROM item")
+    worker = make_worker(server, template)
+    names = query(worker.database.url, "SELECT name FROM item")
     assert [row["name"] for row in names] == ["old"]
 
 
@@ -276,13 +276,13 @@ def test_an_idle_session_is_ended_when_its_database_becomes_a_spare(
 def test_a_database_with_an_active_session_becomes_no_spare(
     server: Server, make_worker: MakeWorker, template: Template, statement: str
 ) -> None:
-    mine = make_worker(server, template)
-    session = Session(mine.database.url)
+    worker = make_worker(server, template)
+    session = Session(worker.database.url)
     session.execute(statement)
-    mine.close()
+    worker.close()
     session.close()
     assert list_spares(template, server) == []
-    assert server.find(mine.database.name) is None
+    assert server.find(worker.database.name) is None
 
 
 def test_a_spare_has_the_settings_and_privileges_of_the_template(
@@ -299,10 +299,10 @@ def test_a_spare_has_the_settings_and_privileges_of_the_template(
     state = install(server.url.set(database=scratch), "scan", timeout=60)
     server.publish(scratch, again.name, Mark("template", RUN, again.fingerprint, state=state))
     for expected in (False, True, True):
-        mine = make_worker(server, again)
-        assert mine.from_spare is expected
-        assert query(mine.database.url, "SHOW work_mem")[0][0] == "1MB"
-        mine.close()
+        worker = make_worker(server, again)
+        assert worker.from_spare is expected
+        assert query(worker.database.url, "SHOW work_mem")[0][0] == "1MB"
+        worker.close()
 
 
 def test_a_spare_allows_no_connections(
@@ -312,8 +312,8 @@ def test_a_spare_allows_no_connections(
     (spare,) = list_spares(template, server)
     with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
         query(server.url, "SELECT 1", database=spare)
-    mine = make_worker(server, template)
-    assert query(mine.database.url, "SELECT name FROM item")[0][0] == "old"
+    worker = make_worker(server, template)
+    assert query(worker.database.url, "SELECT name FROM item")[0][0] == "old"
 
 
 # Concurrency and crashes
@@ -352,8 +352,8 @@ def test_the_databases_of_a_killed_run_are_swept_and_become_no_spares(
     template = make_template(own_server, prefix, SCHEMA, "auto")
     with closing(Server(own_server.url, timeout=60)) as other:
         make_worker(own_server, template).close()
-        mine = make_worker(other, template)
-        assert mine.from_spare
+        worker = make_worker(other, template)
+        assert worker.from_spare
         making = database_names.spare(
             template.name
         )  # what is being made a spare is none before its mark
@@ -361,8 +361,8 @@ def test_the_databases_of_a_killed_run_are_swept_and_become_no_spares(
         other.clone(template.name, making, Mark("worker", RUN, template.fingerprint))
         assert sweep.sweep(own_server, prefix) == []
         assert list_spares(template, own_server) == []
-        mine.resetter.close()
-    assert set(sweep.sweep(own_server, prefix)) == {mine.database.name, making}
+        worker.resetter.close()
+    assert set(sweep.sweep(own_server, prefix)) == {worker.database.name, making}
 
 
 def test_a_database_becomes_no_spare_after_the_connection_was_lost(
@@ -370,18 +370,18 @@ def test_a_database_becomes_no_spare_after_the_connection_was_lost(
 ) -> None:
     """A crash of the server may have lost the last commits, including those of the last reset."""
     other = Server(server.url, timeout=60)
-    mine = make_worker(other, template)
+    worker = make_worker(other, template)
     pid = other._fetch("SELECT pg_backend_pid()")[0][0]
-    close = mine.resetter.close
+    close = worker.resetter.close
 
     def close_and_crash() -> None:
         close()
         execute(server.url, f"SELECT pg_terminate_backend({pid}, 5000)")
 
-    monkeypatch.setattr(mine.resetter, "close", close_and_crash)
-    mine.close()
+    monkeypatch.setattr(worker.resetter, "close", close_and_crash)
+    worker.close()
     assert list_spares(template, server) == []
-    assert server.find(mine.database.name) is None
+    assert server.find(worker.database.name) is None
     other.close()
 
 
@@ -391,16 +391,16 @@ def test_a_database_becomes_no_spare_after_the_connection_was_lost(
 def test_a_spare_used_for_a_reclone_is_replaced_in_the_background(
     server: Server, make_worker: MakeWorker, template: Template
 ) -> None:
-    mine = make_worker(server, template)
+    worker = make_worker(server, template)
     for _ in range(3):
-        mine.reclone()
-        mine._spare_pool.wait()
+        worker.reclone()
+        worker._spare_pool.wait()
         (spare,) = list_spares(template, server)
         expected = identity(server, spare)
-        mine.reclone()
-        assert identity(server, mine.database.name) == expected
-        mine._spare_pool.wait()
-    mine.close()
+        worker.reclone()
+        assert identity(server, worker.database.name) == expected
+        worker._spare_pool.wait()
+    worker.close()
     assert len(list_spares(template, server)) == 2
 
 

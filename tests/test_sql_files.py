@@ -199,7 +199,7 @@ class ScriptError(NamedTuple):
 def test_an_error_has_its_line(
     migrate: Migrate, write: Callable[[str], SqlFiles], first: str, error: ScriptError
 ) -> None:
-    """The line in which a statement begins; psql tells the one in which it ends."""
+    """The line in which the statement begins; psql reports the one in which it ends."""
     with pytest.raises(MigrationError) as caught:
         migrate(write(f"{first}\n{error.text}"))
     assert error.sqlstate in caught.value.message

@@ -37,7 +37,7 @@ def embedded() -> Iterator[URL]:
 
 
 @pytest.fixture(scope="module")
-def ours(embedded: URL) -> Iterator[URL]:
+def with_stand_ins(embedded: URL) -> Iterator[URL]:
     yield from with_extensions(embedded)
 
 
@@ -87,13 +87,13 @@ def bytea(content: bytes) -> str:
         ),
     ],
 )
-def test_the_vectors_of_the_standard(ours: URL, expression: str, expected: str) -> None:
-    assert str(value(ours, expression)) == expected
+def test_the_vectors_of_the_standard(with_stand_ins: URL, expression: str, expected: str) -> None:
+    assert str(value(with_stand_ins, expression)) == expected
 
 
-def test_uuids_of_time_and_chance(ours: URL) -> None:
+def test_uuids_of_time_and_chance(with_stand_ins: URL) -> None:
     rows = query(
-        ours,
+        with_stand_ins,
         "SELECT uuid_generate_v1() AS v1, uuid_generate_v1mc() AS v1mc, uuid_generate_v4() AS v4,"
         " extract(epoch FROM clock_timestamp())::float AS now FROM generate_series(1, 500)",
     )
@@ -109,13 +109,13 @@ def test_uuids_of_time_and_chance(ours: URL) -> None:
 
 @given(data=st.binary(max_size=300), key=st.binary(max_size=200))
 @settings(max_examples=20, deadline=None)
-def test_hashes_are_those_of_python(ours: URL, data: bytes, key: bytes) -> None:
+def test_hashes_are_those_of_python(with_stand_ins: URL, data: bytes, key: bytes) -> None:
     kinds = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"]
     asked = "".join(
         f", digest({bytea(data)}, '{kind}'), hmac({bytea(data)}, {bytea(key)}, '{kind}')"
         for kind in kinds
     )
-    digests = list(query(ours, f"SELECT {asked.removeprefix(',')}")[0])
+    digests = list(query(with_stand_ins, f"SELECT {asked.removeprefix(',')}")[0])
     assert digests[::2] == [hashlib.new(kind, data).digest() for kind in kinds]
     assert digests[1::2] == [hmac.digest(key, data, kind) for kind in kinds]
 
@@ -145,24 +145,26 @@ def test_hashes_are_those_of_python(ours: URL, data: bytes, key: bytes) -> None:
         "uuid_generate_v5(uuid_ns_oid(), '')",
     ],
 )  # fmt: skip
-def test_the_real_extensions_say_the_same(ours: URL, real: URL, expression: str) -> None:
-    assert value(ours, expression) == value(real, expression)
+def test_the_real_extensions_say_the_same(with_stand_ins: URL, real: URL, expression: str) -> None:
+    assert value(with_stand_ins, expression) == value(real, expression)
 
 
 @pytest.mark.parametrize("kind", ["5", "6"])
 @pytest.mark.parametrize("salt", ["saltstring", "rounds=1400$anotherlongsalt"])
-def test_sha_crypt_is_that_of_openssl(ours: URL, kind: str, salt: str) -> None:
+def test_sha_crypt_is_that_of_openssl(with_stand_ins: URL, kind: str, salt: str) -> None:
     """The real pgcrypto has it since PostgreSQL 18."""
     password = "a very much longer text to encrypt. This one even stretches over more"
     command = ["openssl", "passwd", f"-{kind}", "-salt", salt, password]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     salted = quote_literal(f"${kind}${salt}")
-    assert value(ours, f"crypt({quote_literal(password)}, {salted})") == done.stdout.strip()
+    assert (
+        value(with_stand_ins, f"crypt({quote_literal(password)}, {salted})") == done.stdout.strip()
+    )
 
 
-def test_random_data_is_random(ours: URL) -> None:
+def test_random_data_is_random(with_stand_ins: URL) -> None:
     rows = query(
-        ours,
+        with_stand_ins,
         "SELECT gen_random_bytes(9) AS few, gen_salt('md5') AS salt, gen_random_uuid() AS id,"
         " gen_salt('sha512crypt', 2000) AS other FROM generate_series(1, 200)",
     )
@@ -182,9 +184,9 @@ SELECT format('%s(%s) %s, %s, %s, %s', p.proname, oidvectortypes(p.proargtypes),
 
 
 @pytest.mark.parametrize("extension", ["pgcrypto", "uuid-ossp"])
-def test_every_function_is_there(ours: URL, real: URL, extension: str) -> None:
+def test_every_function_is_there(with_stand_ins: URL, real: URL, extension: str) -> None:
     wanted = {row[0] for row in query(real, SIGNATURES, extension)}
-    assert wanted - {row[0] for row in query(ours, SIGNATURES, extension)} == set()
+    assert wanted - {row[0] for row in query(with_stand_ins, SIGNATURES, extension)} == set()
 
 
 @pytest.mark.parametrize(
@@ -202,16 +204,16 @@ def test_every_function_is_there(ours: URL, real: URL, extension: str) -> None:
         "digest('x', 'sha3-256')",
     ],
 )
-def test_what_cannot_be_done_says_so_and_where_it_can(ours: URL, expression: str) -> None:
+def test_what_cannot_be_done_says_so_and_where_it_can(with_stand_ins: URL, expression: str) -> None:
     with pytest.raises(asyncpg.FeatureNotSupportedError) as error:
-        query(ours, f"SELECT {expression}")
+        query(with_stand_ins, f"SELECT {expression}")
     for way in ("pg_version", "embedded17", "pg_bindir", "pg_url"):
         assert way in str(error.value.hint)
 
 
-def test_they_work_from_any_search_path_and_for_any_role(ours: URL) -> None:
+def test_they_work_from_any_search_path_and_for_any_role(with_stand_ins: URL) -> None:
     async def ask() -> Any:
-        connection = await connect(ours)
+        connection = await connect(with_stand_ins)
         try:
             await connection.execute("CREATE SCHEMA elsewhere; SET search_path = elsewhere")
             return await connection.fetchval("SELECT public.hmac('a', 'b', 'sha1')")

@@ -135,8 +135,8 @@ def test_timeouts_of_the_role_do_not_apply_to_admin_sessions(
 def test_a_prepared_statement_of_another_backend_is_reported_as_a_pooler(
     error: type[Exception],
 ) -> None:
-    said = explain(error("prepared statement"), URL.create("postgresql", host="db"))
-    assert "pooler" in said.message
+    found = explain(error("prepared statement"), URL.create("postgresql", host="db"))
+    assert "pooler" in found.message
 
 
 def test_a_pooler_in_transaction_mode_is_reported_once(

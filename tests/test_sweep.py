@@ -77,7 +77,7 @@ def test_only_databases_without_an_owner_are_dropped(
 def test_a_run_whose_connection_breaks_keeps_its_databases(
     server: Server, other: Server, prefix: str
 ) -> None:
-    """A lease is gone for the moment until its owner has connected again."""
+    """The lease does not exist until its owner has connected again."""
     name = f"{prefix}_{RUN}_gw0"
     other.lease(name)
     make(server, name, "worker")
@@ -156,7 +156,7 @@ def test_the_use_of_a_template_is_recorded_once_an_hour(server: Server, prefix: 
 
 
 def test_prune(server: Server, other: Server, prefix: str) -> None:
-    """By hand everything may go that nobody holds; it is a server of this test's own."""
+    """``pgtemplate prune`` drops everything without a lease; the server is private."""
     worker = make(server, f"{prefix}_{RUN}_gw0", "worker")
     kept = make(server, f"{prefix}_{RUN}_gw0_kept1", "kept")
     template = make(server, f"{prefix}_tpl_{'0' * 12}", "template")
@@ -166,9 +166,9 @@ def test_prune(server: Server, other: Server, prefix: str) -> None:
     others = make(server, f"{prefix}_orders_tpl_{'0' * 12}", "template")
 
     def prune(*, kept: bool, templates: bool) -> set[str]:
-        ours = [base for base in server.databases() if base.name.startswith(prefix)]
+        owned = [base for base in server.databases() if base.name.startswith(prefix)]
         with pytest.MonkeyPatch.context() as patched:  # not those of tests that run beside this one
-            patched.setattr(server, "databases", lambda: ours)
+            patched.setattr(server, "databases", lambda: owned)
             return set(_sweep.prune(server, kept=kept, templates=templates).dropped)
 
     assert prune(kept=False, templates=False) == {worker}
@@ -285,11 +285,11 @@ def test_the_database_in_pg_url_is_not_changed(
         project.revision("two", "raise LookupError")
         assert project.run("--pg-rebuild").ret == pytest.ExitCode.TESTS_FAILED
         with ExitStack() as stack:
-            mine = Server(url, timeout=60)
-            stack.callback(mine.close)
-            _sweep.sweep(mine, project.prefix)
+            server = Server(url, timeout=60)
+            stack.callback(server.close)
+            _sweep.sweep(server, project.prefix)
             with pytest.raises(PgTemplateError):
-                mine.drop(name)
+                server.drop(name)
         assert dumped(url) == before
     finally:
         execute(server.url, f"DROP DATABASE {name} WITH (FORCE)")

@@ -167,7 +167,7 @@ def test_rows_lost_at_the_very_end_are_an_error_too(base: Project) -> None:
 
 
 def test_rows_are_lost_where_there_is_no_template_any_more(base: Project) -> None:
-    """The reason is told once, and no test runs on what is left."""
+    """The reason is reported once, and no test runs on the incomplete state."""
     write(
         base,
         """

@@ -1,4 +1,4 @@
-"""The sides of the comparison. What configures each stands in ``configurations``."""
+"""The sides of the comparison, each with its configuration from ``configurations``."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ async def open_account(pool: asyncpg.Pool, owner: str) -> int:
 
 
 async def transfer(pool: asyncpg.Pool, giver: int, taker: int, amount: Decimal) -> None:
-    """Raises asyncpg.CheckViolationError when the giver has not that much."""
+    """Raises asyncpg.CheckViolationError if the giver's balance is too low."""
     async with pool.acquire() as connection, connection.transaction():
         add = "UPDATE account SET balance = balance + $2 WHERE id = $1"
         await connection.execute(add, taker, amount)

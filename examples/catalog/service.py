@@ -49,7 +49,7 @@ async def average_rating(session: AsyncSession, product: Product) -> Decimal | N
 async def import_products(rows: Iterable[tuple[str, str, Decimal]]) -> None:
     """Add new products and update known ones, from rows of sku, name and price.
 
-    The nightly job: nobody hands it a session, it finds the database in the environment.
+    The nightly job. It takes no session: it reads the database's URL from the environment.
     """
     products = [{"sku": sku, "name": name, "price": price} for sku, name, price in rows]
     statement = insert(Product)

@@ -34,7 +34,7 @@ async def work_one(connection: asyncpg.Connection) -> bool:
 async def main() -> None:
     connection = await asyncpg.connect(os.environ["JOBS_DATABASE"])
     waiting = asyncio.Event()
-    connection.add_termination_listener(lambda _: os._exit(1))  # whoever runs it starts another
+    connection.add_termination_listener(lambda _: os._exit(1))  # its supervisor restarts it
     await connection.add_listener("job_waits", lambda *_: waiting.set())
     print("ready", flush=True)
     while True:

@@ -66,7 +66,7 @@ pg_name = chaos
 pg_timeout = 30
 pg_fingerprint_files = round.txt
 """
-# Two revisions, each long enough to be hit. The last line tells which process asked for it.
+# Two revisions, each long enough to be hit. The last line records which process migrates.
 REVISION_ONE = """
 import time
 from alembic import op
@@ -248,7 +248,7 @@ def _run(environment: list[bytes]) -> str:
 
 
 def _server_processes() -> Iterator[Process]:
-    """The embedded server of our own cache: it keeps no environment, but its data tells its pid."""
+    """The embedded server of our cache: it has no environment, but its data has its pid."""
     for data in Path(os.environ["XDG_CACHE_HOME"]).glob("pytest-pgtemplate/pg*/data"):
         with suppress(OSError, ValueError):
             pid, _ = _embedded_keeper.postmaster(data)
@@ -383,8 +383,8 @@ class Chaos:
                 self._show(run)
         follow_up = self._start(mode, "clean", log, mode.environments()[0])
         faults["hanging runs"] += self._wait([follow_up])
-        said = follow_up.output.read_text(errors="replace")
-        if follow_up.process.returncode != 0 or f"{TESTS} passed" not in said:
+        output = follow_up.output.read_text(errors="replace")
+        if follow_up.process.returncode != 0 or f"{TESTS} passed" not in output:
             faults["red follow-up runs"] += 1
             self._show(follow_up)
         left = self._settle(mode, ())
@@ -471,7 +471,7 @@ class Chaos:
                 hanging += 1
                 for process in processes():
                     if process.run == run.name and process.kind in {"controller", "worker"}:
-                        os.kill(process.pid, signal.SIGABRT)  # faulthandler tells where it is
+                        os.kill(process.pid, signal.SIGABRT)  # faulthandler prints its tracebacks
                 with suppress(subprocess.TimeoutExpired):
                     run.process.wait(5)
                 run.process.kill()
@@ -495,16 +495,16 @@ class Chaos:
         """What should not be there, and spares that are not what their template is."""
         with ExitStack() as stack:
             server = mode.server(stack)
-            ours = {base.name: base for base in server.databases()}
+            databases = {base.name: base for base in server.databases()}
             rows = query(
                 server.url, "SELECT datname FROM pg_database WHERE NOT datname = ANY($1)", OWN
             )
             left = [
-                str(ours.get(name, name))
+                str(databases.get(name, name))
                 for name in sorted(row["datname"] for row in rows)
-                if name not in ours or ours[name].leased or not _may_stay(ours[name])
+                if name not in databases or databases[name].leased or not _may_stay(databases[name])
             ]
-            spares = [base for base in ours.values() if _spares.is_spare(base)]
+            spares = [base for base in databases.values() if _spares.is_spare(base)]
             dirty = [str(spare) for spare in spares if not _is_clean(server, spare)]
             self.figures.spares += len(spares)
             _sweep.prune(server, kept=True, templates=True)

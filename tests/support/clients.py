@@ -1,4 +1,4 @@
-"""PostgreSQL's client programs, wrapped: what they are told is noted, and they can be held up.
+"""PostgreSQL's client programs, wrapped: their arguments are recorded, and they can be paused.
 
 A pytest plugin, for the fixture at the end. Nothing here is a test.
 """

@@ -62,7 +62,7 @@ CREATE SCHEMA public;
 SELECT lo_unlink(oid) FROM pg_largeobject_metadata;
 """
 
-# Per table its rows, per sequence where it stands, and all large objects, whatever their order.
+# The rows of each table, the value of each sequence and all large objects, in no order.
 Dump = dict[str, "Counter[str]"]
 
 
@@ -198,7 +198,7 @@ class Base:
         self.worker.reclone(removed)
 
     def refill(self, script: str) -> None:
-        """Start anew with what ``script`` makes; cheaper than another template and its clone."""
+        """Replace the contents by those of ``script``; faster than a template and its clone."""
         tracking = self.worker.tracking
         self._leave()
         self.worker._resetter.close()
@@ -211,7 +211,7 @@ class Base:
         self.origin = self.dump()
 
     def rebuild(self, script: str) -> None:
-        """Start anew with a template that ``script`` makes, so that it can be cloned again."""
+        """Replace the template by one that ``script`` makes, so that a re-clone is possible."""
         database, tracking = self.worker.database, self.worker.tracking
         prefix, _, _ = database.template.name.partition("_tpl_")
         self.close()
@@ -297,7 +297,7 @@ def _dump_query(session: Session) -> str:
 
 
 def difference(before: Dump, after: Dump) -> dict[str, tuple[list[str], list[str]]]:
-    """What is gone and what is new, per table; nothing if the two are equal."""
+    """The rows that are missing and those that are new, per table."""
     found = {}
     for name in before.keys() | after.keys():
         old, new = before.get(name, Counter()), after.get(name, Counter())

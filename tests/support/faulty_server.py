@@ -100,7 +100,7 @@ class _Connection:
         self._fault = fault
         self._client, self._to_client = client, to_client
         self._server, self._to_server = server, to_server
-        self._hold = ""  # what becomes of the answer to the current call
+        self._answer_fault = ""  # the fault that changes the answer to the current call
         self._statement = ""
         self._prepared: dict[bytes, str] = {}  # by name
 
@@ -131,7 +131,7 @@ class _Connection:
                 self._to_client.write(b"E" + struct.pack("!I", len(REFUSAL) + 4) + REFUSAL)
             if self._fault.kind in {"refused", "lost before"}:
                 return False
-            self._hold = self._fault.kind
+            self._answer_fault = self._fault.kind
         self._to_server.write(length + rest)
         return True
 
@@ -142,7 +142,7 @@ class _Connection:
             if kind in b"QS" and self._fault.strikes(self._statement):
                 if self._fault.kind == "lost before":
                     return
-                self._hold = self._fault.kind
+                self._answer_fault = self._fault.kind
             self._to_server.write(message)
             await self._to_server.drain()
 
@@ -159,10 +159,10 @@ class _Connection:
     async def _answers(self) -> None:
         while True:
             kind, message = await _read_message(self._server)
-            if self._hold == "late":
-                self._hold = ""
+            if self._answer_fault == "late":
+                self._answer_fault = ""
                 await asyncio.sleep(self._fault.delay)
-            elif self._hold:
+            elif self._answer_fault:
                 if kind == READY:
                     return
                 continue

@@ -30,7 +30,7 @@ from pytest_pgtemplate.errors import EmbeddedServerError
 from support.projects import ITEM, Project, make_project, query
 
 CONNECTIONS = 30
-# Whoever comes through the socket is trusted; over TCP a password is asked for.
+# The socket needs no password, TCP does.
 HBA = """
 local all all trust
 host all all 127.0.0.1/32 scram-sha-256
@@ -106,7 +106,7 @@ class PrivateServer:
         self._process.wait(60)
 
     def stop(self) -> None:
-        """Stop it, whoever is connected."""
+        """Stop it and end its connections (a fast shutdown)."""
         self._process.send_signal(signal.SIGINT)
         self._process.wait(60)
 
@@ -155,7 +155,7 @@ def tcp(url: URL, **changes: Any) -> URL:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens at."""
+    """A TCP port without a listener."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -191,7 +191,7 @@ def private_url() -> Iterator[URL]:
 
 @pytest.fixture
 def own_server() -> Iterator[Server]:
-    """A server with nobody's databases but the test's: a sweep finds those of all."""
+    """A server with this test's databases only: a sweep finds those of every test."""
     need_binaries()
     with private_server() as url:
         server = Server(url, timeout=60)
@@ -202,7 +202,7 @@ def own_server() -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def system_url() -> Iterator[URL]:
     """A private server with the system's PostgreSQL."""
-    # Autovacuum comes by as often as it can: nobody may notice.
+    # Autovacuum runs as often as it can, which must not disturb a test.
     options = {"max_prepared_transactions": 20, "autovacuum_naptime": "1s"}
     with private_server(system_bindir(), **options) as url:
         yield url
@@ -225,7 +225,7 @@ def new_user_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def system_project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, system_url: URL
 ) -> Iterator[Project]:
-    """A project with a table, on that server; each run is told how to get there."""
+    """A project with a table, on that server, whose URL each run gets."""
     server = Server(system_url, timeout=60)
     for project in make_project(pytester, monkeypatch, server, system_url):
         project.alembic()

@@ -101,7 +101,7 @@ def _workers(project: Project, workers: int) -> Iterator[None]:
         listener.bind(address)
         listener.listen(workers)
         listener.settimeout(TIMEOUT)
-        arguments = ("test_hold.py", workers, f"-n{workers}")
+        arguments = ("test_wait_for_runner.py", workers, f"-n{workers}")
         run = pool.submit(project.run, *arguments, environment=environment)
         waiting = [listener.accept()[0] for _ in range(workers)]
         yield

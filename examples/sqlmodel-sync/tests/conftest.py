@@ -18,7 +18,7 @@ def pg_session_options():
 
 @pytest.fixture(scope="module")
 def team_id(pg_shared):
-    """A team that all tests of a module start from; each may do with it what it likes."""
+    """A team that exists when each test of the module starts; a test may change or delete it."""
     with pg_shared.sync_sessionmaker.begin() as session:
         session.add(team := Team(name="Preventers"))
         session.flush()

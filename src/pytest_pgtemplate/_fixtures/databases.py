@@ -80,7 +80,7 @@ def pg_database(
         database = database or steps.create_database(_pg, pg_server, pg_template)
     _pg.worker = database.value
     yield database.value.database
-    if _pg.worker is None:  # in a forked child; the parent goes on with the database
+    if _pg.worker is None:  # in a forked child; the parent still uses the database
         return
     if _pg.settings.isolation.keep:
         psql = _pg.psql_command(database.value.database.name)

@@ -164,8 +164,8 @@ function draw() {
   });
 }
 
-// If spans are narrower than a pixel, show how the time of each pixel is divided among the kinds. A later span lies
-// within an earlier one, so its time is subtracted there.
+// If spans are narrower than a pixel, show how the time of each pixel is divided among the kinds. A later span is
+// part of an earlier one, so its time is subtracted there.
 function drawShares(pen, seen, top, width, scale, colours) {
   const names = ["tests", "setup", "database", "starting"];
   const shares = Array.from({ length: Math.ceil(width - LEFT) }, () => ({}));

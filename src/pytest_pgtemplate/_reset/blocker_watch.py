@@ -79,7 +79,7 @@ class BlockerWatch:
             raise
 
     async def _end(self, connection: Connection, leak: Leak) -> None:
-        # Record first: when the blocker ends, the reset goes on and cancels this task.
+        # Record first: when the blocker ends, the reset continues and cancels this task.
         if leak.pid is None:
             self._leaks.setdefault(leak.query, leak)
             await connection.execute(f"ROLLBACK PREPARED {quote_literal(leak.query)}")

@@ -6,7 +6,7 @@ import time
 
 
 def claim(name):
-    """Whether nobody in any process has asked this before."""
+    """Return True to the first caller in all processes."""
     try:
         pathlib.Path(name).touch(exist_ok=False)
     except FileExistsError:
@@ -15,7 +15,7 @@ def claim(name):
 
 
 def ask(what):
-    """Ask whoever started this run, and wait until it is done."""
+    """Ask the process that started this run, and wait until it has answered."""
     pathlib.Path(what).touch()
     deadline = time.monotonic() + 60
     while not pathlib.Path(f"{what}.done").exists():

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 @pytest.mark.parametrize("n", range(8))
 def test_meeting(n, pg_sync_session):
-    """Nobody goes on before everybody has a database: each worker runs two of these."""
+    """Wait until every worker has a database: each worker runs two of these tests."""
     port = pg_sync_session.scalar(text("SHOW port"))
     meeting = pathlib.Path("meeting")
     (meeting / f"{os.environ['PYTEST_XDIST_WORKER']} {port}").touch()

@@ -18,8 +18,8 @@ RETURN '6ba7b814-9dad-11d1-80b4-00c04fd430c8'::uuid;
 CREATE FUNCTION @extschema@.uuid_generate_v4() RETURNS uuid LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
 RETURN gen_random_uuid();
 
--- By time. Node and clock sequence are random each time; what tells a random node from a card's
--- address are the multicast bit and the bit for local use.
+-- By time. Node and clock sequence are random each time. The multicast bit and the bit for local use
+-- distinguish a random node from the address of a network card.
 CREATE FUNCTION @extschema@.uuid_generate_v1mc() RETURNS uuid LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
 BEGIN ATOMIC
     SELECT (substr(ticks, 9, 8) || substr(ticks, 5, 4) || '1' || substr(ticks, 2, 3)

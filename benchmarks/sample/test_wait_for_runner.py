@@ -1,4 +1,4 @@
-"""Each worker writes to its database, tells the runner, and waits until that lets it go on."""
+"""Each worker writes to its database, connects to the runner, and waits until that closes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 
 @pytest.mark.parametrize("_number", range(int(os.environ["BENCH_TESTS"])))
-def test_hold(_number: int, session: Session) -> None:
+def test_wait_for_runner(_number: int, session: Session) -> None:
     for table in TABLE:
         session.execute(insert(table).values(name="some text"))
     session.commit()
