@@ -212,6 +212,36 @@ def test_few_know_pytest_and_few_the_settings() -> None:
         assert package_of(module) in KNOW_SETTINGS or not knows_settings, module
 
 
+def test_internals_of_pytest_are_imported_in_one_package() -> None:
+    users = {
+        module_name(module)
+        for module in MODULES
+        if "_pytest" in {name.split(".")[0] for name in imports(module)}
+    }
+
+    assert users == {"pytest_pgtemplate._internals.pytest"}
+
+
+def test_no_message_names_a_file_of_the_repository() -> None:
+    """A user of the installed package has no ``docs/``; docstrings may name it."""
+    found = [
+        f"{module.name}:{node.lineno}"
+        for module in MODULES
+        for node in ast.walk(parsed(module))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.search(r"\b(docs|benchmarks)/|\.md\b", node.value)
+        and node.value not in docstrings(module)
+    ]
+
+    assert found == []
+
+
+def docstrings(module: Path) -> set[str]:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(parsed(module)) if isinstance(node, kinds)]
+    return {ast.get_docstring(node, clean=False) or "" for node in nodes}
+
+
 def test_no_module_is_long() -> None:
     lines = {str(module): len(module.read_text("utf-8").splitlines()) for module in MODULES}
 

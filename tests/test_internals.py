@@ -31,6 +31,7 @@ from pytest_pgtemplate._internals.pytest import (
     module_of_requested_fixture,
     override_node,
     requested_by_signature,
+    run_without_report,
 )
 from pytest_pgtemplate._internals.sqlalchemy import (
     CustomPool,
@@ -208,6 +209,27 @@ def test_pytest_answers_whether_k_and_m_select_an_item(
     pytester.inline_run(*PLAIN, "--collect-only", *options, plugins=[Plugin()])
 
     assert found == [selected]
+
+
+def test_pytest_runs_an_item_without_reporting_it(pytester: pytest.Pytester) -> None:
+    """``pytest_runtest_logreport``, from which the cache learns of failures, is not called."""
+    found: list[str] = []
+    logged: list[pytest.TestReport] = []
+
+    class Plugin:
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+            found.extend(report.outcome for report in run_without_report(item, nextitem))
+            return True
+
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            logged.append(report)
+
+    pytester.makepyfile("def test_this(): assert False")
+    pytester.inline_run(*PLAIN, plugins=[Plugin()])
+
+    assert found == ["passed", "failed", "passed"]
+    assert logged == []
 
 
 def test_python_raises_in_another_thread() -> None:

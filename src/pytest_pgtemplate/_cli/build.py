@@ -12,10 +12,10 @@ from itertools import pairwise
 from typing import Any, TextIO
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 from pytest_pgtemplate._display.progress_line import duplicate_stream, progress_line_on
 from pytest_pgtemplate._fixtures import preparation
+from pytest_pgtemplate._internals.pytest import run_without_report
 from pytest_pgtemplate._run import RUN
 from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 from pytest_pgtemplate._settings import Settings
@@ -113,8 +113,7 @@ class TemplateBuilder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-        # log=False: otherwise `pytest --last-failed` would count this as a run of the test.
-        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        reports = run_without_report(item, nextitem)
         self.failure = "\n".join(report.longreprtext for report in reports if report.failed)
         return True
 

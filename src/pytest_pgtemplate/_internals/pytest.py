@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from _pytest.mark import KeywordMatcher, MarkMatcher
 from _pytest.mark.expression import Expression
+from _pytest.runner import runtestprotocol
 
 
 def command_line_value(config: pytest.Config, name: str) -> Any:
@@ -88,6 +89,16 @@ def forget_unstarted_fixture(fixture: pytest.FixtureDef[Any], request: Any) -> N
 def requested_by_signature(item: pytest.Function) -> tuple[str, ...]:
     """The fixtures in the signature of a test function, without autouse fixtures and marks."""
     return item._fixtureinfo.argnames
+
+
+def run_without_report(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+    """Run setup, call and teardown of ``item`` and return the reports, without showing them.
+
+    The hook ``pytest_runtest_protocol`` is public, but it logs the reports: the terminal shows
+    them, and ``pytest --last-failed`` counts them as a run of the test. Only ``runtestprotocol``,
+    which implements the hook, takes ``log=False``; pytest-rerunfailures calls it, too.
+    """
+    return runtestprotocol(item, log=False, nextitem=nextitem)
 
 
 def set_item_id(item: pytest.Item) -> None:

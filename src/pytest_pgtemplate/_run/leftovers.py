@@ -48,8 +48,8 @@ def _error(message: str, changes: list[Change]) -> VerificationError:
     lines = "\n".join(f"  {line}" for line in describe(changes))
     return VerificationError(
         f"{message}:\n{lines}",
-        hint="the reset did not detect it, so this is a bug or a documented limit:"
-        " see docs/verify.md; isolation='clone' helps",
+        hint="the reset did not detect it, so this is a bug or a documented limit of resets;"
+        " isolation='clone' helps",
     )
 
 

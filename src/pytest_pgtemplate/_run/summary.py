@@ -73,7 +73,10 @@ def _database_lines(workers: list[DatabaseStats], settings: Settings) -> Iterato
     yield from _uncovered(workers[0].uncovered, every=every_worker)
     if workers[0].stand_ins:
         extensions = " and ".join(workers[0].stand_ins)
-        yield f"  stand-ins for {extensions}, which the server lacks: docs/embedded.md#extensions"
+        yield (
+            f"  stand-ins for {extensions}, which the server lacks; pg_bindir or pg_url"
+            " names a server with the real extensions"
+        )
     if every_worker:
         yield from _servers(workers)
     else:
