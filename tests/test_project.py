@@ -69,7 +69,7 @@ def test_the_long_form_runs_every_night_and_before_a_release() -> None:
 
     assert {
         *("full", "full-py312", "full-py313", "lowest", "latest"),
-        *("pg14", "pg16", "pg17", "chaos", "faults", "property"),
+        *("pg14", "pg16", "pg17", "wheels", "chaos", "faults", "property"),
     } == set(full["jobs"]["full"]["strategy"]["matrix"]["env"])
     assert "schedule" in full[True]  # YAML 1.1 reads "on" as a truth value
     assert release["full"] == {"uses": "./.github/workflows/full.yml"}

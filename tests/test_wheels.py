@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tarfile
+import tomllib
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,15 @@ def test_the_page_lists_every_wheel() -> None:
     page = (ROOT / "docs" / "embedded.md").read_text("utf-8")
 
     assert [wheel.package for wheel in WHEELS if f"`{wheel.package}`" not in page] == []
+
+
+def test_a_tox_environment_installs_every_wheel() -> None:
+    tox = ConfigParser()
+    tox.read(ROOT / "tox.ini", "utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    requirements = tox["testenv:wheels"]["deps"].splitlines()
+    for extra in tox["testenv"]["extras"].split(", "):
+        requirements += project["optional-dependencies"][extra]
+    installed = {re.split(r"[=><;]", each)[0].strip() for each in requirements}
+
+    assert {wheel.package for wheel in WHEELS} <= installed
