@@ -8,13 +8,16 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.servers import need_binaries
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+ROOT = Path(__file__).parents[1]
+BENCHMARKS, PUBLISHED = ROOT / "benchmarks", ROOT / "docs" / "benchmarks"
 SIDES = {
     "suite": {"floor", "pgtemplate", "savepoint", "classic"},
     "reset": {"floor", "pgtemplate", "classic"},
@@ -104,3 +107,43 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
         json.loads((tmp_path / "figures.json").read_text())["measurements"] == known["measurements"]
     )
     assert "| template, disk | 1234.5 MB |" in (tmp_path / "figures.md").read_text()
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The published measurements."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return import_module("peers.results").Results(PUBLISHED / "figures.json")
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/benchmarks.md"])
+def test_the_tables_of_the_pages_are_those_of_the_published_measurements(
+    name: str, published: Any
+) -> None:
+    report = import_module("peers.report")
+    page = (ROOT / name).read_text("utf-8")
+
+    assert report.fill_page(page, published, PUBLISHED) == page, "run: python -m peers --publish"
+
+
+def test_a_new_measurement_appears_in_the_page_with_its_caption(published: Any) -> None:
+    report = import_module("peers.report")
+    page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    key = import_module("peers.results").Key("reset", "rows 10", "floor", 0)
+    published._values[key] = {"wall": 1.0, "CPU": 1.5}
+    filled = report.fill_page(page, published, PUBLISHED)
+
+    caption = report.CAPTIONS["reset, rows, CPU time"]
+    assert caption not in page
+    assert (
+        f"{caption}\n\n|  | rows 10 |\n| --- | --- |\n| floor: nothing isolated | 1.50 ms |"
+        in filled
+    )
+
+
+def test_a_plot_is_drawn(published: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: dependency group plots")
+    import_module("peers.plots").draw(published, tmp_path)
+
+    names = {path.name for path in tmp_path.glob("*.svg")}
+    assert names == {path.name for path in PUBLISHED.glob("*.svg")}

@@ -27,6 +27,11 @@ PLOTS = {
     "start": "CPU time of a start against the number of revisions and of workers",
     "shared-rows": "CPU time of a run for each way to create shared rows",
 }
+# Above tables that the pages do not have before they are measured.
+CAPTIONS = {
+    "reset, dirty, CPU time": "Against the number of tables that a test writes to, of 100:",
+    "reset, rows, CPU time": "Against the number of rows that a test writes into one table:",
+}
 LABELS = {side.name: side.label for side in EVERY_SIDE}
 README_SIDES = (
     FLOOR,
@@ -171,19 +176,20 @@ def publish(results: Results, output: Path, root: Path) -> None:
     """Copy figures.json and the plots to docs/benchmarks/; write the tables into the pages."""
     target = root / "docs" / "benchmarks"
     target.mkdir(exist_ok=True)
-    shutil.copy(output / "figures.json", target)
+    for file in (output / "figures.json", *output.glob("*.svg")):
+        shutil.copy(file, target)
+    for page in (root / "README.md", root / "docs" / "benchmarks.md"):
+        page.write_text(fill_page(page.read_text("utf-8"), results, target), "utf-8")
+
+
+def fill_page(text: str, results: Results, plots: Path) -> str:
+    """The page, with each table, and each plot in ``plots``, between the marks of its name."""
     found = tables(results)
     if results.busy:
         found |= {name: NOT_PUBLISHED for name in found if name.endswith("wall time")}
-    for plot in output.glob("*.svg"):
-        shutil.copy(plot, target)
+    found |= {name: f"{CAPTIONS[name]}\n\n{found[name]}" for name in CAPTIONS.keys() & found.keys()}
+    for plot in plots.glob("*.svg"):
         found[f"plot, {plot.stem}"] = f"![{PLOTS[plot.stem]}](benchmarks/{plot.name})"
-    for page in (root / "README.md", root / "docs" / "benchmarks.md"):
-        page.write_text(_filled(page.read_text("utf-8"), found), "utf-8")
-
-
-def _filled(text: str, found: dict[str, str]) -> str:
-    """The page, with each table between the marks of its name."""
     for name, table in found.items():
         begin = f"<!-- table: {name} -->\n"
         before, mark, after = text.partition(begin)

@@ -48,7 +48,7 @@ class Results:
     def __init__(self, file: Path) -> None:
         self._file = file
         known = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        self.conditions: dict[str, Any] = known.get("conditions", {}) | _conditions()
+        self.conditions: dict[str, Any] = known.get("conditions", {})
         self.failed: dict[str, str] = {}
         self._values: dict[Key, dict[str, float]] = {
             Key(*each["key"]): each["values"] for each in known.get("measurements", [])
@@ -58,6 +58,7 @@ class Results:
         """Measure once; what an earlier run has measured stays as it is."""
         if key in self._values:
             return
+        self.conditions |= _conditions()
         began = time.perf_counter()
         try:
             self._values[key] = dict(call())
@@ -75,7 +76,7 @@ class Results:
     def busy(self) -> bool:
         """Whether others used the machine, so that wall times say little."""
         load: float = self.conditions.get("highest load average", 0.0)
-        return load > BUSY * (os.cpu_count() or 1)
+        return load > BUSY * int(self.conditions.get("machine", "1 CPUs").split()[0])
 
     def describe(self, name: str, conditions: Mapping[str, str]) -> None:
         """Record a server's version and settings beside the measurements."""
