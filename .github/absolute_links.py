@@ -5,7 +5,7 @@
 Run in the root of the repository, in the checkout that is built. In README.md and CHANGELOG.md it
 replaces relative links with links into the repository at that tag. In pyproject.toml it replaces
 the placeholder of the repository's address. ``.invalid`` is a reserved domain (RFC 2606), so a
-package that was built without this step points to nobody's site.
+package that was built without this step points to no site.
 """
 
 import re

@@ -310,7 +310,7 @@ def test_build_save_and_load(shop: Project) -> None:
 ORDERS = load_program("archive/orders.py")
 
 
-def test_each_database_that_tests_need_goes_to_its_server(
+def test_each_database_that_tests_need_is_created_on_its_server(
     shop: Project, system_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though the test that is met first knows nothing of the other database."""

@@ -429,7 +429,7 @@ def test_a_failure_that_rebuild_disproves_is_forgotten(lineage: Project) -> None
 # Ways out
 
 
-def test_no_downgrade_goes_below_an_irreversible_revision(lineage: Project) -> None:
+def test_no_downgrade_below_an_irreversible_revision(lineage: Project) -> None:
     """It is skipped, by name, what is below it is not asked for, what is above is checked."""
     lineage.revision("said", "pass", 'raise NotImplementedError("its rows are gone")')
     lineage.revision("above", "pass", "pass")

@@ -13,7 +13,7 @@ from support.projects import TESTS, Project, execute, unique
 @pytest.mark.parametrize(
     ("unlearned", "sqlstate"),
     [
-        ("file_copy_method", "42704"),  # what tells facts of the server
+        ("file_copy_method", "42704"),  # a query for facts of the server
         ("CONNECTION LIMIT", "0A000"),  # CREATE DATABASE, of any kind
         (' TEMPLATE "', "42601"),  # CREATE DATABASE .. TEMPLATE, once there is a template
     ],

@@ -371,7 +371,7 @@ def test_a_long_cache_path_moves_the_socket_to_a_short_one(
     assert eventually(all_stopped)
     sockets.rmdir()
 
-    sockets.symlink_to(cache)  # somebody sets a trap where everybody may write
+    sockets.symlink_to(cache)  # an attacker may write to /tmp, too
     try:
         with pytest.raises(EmbeddedServerError, match=str(sockets)):
             _embedded.acquire(None, timeout=10)

@@ -65,7 +65,7 @@ def in_another_process(what: str) -> str:
 URL_OF = "_embedded.url_of(None, listen=True)"
 
 
-def test_it_listens_at_the_url_foretold_and_on_its_socket(url: URL) -> None:
+def test_it_listens_at_the_predicted_url_and_on_its_socket(url: URL) -> None:
     assert make_url(in_another_process(URL_OF)) == url
     assert str(url.password) not in repr(status())
     assert (url.host, url.username, url.database) == ("127.0.0.1", "postgres", "postgres")
@@ -93,7 +93,7 @@ def test_another_user_of_this_machine_does_not_get_in(url: URL) -> None:
     password = status().password
     assert password
     if password.stat().st_uid == nobody.pw_uid:
-        pytest.skip("nobody runs the server here")
+        pytest.skip("the user nobody runs the server here")
     sockets = query(url, "SHOW unix_socket_directories")[0][0]
     env = {"PATH": os.environ["PATH"], "PGPORT": str(url.port), "PGUSER": "postgres"}
 
@@ -135,7 +135,9 @@ def test_the_port_stays_and_a_stranger_who_has_it_is_evaded() -> None:
         assert second.port != first.port
         assert second.password == first.password
         with pytest.raises(EmbeddedServerError, match=str(first.port)):
-            _embedded.acquire(None, listen=True, timeout=60)  # the first was told by then
+            _embedded.acquire(
+                None, listen=True, timeout=60
+            )  # this process has already given out the port
     assert make_url(in_another_process(URL_OF)) == second
 
 

@@ -385,7 +385,7 @@ def test_an_asyncpg_connection_is_closed_in_one_process_only(server_url: str) ->
         query = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1"
         assert await other.fetchval(query, pid) == 1
         os.close(parents)
-        while await other.fetchval(query, pid):  # noqa: ASYNC110 - the server tells no event
+        while await other.fetchval(query, pid):  # noqa: ASYNC110 - the server sends no event
             await asyncio.sleep(0.01)
         connection.terminate()
         await other.close()

@@ -94,7 +94,7 @@ def read_rest(read: Callable[[], bytes]) -> str:
     try:
         while data := read():
             text += data
-    except OSError:  # how Linux says that nobody writes to a terminal any more
+    except OSError:  # on Linux, when no process has the terminal open for writing
         pass
     return text.decode()
 

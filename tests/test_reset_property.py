@@ -301,7 +301,7 @@ def base(request: pytest.FixtureRequest) -> Iterator[Base]:
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
-    derandomize="PGTEMPLATE_EXAMPLES" not in os.environ,  # the same verdict for everybody
+    derandomize="PGTEMPLATE_EXAMPLES" not in os.environ,  # the same examples on every machine
     phases=set(Phase) - {Phase.explain},  # which takes as long as the rest
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -392,7 +392,7 @@ def test_a_clone_that_fails_leaves_nothing(prefix: str, server: Server) -> None:
     with pytest.raises(ServerError, match="no_such_setting"):
         WorkerDatabase(server, Template(final, "f" * 64, built=True), name, RUN)
     assert names(server, prefix) == {final}
-    server.lease(name)  # nobody holds it
+    server.lease(name)  # no other session holds it
     server.release(name)
 
 

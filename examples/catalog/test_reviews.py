@@ -41,7 +41,7 @@ async def test_a_product_comes_with_its_reviews(db: DBSessionManager) -> None:
     assert [review.comment for review in found.reviews] == ["A fine set"]
 
 
-async def test_reviews_go_when_their_product_goes(db: DBSessionManager) -> None:
+async def test_reviews_are_deleted_with_their_product(db: DBSessionManager) -> None:
     async with db.asessionmaker() as session:
         product = await add_product(session, "CHESS-01", "Chess set", Decimal("49.90"))
         await add_review(session, product, Decimal("4.5"))
@@ -53,7 +53,7 @@ async def test_reviews_go_when_their_product_goes(db: DBSessionManager) -> None:
 
 
 @pytest.mark.parametrize("rating", ["0.9", "5.1"])
-async def test_a_session_goes_on_after_a_rating_out_of_range(
+async def test_a_session_can_be_used_after_a_rating_out_of_range(
     db: DBSessionManager, rating: str
 ) -> None:
     async with db.asessionmaker() as session:

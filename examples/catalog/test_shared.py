@@ -36,7 +36,7 @@ async def test_what_a_test_deletes_is_there_for_the_next(
 
 
 @pytest.mark.parametrize("rating", [1, 5])
-async def test_what_a_test_adds_to_it_goes(
+async def test_a_row_that_a_test_adds_is_removed(
     db: DBSessionManager, products: list[UUID], rating: int
 ) -> None:
     async with db.asessionmaker() as session:

@@ -30,7 +30,7 @@ async def test_savepoints_nest(pg_session):
     assert await names(pg_session) == ["a"]
 
 
-async def test_an_error_is_rolled_back_and_the_session_goes_on(pg_session):
+async def test_after_an_error_is_rolled_back_the_session_can_be_used(pg_session):
     await pg_session.execute(item.insert().values(name="a"))
     await pg_session.commit()
     with pytest.raises(IntegrityError):
