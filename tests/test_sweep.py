@@ -285,11 +285,11 @@ def test_the_database_in_pg_url_is_not_changed(
         project.revision("two", "raise LookupError")
         assert project.run("--pg-rebuild").ret == pytest.ExitCode.TESTS_FAILED
         with ExitStack() as stack:
-            server = Server(url, timeout=60)
-            stack.callback(server.close)
-            _sweep.sweep(server, project.prefix)
+            by_url = Server(url, timeout=60)
+            stack.callback(by_url.close)
+            _sweep.sweep(by_url, project.prefix)
             with pytest.raises(PgTemplateError):
-                server.drop(name)
+                by_url.drop(name)
         assert dumped(url) == before
     finally:
         execute(server.url, f"DROP DATABASE {name} WITH (FORCE)")
