@@ -11,6 +11,7 @@ from importlib import import_module
 import pytest
 
 from pytest_pgtemplate import _embedded
+from pytest_pgtemplate._worker import sweep
 
 pytest_plugins = [
     "pytester",
@@ -65,6 +66,12 @@ def pytester(
     off = [option for option in pytestconfig.getini("addopts") if option.startswith("-pno:")]
     monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(off))
     return pytester
+
+
+@pytest.fixture(autouse=True)
+def short_reconnect_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep in this process need not wait for runs whose connection was lost."""
+    monkeypatch.setattr(sweep, "RECONNECT_TIME", 0.05)
 
 
 @pytest.fixture(scope="session")

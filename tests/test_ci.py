@@ -115,6 +115,7 @@ def through_a_cache(directory: Path) -> None:
     archive.unlink()
 
 
+@pytest.mark.full
 def test_the_directory_of_the_embedded_server(shop: Project, new_user_home: Path) -> None:
     """No migration and no initdb in the second job; but both after a stop that was not clean."""
     recipe = read("github-actions-embedded.yml")

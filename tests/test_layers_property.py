@@ -22,7 +22,7 @@ from pytest_pgtemplate._worker import WorkerOptions
 from support.databases import KINDS, Base, Dump, Session, database, difference
 from test_reset_property import CONNECTIONS, EXAMPLES, Play, perform, plays
 
-pytestmark = pytest.mark.full("product")  # of tracking, role and server
+pytestmark = pytest.mark.full("values")  # of tracking, role and server
 
 LOOSE = {"public.s0", "public.s1"}  # sequences of no table
 

@@ -24,7 +24,7 @@ from pytest_pgtemplate._worker import WorkerOptions
 from support.databases import KINDS, Base, Session, database, difference, run
 from support.projects import unique
 
-pytestmark = pytest.mark.full("product")  # of tracking, role and server
+pytestmark = pytest.mark.full("values")  # of tracking, role and server
 
 # For each kind of database. An example is one schema and up to eight rounds of statements.
 EXAMPLES = int(os.environ.get("PGTEMPLATE_EXAMPLES", "12"))

@@ -75,9 +75,10 @@ def test_only_databases_without_an_owner_are_dropped(
 
 
 def test_a_run_whose_connection_breaks_keeps_its_databases(
-    server: Server, other: Server, prefix: str
+    server: Server, other: Server, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lease does not exist until its owner has connected again."""
+    monkeypatch.setattr(_sweep, "RECONNECT_TIME", 1.0)
     name = f"{prefix}_{RUN}_gw0"
     other.lease(name)
     make(server, name, "worker")
