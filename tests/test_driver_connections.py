@@ -11,6 +11,8 @@ import psycopg.types.string
 import pytest
 from sqlalchemy import Connection, Engine, event, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import Session
+from sqlalchemy.util import greenlet_spawn
 
 from pytest_pgtemplate._engines.pool import AsyncPooledEngine, SyncPooledEngine
 from support.projects import PLAIN, Project
@@ -19,6 +21,7 @@ BACKEND = select(func.pg_backend_pid())
 
 
 def nothing(engine: Engine) -> None:
+    engine.connect().close()
     with engine.connect() as connection:
         connection.info["theirs"] = 1
         connection.execute(text("SELECT 1"))
@@ -73,6 +76,62 @@ def adapter(engine: Engine) -> None:
             dbapi.register_in_adapter(23, str)
 
 
+def attribute(engine: Engine, names: tuple[str, ...], value: Any) -> None:
+    """Set an attribute of the driver's connection, which drivers name differently."""
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        connection.rollback()
+        dbapi = connection.connection.dbapi_connection
+        setattr(dbapi, next((name for name in names if hasattr(dbapi, name)), names[0]), value)
+
+
+def read_only(engine: Engine) -> None:
+    attribute(engine, ("read_only", "readonly"), value=True)
+
+
+def isolation_level(engine: Engine) -> None:
+    attribute(engine, ("isolation_level",), 3)
+
+
+def deferrable(engine: Engine) -> None:
+    attribute(engine, ("deferrable",), value=True)
+
+
+def notices(engine: Engine) -> None:
+    attribute(engine, ("notices",), [])
+
+
+def raw_cursor(engine: Engine, statement: str) -> None:
+    """In a transaction of SQLAlchemy, which does not see this statement."""
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        connection.connection.cursor().execute(statement)
+        connection.commit()
+
+
+def raw_prepared(engine: Engine) -> None:
+    raw_cursor(engine, "PREPARE theirs AS SELECT 1")
+
+
+def raw_setting(engine: Engine) -> None:
+    raw_cursor(engine, "SET app.tenant = 'mine'")
+
+
+def raw_setting_through_a_session(engine: Engine) -> None:
+    with Session(engine) as session:
+        session.connection().connection.cursor().execute("SET app.tenant = 'mine'")
+        session.commit()
+
+
+def raw_setting_in_a_listener(engine: Engine) -> None:
+    @event.listens_for(engine, "begin")
+    def set_tenant(connection: Connection) -> None:
+        connection.connection.cursor().execute("SET app.tenant = 'mine'")
+
+    with engine.begin() as connection:
+        connection.execute(text("SELECT 1"))
+
+
 def prepared(engine: Engine) -> None:
     with engine.connect() as connection:
         connection.execute(text("PREPARE theirs AS SELECT 1"))
@@ -109,6 +168,8 @@ def backend(engine: Engine) -> int:
 CHANGES = [
     *(raw, raw_and_then_used, detached, driver, autocommit, adapter, prepared),
     *(custom_setting, custom_setting_by_function, connect_listener),
+    *(read_only, isolation_level, deferrable, notices),
+    *(raw_prepared, raw_setting, raw_setting_through_a_session, raw_setting_in_a_listener),
 ]
 
 
@@ -178,6 +239,22 @@ async def async_run(connection: AsyncConnection) -> None:
     await connection.run_sync(act)
 
 
+async def async_raw_setting(connection: AsyncConnection) -> None:
+    await connection.execute(text("SELECT 1"))
+    taken = await connection.get_raw_connection()
+    await greenlet_spawn(lambda: taken.cursor().execute("SET app.tenant = 'mine'"))
+    await connection.commit()
+
+
+async def async_sync_setting(connection: AsyncConnection) -> None:
+    def act(sync: Connection) -> None:
+        sync.connection.cursor().execute("SET app.tenant = 'mine'")
+
+    await connection.execute(text("SELECT 1"))
+    await connection.run_sync(act)
+    await connection.commit()
+
+
 async def async_prepared(connection: AsyncConnection) -> None:
     await connection.execute(text("PREPARE theirs AS SELECT 1"))
     await connection.commit()
@@ -191,12 +268,15 @@ async def async_custom_setting(connection: AsyncConnection) -> None:
 async def async_nothing(connection: AsyncConnection) -> None:
     await connection.run_sync(lambda sync: sync.info.update(theirs=1))
     await connection.execute(text("SELECT 1"))
-    await connection.get_raw_connection()
 
 
-@pytest.mark.parametrize(
-    "act", [async_raw, async_adapted, async_run, async_prepared, async_custom_setting]
-)
+ASYNC_CHANGES = [
+    *(async_raw, async_adapted, async_run, async_prepared, async_custom_setting),
+    *(async_raw_setting, async_sync_setting),
+]
+
+
+@pytest.mark.parametrize("act", ASYNC_CHANGES)
 @pytest.mark.parametrize("shared", [False, True])
 def test_driver_changes_of_an_async_test_do_not_reach_the_next(
     pool: AsyncPooledEngine, act: Callable[[AsyncConnection], Any], *, shared: bool

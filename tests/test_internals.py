@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event, text
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -35,13 +36,12 @@ from pytest_pgtemplate._internals.pytest import (
 )
 from pytest_pgtemplate._internals.sqlalchemy import (
     CustomPool,
-    DriverConnections,
     EngineListeners,
     await_only,
-    driver_of,
     greenlet_spawn,
     override_transactions,
     share_events,
+    watch_driver_connections,
 )
 from pytest_pgtemplate._internals.sqlalchemy_sessions import empty_registry, sessionmaker_keywords
 from pytest_pgtemplate._server import Server
@@ -291,17 +291,35 @@ def test_pytest_sets_up_a_fixture_that_a_hook_refused_to_set_up(pytester: pytest
     pytester.runpytest_inprocess("-pno:asyncio").assert_outcomes(passed=1, errors=1)
 
 
-def test_sqlalchemy_shows_when_the_driver_connection_is_taken(server: Server) -> None:
+def test_sqlalchemy_shows_when_the_connection_of_the_driver_is_taken(server: Server) -> None:
     engine = create_engine(_urls.for_driver(server.url, "psycopg"))
-    watch = DriverConnections(engine)
+    taken: list[object] = []
+    watch_driver_connections(engine, taken.append)
     with engine.connect() as connection:
-        dbapi = connection.connection.dbapi_connection
-        watch.watch(dbapi)
         connection.execute(text("SELECT 1"))
-        assert not watch.taken(dbapi)
-        assert connection.connection.driver_connection is driver_of(dbapi)
-        assert watch.taken(dbapi)
+        connection.commit()
+        connection.info["theirs"] = 1
+        connection.execution_options(isolation_level="SERIALIZABLE")
+        with connection.begin(), connection.begin_nested():
+            assert connection.get_isolation_level() == "SERIALIZABLE"
+        assert taken == []
+        assert taken == [connection.connection]
     engine.dispose()
+
+
+def test_sqlalchemy_shows_when_the_connection_of_an_async_driver_is_taken(server: Server) -> None:
+    engine = create_async_engine(_urls.for_driver(server.url, "asyncpg"))
+    taken: list[object] = []
+    watch_driver_connections(engine.sync_engine, taken.append)
+
+    async def take() -> None:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+            assert taken == []
+            assert [await connection.get_raw_connection()] == taken
+        await engine.dispose()
+
+    asyncio.run(take())
 
 
 def test_sqlalchemy_lets_one_engine_hear_what_listeners_of_another_hear(server: Server) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_pgtemplate._engines.driver_state import is_permanent
+from pytest_pgtemplate._engines.permanent import is_permanent
 
 
 @pytest.mark.parametrize(

@@ -222,10 +222,11 @@ def test_the_session_of_a_sync_test_is_reset(
 def test_a_sync_session_is_reset_in_one_round_trip(url: URL, tmp_path: Path) -> None:
     """Not in a transaction, whose BEGIN and COMMIT would be two more."""
     pool = SyncPooledEngine(_urls.for_driver(url, "psycopg"), {})
+    opened: list[psycopg.Connection[Any]] = []
+    event.listen(pool.engine, "connect", lambda dbapi, _: opened.append(dbapi))
     with pool.engine_for_test().connect() as connection:
         connection.execute(text("SELECT 1"))
-        driver = connection.connection.dbapi_connection  # not the way that closes it
-    assert isinstance(driver, psycopg.Connection)
+    [driver] = opened
 
     with (tmp_path / "trace").open("w") as trace:
         driver.pgconn.trace(trace.fileno())

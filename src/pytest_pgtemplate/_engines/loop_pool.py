@@ -25,7 +25,6 @@ from pytest_pgtemplate._internals.sqlalchemy import (
     await_only,
     driver_of,
     greenlet_spawn,
-    run_in_driver,
 )
 from pytest_pgtemplate._server import event_loops
 
@@ -45,11 +44,9 @@ RESET_SESSION = """
 """
 
 # Keys in the ``record_info`` of a connection's pool entry.
-CHANGED = "is changed"  # function: whether the connection has changes that no reset undoes
-STATE = "state"  # state of the driver's connection when it was new
 LISTENERS = "listeners"  # event listeners of the test that opened it
-PERMANENT = "permanent"  # a test has sent a statement that RESET_SESSION does not undo
-RAW = "raw"  # SQLAlchemy has begun no transaction since the checkout; the test may use the driver
+PERMANENT = "permanent"  # RESET_SESSION may not undo what a test has done with it
+RAW = "raw"  # no Connection of SQLAlchemy has it since the checkout: the test uses the driver
 
 Loop = asyncio.AbstractEventLoop
 CheckedOut = ConnectionPoolEntry | PoolProxiedConnection  # the latter: detached from the pool
@@ -199,7 +196,7 @@ def _reset(record: ConnectionPoolEntry) -> None:
         return
     assert record.record_info is not None
     try:
-        if record.record_info[CHANGED](record):
+        if record.record_info.keys() & {PERMANENT, RAW}:
             record.close()
         else:
             record.info.clear()
@@ -210,7 +207,7 @@ def _reset(record: ConnectionPoolEntry) -> None:
 
 def _reset_session(connection: Any) -> None:
     if hasattr(connection, "run_async"):
-        run_in_driver(connection, lambda driver: driver.execute(RESET_SESSION))
+        connection.run_async(lambda driver: driver.execute(RESET_SESSION))
         connection.commit()
         return
     autocommit = connection.autocommit

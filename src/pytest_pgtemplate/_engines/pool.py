@@ -17,26 +17,24 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
-from pytest_pgtemplate._engines.driver_state import driver_state, is_permanent
 from pytest_pgtemplate._engines.loop_pool import (
-    CHANGED,
     CHECKOUT_TIMEOUT,
     LISTENERS,
     MAX_CONNECTIONS,
     PERMANENT,
     RAW,
-    STATE,
     Loop,
     LoopPool,
     cancel,
 )
 from pytest_pgtemplate._engines.options import Options
+from pytest_pgtemplate._engines.permanent import is_permanent
 from pytest_pgtemplate._internals.sqlalchemy import (
     CustomPool,
-    DriverConnections,
     EngineListeners,
     driver_of,
     share_events,
+    watch_driver_connections,
 )
 from pytest_pgtemplate._server import forks
 from pytest_pgtemplate.errors import ConfigurationError
@@ -115,7 +113,6 @@ class _PooledEngine:
         self._engine = engine
         self._pool: _PerLoopPool = engine.pool
         self._listeners = EngineListeners(engine)
-        self._driver_connections = DriverConnections(engine)
         self._all_listeners = [self._listeners]  # their "connect" listeners see each connection
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "checkout", self._checked_out)
@@ -123,7 +120,9 @@ class _PooledEngine:
         event.listen(engine, "detach", self._detached)
         event.listen(engine, "invalidate", self._invalidated)
         event.listen(engine, "begin", self._begun)
-        event.listen(engine, "before_cursor_execute", _record_permanent)
+        event.listen(engine, "before_cursor_execute", _check_statement)
+        event.listen(engine, "engine_connect", _connection_made)
+        watch_driver_connections(engine, _record_permanent)
         event.listen(Session, "after_begin", self._session_begun)
         self._parent_pools: list[LoopPool] = []
         forks.register(self)
@@ -163,10 +162,7 @@ class _PooledEngine:
 
     def _connected(self, connection: Any, record: ConnectionPoolEntry) -> None:
         assert record.record_info is not None
-        self._driver_connections.watch(connection)
-        record.record_info[CHANGED] = self._is_changed
         record.record_info.pop(PERMANENT, None)
-        record.record_info[STATE] = driver_state(connection)
         record.record_info[LISTENERS] = self._connection_listeners
         for listeners in self._all_listeners[1:]:
             listeners.call_connect_listeners(connection, record)
@@ -192,17 +188,6 @@ class _PooledEngine:
     @property
     def _connection_listeners(self) -> list[object]:
         return [listeners.connection_listeners() for listeners in self._all_listeners]
-
-    def _is_changed(self, record: ConnectionPoolEntry) -> bool:
-        """Whether a test has changed the connection, or may have, in a way that no SQL undoes."""
-        info, connection = record.record_info, record.dbapi_connection
-        assert info is not None
-        return (
-            RAW in info
-            or PERMANENT in info
-            or self._driver_connections.taken(connection)
-            or info[STATE] != driver_state(connection)
-        )
 
     def _checked_in(self, _: Any, record: ConnectionPoolEntry) -> None:
         loop_pool_of(record).checked_out.pop(record, None)
@@ -264,12 +249,22 @@ def loop_pool_of(connection: ConnectionPoolEntry | PoolProxiedConnection) -> Loo
     return loop_pool
 
 
-def _record_permanent(connection: Connection, _: Any, statement: str, *__: object) -> None:
-    """Record PREPARE and custom settings, which RESET_SESSION does not undo."""
+def _connection_made(connection: Connection) -> None:
+    info = connection.connection.record_info
+    if info is not None:  # None: it connects on first use
+        info.pop(RAW, None)
+
+
+def _record_permanent(connection: PoolProxiedConnection) -> None:
+    """Also if a test took it: nothing shows what the test sends and sets through the driver."""
+    if connection.record_info is not None:  # None: it was detached from its pool
+        connection.record_info[PERMANENT] = True
+
+
+def _check_statement(connection: Connection, _: Any, statement: str, *__: object) -> None:
+    """Detect PREPARE and custom settings, which RESET_SESSION does not undo."""
     if is_permanent(statement):
-        info = connection.connection.record_info
-        if info is not None:
-            info[PERMANENT] = True
+        _record_permanent(connection.connection)
 
 
 def _running_loop() -> Loop:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.pool import ConnectionPoolEntry, Pool
+from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 # The plugin closes sessions and connections in sync code, which must run in a greenlet of the loop.
 # The public AsyncConnection.run_sync needs a working connection. It is based on these functions,
@@ -17,16 +18,17 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 __all__ = [
     "CustomPool",
-    "DriverConnections",
     "EngineListeners",
     "await_only",
     "connect_on_use",
     "driver_of",
     "greenlet_spawn",
     "override_transactions",
-    "run_in_driver",
     "share_events",
+    "watch_driver_connections",
 ]
+
+_INTERNAL = ("sqlalchemy.", "pytest_pgtemplate.")  # modules
 
 
 class CustomPool(Pool):
@@ -132,59 +134,35 @@ def _identity(listener: Any) -> object:
     return listener if code is None else (code, *(cell.cell_contents for cell in cells or ()))
 
 
-class DriverConnections:
-    """Knows which of SQLAlchemy's connections have returned the driver's connection.
+def watch_driver_connections(
+    engine: Engine, taken: Callable[[PoolProxiedConnection], None]
+) -> None:
+    """Call ``taken`` when code other than SQLAlchemy's takes the connection of a ``Connection``.
 
-    There is no event for that. ``Dialect.get_driver_connection`` is documented for authors of
-    dialects, and called for every ``driver_connection``; it is replaced on the instance. An adapted
-    async connection also returns the driver's connection itself, so its class becomes a subclass.
+    There is no event for that, and SQLAlchemy uses the public property ``Connection.connection``
+    itself, so the class of each new connection becomes a subclass that looks at the caller.
+    ``AsyncConnection.get_raw_connection`` reads the property in a new greenlet, without a caller.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        dialect: Any = engine.dialect
-        original = dialect.get_driver_connection
-        self._taken: set[int] = set()
-
-        def get_driver_connection(connection: Any) -> Any:
-            self._taken.add(id(connection))
-            return original(connection)
-
-        dialect.get_driver_connection = get_driver_connection
-
-    def watch(self, connection: Any) -> None:
-        """Record if a test takes the driver's connection out of this new one."""
-        self._taken.discard(id(connection))
-        if isinstance(connection, AdaptedConnection):
-            connection.__class__ = _watched(type(connection), self._taken.add)
-
-    def taken(self, connection: Any) -> bool:
-        return id(connection) in self._taken
-
-
-def _watched(adapter: Any, take: Callable[[int], None]) -> Any:
-    class Watched(adapter):  # type: ignore[misc]
-        __slots__ = ()
-
+    class Watched(Connection):
         @property
-        def driver_connection(self) -> Any:
-            take(id(self))
-            return self._connection
+        def connection(self) -> PoolProxiedConnection:
+            proxy = super().connection
+            caller = sys._getframe().f_back
+            if caller is None or not caller.f_globals.get("__name__", "").startswith(_INTERNAL):
+                taken(proxy)
+            return proxy
 
-        def run_async(self, act: Any) -> Any:
-            take(id(self))
-            return super().run_async(act)
+    Watched.__name__, Watched.__qualname__ = Connection.__name__, Connection.__qualname__
 
-    Watched.__name__, Watched.__qualname__ = adapter.__name__, adapter.__qualname__
-    return Watched
+    def watch(connection: Connection) -> None:
+        connection.__class__ = Watched
 
-
-def run_in_driver(connection: Any, act: Callable[[Any], Any]) -> Any:
-    """Run ``act`` with the driver's connection of an adapted one, without taking it."""
-    return AdaptedConnection.run_async(connection, act)
+    event.listen(engine, "engine_connect", watch)
 
 
 def driver_of(connection: Any) -> Any:
-    """The driver's connection, without taking it."""
+    """The driver's connection behind SQLAlchemy's adapter, if it has one."""
     return connection._connection if isinstance(connection, AdaptedConnection) else connection
 
 
@@ -212,6 +190,7 @@ class _StartedConnection(AsyncConnection):
 
 class _Unconnected:
     is_valid = False
+    record_info = None
 
 
 def override_transactions(
