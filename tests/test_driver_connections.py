@@ -423,38 +423,6 @@ def test_a_session_that_survives_its_test_holds_no_objects(base: Project, isolat
     run(base, "--pg-isolation", isolation).assert_outcomes(passed=5)
 
 
-WAITS = """
-import pytest
-from conftest import Product, event, select, text
-from sqlalchemy.exc import DBAPIError
-
-async def test_async(pg_session, pg_sessionmaker):
-    pg_session.add(Product(name="one"))
-    await pg_session.commit()
-    async with pg_sessionmaker() as other:
-        other.add(Product(name="one"))
-        await other.commit()
-
-def test_sync(pg_sync_session, pg_sync_sessionmaker):
-    pg_sync_session.add(Product(name="one"))
-    pg_sync_session.commit()
-    with pg_sync_sessionmaker() as other:
-        other.add(Product(name="one"))
-        other.commit()
-
-def test_of_its_own(pg_sync_session):
-    pg_sync_session.execute(text("SET lock_timeout = '1h'"))
-    assert pg_sync_session.scalar(text("SHOW lock_timeout")) == "1h"
-"""
-
-
-def test_with_rollback_a_second_session_does_not_wait_for_ever(base: Project) -> None:
-    base.write("test_it.py", WAITS)
-    result = run(base, "--pg-isolation", "rollback")
-    result.assert_outcomes(passed=1, failed=2)
-    result.stdout.fnmatch_lines(['*isolation="rollback", pg_session keeps its locks*'] * 2)
-
-
 LISTENS = """
 import pytest
 from conftest import Product, event, select, text

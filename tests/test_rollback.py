@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._engines import Engines, rollback
 from support.projects import PLAIN, Project, load_program
 
 ASYNC_PLAIN = [option for option in PLAIN if "asyncio" not in option]
@@ -100,6 +107,171 @@ def test_what_would_lose_the_outer_transaction_is_an_error(project: Project) -> 
     project.write("test_limits.py", LIMITS)
 
     project.pytester.runpytest_subprocess(*ASYNC_PLAIN).assert_outcomes(passed=3)
+
+
+LOCK = text("SELECT pg_advisory_xact_lock(1)")
+LOCK_TIMEOUT = text("SHOW lock_timeout")
+
+
+@pytest.mark.parametrize(
+    ("driver", "level"),
+    [
+        ("psycopg", "AUTOCOMMIT"),
+        ("psycopg2", "READ COMMITTED"),
+        ("psycopg2", "AUTOCOMMIT"),
+        ("pg8000", "AUTOCOMMIT"),
+    ],
+)
+def test_each_sync_driver_waits_for_a_limited_time(
+    url: URL, monkeypatch: pytest.MonkeyPatch, driver: str, level: str
+) -> None:
+    monkeypatch.setattr(rollback, "LOCK_TIMEOUT", "20ms")
+    limited = True
+    engines = Engines(_urls.for_driver(url, driver), {}, lambda: limited)
+    engine = engines.sync_engine().engine_for_test()
+
+    with engines.sync_engine(nested=True).engine_for_test().connect() as holding:
+        holding.execute(LOCK)
+        with engine.connect().execution_options(isolation_level=level) as other:
+            with pytest.raises(DBAPIError) as caught:
+                other.execute(LOCK)
+            assert "keeps its locks" in caught.value.__notes__[0]
+        raw = engine.raw_connection()
+        with pytest.raises(engine.dialect.loaded_dbapi.Error):
+            raw.cursor().execute(LOCK.text)
+        raw.close()
+
+    limited = False
+    engines.reset_sessions()
+    with engine.connect() as later:
+        assert later.scalar(LOCK_TIMEOUT) == "0"
+    engines.close()
+
+
+@pytest.mark.parametrize(
+    ("driver", "level"), [("asyncpg", "AUTOCOMMIT"), ("psycopg", "READ COMMITTED")]
+)
+def test_each_async_driver_waits_for_a_limited_time(
+    url: URL, monkeypatch: pytest.MonkeyPatch, driver: str, level: str
+) -> None:
+    monkeypatch.setattr(rollback, "LOCK_TIMEOUT", "20ms")
+    limited = True
+    engines = Engines(_urls.for_driver(url, driver), {}, lambda: limited)
+    engine = engines.async_engine().engine_for_test()
+
+    async def wait() -> None:
+        async with engines.async_engine(nested=True).engine_for_test().connect() as holding:
+            await holding.execute(LOCK)
+            async with engine.connect() as other:
+                await other.execution_options(isolation_level=level)
+                with pytest.raises(DBAPIError) as caught:
+                    await other.execute(LOCK)
+                assert "keeps its locks" in caught.value.__notes__[0]
+
+    async def limit() -> object:
+        async with engine.connect() as later:
+            return await later.scalar(LOCK_TIMEOUT)
+
+    with asyncio.Runner() as runner:
+        runner.run(wait())
+        limited = False
+        engines.reset_sessions()
+        assert runner.run(limit()) == "0"
+
+
+APP = """
+import os
+from sqlalchemy import create_engine
+engine = create_engine(os.environ["DATABASE_URL"])
+"""
+
+WAITS = """
+import app
+import pytest
+from conftest import item
+from pytest_pgtemplate._engines import rollback
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+rollback.LOCK_TIMEOUT = "50ms"
+ADD = item.insert().values(id=1, name="one")
+SHOW = text("SHOW lock_timeout")
+HINT = 'isolation="rollback", pg_session keeps its locks'
+
+def add(connecting):
+    with connecting as connection:
+        connection.execute(ADD)
+        connection.commit()
+
+@pytest.fixture
+def held(pg_shared):
+    with pg_shared.sync_engine.connect() as connection:
+        yield connection
+
+WAITING = {
+    "session": lambda get: add(get("pg_sync_sessionmaker")()),
+    "held": lambda get: add(get("held")),
+    "shared": lambda get: add(get("pg_shared").sync_sessionmaker()),
+    "application": lambda get: add(app.engine.connect()),
+    "autocommit": lambda get: add(
+        get("pg_sync_engine").connect().execution_options(isolation_level="AUTOCOMMIT")
+    ),
+}
+
+@pytest.mark.pg(isolation="rollback")
+@pytest.mark.parametrize("name", WAITING)
+def test_waits(request, held, pg_sync_session, name):
+    pg_sync_session.execute(ADD)
+    pg_sync_session.commit()
+    with pytest.raises(DBAPIError) as caught:
+        WAITING[name](request.getfixturevalue)
+    assert HINT in "".join(caught.value.__notes__)
+
+@pytest.mark.pg(isolation="rollback")
+def test_raw(pg_sync_session, pg_sync_engine):
+    pg_sync_session.execute(ADD)
+    pg_sync_session.commit()
+    pg_sync_engine.raw_connection().cursor().execute("INSERT INTO item VALUES (1, 'one')")
+
+@pytest.mark.pg(isolation="rollback")
+async def test_async(pg_session, pg_sessionmaker):
+    await pg_session.execute(ADD)
+    await pg_session.commit()
+    async with pg_sessionmaker() as other:
+        with pytest.raises(DBAPIError) as caught:
+            await other.execute(ADD)
+    assert HINT in "".join(caught.value.__notes__)
+
+@pytest.mark.pg(isolation="rollback")
+def test_of_its_own(pg_sync_session):
+    pg_sync_session.execute(text("SET lock_timeout = '1h'"))
+    pg_sync_session.commit()
+    assert pg_sync_session.scalar(SHOW) == "1h"
+
+async def test_later(held, pg_session, pg_sync_session, pg_shared):
+    with app.engine.connect() as other, pg_shared.sync_sessionmaker() as shared:
+        for connection in held, pg_sync_session, other, shared:
+            assert connection.scalar(SHOW) == "0"
+    assert await pg_session.scalar(SHOW) == "0"
+"""
+
+
+def test_no_connection_of_a_test_waits_for_ever_for_its_transaction(project: Project) -> None:
+    project.ini(
+        **INI,
+        asyncio_default_fixture_loop_scope="function",
+        pythonpath=".",
+        pg_bind="app:engine",
+        pg_env="DATABASE_URL={url:psycopg}",
+    )
+    project.write("conftest.py", CONFTEST)
+    project.write("app.py", APP)
+    project.write("test_waits.py", WAITS)
+
+    result = project.pytester.runpytest_subprocess(*ASYNC_PLAIN, "-pno:randomly", timeout=30)
+
+    result.assert_outcomes(passed=8, failed=1)  # test_raw
+    result.stdout.fnmatch_lines(['HINT: with isolation="rollback", pg_session keeps its locks*'])
 
 
 def test_a_transaction_cannot_last_for_a_module(project: Project) -> None:

@@ -162,15 +162,16 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    item.config.stash[RUN].reports.sign_report(report, call.excinfo and call.excinfo.value)
+    run, error = item.config.stash[RUN], call.excinfo and call.excinfo.value
+    run.reports.sign_report(report, error)
     if report.failed:
         from pytest_pgtemplate._run.event_loop_section import event_loop_section
         from pytest_pgtemplate._run.failure_section import failure_section
 
         item.stash[FAILED] = True
-        if call.when != "teardown" and (text := failure_section(item.config.stash[RUN], item)):
+        if call.when != "teardown" and (text := failure_section(run, item, error)):
             report.sections.append(("pgtemplate", text))
-        if call.excinfo is not None and (text := event_loop_section(call.excinfo.value)):
+        if error is not None and (text := event_loop_section(error)):
             report.sections.append(("pgtemplate: event loops", text))
     return _run.redact_report(report, item.config)
 

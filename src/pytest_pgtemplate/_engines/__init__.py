@@ -12,7 +12,7 @@ from pytest_pgtemplate._engines.bindings import Bind, Bindings
 from pytest_pgtemplate._engines.connection_counter import ConnectionCounter
 from pytest_pgtemplate._engines.engines import Engines
 from pytest_pgtemplate._engines.options import async_sessions, emptied, sync_sessions
-from pytest_pgtemplate._engines.rollback import limit_lock_waits
+from pytest_pgtemplate._engines.rollback import lock_wait_hints
 from pytest_pgtemplate._engines.shared import Shared
 
 __all__ = [
@@ -23,6 +23,6 @@ __all__ = [
     "Shared",
     "async_sessions",
     "emptied",
-    "limit_lock_waits",
+    "lock_wait_hints",
     "sync_sessions",
 ]

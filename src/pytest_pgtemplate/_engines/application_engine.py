@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from pytest_pgtemplate._engines.loop_pool import Loop, run_with_timeout
+from pytest_pgtemplate._engines.rollback import limit_lock_waits
 from pytest_pgtemplate._internals.asyncio import run_before_close
 from pytest_pgtemplate._internals.sqlalchemy import greenlet_spawn
 from pytest_pgtemplate.errors import ConfigurationError
@@ -26,7 +28,9 @@ class ApplicationEngine:
     the running loop, and the connections of a loop are closed before the loop closes.
     """
 
-    def __init__(self, path: str, engine: Engine | AsyncEngine) -> None:
+    def __init__(
+        self, path: str, engine: Engine | AsyncEngine, lock_waits_limited: Callable[[], bool]
+    ) -> None:
         self._path = path
         self._engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
         self._entries: dict[Loop, WeakSet[ConnectionPoolEntry]] = {}
@@ -36,6 +40,7 @@ class ApplicationEngine:
             event.listen(self._engine, "connect", self._connected)
             event.listen(self._engine, "checkout", self._checked_out)
         event.listen(self._engine, "checkout", self._require_database)
+        limit_lock_waits(self._engine, lock_waits_limited)
 
     def refuse_other_database(self, database: str) -> None:
         """Raise ConfigurationError if the engine's URL names a database that is not ``database``.

@@ -74,14 +74,16 @@ class BoundSessionmaker:
 class Bindings:
     """The objects of ``pg_bind`` for one database."""
 
-    def __init__(self, paths: tuple[str, ...]) -> None:
+    def __init__(
+        self, paths: tuple[str, ...], lock_waits_limited: Callable[[], bool] = lambda: False
+    ) -> None:
         """Import the application. Raises ConfigurationError for a path that cannot be bound."""
         self.sessionmakers: list[BoundSessionmaker] = []
         self.engines: list[ApplicationEngine] = []
         for path in paths:
             found = _import_object(path)
             if isinstance(found, Engine | AsyncEngine):
-                self.engines.append(ApplicationEngine(path, found))
+                self.engines.append(ApplicationEngine(path, found, lock_waits_limited))
             else:
                 self.sessionmakers.append(BoundSessionmaker(path, found))
 

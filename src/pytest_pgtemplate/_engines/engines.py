@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
@@ -12,18 +14,22 @@ from pytest_pgtemplate._engines.options import (
     with_connect_args,
 )
 from pytest_pgtemplate._engines.pool import AsyncPooledEngine, SyncPooledEngine
-from pytest_pgtemplate._engines.rollback import nest_transactions
+from pytest_pgtemplate._engines.rollback import limit_lock_waits, nest_transactions
 
 
 class Engines:
     """The async and sync engines of a database.
 
-    ``options``: the user's keywords for the engines. ``nested``: the engine for
-    ``isolation="rollback"``. Raises ConfigurationError for options that cannot be used.
+    ``options``: the user's keywords for the engines. ``lock_waits_limited()``: whether connections
+    must not wait long for locks now. ``nested``: the engine for ``isolation="rollback"``. Raises
+    ConfigurationError for options that cannot be used.
     """
 
-    def __init__(self, url: URL, options: Options) -> None:
+    def __init__(
+        self, url: URL, options: Options, lock_waits_limited: Callable[[], bool] = lambda: False
+    ) -> None:
         check_engine_options(options)
+        self._lock_waits_limited = lock_waits_limited
         self._url = url
         self._options = options
         self._async: dict[bool, AsyncPooledEngine] = {}
@@ -33,6 +39,7 @@ class Engines:
         if nested not in self._async:
             with explain_engine_errors(self._options, nested=nested):
                 pool = AsyncPooledEngine(_urls.async_url(self._url), self._options)
+            limit_lock_waits(pool.engine.sync_engine, self._lock_waits_limited)
             if nested:
                 nest_transactions(pool.engine.sync_engine)
                 pool.follow(self.async_engine())
@@ -46,6 +53,7 @@ class Engines:
             url_arguments = _urls.connect_args(self._url, _urls.driver_name(url))
             with explain_engine_errors(self._options, nested=nested):
                 pool = SyncPooledEngine(url, with_connect_args(self._options, url_arguments))
+            limit_lock_waits(pool.engine, self._lock_waits_limited)
             if nested:
                 nest_transactions(pool.engine)
                 pool.follow(self.sync_engine())

@@ -200,21 +200,22 @@ def _reset(record: ConnectionPoolEntry) -> None:
             record.close()
         else:
             record.info.clear()
-            _reset_session(record.dbapi_connection)
+            execute_in_session(record.dbapi_connection, RESET_SESSION)
     except Exception as error:
         record.invalidate(error)
 
 
-def _reset_session(connection: Any) -> None:
+def execute_in_session(connection: Any, statements: str) -> None:
+    """Execute ``statements`` outside of transactions on a connection that is in none."""
     if hasattr(connection, "run_async"):
-        connection.run_async(lambda driver: driver.execute(RESET_SESSION))
+        connection.run_async(lambda driver: driver.execute(statements))
         connection.commit()
         return
     autocommit = connection.autocommit
     connection.autocommit = True  # BEGIN and COMMIT would be round trips of their own
     try:
         cursor = connection.cursor()
-        cursor.execute(RESET_SESSION)
+        cursor.execute(statements)
         cursor.close()
     finally:
         connection.autocommit = autocommit

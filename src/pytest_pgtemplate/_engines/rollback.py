@@ -12,14 +12,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.pool import ConnectionPoolEntry
 
+from pytest_pgtemplate._engines.loop_pool import execute_in_session
 from pytest_pgtemplate._internals.sqlalchemy import override_transactions
 from pytest_pgtemplate.errors import ConfigurationError
 
 _SAVEPOINT = "pgtemplate"
-_LOCK_TIMEOUT = """
-    SELECT set_config('lock_timeout', '5s', true) WHERE current_setting('lock_timeout') = '0'
+LOCK_TIMEOUT = "5s"
+_SET_LOCK_TIMEOUT = """
+    SELECT set_config('lock_timeout', '{new}', false)
+     WHERE current_setting('lock_timeout') = '{old}'
 """
+_LIMITED = "pgtemplate_lock_timeout"  # in ``info`` of a connection, which a reset clears
 _LOCK_NOT_AVAILABLE = "55P03"
 _FAILED_TRANSACTION = "25P02"
 _NOTE = (
@@ -88,19 +93,42 @@ class _NestedTransactions:
             )
 
 
-def limit_lock_waits(engine: Engine) -> None:
-    """End waits for a lock of the same test after 5 seconds, with an error that explains them."""
+def limit_lock_waits(engine: Engine, limited: Callable[[], bool]) -> None:
+    """While ``limited()``, end waits for locks after LOCK_TIMEOUT, and explain the error.
 
-    def begin(connection: Connection) -> None:
-        _execute(connection.connection, _LOCK_TIMEOUT)  # listeners of the test do not see it
+    The limit belongs to the session of a connection, because a connection in autocommit mode or
+    without SQLAlchemy begins no transaction that it could belong to.
+    """
+
+    def update(connection: Any, info: dict[Any, Any]) -> None:
+        if limited() and _LIMITED not in info:
+            execute_in_session(connection, _SET_LOCK_TIMEOUT.format(old="0", new=LOCK_TIMEOUT))
+            info[_LIMITED] = True
+        elif _LIMITED in info and not limited():
+            execute_in_session(connection, _SET_LOCK_TIMEOUT.format(old=LOCK_TIMEOUT, new="0"))
+            del info[_LIMITED]
+
+    def checked_out(connection: Any, entry: ConnectionPoolEntry, _: Any) -> None:
+        update(connection, entry.info)
+
+    def begin(connection: Connection) -> None:  # a wide fixture may have checked it out
+        update(connection.connection.dbapi_connection, connection.info)
 
     def explain(context: ExceptionContext) -> None:
         error, original = context.sqlalchemy_exception, context.original_exception
-        if error is not None and _sqlstate(original) == _LOCK_NOT_AVAILABLE:
+        if error is not None and limited() and _sqlstate(original) == _LOCK_NOT_AVAILABLE:
             error.add_note(_NOTE)
 
+    event.listen(engine, "checkout", checked_out)
     event.listen(engine, "begin", begin)
     event.listen(engine, "handle_error", explain)
+
+
+def lock_wait_hints(errors: list[BaseException]) -> list[str]:
+    """Return the hint for errors of a driver that was used without SQLAlchemy."""
+    if any(_NOTE in getattr(error, "__notes__", ()) for error in errors):
+        return []
+    return [_NOTE] if _LOCK_NOT_AVAILABLE in map(_sqlstate, errors) else []
 
 
 def _sqlstate(error: Any) -> str | None:

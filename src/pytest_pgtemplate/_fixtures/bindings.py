@@ -24,7 +24,8 @@ def _pg_bindings(_pg: IsolatedDatabase) -> Bindings:
     from pytest_pgtemplate._engines import Bindings
 
     with _pg.reported_once("_pg_bindings"):
-        return Bindings(_pg.settings.bind.get(_pg.name, ()))
+        paths = _pg.settings.bind.get(_pg.name, ())
+        return Bindings(paths, _pg.engines.lock_waits_limited)
 
 
 @fixture(scope="session")

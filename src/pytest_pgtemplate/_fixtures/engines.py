@@ -47,7 +47,7 @@ def _pg_engines(
     from pytest_pgtemplate._engines import Engines
 
     with _pg.reported_once("_pg_engines"):
-        engines = Engines(pg_database.url, pg_engine_options)
+        engines = Engines(pg_database.url, pg_engine_options, _pg.engines.lock_waits_limited)
     with _pg.engines.reset_after_tests(engines):
         yield engines
     engines.close()
@@ -69,7 +69,7 @@ def pg_shared(
 
     with _pg.reported_once("pg_shared"):
         # Not the engines of the tests: those close everything after each test.
-        engines = Engines(pg_database.url, pg_engine_options)
+        engines = Engines(pg_database.url, pg_engine_options, _pg.engines.lock_waits_limited)
     with _pg.engines.shared_by_tests(engines):
         yield Shared(engines, pg_session_options, pg_url, pg_database.dsn)
     engines.close()
@@ -80,17 +80,13 @@ def pg_engine(
     request: pytest.FixtureRequest, _pg: IsolatedDatabase, _pg_engines: Engines
 ) -> Iterator[AsyncEngine]:
     """An ``AsyncEngine`` on this worker's database. The plugin closes what the test leaves open."""
-    from pytest_pgtemplate._engines import limit_lock_waits
-
     _refuse_trio(request, _pg)
     _pg.mark_used()
     with _pg.reported_once("pg_engine"):
         pool = _pg_engines.async_engine()
-    engine = pool.engine_for_test()
-    if _pg.rolls_back(request.node):
-        limit_lock_waits(engine.sync_engine)
-    yield engine
-    pool.close_open()
+    with _pg.engines.limit_lock_waits(limited=_pg.rolls_back(request.node)):
+        yield pool.engine_for_test()
+        pool.close_open()
 
 
 def _refuse_trio(request: pytest.FixtureRequest, isolated: IsolatedDatabase) -> None:
@@ -157,16 +153,12 @@ def pg_sync_engine(
     request: pytest.FixtureRequest, _pg: IsolatedDatabase, _pg_engines: Engines
 ) -> Iterator[Engine]:
     """An ``Engine`` on this worker's database. The plugin closes what the test leaves open."""
-    from pytest_pgtemplate._engines import limit_lock_waits
-
     _pg.mark_used()
     with _pg.reported_once("pg_sync_engine"):
         pool = _pg_engines.sync_engine()
-    engine = pool.engine_for_test()
-    if _pg.rolls_back(request.node):
-        limit_lock_waits(engine)
-    yield engine
-    pool.close_open()
+    with _pg.engines.limit_lock_waits(limited=_pg.rolls_back(request.node)):
+        yield pool.engine_for_test()
+        pool.close_open()
 
 
 @fixture()

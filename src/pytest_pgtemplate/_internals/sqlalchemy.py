@@ -72,16 +72,19 @@ class EngineListeners:
         self._engine = engine
         self._pool: Any = engine.pool
         self._dialect: Any = engine.dialect
-        self._ours: Any = None  # the dispatch that we filled, before the first test listens
+        # What we filled, before the first test listens:
+        self._ours: Any = None  # the dispatch of the pool
+        self._ours_of_dialect: Any = None
 
     def engine_for_test(self) -> Engine:
         """An engine over the same pool that only our own listeners listen to."""
         if self._ours is None:
             self._ours = self._pool.dispatch
+            self._ours_of_dialect = self._dialect.dispatch
             self._restore()
-        elif _listeners(self._pool.dispatch) != _listeners(self._ours) or any(
-            _listeners(self._dialect.dispatch)  # we do not listen to the dialect
-        ):
+        elif _listeners(self._pool.dispatch) != _listeners(self._ours) or _listeners(
+            self._dialect.dispatch
+        ) != _listeners(self._ours_of_dialect):
             self._restore()
         return self._engine.execution_options()
 
@@ -89,6 +92,7 @@ class EngineListeners:
         for target in (self._pool, self._dialect):
             vars(target).pop("dispatch", None)
         self._pool.dispatch._update(self._ours, only_propagate=False)
+        self._dialect.dispatch._update(self._ours_of_dialect, only_propagate=False)
 
     def call_connect_listeners(self, connection: Any, entry: ConnectionPoolEntry) -> None:
         """Call "connect" listeners for a connection that an earlier test opened, and a reset reset.
@@ -153,7 +157,8 @@ def watch_driver_connections(
                 taken(proxy)
             return proxy
 
-    Watched.__name__, Watched.__qualname__ = Connection.__name__, Connection.__qualname__
+    for name in ("__name__", "__qualname__", "__module__"):
+        setattr(Watched, name, getattr(Connection, name))
 
     def watch(connection: Connection) -> None:
         connection.__class__ = Watched

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_pgtemplate._run.error_reporter import walk_causes
 from pytest_pgtemplate._run.run import Run
 from pytest_pgtemplate._urls import database_names
 
@@ -13,17 +14,17 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 
 
-def failure_section(run: Run, item: pytest.Item) -> str:
+def failure_section(run: Run, item: pytest.Item, error: BaseException | None) -> str:
     """Return the section for ``item``, empty for a test without a database."""
     needed = getattr(item, "fixturenames", ())
     return "\n".join(
-        "\n".join(_lines(database, database.worker.database.name))
+        "\n".join(_lines(database, database.worker.database.name, error))
         for database in run.databases.values()
         if database.worker is not None and database.fixture_name("pg_database") in needed
     )
 
 
-def _lines(database: IsolatedDatabase, name: str) -> list[str]:
+def _lines(database: IsolatedDatabase, name: str, error: BaseException | None) -> list[str]:
     lines = [f"database: {name}"]
     if database.layers.owners:
         lines.append(f"it contains the rows of {', '.join(database.layers.owners)}")
@@ -33,4 +34,8 @@ def _lines(database: IsolatedDatabase, name: str) -> list[str]:
     elif not database.settings.isolation.keep:
         lines.append("the plugin resets it after this test; --pg-keep-failed keeps it")
     lines.append(f"connect with: {database.psql_command(name)}")
+    if database.engines.lock_waits_limited():
+        from pytest_pgtemplate._engines import lock_wait_hints
+
+        lines += lock_wait_hints([*walk_causes(error)])
     return lines

@@ -19,6 +19,20 @@ class OpenEngines:
         self._all: list[Engines | Bindings] = []
         self._of_tests: list[Engines] = []
         self._shared: list[Engines] = []  # of pg_shared
+        self._lock_waits_limited = False
+
+    def lock_waits_limited(self) -> bool:
+        """Whether the current test has a transaction that keeps its locks until the test ends."""
+        return self._lock_waits_limited
+
+    @contextmanager
+    def limit_lock_waits(self, *, limited: bool) -> Iterator[None]:
+        """Limit waits for locks on all connections, if ``limited``."""
+        before, self._lock_waits_limited = self._lock_waits_limited, limited
+        try:
+            yield
+        finally:
+            self._lock_waits_limited = before
 
     @contextmanager
     def reset_after_tests(self, engines: Engines) -> Iterator[None]:
