@@ -305,6 +305,50 @@ def test_connections_that_the_application_leaves_open_are_closed(application: Pr
     run(application, pg_bind="app:Session app:SyncScoped").assert_outcomes(passed=4)
 
 
+SHARED_OBJECT = """
+import app
+import pytest
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+class Base(DeclarativeBase): ...
+
+class Item(Base):
+    __tablename__ = "item"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+kept = []
+
+@pytest.fixture(scope="module")
+def item(pg_shared):
+    with pg_shared.sync_sessionmaker.begin() as session:
+        made = Item(name="shared")
+        session.add(made)
+    return made
+
+@pytest.mark.parametrize("n", range(2))
+async def test_async(n, item, pg):
+    kept.append(app.Session())
+    kept[-1].add(item)
+    await kept[-1].commit()
+
+@pytest.mark.parametrize("n", range(2))
+def test_sync(n, item, pg):
+    kept.append(app.SyncScoped())
+    kept[-1].add(item)
+    kept[-1].commit()
+"""
+
+
+def test_a_session_that_the_application_keeps_holds_no_objects_afterwards(
+    application: Project,
+) -> None:
+    """An object of a shared fixture can be added to the sessions of several tests in turn."""
+    application.write("test_app.py", SHARED_OBJECT)
+
+    run(application, pg_bind="app:Session app:SyncScoped").assert_outcomes(passed=4)
+
+
 def test_each_database_has_its_own_bindings(application: Project) -> None:
     application.write(
         "conftest.py",

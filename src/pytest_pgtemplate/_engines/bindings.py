@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from pytest_pgtemplate._engines.application_engine import ApplicationEngine
+from pytest_pgtemplate._engines.options import emptied
 from pytest_pgtemplate._internals.sqlalchemy_sessions import empty_registry, sessionmaker_keywords
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -59,6 +60,7 @@ class BoundSessionmaker:
         with ExitStack() as stack:
             keywords = {"bind": bind, **(_SAVEPOINTS if is_connection else {})}
             stack.enter_context(sessionmaker_keywords(self._maker, keywords))
+            stack.enter_context(emptied(self._maker))
             if self._scoped is not None:
                 stack.enter_context(empty_registry(self._scoped))
             yield
