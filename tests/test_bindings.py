@@ -203,32 +203,72 @@ def test_two_statements_at_once_in_one_loop_cause_no_section(application: Projec
     result.stdout.no_fnmatch_line("*pg_bind*")
 
 
+UNDER_ROLLBACK = """
+import pytest
+import app
+
+@pytest.mark.parametrize("n", range(2))
+@pytest.mark.parametrize("name", ["Session", "Scoped"])
+async def test_async(n, name, pg_session):
+    make = getattr(app, name)
+    await pg_session.execute(app.ADD)
+    await pg_session.flush()
+    assert await app.count(make) == 1
+    await app.add(make)
+    assert await pg_session.scalar(app.COUNT) == 2
+
+@pytest.mark.parametrize("n", range(2))
+@pytest.mark.parametrize("name", ["SyncSession", "SyncScoped"])
+def test_sync(n, name, pg_sync_session):
+    make = getattr(app, name)
+    pg_sync_session.execute(app.ADD)
+    pg_sync_session.flush()
+    assert app.count_sync(make) == 1
+    app.add_sync(make)
+    assert pg_sync_session.scalar(app.COUNT) == 2
+"""
+
+
 def test_under_rollback_application_and_test_share_a_transaction(application: Project) -> None:
-    code = """
-        import pytest
-        import app
+    application.write("test_app.py", UNDER_ROLLBACK)
+    bound = "app:Session app:Scoped app:SyncSession app:SyncScoped"
 
-        @pytest.mark.parametrize("n", range(2))
-        async def test_it(n, pg_session):
-            await pg_session.execute(app.ADD)
-            await pg_session.flush()
-            assert await app.count(app.Session) == 1
-            await app.add(app.Session)
-            assert await pg_session.scalar(app.COUNT) == 2
-        """
-    application.write("test_app.py", code)
-    for word, sync in (
-        ("async ", ""),
-        ("await ", ""),
-        ("pg_session", "pg_sync_session"),
-        ("Session)", "SyncSession)"),
-        ("app.count", "app.count_sync"),
-        ("app.add", "app.add_sync"),
-    ):
-        code = code.replace(word, sync)
-    application.write("test_sync.py", code)
+    result = run(application, pg_bind=bound, pg_isolation="rollback")
 
-    result = run(application, pg_bind="app:Session app:SyncSession", pg_isolation="rollback")
+    result.assert_outcomes(passed=8)
+
+
+ENGINES_UNDER_ROLLBACK = """
+import pytest
+import app
+
+@pytest.mark.parametrize("n", range(2))
+async def test_async(n, pg_session):
+    await pg_session.execute(app.ADD)
+    await pg_session.commit()
+    assert await app.count() == 0
+    await app.add()
+    assert await pg_session.scalar(app.COUNT) == 2
+
+@pytest.mark.parametrize("n", range(2))
+def test_sync(n, pg_sync_session):
+    pg_sync_session.execute(app.ADD)
+    pg_sync_session.commit()
+    assert app.count_sync() == 0
+    app.add_sync()
+    assert pg_sync_session.scalar(app.COUNT) == 2
+"""
+
+
+def test_under_rollback_a_named_engine_commits_and_is_reset(application: Project) -> None:
+    application.write("test_app.py", ENGINES_UNDER_ROLLBACK)
+
+    result = run(
+        application,
+        pg_bind="app:engine app:sync_engine",
+        pg_env="DATABASE_URL={url:asyncpg} SYNC_URL={url:psycopg}",
+        pg_isolation="rollback",
+    )
 
     result.assert_outcomes(passed=4)
 
@@ -347,6 +387,44 @@ def test_a_session_that_the_application_keeps_holds_no_objects_afterwards(
     application.write("test_app.py", SHARED_OBJECT)
 
     run(application, pg_bind="app:Session app:SyncScoped").assert_outcomes(passed=4)
+
+
+LATE = """
+import app
+import pytest
+
+@pytest.fixture
+def adds():
+    return app.add_sync
+
+@pytest.mark.parametrize("n", range(2))
+@pytest.mark.parametrize("name", ["pg", "pg_sync_session", "pg_engine", "pg_session"])
+def test_sync(request, adds, n, name):
+    request.getfixturevalue(name)
+    assert app.count_sync() == 0
+    adds()
+    request.getfixturevalue("pg_sync_engine")
+    assert app.count_sync() == 1
+
+async def test_async(request):
+    request.getfixturevalue("pg")
+    assert await app.count(app.Session) == 0
+    await app.add(app.Session)
+
+def test_restored(request):
+    assert app.SyncSession.kw["bind"] is app.sync_engine
+"""
+
+
+@pytest.mark.parametrize("isolation", ["truncate", "rollback"])
+def test_a_test_that_requests_its_database_late_is_bound_from_then_on(
+    application: Project, isolation: str
+) -> None:
+    application.write("test_app.py", LATE)
+
+    result = run(application, pg_bind="app:Session app:SyncSession", pg_isolation=isolation)
+
+    result.assert_outcomes(passed=10)
 
 
 def test_each_database_has_its_own_bindings(application: Project) -> None:

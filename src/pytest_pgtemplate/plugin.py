@@ -272,6 +272,7 @@ def _register_fixtures(config: pytest.Config) -> None:
         from pytest_pgtemplate._fixtures import bindings
 
         modules.append(bindings)
+        config.pluginmanager.register(bindings.LateBindings(config.stash[RUN].settings.bind))
     collects = config.getoption("dist", "no") == "no"  # not in the controller of xdist
     if config.stash[RUN].settings.check.enabled and collects:
         from pytest_pgtemplate._check import items

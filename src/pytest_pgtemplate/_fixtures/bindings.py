@@ -5,18 +5,22 @@ These fixtures exist only if ``pg_bind`` is set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from pytest_pgtemplate._fixtures.factory import fixture
 from pytest_pgtemplate._run import fails
+from pytest_pgtemplate._settings import fixture_name
 
 if TYPE_CHECKING:
-    import pytest
-
     from pytest_pgtemplate._engines import Bind, Bindings
     from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
     from pytest_pgtemplate._worker import Database
+
+
+_UNBOUND = pytest.StashKey[dict[str, pytest.FixtureRequest]]()  # by database, of a test
 
 
 @fixture(scope="session")
@@ -39,13 +43,10 @@ def _pg_bindings_in_use(
     _pg_bindings.close()
 
 
-@fixture(autouse=True)
-def _pg_bind(request: pytest.FixtureRequest, _pg: IsolatedDatabase) -> Iterator[None]:
-    """The first fixture of scope ``function``: others may use the application in their setup."""
+@fixture()
+def _pg_bound(request: pytest.FixtureRequest, _pg: IsolatedDatabase) -> Iterator[None]:
+    """While it is set up, the application uses the database of the test."""
     get, name = request.getfixturevalue, _pg.fixture_name
-    if name("pg_database") not in request.fixturenames:
-        yield
-        return
 
     def bind(is_async: bool) -> Bind:
         if _pg.rolls_back(request.node):
@@ -54,3 +55,34 @@ def _pg_bind(request: pytest.FixtureRequest, _pg: IsolatedDatabase) -> Iterator[
 
     with fails(), get(name("_pg_bindings_in_use")).for_test(bind):
         yield
+
+
+@fixture(autouse=True)
+def _pg_bind(request: pytest.FixtureRequest, _pg: IsolatedDatabase) -> None:
+    """The first fixture of scope ``function``: others may use the application in their setup."""
+    if _pg.fixture_name("pg_database") in request.fixturenames:
+        request.getfixturevalue(_pg.fixture_name("_pg_bound"))
+    else:
+        request.node.stash.setdefault(_UNBOUND, {})[_pg.name] = request
+
+
+class LateBindings:
+    """Binds during a test that requests a fixture of a database by ``request.getfixturevalue``."""
+
+    def __init__(self, databases: Iterable[str]) -> None:
+        self._databases = {
+            fixture_name(name, database): database
+            for database in databases
+            for name in ("pg", "pg_engine", "pg_sync_engine")  # the others depend on these
+        }
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        result = yield
+        if (database := self._databases.get(fixturedef.argname)) is not None:
+            first = request.node.stash.get(_UNBOUND, {}).pop(database, None)
+            if first is not None:  # not ``request``, because ``_pg_bound`` requests this fixture
+                first.getfixturevalue(fixture_name("_pg_bound", database))
+        return result
