@@ -23,6 +23,7 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._internals import alembic as alembic_internals
 from pytest_pgtemplate._internals import asyncio as asyncio_internals
 from pytest_pgtemplate._internals import asyncpg as asyncpg_internals
+from pytest_pgtemplate._internals import pg8000
 from pytest_pgtemplate._internals.cpython import interrupt_thread
 from pytest_pgtemplate._internals.pytest import (
     command_line_value,
@@ -333,6 +334,30 @@ def test_sqlalchemy_lets_one_engine_hear_what_listeners_of_another_hear(server: 
     assert heard == ["SELECT 1"]
     one.dispose()
     other.dispose()
+
+
+def test_pg8000_shows_when_a_thread_waits_and_what_cancels_its_query(server: Server) -> None:
+    engine = create_engine(_urls.for_driver(server.url, "pg8000"))
+    raw = engine.raw_connection()
+    errors: list[BaseException] = []
+
+    def sleep() -> None:
+        try:
+            raw.cursor().execute("SELECT pg_sleep(20)")
+        except engine.dialect.loaded_dbapi.Error as error:
+            errors.append(error)
+
+    assert not pg8000.is_busy(raw.dbapi_connection)
+    thread = threading.Thread(target=sleep)
+    thread.start()
+    while not pg8000.is_busy(raw.dbapi_connection):
+        assert thread.is_alive()
+    while thread.is_alive():  # the server may not have begun the query
+        pg8000.cancel(raw.dbapi_connection)
+        thread.join(0.01)
+    assert errors
+    raw.close()
+    engine.dispose()
 
 
 def test_pytest_knows_the_command_line_before_conftests_are_imported(

@@ -305,6 +305,31 @@ def test_a_connection_that_was_killed_in_a_test_is_replaced_for_the_next(
     loop.run_until_complete(work(pool.engine_for_test()))
 
 
+def test_a_connection_that_the_server_closed_between_two_tests_is_replaced(
+    pool: AsyncPooledEngine, url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role may have an ``idle_session_timeout``, and a test without a database takes its time."""
+    monkeypatch.setattr(loop_pool, "CHECK_AFTER", 0.0)
+    with asyncio.Runner() as runner:
+        runner.run(one(pool.engine_for_test(), BACKEND))
+        end_test(pool)
+        query(url, KILL_OTHERS.text)
+        assert remain(url) == 0
+        runner.run(one(pool.engine_for_test(), BACKEND))
+
+
+def test_a_sync_connection_that_the_server_closed_between_two_tests_is_replaced(
+    sync_pool: SyncPooledEngine, url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_pool, "CHECK_AFTER", 0.0)
+    for _ in range(2):
+        with sync_pool.engine_for_test().connect() as connection:
+            connection.execute(select(1))
+        end_test(sync_pool)
+        query(url, KILL_OTHERS.text)
+        assert remain(url) == 0
+
+
 def test_a_query_of_a_task_that_outlives_its_test_is_ended(
     pool: AsyncPooledEngine, url: URL, loop: asyncio.AbstractEventLoop
 ) -> None:
@@ -326,6 +351,29 @@ def test_a_query_of_a_task_that_outlives_its_test_is_ended(
     assert remain(url, "state <> 'idle'") == 0
     loop.run_until_complete(asyncio.wait([task]))
     assert task.exception() is not None
+
+
+def test_a_query_of_a_thread_that_outlives_its_test_is_ended(
+    sync_pool: SyncPooledEngine, url: URL
+) -> None:
+    ended: list[BaseException] = []
+
+    def sleep() -> None:
+        try:
+            with sync_pool.engine_for_test().connect() as connection:
+                connection.execute(text("SELECT pg_sleep(20)"))
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=sleep)
+    thread.start()
+    active = f"SELECT FROM pg_stat_activity WHERE {OTHERS} AND wait_event = 'PgSleep'"
+    while not query(url, active):
+        assert thread.is_alive()
+    end_test(sync_pool)
+    assert remain(url, "state <> 'idle'") == 0
+    thread.join()
+    assert ended
 
 
 def test_sessions_of_any_maker_are_closed(

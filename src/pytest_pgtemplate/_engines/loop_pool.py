@@ -21,18 +21,20 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from pytest_pgtemplate._internals import asyncio as asyncio_internals
+from pytest_pgtemplate._internals import pg8000
 from pytest_pgtemplate._internals.sqlalchemy import (
     await_only,
     driver_of,
     greenlet_spawn,
 )
-from pytest_pgtemplate._server import event_loops
+from pytest_pgtemplate._server import clocks, event_loops
 
 # Per loop; the defaults of SQLAlchemy's QueuePool. A further checkout waits.
 MAX_IDLE = 5
 MAX_CONNECTIONS = 15
 CHECKOUT_TIMEOUT = 30.0  # seconds
 GRACEFUL_CLOSE = 1.0  # seconds to close what a test left open; then its connections are invalidated
+CHECK_AFTER = 0.5  # seconds; the server may close a connection that is idle for longer
 CLOSE_TIMEOUT = 10.0  # seconds for all work in a loop after a test
 ACTIVE = 1  # libpq's PQTRANS_ACTIVE: a query is running
 
@@ -46,6 +48,7 @@ RESET_SESSION = """
 # Keys in the ``record_info`` of a connection's pool entry.
 LISTENERS = "listeners"  # event listeners of the test that opened it
 PERMANENT = "permanent"  # RESET_SESSION may not undo what a test has done with it
+IDLE_SINCE = "idle since"  # by ``clocks``
 RAW = "raw"  # no Connection of SQLAlchemy has it since the checkout: the test uses the driver
 
 Loop = asyncio.AbstractEventLoop
@@ -104,9 +107,17 @@ class LoopPool:
 
     def checkin(self, record: ConnectionPoolEntry) -> None:
         if len(self.idle) < MAX_IDLE:
+            assert record.record_info is not None
+            record.record_info[IDLE_SINCE] = clocks.monotonic()
             self.idle.append(record)
         else:
             record.close()
+
+    def must_check(self, record: ConnectionPoolEntry) -> bool:
+        """Whether the connection was idle for so long that the server may have closed it."""
+        assert record.record_info is not None
+        idle_since: float = record.record_info[IDLE_SINCE]
+        return clocks.monotonic() - idle_since > CHECK_AFTER
 
     def close_idle(self) -> None:
         while record := self.pop_idle():
@@ -166,8 +177,8 @@ class LoopPool:
         if self.loop is not None:
             await_only(asyncio_internals.wait_for_closing_generators())
         for record in list(self.checked_out):
-            if record.dbapi_connection is not None:
-                cancel(driver_of(record.dbapi_connection))
+            if record.dbapi_connection is not None and cancel(driver_of(record.dbapi_connection)):
+                record.invalidate()
         for session in list(self.sessions):
             with suppress(Exception):  # a session in any state; its connection is closed below
                 session.close()
@@ -183,11 +194,18 @@ class LoopPool:
             proxy.close()
 
 
-def cancel(driver: Any) -> None:
-    """Cancel a query that another task or thread runs: psycopg would wait for its end."""
+def cancel(driver: Any) -> bool:
+    """Cancel a query that another task or thread runs: drivers would wait for its end.
+
+    Returns whether the connection cannot be used any more: two threads would read its socket.
+    """
     info = getattr(driver, "info", None)
     if info is not None and info.transaction_status == ACTIVE:
         driver.cancel()
+    elif pg8000.is_busy(driver):
+        pg8000.cancel(driver)
+        return True
+    return False
 
 
 def _reset(record: ConnectionPoolEntry) -> None:

@@ -72,7 +72,11 @@ class _PerLoopPool(CustomPool):
                 f" {CHECKOUT_TIMEOUT:.0f} s"
             )
         try:
-            record = loop_pool.pop_idle() or self.new_entry()
+            record = loop_pool.pop_idle()
+            if record is None:
+                record = self.new_entry()
+            elif loop_pool.must_check(record):
+                self.invalidate_unless_alive(record)
         except BaseException:
             loop_pool.release_slot()
             raise

@@ -10,6 +10,7 @@ __all__ = [
     "asyncio",
     "asyncpg",
     "cpython",
+    "pg8000",
     "pytest",
     "sqlalchemy",
     "sqlalchemy_sessions",

@@ -52,6 +52,18 @@ class CustomPool(Pool):
     def new_entry(self) -> ConnectionPoolEntry:
         return self._create_connection()
 
+    def invalidate_unless_alive(self, entry: ConnectionPoolEntry) -> None:
+        """Let the checkout of ``entry`` connect again if its connection is closed.
+
+        The public ``pool_pre_ping`` would check each checkout, by this method of the dialect.
+        """
+        dialect: Any = self._dialect
+        if entry.dbapi_connection is not None:
+            try:
+                dialect.do_ping(entry.dbapi_connection)
+            except Exception as error:
+                entry.invalidate(error)
+
     def _do_get(self) -> ConnectionPoolEntry:
         return self.checkout_entry()
 
