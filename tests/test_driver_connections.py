@@ -184,6 +184,18 @@ def test_driver_changes_of_a_sync_test_do_not_reach_the_next(
     assert backend(sync_pool.engine_for_test()) != before
 
 
+@pytest.mark.parametrize("act", [raw, raw_setting, read_only, autocommit])
+def test_driver_changes_through_pg_shared_do_not_reach_the_next_test(
+    sync_pool: SyncPooledEngine, act: Callable[[Engine], None]
+) -> None:
+    engine = sync_pool.engine_for_test()
+    before = backend(engine)
+    sync_pool.reset_idle_sessions()
+    act(engine)
+    sync_pool.reset_idle_sessions()
+    assert backend(engine) != before
+
+
 def test_connect_listeners_of_classes_are_called_after_each_reset(
     sync_pool: SyncPooledEngine,
 ) -> None:
