@@ -15,6 +15,8 @@ from graphlib import TopologicalSorter
 from itertools import chain
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pytest_pgtemplate"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -273,6 +275,7 @@ def test_every_sql_file_is_used() -> None:
     assert {script.stem for script in PACKAGE.rglob("*.sql")} <= words
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_the_plugin_is_light_to_import() -> None:
     heavy = {"alembic", "asyncpg", "filelock", "platformdirs", "sqlalchemy"}
     code = f"import sys, pytest_pgtemplate.plugin; print(*{heavy} & set(sys.modules))"
