@@ -330,6 +330,13 @@ def test_migrations_that_create_a_schema_pgtemplate(shop: Project) -> None:
     assert shop.databases() == []
 
 
+def test_a_migration_that_ends_its_process(shop: Project) -> None:
+    """Exit code 0 does not mean that all migrations have run."""
+    shop.revision("two", "os._exit(0)")
+    assert_reported_once(shop.run(), "ended before it was done")
+    assert shop.databases() == []
+
+
 def test_a_migration_that_takes_too_long(shop: Project) -> None:
     """The plugin kills it and its child processes, and shows its last output."""
     shop.revision("two", HANGS)

@@ -73,6 +73,14 @@ def test_a_seed_may_have_a_decorator_of_another_file(seeded: Project) -> None:
     seeded.run().assert_outcomes(passed=4)
 
 
+def test_a_seed_may_call_a_command_line_tool(seeded: Project) -> None:
+    """Such a tool, Click's for example, ends with ``sys.exit(0)``."""
+    seed = f"import sys\n{ASYNC}    sys.exit(0)\n"
+    seeded.write("conftest.py", CONFTEST.format(seed=seed, name="fill"))
+
+    seeded.run().assert_outcomes(passed=4)
+
+
 def test_a_seed_may_come_from_a_package(seeded: Project) -> None:
     seeded.write("shop/__init__.py", "")
     seeded.write("shop/rows.py", "NAME = 'seeded'")
@@ -100,8 +108,9 @@ def test_another_seed_is_another_template(seeded: Project) -> None:
     [
         ("", "lambda url: None", "cannot import", 0),
         ("def fill(url):\n    raise RuntimeError('no rows today')", "fill", "no rows today", 1),
+        ("import os\ndef fill(url):\n    os._exit(0)", "fill", "ended before it was done", 1),
     ],
-    ids=["a lambda", "one that raises"],
+    ids=["a lambda", "one that raises", "one that ends its process"],
 )
 def test_a_seed_that_does_not_work_is_reported_once(
     seeded: Project, seed: str, name: str, says: str, left: int

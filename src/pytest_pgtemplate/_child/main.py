@@ -2,7 +2,8 @@
 
 A separate process gives the user's code its own event loop, logging and imports. The exit code is:
 
-    0                 success; if the job returns a text, the last line on stderr is {"ran": text}
+    FINISHED          success; if the job returns a text, the last line on stderr is {"ran": text}
+    0                 the user's code ended the process, for example by ``os._exit(0)``
     1                 an exception, with its traceback on stderr, and {"hint": text} as last line
     REPORTED_ERROR    a PgTemplateError, as a last line of JSON on stderr
     WRONG_DRIVER      env.py needs a driver of the other kind, sync or async
@@ -22,6 +23,7 @@ from typing import Any, NoReturn
 
 REPORTED_ERROR = 3
 WRONG_DRIVER = 4
+FINISHED = 5
 
 
 def main() -> None:
@@ -47,6 +49,7 @@ def main() -> None:
         _end(1, hint=hints.statement_hint(error))
     if ran is not None:
         _report(ran=ran)
+    sys.exit(FINISHED)
 
 
 def _end(code: int, **last_words: str) -> NoReturn:

@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from pytest_pgtemplate._child.main import FINISHED
+
 CHILD = Path(__file__).with_name("main.py")
 
 
@@ -59,7 +61,12 @@ def run_job(
     """Call ``run(job)`` of a module in this package, in a new Python process: see ``main``."""
     message = {**job, "module": f"pytest_pgtemplate._child.{module}", "sys_path": sys.path}
     argv = [sys.executable, "-P", "-u", str(CHILD)]  # -u: keep the output of a killed child
-    return run(argv, line=json.dumps(message), env=env, cwd=cwd, timeout=timeout)
+    result = run(argv, line=json.dumps(message), env=env, cwd=cwd, timeout=timeout)
+    if result.code == FINISHED:
+        return result._replace(code=0)
+    if result.code == 0:
+        return ChildResult(1, f"{result.output}\nthe process ended before it was done")
+    return result
 
 
 def _send_and_wait(process: subprocess.Popen[bytes], line: str, timeout: float) -> int | None:

@@ -13,10 +13,14 @@ from typing import Any
 
 
 def run(job: dict[str, Any]) -> None:
-    module = _import(job["seed_module"], job["file"])
-    result = attrgetter(job["name"])(module)(job["url"])
-    if inspect.isawaitable(result):
-        asyncio.run(_finish(result))
+    seed = attrgetter(job["name"])(_import(job["seed_module"], job["file"]))
+    try:
+        result = seed(job["url"])
+        if inspect.isawaitable(result):
+            asyncio.run(_finish(result))
+    except SystemExit as end:  # a command-line tool ends with sys.exit(0)
+        if end.code:
+            raise
 
 
 async def _finish(result: Any) -> None:
