@@ -316,6 +316,21 @@ def test_a_session_of_which_nothing_is_known(base: Base) -> None:
         session.execute("ROLLBACK")
 
 
+def test_a_late_commit_of_a_session_of_which_nothing_is_known(base: Base) -> None:
+    session = base.root()
+    session.execute("SET track_activities = off", "BEGIN", "SELECT lo_create(0)")
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
+    session.execute("COMMIT")
+
+    outcome = base.reset()
+
+    [leak] = outcome.leaks
+    assert (leak.late, leak.pid, leak.age) == (True, session.pid, 0)
+    assert str(session.pid) in str(leak)
+    if outcome.reclone_reason is not None:  # another role's
+        base.reclone()
+
+
 def test_a_lost_connection_costs_a_clone(base: Base) -> None:
     base.execute("INSERT INTO item (name) VALUES ('c')")
     base.as_root(
