@@ -335,7 +335,9 @@ op.execute("CREATE SCHEMA closed AUTHORIZATION {group}; SET ROLE {group}")
 op.execute("CREATE TABLE vault.secret (id serial); CREATE TABLE vault.shared (id int)")
 op.execute("GRANT USAGE ON SCHEMA vault TO PUBLIC; GRANT SELECT ON vault.shared TO PUBLIC")
 op.execute("CREATE TABLE closed.granted (id int)")
-op.execute("GRANT SELECT ON closed.granted TO PUBLIC; RESET ROLE")
+op.execute("GRANT SELECT ON closed.granted TO PUBLIC")
+op.execute("REVOKE SELECT ON vault.secret, vault.secret_id_seq FROM CURRENT_USER")
+op.execute("REVOKE USAGE ON SCHEMA closed FROM CURRENT_USER; RESET ROLE")
 """
 
 

@@ -13,8 +13,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pytest_pgtemplate._worker import WorkerOptions
-from support.databases import KINDS, Base, Kind, database
+from pytest_pgtemplate import _urls
+from pytest_pgtemplate._reset import ResetResult
+from pytest_pgtemplate._worker import WorkerDatabase, WorkerOptions, spares
+from support.databases import KINDS, RUN, Base, Kind, database
+from support.projects import execute, unique
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
 
@@ -273,6 +276,130 @@ def test_the_table_is_true(base: Base, kind: Kind, row: str, n: int) -> None:
     assert found == TABLE[row][kind.role, kind.tracking]
     assert base.is_as_before()
     assert base.reset().reclone_reason is None
+
+
+UNREADABLE = {  # what another role owns, and what a test does to it
+    "a table": ("", "SELECT hide(2)"),
+    "a sequence": ("", "SELECT nextval('updatable')"),
+    "a large object": (
+        "DROP TABLE hidden, inserted_blind; DROP SEQUENCE updatable;"
+        " SELECT lo_from_bytea(200, 'x');"
+        " CREATE FUNCTION put() RETURNS void LANGUAGE sql SECURITY DEFINER"
+        " AS 'SELECT pg_catalog.lo_put(200, 0, ''y'')'",
+        "SELECT put()",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.superuser], ids=str)
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_a_database_with_objects_that_the_role_may_not_read_becomes_no_spare(
+    request: pytest.FixtureRequest, kind: Kind, what: str
+) -> None:
+    """Neither a reset nor a comparison sees writes to them."""
+    more, statement = UNREADABLE[what]
+    with database(request, kind, SCRIPT, as_root=AS_ROOT + more) as base:
+        template, server = base.worker.database.template, base.server
+        assert base.worker.uncovered
+        base.execute(statement)
+        assert base.reset() == ResetResult(reclone_reason=None, leaks=())
+        base._leave()
+        base.worker.close()
+
+        assert spares.list_spares(template.name, server.databases()) == []
+        base.worker = WorkerDatabase(server, template, base.worker.database.name, RUN)
+        assert not base.worker.from_spare
+        assert base.is_as_before()
+
+
+OF_A_GROUP = """
+CREATE ROLE {group};
+CREATE SCHEMA vault AUTHORIZATION {group};
+SET ROLE {group};
+CREATE TABLE vault.secret (id serial PRIMARY KEY, n int);
+INSERT INTO vault.secret (n) VALUES (1);
+CREATE TABLE vault.forced (id int);
+ALTER TABLE vault.forced ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+RESET ROLE;
+DO $$
+DECLARE
+    member CONSTANT regrole := (SELECT datdba FROM pg_database WHERE datname = current_database());
+BEGIN
+    EXECUTE format('ALTER ROLE %s NOINHERIT; GRANT {group} TO %1$s', member);
+END
+$$;
+"""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.superuser], ids=str)
+def test_a_table_that_the_role_may_read_only_after_set_role_is_recloned(
+    request: pytest.FixtureRequest, kind: Kind
+) -> None:
+    """The role does not inherit the privileges of a group, and the application uses SET ROLE."""
+    group = unique("pgt_group")
+    as_root = OF_A_GROUP.format(group=group)
+    try:
+        with database(request, kind, "CREATE TABLE item (id int)", as_root=as_root) as base:
+            assert base.worker.tracking == kind.tracking
+            assert base.worker.uncovered == ["vault.forced"]
+            base.execute("INSERT INTO item VALUES (1)")
+            assert base.reset() == ResetResult(reclone_reason=None, leaks=())
+            for change in (
+                "INSERT INTO vault.secret (n) VALUES (2)",
+                "UPDATE vault.secret SET n = 2",
+                "TRUNCATE vault.secret",
+                "SELECT nextval('vault.secret_id_seq')",
+            ):
+                base.execute(f"SET ROLE {group}; {change}")
+                reason = base.reset().reclone_reason
+                assert reason is not None, change
+                assert "vault.secret" in reason
+                base.reclone()
+                assert base.is_as_before()
+            session = base.session()
+            session.execute(f"SET ROLE {group}", "BEGIN", "DELETE FROM vault.secret")
+            assert base.reset() == ResetResult(reclone_reason=None, leaks=())
+            session.execute("COMMIT")
+            assert [leak.pid for leak in base.reset().leaks] == [session.pid]
+    finally:
+        url = request.getfixturevalue("server_url" if kind.server == "embedded" else "system_url")
+        execute(_urls.parse(url) if isinstance(url, str) else url, f"DROP ROLE IF EXISTS {group}")
+
+
+OF_ANOTHER_ROLE = """
+SELECT lo_from_bytea(200, 'of another role'), lo_from_bytea(201, 'shown');
+GRANT SELECT ON LARGE OBJECT 201 TO PUBLIC;
+CREATE FUNCTION make() RETURNS oid LANGUAGE sql SECURITY DEFINER
+    AS 'SELECT pg_catalog.lo_from_bytea(202, ''made'')';
+CREATE FUNCTION put(oid) RETURNS void LANGUAGE sql SECURITY DEFINER
+    AS 'SELECT pg_catalog.lo_put($1, 0, ''y'')';
+CREATE FUNCTION remove(oid) RETURNS int LANGUAGE sql SECURITY DEFINER
+    AS 'SELECT pg_catalog.lo_unlink($1)';
+"""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.superuser], ids=str)
+def test_large_objects_of_another_role(request: pytest.FixtureRequest, kind: Kind) -> None:
+    """The content of those that the role may not read is the only change that no reset notices."""
+    with database(request, kind, "CREATE TABLE item (id int)", as_root=OF_ANOTHER_ROLE) as base:
+        assert base.worker.tracking == kind.tracking
+        assert base.worker.uncovered == ["large object 200"]
+        base.execute("INSERT INTO item VALUES (1)", "SELECT lo_from_bytea(0, 'mine')")
+        assert base.reset() == ResetResult(reclone_reason=None, leaks=())
+        assert base.is_as_before()
+        for change in ("make()", "put(201)", "remove(200)", "remove(201)"):
+            base.execute(f"SELECT {change}")
+            assert base.reset().reclone_reason is not None, change
+            base.reclone()
+            assert base.is_as_before()
+        base.execute("SELECT lo_from_bytea(0, 'mine')")
+        assert base.worker.resetter.add_layer(1).changes == 1
+        base.execute("SELECT make()")
+        assert base.worker.resetter.add_layer(2).changes == 1
+        assert base.worker.reset([2]).reclone_reason is not None
+        base.reclone([2])
+        assert base.worker.reset([1]) == ResetResult(reclone_reason=None, leaks=())
+        assert base.is_as_before()
 
 
 def test_a_transaction_open_on_a_table_of_another_role_is_a_leak(base: Base) -> None:

@@ -90,10 +90,19 @@ CREATE UNLOGGED TABLE pgtemplate.large_object (
     owner       oid   NOT NULL,
     acl         aclitem[],
     comment     text,
-    data        bytea NOT NULL,
+    data        bytea,              -- NULL: this role may not read it
     layer       int   NOT NULL DEFAULT 0,
     replaced_by int
 );
+
+CREATE FUNCTION pgtemplate.read_large_object(pg_largeobject_metadata) RETURNS bytea
+LANGUAGE sql AS $$
+    SELECT lo_get($1.oid)
+     WHERE pg_has_role($1.lomowner, 'USAGE')
+        OR EXISTS (SELECT FROM aclexplode($1.lomacl) AS a
+                    WHERE a.privilege_type = 'SELECT'
+                      AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))
+$$;
 
 CREATE FUNCTION pgtemplate.is_user_object(pg_class) RETURNS boolean
 LANGUAGE sql STABLE AS $$
@@ -279,7 +288,7 @@ UPDATE pgtemplate.relation r
  WHERE reached.origin = r.id;
 
 INSERT INTO pgtemplate.large_object
-SELECT oid, lomowner, lomacl, obj_description(oid, 'pg_largeobject'), lo_get(oid)
-  FROM pg_largeobject_metadata;
+SELECT oid, lomowner, lomacl, obj_description(oid, 'pg_largeobject'), pgtemplate.read_large_object(m)
+  FROM pg_largeobject_metadata m;
 
 ANALYZE pgtemplate.relation, pgtemplate.sequence;

@@ -21,7 +21,7 @@ BEGIN
             changed := true;
             PERFORM lo_unlink(was.id);
             PERFORM pgtemplate.create_large_object(was);
-        ELSIF lo_get(was.id) <> was.data THEN
+        ELSIF (CASE WHEN was.data IS NOT NULL THEN lo_get(was.id) <> was.data END) THEN
             changed := true;
             PERFORM lo_truncate(lo_open(was.id, to_write), 0);
             PERFORM lo_put(was.id, 0, was.data);
@@ -41,6 +41,9 @@ DECLARE
     object CONSTANT text := format('LARGE OBJECT %s', was.id);
     r      record;
 BEGIN
+    IF was.data IS NULL THEN
+        RAISE 'large object % cannot be restored: this role may not read it', was.id;
+    END IF;
     PERFORM lo_from_bytea(was.id, was.data);
     IF was.acl IS NOT NULL THEN
         EXECUTE format('REVOKE ALL ON %s FROM %I', object, current_user);

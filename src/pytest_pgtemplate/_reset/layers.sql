@@ -166,13 +166,15 @@ BEGIN
        SET replaced_by = new_layer
      WHERE replaced_by IS NULL
        AND NOT EXISTS (SELECT FROM pg_largeobject_metadata
-                        WHERE oid = id AND lo_get(oid) = data
-                          AND (lomowner, lomacl, obj_description(oid, 'pg_largeobject'))
-                              IS NOT DISTINCT FROM (owner, acl, comment));
+                        WHERE oid = id
+                          AND CASE WHEN (lomowner, lomacl, obj_description(oid, 'pg_largeobject'))
+                                        IS DISTINCT FROM (owner, acl, comment) THEN false
+                                   ELSE data IS NULL OR lo_get(oid) = data END);
     GET DIAGNOSTICS gone = ROW_COUNT;
     INSERT INTO pgtemplate.large_object
-    SELECT oid, lomowner, lomacl, obj_description(oid, 'pg_largeobject'), lo_get(oid), new_layer
-      FROM pg_largeobject_metadata
+    SELECT oid, lomowner, lomacl, obj_description(oid, 'pg_largeobject'), pgtemplate.read_large_object(m),
+           new_layer
+      FROM pg_largeobject_metadata m
      WHERE oid NOT IN (SELECT id FROM pgtemplate.large_object WHERE replaced_by IS NULL);
     GET DIAGNOSTICS new = ROW_COUNT;
     RETURN gone + new;

@@ -188,12 +188,13 @@ class Resetter:
         triggers, self.event_triggers = bool(row["triggers"]), bool(row["event_triggers"])
         self.pid: int = row["pid"]
         self.stand_ins: list[str] = row["stand_ins"]
-        self.uncovered: list[str] = row["uncovered"]
         self.intact = not triggers or await is_intact(self._connection)
         if not triggers:
             await install_for_session(self._connection, replica=replica)
         self.tracking = "triggers" if triggers else "scan"
         self._schema = "pgtemplate" if triggers else "pg_temp"
+        uncovered = await self._connection.fetchval(f"SELECT {self._schema}.uncovered()")
+        self.uncovered: list[str] = uncovered or []
         self._late_commits = LateCommits(self._connection)
         self._verifier = Verifier(self._connection, self._schema)
         if self._verify:

@@ -18,8 +18,8 @@ BEGIN
     -- may write to a table may lock it.
     EXECUTE format('CREATE FUNCTION pgtemplate.written_tables() RETURNS oid[]
                     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %L',
-                   format('BEGIN %s RETURN %s; END', 'LOCK TABLE ' || names || ' IN SHARE MODE;',
-                          coalesce('ARRAY(' || probes || ')', '''{}''::oid[]')));
+                   format('BEGIN %s %s RETURN %s; END', 'LOCK TABLE ' || names || ' IN SHARE MODE;',
+                          pgtemplate.comparison(), coalesce('ARRAY(' || probes || ')', '''{}''::oid[]')));
     -- Has a transaction younger than "boundary" committed a write? Does not wait.
     EXECUTE format('CREATE FUNCTION pgtemplate.wrote_since(boundary xid) RETURNS boolean
                     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %L',

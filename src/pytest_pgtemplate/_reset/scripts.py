@@ -133,11 +133,13 @@ async def _install(connection: Connection, tracking: str, *, replica: bool, sche
     major = connection.get_server_version().major
     names = [
         "baseline",
+        "other_roles",
         tracking,
         "foreign_keys_disabled" if replica else "foreign_keys_enforced",
         "restore",
         "sequences_18" if major >= 18 else "sequences_14",
         "large_objects",
+        "uncovered",
         "layers",
         "open_transactions",
         "reset",

@@ -69,9 +69,9 @@ BEGIN
 
     EXECUTE format('CREATE FUNCTION pgtemplate.written_tables() RETURNS oid[]
                     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS %L',
-        format('BEGIN LOCK TABLE pgtemplate.log IN EXCLUSIVE MODE; %s
+        format('BEGIN LOCK TABLE pgtemplate.log IN EXCLUSIVE MODE; %s %s
                       RETURN ARRAY(SELECT relation FROM pgtemplate.log %s); END',
-               locks, coalesce(probes, 'GROUP BY relation')));
+               locks, pgtemplate.comparison(), coalesce(probes, 'GROUP BY relation')));
     -- Has a transaction younger than "boundary" committed a write? Does not wait.
     EXECUTE format('CREATE FUNCTION pgtemplate.wrote_since(boundary xid) RETURNS boolean
                     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS %L',

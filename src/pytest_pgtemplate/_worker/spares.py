@@ -49,6 +49,8 @@ def give_back(server: Server, template: str, name: str, resetter: Resetter) -> G
     "unfit": it cannot become a spare. "differs": a reset did not restore it, and the plugin did not
     notice; then ``resetter`` is still connected.
     """
+    if resetter.uncovered:  # neither the reset nor the digest contains what was written there
+        return "unfit"
     databases = server.databases()
     found = {each.name: each for each in databases}
     database, origin = found.get(name), found.get(template)
