@@ -16,7 +16,7 @@ import pytest
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._worker import WorkerDatabase, WorkerOptions, spares
-from support.databases import KINDS, RUN, Base, Kind, database
+from support.databases import KINDS, RUN, Base, Kind, database, difference
 from support.projects import execute, unique
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
@@ -74,11 +74,12 @@ $$
 """
 
 
-def keep_cached_values(base: Base) -> None:
+def keep_cached_values(base: Base, table: str) -> None:
     pool = base.session("a pool that outlives the test")
-    first = pool.value("INSERT INTO cached_key DEFAULT VALUES RETURNING id")
+    insert = f"INSERT INTO {table} DEFAULT VALUES RETURNING id"
+    first = pool.value(insert)
     base.reset()
-    assert pool.value("INSERT INTO cached_key DEFAULT VALUES RETURNING id") == first == 1
+    assert pool.value(insert) == first == 1
 
 
 def cancel_drop_index(base: Base) -> None:
@@ -146,7 +147,10 @@ SITUATIONS: dict[str, list[Situation]] = {
         "SELECT pg_catalog.setval('bare_id_seq', 9, false)",
         ["SELECT nextval('bare_id_seq')", "SELECT pg_catalog.setval('bare_id_seq', 3, false)"],
     ],
-    "sequences with CACHE, and a pool that outlives the test": [keep_cached_values],
+    "sequences with CACHE, and a pool that outlives the test": [
+        lambda base: keep_cached_values(base, "cached_key"),
+        lambda base: keep_cached_values(base, "cached_identity"),
+    ],
     "large objects": [
         "SELECT lo_from_bytea(0, 'new')",
         "SELECT lo_put(100, 0, 'changed')",
@@ -276,6 +280,46 @@ def test_the_table_is_true(base: Base, kind: Kind, row: str, n: int) -> None:
     assert found == TABLE[row][kind.role, kind.tracking]
     assert base.is_as_before()
     assert base.reset().reclone_reason is None
+
+
+PUBLISHED = """
+CREATE TABLE keyed (id serial PRIMARY KEY, name text);
+INSERT INTO keyed (name) VALUES ('a'), ('b');
+CREATE TABLE child (id int PRIMARY KEY, keyed int REFERENCES keyed ON DELETE CASCADE);
+INSERT INTO child VALUES (1, 1);
+CREATE TABLE bare (name text);
+INSERT INTO bare VALUES ('a');
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_published_tables(request: pytest.FixtureRequest, kind: Kind) -> None:
+    """PostgreSQL refuses UPDATE and DELETE of a published table without a key, to a reset, too."""
+    publication = "CREATE PUBLICATION everything FOR ALL TABLES"
+    with database(request, kind, PUBLISHED, as_root=publication) as base:
+        fine = ResetResult(reclone_reason=None, leaks=())
+        for change in (
+            "UPDATE keyed SET name = 'z'",
+            "DELETE FROM keyed",
+            "TRUNCATE keyed CASCADE",
+        ):
+            base.execute(change, "INSERT INTO keyed (name) VALUES ('c')")
+            assert base.reset() == fine, change
+            assert base.is_as_before()
+        base.execute("INSERT INTO keyed (name) VALUES ('shared')", "DELETE FROM child")
+        assert base.worker.resetter.add_layer(1).changes == 2
+        shared = base.dump()
+        base.execute("DELETE FROM keyed")
+        assert base.reset() == fine
+        assert not difference(shared, base.dump())
+        assert base.worker.reset([1]) == fine
+        assert base.is_as_before()
+        with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
+            base.execute("DELETE FROM bare")
+        base.execute("INSERT INTO bare VALUES ('b')")
+        assert base.reset().reclone_reason is not None
+        base.reclone()
+        assert base.is_as_before()
 
 
 UNREADABLE = {  # what another role owns, and what a test does to it

@@ -397,7 +397,8 @@ def database(
         prefix = unique("t")
         if newer is not None and server.facts.major >= newer[0]:
             script += newer[1]
-        with _many_are(0 if kind.server == "embedded" else scripts.MANY):
+        # On each server, one role has only large tables, and the other one has small tables, too.
+        with _many_are(0 if kind.superuser == (kind.server == "embedded") else scripts.MANY):
             template = make_template(
                 server, prefix, script, kind.tracking, (url, as_root) if as_root else None
             )

@@ -73,6 +73,7 @@ INSERT INTO sized VALUES (1, 1), (2, 2);
 
 CREATE SEQUENCE cached CACHE 20;
 CREATE TABLE cached_key (id int PRIMARY KEY DEFAULT nextval('cached'));
+CREATE TABLE cached_identity (id int GENERATED ALWAYS AS IDENTITY (CACHE 20) PRIMARY KEY);
 
 -- Large objects
 
