@@ -9,20 +9,24 @@ CREATE UNLOGGED TABLE pgtemplate.compared_relation (
     state text NOT NULL     -- the result of the query in the template
 );
 
--- The relations of the user that this role may not read itself.
+-- The relations of the user that this role may not read itself. MATERIALIZED: the remaining conditions are
+-- slow for thousands of relations.
 CREATE FUNCTION pgtemplate.unreadable_relations()
 RETURNS TABLE (id oid, name text, kind "char", owner oid, namespace oid)
 LANGUAGE sql STABLE AS $$
+    WITH unknown AS MATERIALIZED (
+        SELECT c AS relation, c.* FROM pg_class c
+         WHERE c.relpersistence <> 't'
+           AND CASE WHEN c.relkind IN ('r', 'p', 'S') THEN
+                    c.oid NOT IN (SELECT r.id FROM pgtemplate.relation r
+                                   UNION ALL
+                                  SELECT s.id FROM pgtemplate.sequence s)
+               ELSE c.relkind = 'm' AND NOT (has_schema_privilege(c.relnamespace, 'USAGE')
+                                             AND has_table_privilege(c.oid, 'SELECT')) END
+    )
     SELECT c.oid, format('%I.%I', n.nspname, c.relname), c.relkind, c.relowner, n.oid
-      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relpersistence <> 't'
-       AND CASE WHEN c.relkind IN ('r', 'p', 'S') THEN
-                c.oid NOT IN (SELECT r.id FROM pgtemplate.relation r
-                               UNION ALL
-                              SELECT s.id FROM pgtemplate.sequence s)
-           ELSE c.relkind = 'm' AND NOT (has_schema_privilege(n.oid, 'USAGE')
-                                         AND has_table_privilege(c.oid, 'SELECT')) END
-       AND pgtemplate.is_user_object(c)
+      FROM unknown c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE pgtemplate.is_user_object(relation)
        AND NOT EXISTS (SELECT FROM pg_depend
                         WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
 $$;
