@@ -350,6 +350,35 @@ def test_a_template_that_lost_its_unlogged_tables_is_built_again(damaged: Projec
     damaged.run().assert_outcomes(passed=4)
 
 
+UNLOGGED = """
+op.execute("CREATE UNLOGGED TABLE note (text text); INSERT INTO note VALUES ('a')")
+"""
+
+
+@pytest.mark.parametrize("taken", ["spare", "clone"])
+def test_with_scan_the_rows_of_unlogged_tables_show_that_a_template_is_damaged(
+    more_servers: MoreServers, on: Callable[[PrivateServer], Project], taken: str
+) -> None:
+    """Nothing of the plugin is in the database, so there must be such rows, or nothing is lost."""
+    private = more_servers()
+    shop = on(private)
+    shop.ini(pythonpath=".", pg_tracking="scan")
+    shop.revision("two", UNLOGGED)
+    shop.run().assert_outcomes(passed=4)
+    if taken == "clone":
+        [spare] = shop.spares()
+        shop.server.drop(spare)
+    shop.server.close()
+    private.crash()
+    private.start()
+
+    assert_reported_once(shop.run(), "lost the rows of its unlogged tables")
+    shop.run().assert_outcomes(passed=4)
+    result = shop.run()
+    result.assert_outcomes(passed=4)
+    assert "(1 spare)" in str(result.stdout)
+
+
 def test_a_damaged_template_is_not_the_start_of_another_one(damaged: Project) -> None:
     """It lost the rows of unlogged tables, and an incremental build would hide that."""
     damaged.revision("more", "pass")

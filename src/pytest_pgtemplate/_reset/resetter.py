@@ -188,6 +188,7 @@ class Resetter:
         triggers, self.event_triggers = bool(row["triggers"]), bool(row["event_triggers"])
         self.pid: int = row["pid"]
         self.stand_ins: list[str] = row["stand_ins"]
+        self.unlogged_data: bool = row["unlogged_data"]
         self.intact = not triggers or await is_intact(self._connection)
         if not triggers:
             await install_for_session(self._connection, replica=replica)

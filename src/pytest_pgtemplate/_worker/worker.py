@@ -206,7 +206,8 @@ class WorkerDatabase:
             )
         if any(each.name == name for each in databases):
             self._server.drop(name)  # left by an ended process with the same name
-        self.relations = Seal.parse(origin.state).relations  # its tables and indexes
+        seal = Seal.parse(origin.state)
+        self.relations = seal.relations  # tables and indexes of the template
         kind: Kind = "kept" if self._keep else "worker"
         self._mark = mark = spares.clone_mark(self._server, origin, kind, self._run)
         found = spares.list_spares(template.name, databases)
@@ -216,6 +217,7 @@ class WorkerDatabase:
             self._server.clone(template.name, name, mark)
         url, timeout = self.database.url, self._server.timeout
         self._resetter = Resetter(url, timeout=timeout, verify=self._verify)
-        if not self._resetter.intact:
+        lost_rows = seal.unlogged_rows and not self._resetter.unlogged_data
+        if lost_rows or not self._resetter.intact:
             self._resetter.close()
             drop_damaged_template(self._server, template.name)

@@ -23,26 +23,31 @@ State = dict[Key, Line]
 
 # All relations that a comparison reads and a scan locks, including the plugin's and those of TOAST.
 _RELATIONS = "SELECT count(*) FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'p', 'i', 't')"
+_UNLOGGED = "SELECT oid FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u'"
 
 
 class Seal(NamedTuple):
     """The digest of a template's state, stored in its mark, and the ``boundary`` to read it.
 
     ``relations``: the number of its tables and indexes, which one worker may have to lock at once.
+    ``unlogged_rows``: the number of rows in unlogged tables, which a crash of the server empties.
     """
 
     boundary: str
     digest: str
     relations: int
+    unlogged_rows: int
 
     def __str__(self) -> str:
-        return f"{self.boundary} {self.digest} {self.relations}"
+        return f"{self.boundary} {self.digest} {self.relations} {self.unlogged_rows}"
 
     @classmethod
     def parse(cls, text: str) -> Seal:
         """Parse a seal; an empty one if the template has none, or one of an earlier release."""
         parts = text.split()
-        return cls(parts[0], parts[1], int(parts[2])) if len(parts) == 3 else cls("", "", 0)
+        if len(parts) != len(cls._fields):
+            return cls("", "", 0, 0)
+        return cls(parts[0], parts[1], int(parts[2]), int(parts[3]))
 
 
 def state_sql() -> str:
@@ -72,7 +77,9 @@ async def seal_state(connection: Connection, relations: str | None) -> Seal:
     boundary = await current_boundary(connection)
     await prepare_to_read(connection)
     state = await read_state(connection, boundary, all_rows=False, relations=relations)
-    return Seal(boundary, state_digest(state), await connection.fetchval(_RELATIONS))
+    unlogged = [oid for (oid,) in await connection.fetch(_UNLOGGED)]
+    rows = sum(state["rows", oid].number for oid in unlogged if ("rows", oid) in state)
+    return Seal(boundary, state_digest(state), await connection.fetchval(_RELATIONS), rows)
 
 
 async def current_boundary(connection: Connection) -> str:
