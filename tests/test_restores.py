@@ -16,6 +16,7 @@ import pytest
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._worker import WorkerDatabase, WorkerOptions, spares
+from pytest_pgtemplate.errors import ServerError
 from support.databases import KINDS, RUN, Base, Kind, database, difference
 from support.projects import execute, unique
 
@@ -398,8 +399,13 @@ def test_a_table_that_the_role_may_read_only_after_set_role_is_recloned(
                 reason = base.reset().reclone_reason
                 assert reason is not None, change
                 assert "vault.secret" in reason
+                assert "HINT" not in reason
                 base.reclone()
                 assert base.is_as_before()
+            base.execute(f"SET ROLE {group}; DELETE FROM vault.secret")
+            with pytest.raises(ServerError, match=r"vault\.secret"):
+                base.worker.resetter.add_layer(1)
+            base.reclone()
             session = base.session()
             session.execute(f"SET ROLE {group}", "BEGIN", "DELETE FROM vault.secret")
             assert base.reset() == ResetResult(reclone_reason=None, leaks=())

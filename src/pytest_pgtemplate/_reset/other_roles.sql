@@ -67,13 +67,13 @@ SELECT * FROM (
 CREATE FUNCTION pgtemplate.compare_relations() RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    r pgtemplate.compared_relation;
+    changed CONSTANT text := (SELECT string_agg(name, ', ' ORDER BY name) FROM pgtemplate.compared_relation
+                               WHERE pgtemplate.evaluate_as(role, query) IS DISTINCT FROM state);
 BEGIN
-    FOR r IN SELECT * FROM pgtemplate.compared_relation LOOP
-        IF pgtemplate.evaluate_as(r.role, r.query) IS DISTINCT FROM r.state THEN
-            RAISE '% was written to, which this role may read only as %', r.name, r.role;
-        END IF;
-    END LOOP;
+    IF changed IS NOT NULL THEN
+        RAISE 'no reset restores %, which this role may read only after SET ROLE', changed
+            USING HINT = 'a fixture cannot share such rows; grant the privileges to this role: docs/restores.md';
+    END IF;
 END
 $$;
 

@@ -236,7 +236,7 @@ class Resetter:
                 differences = await self._verifier.compare()
         except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
             # If a reset fails for any reason, a new clone has the right state.
-            written, grown, reclone_reason = (), None, str(error)
+            written, grown, reclone_reason = (), None, str(error).partition("\n")[0]
             with suppress(asyncpg.PostgresError, *CONNECTION_LOST):
                 late = await self._late_commits.find(changed=True)
         finally:
