@@ -186,6 +186,24 @@ def test_waiting_for_a_file_lock_ends(base: Project) -> None:
     assert done.stdout == "in time\n", done.stderr
 
 
+CHILD = """
+from pathlib import Path
+from freezegun import freeze_time
+from pytest_pgtemplate import _child
+
+with freeze_time("2098-01-01"):
+    ended = _child.run(["sleep", "600"], env={}, cwd=Path(), timeout=0.5)
+    print(ended.code)
+"""
+
+
+def test_a_migration_that_hangs_is_ended_in_time(base: Project) -> None:
+    """Alembic, commands, psql and seeds are child processes."""
+    command = [str(base.command()[0]), "-c", CHILD]
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
+    assert done.stdout == "None\n", done.stderr
+
+
 def test_a_server_that_does_not_answer_is_given_up_in_time(private_url: URL) -> None:
     with freezegun.freeze_time(FAR):
         server = Server(private_url, timeout=1)

@@ -70,16 +70,15 @@ def run_job(
 
 
 def _send_and_wait(process: subprocess.Popen[bytes], line: str, timeout: float) -> int | None:
+    from pytest_pgtemplate._server import clocks  # slow to import, and the child needs no clock
+
     assert process.stdin is not None
     try:
         process.stdin.write(line.encode() + b"\n")
         process.stdin.flush()
     except BrokenPipeError:
         pass  # the child has ended or does not read stdin; its exit code and output show the reason
-    try:
-        return process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        return None
+    return clocks.wait_for_process(process, timeout)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from contextlib import suppress
@@ -20,6 +19,7 @@ from pytest_pgtemplate._embedded.cluster import (
     server_user_options,
     spawn,
 )
+from pytest_pgtemplate._server import clocks
 
 _MAX_UNUSED = 30 * 24 * 3600.0  # seconds after which the data of a cluster is removed
 
@@ -43,9 +43,9 @@ def rebuild(cluster: Cluster, *, timeout: float) -> None:
         options += ["--pwfile", tcp.password_file(cluster.dir)]
     command = [programs(cluster) / "initdb", *options]
     initdb = spawn(cluster, command, **server_user_options(cluster))
-    with initdb, suppress(subprocess.TimeoutExpired):
+    with initdb:
         try:
-            initdb.wait(timeout)
+            clocks.wait_for_process(initdb, timeout)
         finally:
             initdb.kill()
     if initdb.returncode != 0:
