@@ -513,6 +513,27 @@ def test_a_conftest_may_derive_one_url_from_the_other(app: Project) -> None:
     app.run().assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "env['APP_DB'] += '_copy'",
+        "env['APP_URL'] = env['ORDERS_URL']",
+        "env['APP_URL'] = env['APP_URL'].replace(env['APP_DB'], env['APP_DB'] + '0')",
+    ],
+)
+def test_a_similar_name_is_another_database(app: Project, change: str) -> None:
+    """So is that of another entry of pg_databases, or of worker 10 beside worker 1."""
+    app.ini(
+        pg_databases="orders",
+        pg_env="APP_URL ORDERS_URL={orders.url} APP_DB={name}",
+        pythonpath=".",
+    )
+    app.write("conftest.py", f"from os import environ as env\n{change}\n")
+    result = app.run()
+    assert result.ret == USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: APP_* was changed after pg_env *"])
+
+
 def test_a_conftest_may_start_the_server(
     app: Project, monkeypatch: pytest.MonkeyPatch, server_url: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import asyncpg
@@ -13,6 +14,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server, explain
+from pytest_pgtemplate._urls import libpq_variables
 from pytest_pgtemplate.errors import ServerError
 from support.poolers import pgbouncer
 from support.projects import ITEM, PLAIN, Project, execute, make_project, unique
@@ -84,13 +86,77 @@ def test_variables_do_not_reach_the_embedded_server(
     assert "PGSSLMODE is verify-full" in result.stdout.str()
 
 
-def test_errors_of_another_server_name_the_libpq_variables(
-    system_url: URL, monkeypatch: pytest.MonkeyPatch
+FULL = pytest.mark.full
+BOTH = """
+import pytest
+from pytest_pgtemplate import SqlFiles
+from sqlalchemy import text
+
+@pytest.fixture(scope="session")
+def pg_orders_migrations(pytestconfig):
+    return SqlFiles(pytestconfig.rootpath / "orders.sql")
+
+def search_path(session):
+    return session.scalars(text("SHOW search_path")).one()
+
+def test_it(pg_sync_session, pg_orders_sync_session):
+    assert search_path(pg_sync_session) == '"$user", public'
+    assert search_path(pg_orders_sync_session) == "app"
+"""
+
+
+@pytest.mark.parametrize(
+    "driver", ["asyncpg", *(pytest.param(name, marks=FULL) for name in ("psycopg", "psycopg2"))]
+)
+def test_variables_reach_only_the_databases_on_another_server(
+    shop: Project,
+    new_user_home: Path,
+    system_url: URL,
+    monkeypatch: pytest.MonkeyPatch,
+    driver: str,
 ) -> None:
-    monkeypatch.setenv("PGTARGETSESSIONATTRS", "read-only")
-    with pytest.raises(ServerError) as error:
-        Server(system_url, timeout=10)
-    assert "PGTARGETSESSIONATTRS" in error.value.hint
+    """PGSSLMODE would fail on the embedded server, which has no TLS."""
+    assert new_user_home
+    url = _urls.render(_urls.for_driver(system_url, driver))
+    shop.ini(pg_databases="orders", pg_url_orders=url, pg_listen="true")
+    shop.write("orders.sql", "CREATE SCHEMA app; CREATE TABLE bill (name text)")
+    shop.write("test_it.py", BOTH)
+    monkeypatch.setenv("PGSSLMODE", "require")
+    monkeypatch.setenv("PGOPTIONS", "-c search_path=app")
+
+    run(shop).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("is_hidden", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PGTARGETSESSIONATTRS", "read-only"),
+        ("PGSSLMODE", "require"),
+        ("PGSERVICE", "with_tls"),
+    ],
+)
+def test_errors_of_another_server_name_the_libpq_variables(
+    system_url: URL,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    *,
+    is_hidden: bool,
+) -> None:
+    services = tmp_path / "services"
+    services.write_text("[with_tls]\nsslmode=require\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    monkeypatch.setenv("PGDATESTYLE", "ISO")
+    monkeypatch.setenv(name, value)
+    url = system_url if name == "PGTARGETSESSIONATTRS" else tcp(system_url)
+    if is_hidden:  # as in a run that uses the embedded server, too
+        url = _urls.parse(libpq_variables.add_to(_urls.render(url)))
+    with libpq_variables.hidden() if is_hidden else nullcontext(), pytest.raises(ServerError) as e:
+        Server(url, timeout=10)
+    assert name in e.value.hint
+    assert ("PGDATESTYLE" in e.value.hint) is not is_hidden
 
 
 # Timeouts of a role

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -117,10 +118,9 @@ class EnvironmentVariables:
 
     def find_change(self) -> ConfigurationError | None:
         """Return the error to report if a variable now refers to another database."""
-        databases = [address.database or "" for address in self._addresses.values()]
         for name, value in self._values.items():
             now = os.environ.get(name) or ""
-            if now != value and not any(database in now for database in databases):
+            if now != value and not self._is_same_database(name, now):
                 return ConfigurationError(
                     f"{name} was changed after pg_env had set it, so tests would use another"
                     " database",
@@ -130,11 +130,20 @@ class EnvironmentVariables:
                 )
         return None
 
+    def _is_same_database(self, variable: str, value: str) -> bool:
+        """Whether ``value`` contains the database name of the variable, such as another URL."""
+        from pytest_pgtemplate._urls import url_templates
+
+        names = url_templates.referenced_names(self._templates[variable], self._addresses)
+        return bool(names) and all(
+            re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", value) for name in names
+        )
+
 
 def hide_libpq_variables(config: pytest.Config, settings: Settings) -> None:
-    """Hide libpq's variables for the rest of the run, unless a database is on another server."""
+    """Hide libpq's variables for the rest of the run if a database is on the embedded server."""
     is_one_set = any(name.startswith("PG") for name in os.environ)
-    if is_one_set and not settings.all_urls:
+    if is_one_set and settings.uses_embedded:
         from pytest_pgtemplate._urls import libpq_variables
 
         stack = ExitStack()

@@ -128,7 +128,7 @@ def explain(error: BaseException, url: URL) -> ServerError:
     for kind, message, hint in _EXPLANATIONS:
         if isinstance(error, kind):
             fields = {"place": server_place(url), "role": url.username, "error": error}
-            return ServerError(message.format(**fields), hint=hint + _variables_hint(kind))
+            return ServerError(message.format(**fields), hint=hint + _variables_hint(kind, url))
     if isinstance(error, asyncpg.PostgresError):
         return ServerError(
             f"the server at {server_place(url)} answered {error.sqlstate}: {error.args[0]}",
@@ -137,9 +137,9 @@ def explain(error: BaseException, url: URL) -> ServerError:
     raise error
 
 
-def _variables_hint(kind: type[BaseException]) -> str:
+def _variables_hint(kind: type[BaseException], url: URL) -> str:
     """Name the variables that may be the reason for an error before the session is open."""
-    names = libpq_variables.in_environment()
+    names = libpq_variables.names_for(url)
     if not names or kind is asyncpg.LockNotAvailableError:
         return ""
     return f"; these environment variables apply, too: {', '.join(names)}"

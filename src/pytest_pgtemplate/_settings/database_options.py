@@ -33,7 +33,8 @@ def add_options(config: pytest.Config, parser: pytest.Parser) -> None:
 def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Return the URLs by database, and the unreachable URLs.
 
-    The name of the main database is ``""``. A database without URLs uses the embedded server.
+    The name of the main database is ``""``. A database without URLs uses the embedded server. Its
+    connections must not read the variables of libpq, so they become a part of the other URLs.
     """
     received = worker_input.read_worker_input(config).urls
     urls: dict[str, tuple[str, ...]] = {}
@@ -43,6 +44,10 @@ def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[st
         down = _unreachable(config, configured)
         urls[name] = tuple(url for url in configured if url not in down)
         unreachable += (url for url in down if url not in unreachable)
+    if any(urls.values()) and not all(urls.values()):
+        from pytest_pgtemplate._urls import libpq_variables
+
+        urls = {name: tuple(map(libpq_variables.add_to, each)) for name, each in urls.items()}
     return urls, tuple(unreachable)
 
 

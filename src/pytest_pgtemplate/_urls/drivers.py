@@ -25,7 +25,7 @@ ASYNC_DRIVERS = ("asyncpg", "psycopg")
 SYNC_DRIVERS = ("psycopg", "psycopg2", "pg8000")
 
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
-_LIBPQ = frozenset(
+LIBPQ = frozenset(
     """
     application_name channel_binding client_encoding connect_timeout gssencmode host hostaddr
     keepalives keepalives_count keepalives_idle keepalives_interval krbsrvname options passfile
@@ -114,19 +114,19 @@ def for_driver(url: AnyURL, driver: str | None) -> AnyURL:
     """Translate sockets, TLS and options in ``url`` for another driver (None: libpq)."""
     if driver == driver_name(url) and driver in {"psycopg", "psycopg2"}:
         return url
-    query = _libpq_query(url)
+    query = libpq_query(url)
     if driver == "asyncpg":
         query = _asyncpg_query(query)
         if driver_name(url) == "asyncpg":
-            query |= {key: url.query[key] for key in url.query.keys() - _LIBPQ - {"ssl", "dsn"}}
+            query |= {key: url.query[key] for key in url.query.keys() - LIBPQ - {"ssl", "dsn"}}
     elif driver == "pg8000":
         query = _pg8000_query(query)
     return url.set(drivername=f"postgresql+{driver}" if driver else "postgresql", query=query)
 
 
-def _libpq_query(url: URL | Address) -> Query:
+def libpq_query(url: URL | Address) -> Query:
     """Return the query in libpq's parameters: the inverse of the two functions below."""
-    query: Query = {key: value for key, value in url.query.items() if key in _LIBPQ}
+    query: Query = {key: value for key, value in url.query.items() if key in LIBPQ}
     if "ssl" in url.query:
         query["sslmode"] = url.query["ssl"]
     if "dsn" in url.query:
@@ -158,7 +158,7 @@ def connect_args(url: URL, driver: str | None) -> dict[str, Any]:
     """Return the ``connect_args`` of an engine: pg8000 reads TLS and options from no URL."""
     if driver != "pg8000":
         return {}
-    query = {key: str(value) for key, value in _libpq_query(url).items()}
+    query = {key: str(value) for key, value in libpq_query(url).items()}
     arguments: dict[str, Any] = {}
     if query.get("sslmode") == "disable":
         arguments["ssl_context"] = False

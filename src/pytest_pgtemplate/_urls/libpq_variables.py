@@ -1,7 +1,8 @@
 """The environment variables that libpq, and drivers that imitate it, read besides the URL.
 
 https://www.postgresql.org/docs/current/libpq-envars.html, without those that a URL of this plugin
-always overrides (PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD) and those that only name a client.
+always overrides (PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD), those that only name a client,
+and those that only name the directory or file of PGSERVICE.
 """
 
 from __future__ import annotations
@@ -9,9 +10,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from pytest_pgtemplate._urls.drivers import LIBPQ, libpq_query
+from pytest_pgtemplate._urls.server_address import Query, parse
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+_SESSION = ("PGCLIENTENCODING", "PGDATESTYLE", "PGTZ", "PGGEQO")  # only libpq reads them
 _VARIABLES = (
-    *("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGOPTIONS"),
+    *("PGHOSTADDR", "PGSERVICE", "PGOPTIONS"),
     *("PGSSLMODE", "PGREQUIRESSL", "PGSSLNEGOTIATION", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT"),
     *("PGSSLCRL", "PGSSLCRLDIR", "PGSSLSNI", "PGSSLCERTMODE"),
     *("PGSSLMINPROTOCOLVERSION", "PGSSLMAXPROTOCOLVERSION"),
@@ -19,20 +28,53 @@ _VARIABLES = (
     *("PGREQUIREAUTH", "PGREQUIREPEER", "PGCHANNELBINDING"),
     *("PGGSSENCMODE", "PGKRBSRVNAME", "PGGSSLIB", "PGGSSDELEGATION"),
     *("PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS", "PGCONNECT_TIMEOUT"),
-    *("PGCLIENTENCODING", "PGDATESTYLE", "PGTZ", "PGGEQO"),
+    *_SESSION,
 )
+_PARAMETERS = {name.replace("_", ""): name for name in LIBPQ}
+_hidden: dict[str, str] = {}
 
 
-def in_environment() -> list[str]:
-    """The names of those that are set."""
-    return [name for name in _VARIABLES if name in os.environ]
+def names_for(url: URL) -> list[str]:
+    """Return the names of those that apply to connections with ``url``."""
+    query = libpq_query(url)
+    hidden = {name for name, value in _as_query(_hidden).items() if query.get(name) == value}
+    return [name for name in _VARIABLES if name in os.environ or _parameter(name) in hidden]
+
+
+def add_to(url: str) -> str:
+    """Return ``url`` with the parameters that they stand for; its own parameters take precedence.
+
+    A run needs this if it also uses the embedded server, from which they must be hidden.
+    """
+    address = parse(url)
+    return address.set(query={**_as_query(_in_environment()), **address.query}).render()
 
 
 @contextmanager
 def hidden() -> Iterator[None]:
     """Remove them from the environment: they refer to another server than the embedded one."""
-    values = {name: os.environ.pop(name) for name in in_environment()}
+    values = _in_environment()
+    for name in values:
+        del os.environ[name]
+    _hidden.update(values)
     try:
         yield
     finally:
+        _hidden.clear()
         os.environ.update(values)
+
+
+def _in_environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+
+
+def _as_query(variables: dict[str, str]) -> Query:
+    return {
+        parameter: value
+        for name, value in variables.items()
+        if (parameter := _parameter(name)) and name not in _SESSION
+    }
+
+
+def _parameter(variable: str) -> str | None:
+    return _PARAMETERS.get(variable.removeprefix("PG").replace("_", "").lower())

@@ -80,6 +80,15 @@ def referenced_databases(templates: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(piece["database"] for piece in pieces if piece["database"]))
 
 
+def referenced_names(template: str, addresses: Mapping[str, Address]) -> set[str]:
+    """Return the database names that a value of ``template`` contains."""
+    return {
+        addresses[piece["database"] or ""].database or ""
+        for piece in _pieces(template)
+        if piece["field"] in {"url", "name"}
+    }
+
+
 def render_variables(
     templates: Mapping[str, str], addresses: Mapping[str, Address]
 ) -> dict[str, str]:
