@@ -384,6 +384,34 @@ def test_a_mistake_in_a_downgrade_is_no_irreversible_revision(lineage: Project) 
 AUTOCOMMIT_ENV = SYNC_ENV.replace(
     "poolclass=pool.NullPool", "poolclass=pool.NullPool, isolation_level='AUTOCOMMIT'"
 )
+HELPER = """
+def refuse(text):
+    raise RuntimeError(text)
+"""
+
+
+@pytest.mark.parametrize("env", [SYNC_ENV, AUTOCOMMIT_ENV], ids=["transactions", "autocommit"])
+def test_any_exception_that_is_raised_before_a_statement_is_a_refusal(
+    lineage: Project, env: str
+) -> None:
+    lineage.alembic(env)
+    refusals = {
+        "raises": 'raise LookupError("no way back")',
+        "asserts": 'assert False, "no way back"',
+        "calls": 'refuse("no way back")',
+        "exits": 'raise SystemExit("no way back")',
+    }
+    for name, undo in refusals.items():
+        file = lineage.revision(name, "pass", undo)
+        file.write_text(file.read_text() + HELPER)
+    lineage.revision("late", "pass", 'op.execute("SELECT 1")\nraise LookupError("too late")')
+    lineage.revision("parses", "pass", 'import json\njson.loads("")')
+
+    result = lineage.run("--pg-check", "-rA")
+
+    skipped = re.findall(r"revision (\w+) is irreversible", str(result.stdout))
+    assert set(skipped) == set(refusals)
+    assert checks(result) == {"late", "parses"}
 
 
 @pytest.mark.parametrize("env", [SYNC_ENV, AUTOCOMMIT_ENV], ids=["transactions", "autocommit"])

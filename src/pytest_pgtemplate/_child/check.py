@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_pgtemplate._child import trial as trials
 from pytest_pgtemplate._child.catalog import CatalogReader, DatabaseState, TableRows
 from pytest_pgtemplate._child.migrate import open_environment, progress_of, revision_title
-from pytest_pgtemplate._child.trial import AGAIN, DOWN, Trial, sqlstate
+from pytest_pgtemplate._child.trial import AGAIN, DOWN, StatementCounter, Trial
 from pytest_pgtemplate._display.progress_file import Step, report_progress, write_step
 from pytest_pgtemplate._internals.alembic import (
     downgrade_step,
@@ -54,7 +55,8 @@ def run(job: dict[str, Any]) -> None:
         except Exception as error:
             if walk.current_step is None:
                 raise
-            walk.failed(*walk.current_step, error)
+            exits = isinstance(error.__cause__, SystemExit)  # of a migration, not of env.py
+            walk.failed(*walk.current_step, error.__cause__ if exits else error)
 
 
 class RevisionWalk:
@@ -66,10 +68,12 @@ class RevisionWalk:
         self._report_file = report_file
         # The revision and the part that Alembic runs now, for an error that it raises.
         self.current_step: tuple[str, str] | None = None
+        self.statements: StatementCounter
 
     def steps(self, heads: Any, context: MigrationContext) -> Iterator[Any]:
         functions, one_transaction = self._job["functions"], in_external_transaction(context)
         catalog = CatalogReader(context.connection, functions, one_transaction=one_transaction)
+        self.statements = StatementCounter(context.connection)
         checks = _RevisionChecks(self, context, catalog)
         ahead = set(self._job["revisions"])
         progress = progress_of(self._job)
@@ -92,20 +96,24 @@ class RevisionWalk:
         """Let Alembic run a step, in its transaction."""
         self.current_step = (step.revision.revision, part)
         forget_created_types(context)
+        self.statements.count = 0
         yield step
 
     def downgrade_of(self, upgrade: Any) -> Any:
         return downgrade_step(self._script, upgrade)
 
-    def failed(self, revision: str, part: str, error: BaseException, refused: bool = False) -> None:
-        """Report a failed part. ``refused``: the downgrade raised before it did anything."""
+    def failed(self, revision: str, part: str, error: BaseException) -> None:
+        """Report a failed part. A downgrade that refuses before any statement is irreversible."""
+        refused = isinstance(error, NotImplementedError) or (
+            self.statements.count == 0 and trials.is_deliberate(error)
+        )
         self.report(
             revision=revision,
             failed=part,
             error=_short_error(error),
             line=_line_in_file(self._script.get_revision(revision).path, error),
-            transient=(sqlstate(error) or "").startswith(_TRANSIENT),
-            irreversible=part == DOWN and (refused or isinstance(error, NotImplementedError)),
+            transient=(trials.sqlstate(error) or "").startswith(_TRANSIENT),
+            irreversible=part == DOWN and refused,
         )
 
     def report(self, **result: Any) -> None:
@@ -136,7 +144,7 @@ class _RevisionChecks:
             return True
         if separate:
             return (yield from self._check_separately(up, down, before, first))
-        trial = Trial(self._context, self._read)
+        trial = Trial(self._context, self._read, walk.statements)
         run = partial(run_step, self._context, arguments=self._arguments)
         trial.run(partial(run, down), partial(run, up))
         walk.current_step = None

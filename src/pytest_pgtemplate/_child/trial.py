@@ -7,6 +7,7 @@ revision whose trial fails costs as much as any other, and nothing of it reaches
 from __future__ import annotations
 
 import ast
+import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +39,7 @@ _ONE_TRANSACTION = {
 }
 
 
+_LIBRARIES = {*sys.stdlib_module_names, "alembic", "sqlalchemy"}
 _NO_TRANSACTION = "25P01"
 # DISCARD TEMP would also drop the plugin's functions.
 _DROP_TEMPORARY_TABLES = """
@@ -56,20 +58,35 @@ $$
 
 
 class Failure(NamedTuple):
-    """The error of a part. ``refused``: downgrade() raised it before any statement."""
+    """The error of a part."""
 
     part: str
     error: BaseException
-    refused: bool
+
+
+class StatementCounter:
+    """Counts the statements of a migration, without those of the savepoints around it."""
+
+    def __init__(self, connection: Any) -> None:
+        self.count = 0
+        event.listen(connection, "before_cursor_execute", self._add)
+
+    def _add(self, _: Any, __: Any, statement: str, *___: Any) -> None:
+        self.count += not statement.startswith(("SAVEPOINT", "ROLLBACK TO", "RELEASE"))
 
 
 class Trial:
     """The states after the downgrade and after the second upgrade, or why there are none."""
 
-    def __init__(self, context: MigrationContext, read: Callable[[], DatabaseState]) -> None:
+    def __init__(
+        self,
+        context: MigrationContext,
+        read: Callable[[], DatabaseState],
+        statements: StatementCounter,
+    ) -> None:
         self._context = context
         self._read = read
-        self._statements = 0
+        self._statements = statements
         self.after: DatabaseState | None = None
         self.second: DatabaseState | None = None
         self.failure: Failure | None = None
@@ -88,19 +105,15 @@ class Trial:
                 raise
             self.is_separate = True  # env.py has chosen AUTOCOMMIT
             return
-        event.listen(connection, "before_cursor_execute", self._count)
         try:
             with autocommit_refused(self._context):
                 self.after = self._run_part(DOWN, downgrade)
                 if self.failure is None:
                     self.second = self._run_part(AGAIN, upgrade)
         finally:
-            event.remove(connection, "before_cursor_execute", self._count)
             self.is_undone = transaction.is_active and self._is_savepoint_there()
             if transaction.is_active:
                 transaction.rollback()
-            if self.failure is not None and not isinstance(self.failure.error, Exception):
-                raise self.failure.error
         error = self.failure.error if self.failure else None
         self.is_separate = (
             not self.is_undone
@@ -110,21 +123,19 @@ class Trial:
 
     def _run_part(self, part: str, migrate: Callable[[], None]) -> DatabaseState | None:
         connection: Any = self._context.connection
-        self._statements = 0
         try:
             with connection.begin_nested():
                 forget_created_types(self._context)
                 # Alembic's commands have sessions of their own.
                 connection.exec_driver_sql(_DROP_TEMPORARY_TABLES)
-                self._statements = 0
+                self._statements.count = 0
                 migrate()
                 # What a commit would check; pending trigger events would refuse later DDL.
                 connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
                 connection.exec_driver_sql("SET CONSTRAINTS ALL DEFERRED")
             return self._read()
-        except BaseException as error:
-            refused = part == DOWN and self._statements == 0 and _raised_by("downgrade", error)
-            self.failure = Failure(part, error, refused)
+        except (Exception, SystemExit) as error:
+            self.failure = Failure(part, error)
             return None
 
     def _is_savepoint_there(self) -> bool:
@@ -136,25 +147,21 @@ class Trial:
             return False
         return True
 
-    def _count(self, _: Any, __: Any, statement: str, *___: Any) -> None:
-        self._statements += not statement.startswith(("SAVEPOINT", "ROLLBACK TO", "RELEASE"))
 
+def is_deliberate(error: BaseException) -> bool:
+    """Whether the user's code has raised ``error`` itself: by ``raise``, ``assert`` or an exit.
 
-def _raised_by(function: str, error: BaseException) -> bool:
-    """Whether a function of this name has a ``raise`` statement that raised ``error``.
-
-    An error of a function that it called, or of a wrong name, is a bug.
+    An error of a wrong name or value, or of a function of a library, is a bug.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames or frames[-1].name != function:
+    if isinstance(error, SystemExit):
+        return True
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    if str(frame.f_globals.get("__name__")).partition(".")[0] in _LIBRARIES:
         return False
     with suppress(OSError, SyntaxError, ValueError):
-        tree = ast.parse(Path(frames[-1].filename).read_bytes())
-        line = frames[-1].lineno or 0
-        return any(
-            isinstance(node, ast.Raise) and node.lineno <= line <= (node.end_lineno or 0)
-            for node in ast.walk(tree)
-        )
+        nodes = ast.walk(ast.parse(Path(frame.f_code.co_filename).read_bytes()))
+        raising = (node for node in nodes if isinstance(node, ast.Raise | ast.Assert))
+        return any(node.lineno <= line <= (node.end_lineno or 0) for node in raising)
     return False
 
 
