@@ -12,7 +12,7 @@ import pytest
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._cli import main
-from support.projects import ASYNC_ENV, COUNTED, INI, ITEM, SYNC_ENV, Project
+from support.projects import ASYNC_ENV, COUNTED, INI, ITEM, SYNC_ENV, Project, execute, unique
 
 
 def sql(text: str) -> str:
@@ -626,6 +626,25 @@ def test_rebuild_forgets(pluralize: Project) -> None:
     pluralize.run("--pg-check").assert_outcomes(passed=4, skipped=1)
     pluralize.run("--pg-check", "--pg-rebuild").assert_outcomes(passed=4, skipped=1)
     assert pluralize.migrations() == 6
+
+
+def test_a_verdict_belongs_to_a_role(lineage: Project) -> None:
+    """Only a superuser may disable the triggers of a foreign key."""
+    lineage.revision(
+        "references",
+        sql("CREATE TABLE part (of_item int REFERENCES item)"),
+        sql("ALTER TABLE part DISABLE TRIGGER ALL;\nDROP TABLE part"),
+    )
+    role = unique("plain")
+    execute(lineage.server.url, f"CREATE ROLE {role} LOGIN CREATEDB")
+    as_role = f"--pg-url={_urls.render(lineage.server.url.set(username=role))}"
+    try:
+        assert checks(lineage.run("--pg-check", "-rA")) == set()
+        assert checks(lineage.run("--pg-check", "-rA", as_role)) == {"references"}
+        assert checks(lineage.run("--pg-check", "-rA")) == set()
+    finally:
+        lineage.clean()
+        execute(lineage.server.url, f"DROP ROLE {role}")
 
 
 # Items of the run

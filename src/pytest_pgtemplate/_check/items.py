@@ -146,7 +146,8 @@ def _pg_checks(
         scripts = alembic.scripts(revisions_cache(), settings.server.timeout)
         environment_parts = [
             *alembic.environment_parts(scripts),
-            f"{pg_server.facts.major} {settings.check.column_order}".encode(),
+            pg_server.facts.for_schema,
+            str(settings.check.column_order).encode(),
         ]
         environment_parts += [path.read_bytes() for path in settings.template.fingerprint_files]
         context = CheckContext(

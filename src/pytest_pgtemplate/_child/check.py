@@ -55,8 +55,8 @@ def run(job: dict[str, Any]) -> None:
         except Exception as error:
             if walk.current_step is None:
                 raise
-            exits = isinstance(error.__cause__, SystemExit)  # of a migration, not of env.py
-            walk.failed(*walk.current_step, error.__cause__ if exits else error)
+            cause = error.__cause__  # SystemExit: of a migration, not of env.py
+            walk.failed(*walk.current_step, cause if isinstance(cause, SystemExit) else error)
 
 
 class RevisionWalk:

@@ -153,9 +153,8 @@ def _build_parts(
     from pytest_pgtemplate import _template
     from pytest_pgtemplate._reset import installed_sql
 
-    facts = server.facts
     others: dict[str, Iterable[bytes]] = {
-        "the server": [f"{facts.major} {facts.locale} {facts.role} {facts.superuser}".encode()],
+        "the server": [server.facts.for_schema],
         "pytest-pgtemplate": [settings.template.tracking.encode(), installed_sql()],
         "pg_revision": [settings.template.revision.encode()],
     }

@@ -48,6 +48,11 @@ class ServerFacts(NamedTuple):
         return self.version_num // 10000
 
     @property
+    def for_schema(self) -> bytes:
+        """Everything that determines what a migration does on this server, as part of a digest."""
+        return f"{self.major} {self.locale} {self.role} {self.superuser}".encode()
+
+    @property
     def is_tested(self) -> bool:
         """Whether the version is not newer than those that are tested."""
         return self.major <= NEWEST

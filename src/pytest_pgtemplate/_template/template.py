@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,9 +34,7 @@ class Template(NamedTuple):
 
 def compute_fingerprint(parts: Iterable[bytes], server: Server) -> str:
     """Hash everything that determines the content of the template."""
-    facts = server.facts
-    about = (facts.major, facts.locale, facts.role, facts.superuser)
-    return digest_parts(chain((str(fact).encode() for fact in about), parts))
+    return digest_parts((server.facts.for_schema, *parts))
 
 
 def read_lineage(
