@@ -94,6 +94,40 @@ def test_commands_of_psql(migrate: Migrate, write: Callable[[str], SqlFiles], te
     assert query(migrate(write(text)), "SELECT to_regclass('t') IS NOT NULL")[0][0]
 
 
+LATIN1 = "CREATE TABLE t (name text);\nINSERT INTO t VALUES ('caf\u00e9');\n"
+
+
+@pytest.mark.parametrize("first", ["", "\\echo psql\n"], ids=["own connection", "psql"])
+def test_a_byte_order_mark_is_no_part_of_the_script(
+    migrate: Migrate, write: Callable[[str], SqlFiles], first: str
+) -> None:
+    url = migrate(write(f"\ufeff{first}{LATIN1}"))
+    assert query(url, "SELECT name FROM t")[0][0] == "caf\u00e9"
+
+
+@pytest.mark.parametrize("declared", ["SET client_encoding = 'LATIN1';", "\\encoding LATIN1"])
+def test_a_script_may_declare_its_encoding(migrate: Migrate, tmp_path: Path, declared: str) -> None:
+    """As pg_dump --encoding does. The file may also be included."""
+    inner, outer = tmp_path / "inner.sql", tmp_path / "outer.sql"
+    inner.write_text(f"{declared}\n{LATIN1}", "latin-1")
+    outer.write_text("\\ir inner.sql\n")
+    for file in (inner, outer):
+        url = migrate(SqlFiles(file))
+        assert query(url, "SELECT name FROM t")[0][0] == "caf\u00e9"
+
+
+@pytest.mark.parametrize("first", ["", "\\echo psql\n"], ids=["own connection", "psql"])
+def test_a_file_that_is_not_utf_8_is_an_error_with_a_line(
+    migrate: Migrate, tmp_path: Path, first: str
+) -> None:
+    file = tmp_path / "schema.sql"
+    file.write_text(first + LATIN1, "latin-1")
+    line = 3 if first else 2
+    with pytest.raises(MigrationError, match=rf"schema\.sql:{line}: .*UTF-8") as caught:
+        migrate(SqlFiles(file))
+    assert "client_encoding" in caught.value.hint
+
+
 def test_an_included_file_belongs_to_the_fingerprint(migrate: Migrate, tmp_path: Path) -> None:
     inner, outer = tmp_path / "tables" / "t.sql", tmp_path / "all.sql"
     inner.parent.mkdir()

@@ -161,7 +161,7 @@ def _read_all(path: Path) -> Iterator[bytes]:
 
 
 def _included(path: Path) -> Iterator[Path]:
-    return sql_scripts.included_files(path, _read(path).decode("utf-8", "replace"))
+    return sql_scripts.included_files(path, sql_scripts.decode(_read(path)))
 
 
 def _read(path: Path) -> bytes:

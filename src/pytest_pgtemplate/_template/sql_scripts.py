@@ -1,7 +1,7 @@
 """Run SQL scripts of the user, each as one transaction, and report the line of an error.
 
 The plugin's own connection runs a script. If the script contains meta-commands of psql, or rows
-after COPY as pg_dump writes them, psql runs it.
+after COPY as pg_dump writes them, or if it is not UTF-8, psql runs it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _META_COMMAND = re.compile(r"^[ \t]*\\", re.MULTILINE)
 _CONNECT = re.compile(r"(?<!\\)\\c(onnect)?\b")
 _INCLUDE = re.compile(r"(?<!\\)\\i(r|nclude|nclude_relative)?[ \t]+'?([^'\s]+)")
 _END_OF_STATEMENT = re.compile(r";[ \t]*(--.*)?$", re.MULTILINE)
+_ENCODING = re.compile(r"\\encoding\b|\bSET\s+(SESSION\s+)?client_encoding\b", re.IGNORECASE)
 _LEFT = "EXCEPTION 'the script has connected to another database, and may have changed it'"
 _DETAILS = re.compile(r"^LOCATION: .*\n?", re.MULTILINE)  # in the source code of the server
 _SQLSTATE = re.compile(r":  ([0-9A-Z]{5}): ")
@@ -40,8 +41,9 @@ def run_text(script: str, what: str, target: Target) -> None:
 
 def run_file(file: Path, target: Target) -> None:
     """Run a file. Raises MigrationError, which names the file and the line that failed."""
-    script = file.read_text("utf-8")
-    for_psql = _META_COMMAND.search(script)
+    content = file.read_bytes()
+    script = decode(content)
+    for_psql = _other_encoding(file, content, script) or _META_COMMAND.search(script)
     if for_psql is None:
         error = _run(script, str(file), target)
         position = _position(error) if error else None
@@ -56,16 +58,39 @@ def run_file(file: Path, target: Target) -> None:
     psql = _find_psql(target)
     if psql is None:
         raise MigrationError(
-            f"{file}:{_line(script, for_psql.end())}: this is a command of psql, which is not"
-            f" installed:\n    {_source_line(script, for_psql.end())}",
+            f"{file}:{_line(script, for_psql.end())}: this needs psql, which is not installed:"
+            f"\n    {_source_line(script, for_psql.end())}",
             hint="install PostgreSQL's client programs, or set pg_bindir to their directory; or use"
             " pg_dump --inserts, and remove the lines with \\restrict",
         )
     _run_psql(psql, file, target)
 
 
+def decode(content: bytes) -> str:
+    """Decode a script. If it is not UTF-8, keep its ASCII characters: psql will decode it."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _other_encoding(file: Path, content: bytes, script: str) -> re.Match[str] | None:
+    """Return the declaration of an encoding, if the script is not UTF-8 and so needs it."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if declaration := _ENCODING.search(script):
+            return declaration
+        raise MigrationError(
+            f"{file}:{_line(script, error.start)}: byte 0x{content[error.start]:02x} is not UTF-8",
+            hint="save the file as UTF-8; or add SET client_encoding = '..', as pg_dump does, and"
+            " psql runs it",
+        ) from None
+    return None
+
+
 def _refuse_connect(file: Path) -> None:
-    script = file.read_text("utf-8")
+    script = decode(file.read_bytes())
     if connects := _CONNECT.search(script):
         raise MigrationError(
             f"{file}:{_line(script, connects.end())}: \\connect leaves the template's database",
@@ -79,7 +104,7 @@ def included_files(file: Path, script: str) -> Iterator[Path]:
         found = (file.parent if kind in ("r", "nclude_relative") else Path()) / name
         if found.is_file():
             yield found
-            yield from included_files(found, found.read_text("utf-8"))
+            yield from included_files(found, decode(found.read_bytes()))
 
 
 # With the plugin's own connection
