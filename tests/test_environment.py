@@ -333,6 +333,46 @@ def test_a_settings_object_that_has_read_it_too_early_is_named(app: Project) -> 
     result.stderr.fnmatch_lines(["ERROR: app.settings.url has read APP_URL before *"])
 
 
+OTHER_FORMS = {
+    "app": """
+        import os
+
+        class Settings:
+            def __init__(self):
+                self.length = len(os.environ["APP_URL"])
+
+        def make():
+            return Settings()
+
+        settings = make()
+    """,
+    "app.url": """
+        import os
+        from sqlalchemy import make_url
+        url = make_url(os.environ["APP_" + "URL"]).set(drivername="postgresql+psycopg")
+    """,
+    "app.engine.url": """
+        import os
+        from sqlalchemy import create_engine
+        engine = create_engine(os.environ["APP_" + "URL"].replace("ql:", "ql+psycopg:"))
+    """,
+    "app.dsn": """
+        import os
+        from pydantic import PostgresDsn
+        dsn = PostgresDsn(os.environ["APP_" + "URL"])
+    """,
+}
+
+
+@pytest.mark.parametrize("holder", OTHER_FORMS)
+def test_a_module_that_holds_the_url_in_another_form_is_named(app: Project, holder: str) -> None:
+    """It has read it in a function, or has made an object of it."""
+    app.write("app.py", OTHER_FORMS[holder])
+    result = app.run("-p", "app")
+    assert result.ret == USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {holder} has read APP_URL before pg_env *"])
+
+
 def test_variables_of_an_env_file_do_not_override_pg_env(app: Project) -> None:
     app.write(
         "envfile.py",

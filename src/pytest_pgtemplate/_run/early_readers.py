@@ -10,8 +10,14 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_SETUP_METHODS = ("__new__", "__init__", "__post_init__")
+_URL_LIBRARIES = ("sqlalchemy", "pydantic", "pydantic_core", "starlette", "yarl")
 
 
 def find_reader(name: str, root: Path) -> str | None:
@@ -29,13 +35,29 @@ def find_reader(name: str, root: Path) -> str | None:
 
 
 def _run_on_import(source: str) -> Iterator[ast.AST]:
-    """Yield all nodes that are not part of a function."""
-    nodes: list[ast.AST] = [ast.parse(source)]
+    """Yield all nodes that are not part of a function, or of one that the module calls itself."""
+    module = ast.parse(source)
+    functions = _callable_functions(module)
+    nodes: list[ast.AST] = [module]
     while nodes:
         node = nodes.pop()
         yield node
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+        if not isinstance(node, (*_FUNCTIONS, ast.Lambda)):
             nodes += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            nodes += chain.from_iterable(each.body for each in functions.pop(node.func.id, ()))
+
+
+def _callable_functions(module: ast.Module) -> dict[str, list[ast.FunctionDef]]:
+    """Return what a call of each name in ``module`` runs: a function, or the setup of an object."""
+    found: dict[str, list[ast.FunctionDef]] = {}
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = [node]
+        elif isinstance(node, ast.ClassDef):
+            methods = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+            found[node.name] = [each for each in methods if each.name in _SETUP_METHODS]
+    return found
 
 
 def _is_read(node: ast.AST, name: str) -> bool:
@@ -50,18 +72,20 @@ def _is_read(node: ast.AST, name: str) -> bool:
     return False
 
 
-def find_holder(value: str) -> str | None:
-    """Return the variable of a module, or the attribute of its value, that equals ``value``.
+def find_holder(url: str) -> str | None:
+    """Return the variable of a module, or the attribute of its value, that holds ``url``.
 
-    Lazy objects must not be evaluated: so it uses ``type(thing)``, not ``isinstance``.
+    The driver may be another one. Lazy objects must not be evaluated: so it uses ``type(thing)``,
+    not ``isinstance``.
     """
+    address = url[url.index("://") :]
     for module_name, module in list(sys.modules.items()):
         for name, thing in _attributes(module):
-            if _is_value(thing, value):
+            if _is_url(thing, address):
                 return f"{module_name}.{name}"
             if not issubclass(type(thing), (type, ModuleType)):
                 for inner, each in _attributes(thing):
-                    if _is_value(each, value):
+                    if _is_url(each, address):
                         return f"{module_name}.{name}.{inner}"
     return None
 
@@ -74,5 +98,12 @@ def _attributes(thing: object) -> list[tuple[str, object]]:
     return list(found.items())
 
 
-def _is_value(thing: object, value: str) -> bool:
-    return issubclass(type(thing), str) and thing == value
+def _is_url(thing: Any, address: str) -> bool:
+    kind = type(thing)
+    if not issubclass(kind, str):
+        library = str(kind.__module__).partition(".")[0]
+        if library not in _URL_LIBRARIES or not kind.__name__.endswith(("URL", "Url", "Dsn")):
+            return False
+        show = getattr(thing, "render_as_string", None)  # SQLAlchemy's str() hides the password
+        thing = show(hide_password=False) if show else str(thing)
+    return str.endswith(thing, address)
