@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import nullcontext
+from itertools import takewhile
 from pathlib import Path
 
 import asyncpg
@@ -17,7 +19,7 @@ from pytest_pgtemplate._server import Server, explain
 from pytest_pgtemplate._urls import libpq_variables
 from pytest_pgtemplate.errors import ServerError
 from support.poolers import pgbouncer
-from support.projects import ITEM, PLAIN, Project, execute, make_project, unique
+from support.projects import ITEM, PLAIN, Project, execute, interruptible, make_project, unique
 from support.servers import tcp
 
 TEST = """
@@ -221,29 +223,23 @@ def test_a_pooler_in_transaction_mode_is_reported_once(
 # Other plugins and unusual streams
 
 
-def test_a_run_works_if_stdout_has_no_descriptor(shop: Project) -> None:
-    """As with pytest -f: there is no progress line, and no other difference."""
-    program = shop.write(
-        "run.py",
-        """
-        import sys
-        import pytest
-
-        class Stream:
-            encoding = "utf-8"
-
-            def __init__(self, stream):
-                self.write, self.flush, self.isatty = stream.write, stream.flush, stream.isatty
-
-        sys.stdout = Stream(sys.__stdout__)
-        sys.exit(pytest.main(sys.argv[1:]))
-        """,
-    )
-    command = [sys.executable, str(program), *PLAIN, "-s", "-q"]
-    done = subprocess.run(
-        command, cwd=shop.root, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize("capture", ["-s", "--capture=fd"])
+def test_pytest_f_runs_the_tests(shop: Project, capture: str) -> None:
+    """Its stdout has no descriptor, so there is no progress line, and no other difference."""
+    with interruptible():
+        run = subprocess.Popen(
+            shop.command("-f", capture),
+            cwd=shop.root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    assert run.stdout is not None
+    shown = list(takewhile(lambda line: "waiting for changes" not in line, run.stdout))
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=60)
+    assert "1 passed" in "".join(shown)
 
 
 def enable(monkeypatch: pytest.MonkeyPatch, plugin: str) -> None:
