@@ -70,7 +70,8 @@ FAULTS = {
     "body of a function": Fault(
         "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'",
         "",
-        "changed: function public.f()",
+        "changed: function public.f()\n"
+        "    - AS $function$SELECT 1$function$\n    + AS $function$SELECT 2$function$",
     ),
     "function": Fault(
         "CREATE OR REPLACE FUNCTION g(int) RETURNS int LANGUAGE sql AS 'SELECT 2'",
@@ -572,6 +573,10 @@ def test_models_are_compared_as_env_py_asks_for_it(project: Project) -> None:
     assert "op.alter_column('item', 'size'," in output
     assert "op.create_index(op.f('ix_item_size'), 'item', ['size'], unique=False)" in output
     assert "drop_table" not in output
+
+    project.write("models.py", "import sqlalchemy as sa\nmetadata = sa.MetaData()")
+    output = str(project.run("--pg-check").stdout)
+    assert "target_metadata in env.py is empty: import the models in env.py" in output
 
 
 def test_a_template_that_is_not_what_the_migrations_build(lineage: Project) -> None:
