@@ -2,133 +2,97 @@
 
 from __future__ import annotations
 
-import re
+import signal
 import time
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy.engine import URL
 
-from support.alembic_verdicts import Judge
-from support.projects import SYNC_ENV, Project, execute, query
+from support import long_lineage
+from support.alembic_verdicts import Judge, empty_database, parse_verdicts
+from support.long_lineage import Revision, outside, sql
+from support.projects import SYNC_ENV, Project
 
-FIRST = """
-op.create_table("item", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.Text))
-op.execute("INSERT INTO item VALUES (1, 'one')")
-"""
-ENUM = """
-op.create_table("felt", sa.Column("id", sa.Integer), sa.Column("kind", sa.Enum("a", name="kind")))
-"""
-INDEX = 'op.create_index("item_name_{}", "item", ["name"])', 'op.drop_index("item_name_{}")'
-
-
-def outside(statement: str) -> str:
-    return f"with op.get_context().autocommit_block():\n    op.execute({statement!r})"
-
-
-# The revision's upgrade and downgrade, or None if there is none.
-LINEAGE: dict[str, tuple[str, str | None]] = {
-    "first": (FIRST, 'op.drop_table("item")'),
-    "makes_enum": (ENUM, 'op.drop_table("felt")\nop.execute("DROP TYPE kind")'),
-    "drops_the_table_only": (
-        'op.drop_table("felt")',
-        'op.create_table("felt", sa.Column("id", sa.Integer),'
-        ' sa.Column("kind", sa.Enum("a", name="kind")))',
+FEW = [
+    Revision("first", sql("CREATE TABLE item (id int)"), sql("DROP TABLE item")),
+    Revision(
+        "bad_half_way",
+        sql("CREATE TABLE b (id int)"),
+        sql("DROP TABLE b", "SELECT 1 / 0"),
     ),
-    "drops_type": (
-        'op.execute("DROP TYPE kind")',
-        "op.execute(\"CREATE TYPE kind AS ENUM ('a')\")",
-    ),
-    "makes_enum_again": (ENUM, 'op.drop_table("felt")\nop.execute("DROP TYPE kind")'),
-    "fails_at_downgrade": ('op.execute("CREATE TABLE a (id int)")', 'op.drop_table("no_such")'),
-    "fails_half_way": (
-        'op.execute("CREATE TABLE b (id int)")',
-        'op.drop_table("b")\nop.execute("SELECT 1 / 0")',
-    ),
-    "leaves_something": ('op.execute("CREATE TABLE c (id int)")', "pass"),
-    "loses_a_row": (
-        "op.execute(\"DELETE FROM item WHERE name = 'one'\")",
-        "op.execute(\"INSERT INTO item VALUES (2, 'one')\")",
-    ),
-    "fails_at_the_second_upgrade": (
-        'op.execute("CREATE TABLE d (id int)")',
-        'op.drop_table("d")\nop.execute("CREATE TABLE d_old (id int)")'
-        '\nop.execute("CREATE VIEW d AS SELECT 1")',
-    ),
-    "refuses": ("pass", 'raise RuntimeError("irreversible")'),
-    "has_none": ("pass", None),
-    "index": (INDEX[0].format(1), INDEX[1].format(1)),
-    "concurrently": (
-        outside("CREATE INDEX CONCURRENTLY item_outside ON item (name)"),
-        outside("DROP INDEX CONCURRENTLY item_outside"),
-    ),
-    "concurrently_and_left": (
-        outside("CREATE INDEX CONCURRENTLY IF NOT EXISTS item_left ON item (name)"),
+    Revision("refuses", "pass", 'raise RuntimeError("irreversible")'),
+    Revision(
+        "bad_index_concurrently",
+        outside("CREATE INDEX CONCURRENTLY IF NOT EXISTS item_left ON item (id)"),
         outside("SELECT 1"),
     ),
-    "commits_by_itself": (
-        'op.execute("CREATE TABLE e (id int)")\nop.execute("COMMIT")\nop.execute("BEGIN")',
-        'op.drop_table("e")\nop.execute("COMMIT")\nop.execute("BEGIN")',
-    ),
-    "deferred": (
-        'op.execute("CREATE TABLE f (id int PRIMARY KEY, up int REFERENCES f'
-        ' DEFERRABLE INITIALLY DEFERRED)")\nop.execute("INSERT INTO f VALUES (1, 2), (2, 1)")',
-        'op.execute("DELETE FROM f")\nop.execute("SET CONSTRAINTS ALL IMMEDIATE")'
-        '\nop.drop_table("f")',
-    ),
-    "last": (INDEX[0].format(2), INDEX[1].format(2)),
-}
+    Revision("last", sql("CREATE TABLE last (id int)"), sql("DROP TABLE last")),
+]
+
+
+def write(project: Project, revisions: list[Revision]) -> None:
+    for each in revisions:
+        project.revision(each.name, each.up, each.down)
 
 
 @pytest.fixture
-def project_with_faults(project: Project) -> Project:
+def judge(project: Project) -> Iterator[Judge]:
     project.alembic(SYNC_ENV)
-    for name, (up, down) in LINEAGE.items():
-        project.revision(name, up, down)
-    return project
-
-
-@pytest.fixture
-def judge(project_with_faults: Project) -> Iterator[Judge]:
-    server = project_with_faults.server
-    name = f"judge_{project_with_faults.prefix}"
-    execute(server.url, f'CREATE DATABASE "{name}"')
-    url: URL = server.url.set(drivername="postgresql", database=name)
-    yield Judge(project_with_faults.root / "alembic.ini", url)
-    for each in query(
-        server.url, "SELECT datname FROM pg_database WHERE starts_with(datname, $1)", name
-    ):
-        execute(server.url, f'DROP DATABASE "{each[0]}" WITH (FORCE)')
+    with empty_database(project.server.url, f"judge_{project.prefix}") as url:
+        yield Judge(project.root / "alembic.ini", url)
 
 
 def outcomes(project: Project) -> dict[str, str]:
     """Check the project's revisions; the verdict of each."""
-    text = str(project.run("--pg-check", "-rA").stdout)
-    item = r"^(PASSED|FAILED) alembic.ini::revision\[\S+/(\w+)\.py\]"
-    found = re.findall(item, text, re.MULTILINE)
-    skipped = re.findall(r"^SKIPPED .* revision (\w+) is irreversible", text, re.MULTILINE)
-    return {name: word.lower() for word, name in found} | dict.fromkeys(skipped, "irreversible")
+    return parse_verdicts(str(project.run("--pg-check", "-rA").stdout))
 
 
-def test_verdicts_are_those_of_alembics_commands(
-    project_with_faults: Project, judge: Judge
-) -> None:
-    """A fault changes no verdict of a revision after it, and none is found where there is none."""
+def assert_verdicts_are_alembics(project: Project, judge: Judge) -> None:
     expected = dict(judge.verdicts())
     assert {"passed", "failed", "irreversible"} == {*expected.values()}
+    failed = {name for name, verdict in expected.items() if verdict == "failed"}
+    assert failed == {name for name in expected if name.startswith("bad_")}
 
-    assert outcomes(project_with_faults) == expected
+    assert outcomes(project) == expected
 
 
-def test_a_failure_is_remembered_until_its_file_changes(project_with_faults: Project) -> None:
+def test_verdicts_are_those_of_alembics_commands(project: Project, judge: Judge) -> None:
+    """A fault changes no verdict of a revision after it, and none is found where there is none."""
+    write(project, FEW)
+
+    assert_verdicts_are_alembics(project, judge)
+
+
+@pytest.mark.full
+def test_verdicts_on_every_kind_of_operation(project: Project, judge: Judge) -> None:
+    """Also beside other branches, in a merge and with dependencies."""
+    write(project, long_lineage.TRUNK)
+    trunk = long_lineage.TRUNK[-1].name
+    for branch in (long_lineage.LEFT, long_lineage.RIGHT):
+        first, *others = branch
+        project.revision(first.name, first.up, first.down, down=trunk)
+        write(project, others)
+    merge, other = long_lineage.MERGE, long_lineage.OTHER
+    heads = long_lineage.LEFT[-1].name, long_lineage.RIGHT[-1].name
+    project.revision(merge.name, merge.up, merge.down, down=heads)
+    project.revision(other.name, other.up, other.down, down=None, needs=merge.name)
+    project.ini(pg_check_heads=2)
+
+    assert_verdicts_are_alembics(project, judge)
+
+
+def test_a_failure_is_remembered_until_its_file_changes(project: Project) -> None:
     """The second check walks nothing, and says the same."""
-    first = outcomes(project_with_faults)
-    assert outcomes(project_with_faults) == first
+    project.alembic(SYNC_ENV)
+    project.revision("item", "pass", "pass")
+    bad = project.revision("bad", sql("CREATE TABLE c (id int)"), "pass")
+    first = outcomes(project)
+    assert first == {"item": "passed", "bad": "failed"}
+    assert outcomes(project) == first
 
-    file = project_with_faults.root / "migrations/versions/leaves_something.py"
-    file.write_text(file.read_text().replace("    pass", '    op.drop_table("c")'))
+    bad.write_text(bad.read_text().replace("    pass", '    op.drop_table("c")'))
 
-    assert outcomes(project_with_faults) == first | {"leaves_something": "passed"}
+    assert outcomes(project) == first | {"bad": "passed"}
 
 
 def test_the_order_of_columns_can_be_allowed(project: Project) -> None:
@@ -143,7 +107,10 @@ def test_the_order_of_columns_can_be_allowed(project: Project) -> None:
     assert outcomes(project) == {"first": "passed", "drops": "passed"}
 
 
-def test_a_check_drops_what_a_killed_check_left(project: Project) -> None:
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.full)]
+)
+def test_a_check_drops_what_a_killed_check_left(project: Project, number: signal.Signals) -> None:
     """Without any test that needs a database."""
     project.alembic(SYNC_ENV)
     project.revision("slow", 'op.execute("SELECT pg_sleep(600)")', "pass")
@@ -153,7 +120,7 @@ def test_a_check_drops_what_a_killed_check_left(project: Project) -> None:
         assert run.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    run.kill()
+    run.send_signal(number)
     run.wait()
     project.revision("slow", "pass", "pass", down=None)
 

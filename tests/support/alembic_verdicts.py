@@ -1,25 +1,33 @@
 """What Alembic's own commands say of each revision, as a judge of ``pgtemplate check``.
 
-    python tests/support/alembic_verdicts.py alembic.ini URL [REVISION ..]
+    tox run -e verdicts -- DIRECTORY
 
-For each revision it runs ``alembic upgrade``, ``downgrade -1`` and ``upgrade`` again, each by
-itself on one database, and compares the copies of it that it made in between. The URL names an
-empty database for that; the names of the copies are its own and a letter.
+prints both verdicts for each revision of the project in the directory, whose env.py reads
+``sqlalchemy.url``. The exit code is 1 if one of them differs.
+
+For each revision it runs ``alembic upgrade``, ``downgrade`` and ``upgrade`` again, each by itself
+on one database, and compares copies of it that it made in between. The names of the copies are its
+own and a letter.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy.engine import URL, make_url
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy.engine import URL
 
+from pytest_pgtemplate import _embedded, _urls
 from pytest_pgtemplate._reset import compare_databases
-from support.projects import execute, query
+from support.projects import execute, query, unique
 
 TABLES = """
 SELECT format('SELECT %L AS source, t::text AS row FROM %s AS t', c.oid::regclass, c.oid::regclass)
@@ -46,25 +54,28 @@ class Judge:
         """Each revision, in order: "passed", "failed" or "irreversible"."""
         command.ensure_version(self._config())
         script = ScriptDirectory.from_config(self._config())
+        before, after = self._copy("a"), "b"
         for revision in reversed(list(script.walk_revisions())):
-            yield revision.revision, self._verdict(revision.revision)
+            command.upgrade(self._config(), revision.revision)
+            first = self._copy(after)
+            verdict = self._verdict(revision, before, first)
+            if verdict != "passed":
+                self._clone(str(first.database), str(self._url.database))
+            yield revision.revision, verdict
+            before, after = first, str(before.database)[-1]
 
-    def _verdict(self, revision: str) -> str:
-        before = self._copy("a")
-        command.upgrade(self._config(), revision)
-        first = self._copy("b")
+    def _verdict(self, revision: Script, before: URL, first: URL) -> str:
+        name, parents = revision.revision, revision.down_revision
+        # Relative to a merge, Alembic cannot choose a parent; any of them undoes only the merge.
+        below = parents[0] if isinstance(parents, tuple) else f"{name}@-1"
         try:
-            command.downgrade(self._config(), "-1")
-            undone = self._differs(before, self._copy("c"))
-            command.upgrade(self._config(), revision)
+            command.downgrade(self._config(), below)
+            undone = self._differs(before, self._url)
+            command.upgrade(self._config(), name)
             again = self._differs(first, self._url)
         except Exception as error:
-            self._restore("b")
             return "irreversible" if "irreversible" in str(error) else "failed"
-        if undone or again:
-            self._restore("b")
-            return "failed"
-        return "passed"
+        return "failed" if undone or again else "passed"
 
     def _config(self) -> Config:
         config = Config(self._ini)
@@ -80,15 +91,57 @@ class Judge:
         self._clone(str(self._url.database), str(copy.database))
         return copy
 
-    def _restore(self, letter: str) -> None:
-        self._clone(f"{self._url.database}_{letter}", str(self._url.database))
-
     def _clone(self, source: str, name: str) -> None:
         maintenance = self._url.set(database="postgres")
         execute(maintenance, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         execute(maintenance, f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
 
 
+def parse_verdicts(output: str) -> dict[str, str]:
+    """The verdicts in the output of ``pytest --pg-check -rA``, by the stems of the files."""
+    item = r"^(PASSED|FAILED) \S+::revision\[(?:\S+/)?([^/\s]+)\.py\]"
+    found = re.findall(item, output, re.MULTILINE)
+    skipped = re.findall(r"^SKIPPED .* revision (\S+) is irreversible", output, re.MULTILINE)
+    return {name: word.lower() for word, name in found} | dict.fromkeys(skipped, "irreversible")
+
+
+@contextmanager
+def empty_database(url: URL, name: str) -> Iterator[URL]:
+    """Create a database for a ``Judge``; drop it and its copies afterwards."""
+    execute(url, f'CREATE DATABASE "{name}"')
+    try:
+        yield url.set(drivername="postgresql", database=name)
+    finally:
+        names = "SELECT datname FROM pg_database WHERE starts_with(datname, $1)"
+        for each in query(url, names, name):
+            execute(url, f'DROP DATABASE "{each[0]}" WITH (FORCE)')
+
+
+def compare(directory: Path) -> bool:
+    """Print both verdicts on each revision; False if one differs."""
+    os.chdir(directory)  # as ``alembic`` and ``pgtemplate`` are used
+    ini = Path("alembic.ini")
+    script = ScriptDirectory.from_config(Config(ini))
+    names = {Path(each.path).stem: each.revision for each in script.walk_revisions()}
+    with ExitStack() as stack:
+        given = os.environ.get("PGTEMPLATE_URL")
+        if given is None:
+            handle = _embedded.acquire(None, None, timeout=60)
+            stack.callback(handle.close)
+            given = handle.url
+        url = stack.enter_context(empty_database(_urls.parse(given), unique("judge")))
+        expected = dict(Judge(ini, url).verdicts())
+        check_command = [sys.executable, "-m", "pytest_pgtemplate._cli.main", "check", "-rA"]
+        done = subprocess.run(check_command, capture_output=True, text=True, check=False)
+    found = {names.get(stem, stem): word for stem, word in parse_verdicts(done.stdout).items()}
+    for name, verdict in expected.items():
+        check = found.get(name, "not checked")
+        mark = "" if check == verdict else "differs"
+        sys.stdout.write(
+            f"{name:32} alembic: {verdict:12} check: {check:12} {mark}".rstrip() + "\n"
+        )
+    return found == expected
+
+
 if __name__ == "__main__":
-    for name, verdict in Judge(Path(sys.argv[1]), make_url(sys.argv[2])).verdicts():
-        sys.stdout.write(f"{verdict:12} {name}\n")
+    sys.exit(not compare(Path(sys.argv[1]).absolute()))
