@@ -627,6 +627,18 @@ def test_what_was_proved_is_not_proved_again(pluralize: Project) -> None:
     assert pluralize.migrations() == 4 + 3
 
 
+def test_revisions_that_commit_do_not_end_the_walk(pluralize: Project) -> None:
+    for name in ("one", "two"):
+        up, down = f"CREATE TABLE {name} ()", f"DROP TABLE {name}"
+        ends = "\nop.execute('COMMIT')\nop.execute('BEGIN')"
+        pluralize.revision(name, sql(up) + ends, sql(down) + ends)
+
+    result = pluralize.run("--pg-check", "-rA")
+
+    assert {"one", "two"} <= checks(result, "passed")
+    assert pluralize.migrations() == 3  # for the template, and up and up again
+
+
 def test_rebuild_forgets(pluralize: Project) -> None:
     pluralize.run("--pg-check").assert_outcomes(passed=4, skipped=1)
     pluralize.run("--pg-check", "--pg-rebuild").assert_outcomes(passed=4, skipped=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pytest_pgtemplate._template import Alembic, Script, Target, raise_if_failed
 from pytest_pgtemplate.errors import MigrationError, PgTemplateError
 
 MODELS = "models"
+_COMMIT = re.compile(rb"""(["';]\s*|\.)commit\b""", re.IGNORECASE)  # a statement or a call
 Verdicts = dict[str, Verdict]
 
 
@@ -50,9 +52,13 @@ def walk(context: CheckContext, piece: Sequence[str], start: str, *, models: boo
 
 
 def _walk(context: CheckContext, wanted: Sequence[str], start: str) -> Verdicts:
-    """Walk until there is a verdict on everything: a walk ends at the first failed revision."""
+    """Walk until there is a verdict on everything.
+
+    A walk ends where the database is no longer known: at a revision that fails in transactions of
+    its own, or that commits in one that was to be rolled back.
+    """
     found: Verdicts = {}
-    separate: set[str] = set()
+    separate = {name for name in wanted if name != MODELS and _commits(context.scripts[name])}
     while remaining := [name for name in wanted if name not in found]:
         for report in _walk_once(context, remaining, separate, start):
             if MODELS in report:
@@ -70,6 +76,11 @@ def _walk(context: CheckContext, wanted: Sequence[str], start: str) -> Verdicts:
                 reason = f"revision {script.name} cannot be reached: its upgrade fails"
                 return {name: Verdict("skipped", reason) for name in wanted} | found
     return found
+
+
+def _commits(script: Script) -> bool:
+    """Whether the file seems to end a transaction. A false alarm only separates its parts."""
+    return _COMMIT.search(script.file.read_bytes()) is not None
 
 
 def _walk_once(
