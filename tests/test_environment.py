@@ -438,6 +438,34 @@ def test_a_module_that_has_read_an_unset_variable_too_early_is_named(app: Projec
     result.stderr.fnmatch_lines(["ERROR: settings has read APP_NAME before pg_env *", "HINT: *"])
 
 
+@pytest.mark.parametrize(
+    "field", ["db_name: str = 'dev'", "name: str = Field('dev', alias='APP_DB_NAME')"]
+)
+def test_a_settings_class_that_has_read_an_unset_variable_is_named(
+    app: Project, field: str
+) -> None:
+    """pydantic-settings: the code does not contain the name of the variable."""
+    pytest.importorskip("pydantic_settings")
+    app.ini(pg_env="APP_DB_NAME={name}", pythonpath=".")
+    app.write(
+        "settings.py",
+        f"""
+        from pydantic import Field
+        from pydantic_settings import BaseSettings
+
+        class Settings(BaseSettings, env_prefix="APP_"):
+            {field}
+
+        settings = Settings()
+        """,
+    )
+
+    result = app.run("-p", "settings")
+
+    assert result.ret == USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: settings.settings.* has read APP_DB_NAME before pg_env *"])
+
+
 def test_a_module_that_reads_a_variable_in_a_function_is_not_named(app: Project) -> None:
     app.ini(pg_env="APP_LATER={name}", pythonpath=".")
     app.write("settings.py", SETTINGS)

@@ -2,7 +2,8 @@
 
 Python does not record reads of environment variables. So the plugin searches all modules for the
 value, if it is a URL. Another value may occur by chance, and an unset variable has none. In these
-cases the plugin searches the code of the project that runs when a module is imported.
+cases the plugin searches the fields of settings objects, and the code of the project that runs when
+a module is imported.
 """
 
 from __future__ import annotations
@@ -70,6 +71,25 @@ def _is_read(node: ast.AST, name: str) -> bool:
         case ast.Call(args=[ast.Constant(value=value), *_]):
             return value == name
     return False
+
+
+def find_settings_field(variable: str) -> str | None:
+    """Return the field of a settings object (pydantic-settings) that reads ``variable``.
+
+    The object reads it when it is created, and no code contains the name of the variable.
+    """
+    if "pydantic_settings" not in sys.modules:
+        return None
+    for module_name, module in list(sys.modules.items()):
+        for name, thing in _attributes(module):
+            kind: Any = type(thing)
+            if any(str(base.__module__).startswith("pydantic_settings.") for base in kind.__mro__):
+                prefix = kind.model_config.get("env_prefix", "")
+                for field, about in kind.model_fields.items():
+                    read = about.validation_alias or f"{prefix}{field}"
+                    if str(read).lower() == variable.lower():
+                        return f"{module_name}.{name}.{field}"
+    return None
 
 
 def find_holder(url: str) -> str | None:

@@ -102,9 +102,11 @@ class EnvironmentVariables:
             if value == self._values[name]:
                 continue
             holder = (
-                early_readers.find_holder(value) if value is not None and "://" in value else None
+                (early_readers.find_holder(value) if value and "://" in value else None)
+                or early_readers.find_settings_field(name)
+                or early_readers.find_reader(name, root)
             )
-            if (holder := holder or early_readers.find_reader(name, root)) is not None:
+            if holder is not None:
                 raise ConfigurationError(
                     f"{holder} has read {name} before pg_env could set it, and would use another"
                     " database",

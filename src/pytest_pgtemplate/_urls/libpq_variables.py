@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pytest_pgtemplate._urls.drivers import LIBPQ, libpq_query
+from pytest_pgtemplate._urls.drivers import LIBPQ, driver_name, libpq_query
 from pytest_pgtemplate._urls.server_address import Query, parse
 
 if TYPE_CHECKING:
@@ -44,9 +44,12 @@ def names_for(url: URL) -> list[str]:
 def add_to(url: str) -> str:
     """Return ``url`` with the parameters that they stand for; its own parameters take precedence.
 
-    A run needs this if it also uses the embedded server, from which they must be hidden.
+    A run needs this if it also uses the embedded server, from which they must be hidden. pg8000
+    reads none of them.
     """
     address = parse(url)
+    if driver_name(address) == "pg8000":
+        return url
     return address.set(query={**_as_query(_in_environment()), **address.query}).render()
 
 
