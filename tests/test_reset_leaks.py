@@ -15,7 +15,7 @@ from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.blocker_watch import GRACE
 from pytest_pgtemplate._reset.scripts import LARGE
 from pytest_pgtemplate.errors import ServerError
-from support.databases import Base, Kind, Session, database, difference, run
+from support.databases import TIMEOUT, Base, Kind, Session, database, difference, run
 from support.projects import ITEM, Project, query
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
@@ -33,6 +33,21 @@ CREATE FUNCTION asks_for_a_lock(int) RETURNS boolean LANGUAGE plpgsql AS
 CREATE TABLE locking (id int CHECK (asks_for_a_lock(id)));
 INSERT INTO locking VALUES (4711);
 SELECT lo_from_bytea(5000, 'large');
+
+-- The index lets ANALYZE call the function, which waits if autovacuum calls it.
+CREATE TABLE analyzed (id int);
+CREATE FUNCTION waits_in_autovacuum(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT usesysid IS NULL FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()) THEN
+        PERFORM pg_current_xact_id(), pg_advisory_xact_lock(4712);
+    END IF;
+    RETURN 1;
+END $$;
+CREATE INDEX ON analyzed (waits_in_autovacuum(id));
+"""
+AUTOVACUUM = """
+SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL
+                               AND backend_type = 'autovacuum worker'
 """
 FILL = f"INSERT INTO ballast SELECT g, repeat('x', 100) FROM generate_series(1, {LARGE // 100}) g"
 
@@ -367,6 +382,30 @@ def test_a_transaction_that_waits_for_a_vacuum_is_ended_too(base: Base) -> None:
     assert time.monotonic() - began < SOON + GRACE
     assert [leak.pid for leak in outcome.leaks] == [session.pid]
     assert difference(base.origin, base.dump()) == {}
+
+
+def test_a_transaction_of_autovacuum_is_not_one_of_a_test(base: Base, kind: Kind) -> None:
+    """It is open at the end of a reset, and commits before a test changes what has no lock."""
+    if kind.server != "system":
+        pytest.skip("autovacuum starts once a minute")
+    session, root = base.session(), base.root()
+    session.execute("SELECT pg_advisory_lock(4712)")
+    base.execute("INSERT INTO analyzed SELECT generate_series(1, 10000)")
+    wait_until(lambda: bool(root.fetch(AUTOVACUUM)))
+
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
+
+    session.execute("SELECT pg_advisory_unlock(4712)")
+    wait_until(lambda: not root.fetch(AUTOVACUUM))
+    base.execute("SELECT lo_unlink(5000)")
+    assert base.reset() == ResetResult(reclone_reason=None, leaks=())
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 # From outside: what pytest makes of it. More of that is in test_isolation.py.

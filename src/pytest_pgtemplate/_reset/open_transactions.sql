@@ -17,6 +17,7 @@ BEGIN
           FROM (SELECT state, pid, application_name, xact_start, query, backend_xid
                   FROM pg_stat_activity
                  WHERE datname = current_database() AND pid <> pg_backend_pid()
+                   AND usesysid IS NOT NULL     -- not autovacuum, which has no role
                  UNION ALL
                 SELECT 'prepared transaction', NULL, NULL, prepared, gid, transaction
                   FROM pg_prepared_xacts
