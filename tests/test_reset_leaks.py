@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.blocker_watch import GRACE
 from pytest_pgtemplate._reset.scripts import LARGE
 from pytest_pgtemplate.errors import ServerError
-from support.databases import TIMEOUT, Base, Kind, Session, database, difference, run
+from support.databases import Base, Kind, Session, database, difference, run
 from support.projects import ITEM, Project, query
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
@@ -121,12 +122,14 @@ def advisory_lock(base: Base) -> list[Left]:
     return left_open("SELECT pg_advisory_xact_lock(4711)")(base)
 
 
-def wait_for(base: Base, query: str) -> None:
+def wait_for(base: Base, query: str) -> Any:
+    """Run a query until it returns rows; return the first value, if there is one."""
     watcher = base.root()
     deadline = time.monotonic() + 10
-    while not watcher.fetch(query):
+    while not (rows := watcher.fetch(query)):
         assert time.monotonic() < deadline, query
         time.sleep(0.005)
+    return next(iter(rows[0]), None)
 
 
 LEAKS: dict[str, Callable[[Base], list[Left]]] = {
@@ -308,8 +311,7 @@ def test_a_session_of_another_database_is_not_ended(base: Base, kind: Kind) -> N
     of_watch = "FROM pg_stat_activity WHERE query LIKE '-- What blocks%' AND state = 'idle'"
     with ThreadPoolExecutor() as pool:
         resetting = pool.submit(base.reset)
-        wait_for(base, f"SELECT {of_watch}")
-        first = base.root().value(f"SELECT max(query_start)::text {of_watch}")
+        first = wait_for(base, f"SELECT query_start::text {of_watch}")
         wait_for(base, f"SELECT {of_watch} AND query_start > '{first}'")  # it has looked twice
 
         assert other.is_open
@@ -388,24 +390,17 @@ def test_a_transaction_of_autovacuum_is_not_one_of_a_test(base: Base, kind: Kind
     """It is open at the end of a reset, and commits before a test changes what has no lock."""
     if kind.server != "system":
         pytest.skip("autovacuum starts once a minute")
-    session, root = base.session(), base.root()
+    session = base.session()
     session.execute("SELECT pg_advisory_lock(4712)")
     base.execute("INSERT INTO analyzed SELECT generate_series(1, 10000)")
-    wait_until(lambda: bool(root.fetch(AUTOVACUUM)))
+    wait_for(base, AUTOVACUUM)
 
     assert base.reset() == ResetResult(reclone_reason=None, leaks=())
 
     session.execute("SELECT pg_advisory_unlock(4712)")
-    wait_until(lambda: not root.fetch(AUTOVACUUM))
+    wait_for(base, f"SELECT WHERE NOT EXISTS ({AUTOVACUUM})")
     base.execute("SELECT lo_unlink(5000)")
     assert base.reset() == ResetResult(reclone_reason=None, leaks=())
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # From outside: what pytest makes of it. More of that is in test_isolation.py.
