@@ -16,6 +16,7 @@ from pytest_pgtemplate._worker import sweep
 pytest_plugins = [
     "pytester",
     "support.selection",
+    "support.memory",
     "support.forked_python",
     "support.slowest_files",
     "support.projects",

@@ -290,6 +290,7 @@ TWO_PLACES = INI.replace(
 )
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize(
     ("env", "revisions"),
     [(ASYNC, CLEAN | OUTSIDE), (IN_ONE_TRANSACTION, CLEAN)],
@@ -391,6 +392,7 @@ def refuse(text):
 """
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("env", [SYNC_ENV, AUTOCOMMIT_ENV], ids=["transactions", "autocommit"])
 def test_any_exception_that_is_raised_before_a_statement_is_a_refusal(
     lineage: Project, env: str
@@ -415,6 +417,7 @@ def test_any_exception_that_is_raised_before_a_statement_is_a_refusal(
     assert checks(result) == {"late", "parses"}
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("env", [SYNC_ENV, AUTOCOMMIT_ENV], ids=["transactions", "autocommit"])
 def test_temporary_tables_do_not_reach_the_second_upgrade(lineage: Project, env: str) -> None:
     lineage.alembic(env)
@@ -639,6 +642,7 @@ def test_revisions_that_commit_do_not_end_the_walk(pluralize: Project) -> None:
     assert pluralize.migrations() == 3  # for the template, and up and up again
 
 
+@pytest.mark.full
 def test_rebuild_forgets(pluralize: Project) -> None:
     pluralize.run("--pg-check").assert_outcomes(passed=4, skipped=1)
     pluralize.run("--pg-check", "--pg-rebuild").assert_outcomes(passed=4, skipped=1)
@@ -756,6 +760,7 @@ def test_each_database_has_its_checks(two: Project) -> None:
     assert [len(mark.proved) for mark in marks if mark] == [3, 2]
 
 
+@pytest.mark.full
 def test_options_of_a_check_are_those_of_a_database(two: Project) -> None:
     two.ini(
         pg_databases="orders",

@@ -146,6 +146,7 @@ def through_a_cache_while_it_runs(directory: Path, leave: Callable[[], None]) ->
     subprocess.run(["tar", "-xpf", archive, "-C", directory], check=True, capture_output=True)
 
 
+@pytest.mark.full
 def test_the_embedded_server_and_a_file(shop: Project, new_user_home: Path) -> None:
     recipe = read("gitlab-embedded.yml")
     run(shop, recipe)

@@ -94,6 +94,7 @@ def base(project: Project) -> Project:
     return project
 
 
+@pytest.mark.full("values")
 @pytest.mark.parametrize("how", [FREEZE, TRAVEL], ids=["freezegun", "time_machine"])
 @pytest.mark.parametrize("loop", ["session", "function"])
 def test_waits_end_whatever_the_clocks_say(base: Project, how: dict[str, str], loop: str) -> None:
@@ -204,6 +205,7 @@ def test_a_migration_that_hangs_is_ended_in_time(base: Project) -> None:
     assert done.stdout == "None\n", done.stderr
 
 
+@pytest.mark.full
 def test_a_server_that_does_not_answer_is_given_up_in_time(private_url: URL) -> None:
     with freezegun.freeze_time(FAR):
         server = Server(private_url, timeout=1)

@@ -206,6 +206,7 @@ def test_a_test_that_takes_too_long_leaves_nothing(beside: Beside) -> None:
     result.stdout.fnmatch_lines(["*Failed: Timeout*"])
 
 
+@pytest.mark.full
 def test_a_worker_that_took_too_long_is_replaced(beside: Beside) -> None:
     project = beside("pytest-timeout", "timeout")
     write(project, "test_b.py", SLOW + SUITE)
@@ -337,6 +338,7 @@ def test_the_tests_of_pytest_alembic(beside: Beside) -> None:
 
 
 # The other ways to distribute tests: test_layers.py.
+@pytest.mark.full("one")
 @pytest.mark.parametrize(
     ("how", "copies"), [("--dist=loadgroup", 1), ("--dist=each", 2)], ids=["loadgroup", "each"]
 )

@@ -156,7 +156,7 @@ MOMENTS = {
 
 IN_TESTS = {"reset", "drop"}
 AFTER_THE_TESTS = {"before a database is a spare", "while it becomes one"}
-OFTEN = {"mark", "reset", "while it becomes one"}  # tried in the short form
+OFTEN = {"mark", "reset"}  # tried in the short form
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ class Run:
 @pytest.fixture(scope="module")
 def directory() -> Iterator[Path]:
     # Not tmp_path: root's is closed to the user who runs the server.
-    directory = Path(tempfile.mkdtemp(prefix="pgt", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="pgt"))
     directory.chmod(0o755)
     yield directory
     assert eventually(lambda: removed(directory))

@@ -28,7 +28,7 @@ from support.projects import Project, load_program, query
 @pytest.fixture(scope="module")
 def cache() -> Iterator[Path]:
     # Not tmp_path: root's is closed to the user who runs the server.
-    directory = Path(tempfile.mkdtemp(prefix="pgt", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="pgt"))
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)

@@ -192,6 +192,7 @@ op.create_table(
 """
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize(("workers", "server"), [(0, "of its own"), (2, "embedded")])
 def test_an_application_that_reads_its_url_at_import_needs_no_change(
     shop: Project, monkeypatch: pytest.MonkeyPatch, workers: int, server: str

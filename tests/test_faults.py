@@ -31,7 +31,7 @@ def prepared() -> Iterator[tuple[Suite, FaultyServer]]:
     ("kind", "text", "number"),
     [
         ("refused", "", 5),
-        ("lost before", ".reset(", 2),
+        pytest.param("lost before", ".reset(", 2, marks=pytest.mark.full),
         ("lost after", ".reset(", 3),
         ("late", ".add_layer(", 6),
     ],
@@ -45,7 +45,7 @@ def test_a_call_that_fails(
     assert faults.count >= number
 
 
-@pytest.mark.parametrize("number", [6, 10])
+@pytest.mark.parametrize("number", [6, pytest.param(10, marks=pytest.mark.full)])
 def test_a_file_that_fails(prepared: tuple[Suite, FaultyServer], number: int) -> None:
     suite, _ = prepared
     faults = FileFaults("broken", suite)

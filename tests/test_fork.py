@@ -169,6 +169,7 @@ except ChildProcessError:
 """
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("where", ["embedded", "given"])
 def test_pytest_may_run_again_in_forked_children(
     shop: Project, request: pytest.FixtureRequest, where: str

@@ -297,7 +297,11 @@ def test_passes(pg_sync_session): ...
     result = items.run("-p", "no:xdist", "--pg-keep-failed")
 
     result.assert_outcomes(passed=1, failed=1)
-    [kept] = [each for each in items.server.databases() if each.mark and each.mark.kind == "kept"]
+    [kept] = [
+        each
+        for each in items.server.databases()
+        if each.name.startswith(items.prefix) and each.mark and each.mark.kind == "kept"
+    ]
     result.stdout.fnmatch_lines([f"kept as: {kept.name}", "*kept test_shared.py::test_fails: *"])
     rows = query(items.server.url, "SELECT name FROM item ORDER BY id", database=kept.name)
     assert [row["name"] for row in rows] == ["reference", "mine"]

@@ -618,6 +618,7 @@ def test_one(n, base, shared, pg):
 """
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("how", ["load", "loadscope", "loadfile", "worksteal"])
 def test_each_worker_has_its_own_layers(items: Project, how: str) -> None:
     for name in ("a", "b", "c"):

@@ -368,6 +368,7 @@ def test_a_run_migrates_what_is_new(project: Project) -> None:
     assert "migrated 2 of 2 revisions" in result.stdout.str()
 
 
+@pytest.mark.full
 def test_a_seed_is_applied_to_what_was_migrated(project: Project) -> None:
     """Another seed migrates nothing; a new revision runs before the seed, and only that."""
     project.alembic()

@@ -185,6 +185,7 @@ def test_pytest_asyncio_with_every_loop_scope_by_mark(run: Run) -> None:
     result.assert_outcomes(passed=len(SCOPES) * ASYNC_TESTS)
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("scope", ["function", "session"])
 def test_pytest_asyncio_on_two_workers(run: Run, scope: str) -> None:
     situations = module(strict(), ASYNC, scope)
@@ -194,6 +195,7 @@ def test_pytest_asyncio_on_two_workers(run: Run, scope: str) -> None:
     result.assert_outcomes(passed=2 * ASYNC_TESTS)
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("scope", ["function", "module", "session"])
 def test_anyio_with_a_backend_of_every_scope(run: Run, scope: str) -> None:
     result = run("anyio", situations=module(anyio(scope), ASYNC, scope))
@@ -215,6 +217,7 @@ def test_trio_is_refused_by_name(run: Run) -> None:
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "pg8000"])
 def test_sync_tests_next_to_async_ones(run: Run, driver: str) -> None:
     pytest.importorskip(driver)
@@ -254,6 +257,7 @@ def test_fixtures_in_another_loop_than_the_test(run: Run) -> None:
     result.stdout.fnmatch_lines(["*ConfigurationError: this transaction began in another*"])
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("scope", ["function", "session"])
 def test_a_fixture_that_fails_in_its_teardown_leaves_nothing_to_the_next_test(
     run: Run, scope: str

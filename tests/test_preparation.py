@@ -295,6 +295,7 @@ ENDS = {
 }
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("end", ENDS)
 def test_a_collection_that_ends_early_stops_the_build(slow_shop: Project, end: str) -> None:
     code, status = ENDS[end]

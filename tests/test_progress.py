@@ -99,6 +99,7 @@ def read_rest(read: Callable[[], bytes]) -> str:
     return text.decode()
 
 
+@pytest.mark.full
 def test_a_log_of_a_run_with_workers_names_who_builds_and_how_many_wait(shop: Project) -> None:
     with started(shop, shop.command("-n3"), stdout=subprocess.PIPE) as run:
         assert run.stdout is not None

@@ -52,6 +52,7 @@ def test_the_reason_names_a_template_that_was_removed(shop: Project) -> None:
     assert built(shop, "--pg-rebuild") == "--pg-rebuild"
 
 
+@pytest.mark.full
 def test_seeds_and_other_files_are_named(shop: Project) -> None:
     seed = """
         import pytest

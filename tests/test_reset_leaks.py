@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from pytest_pgtemplate._reset import ResetResult
+from pytest_pgtemplate._reset import ResetResult, blocker_watch
 from pytest_pgtemplate._reset.blocker_watch import GRACE
 from pytest_pgtemplate._reset.scripts import LARGE
 from pytest_pgtemplate.errors import ServerError
-from support.databases import Base, Kind, Session, database, difference, run
+from support.databases import TIMEOUT, Base, Kind, Session, database, difference, run
 from support.projects import ITEM, Project, query
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
@@ -59,6 +59,11 @@ SOME = [
     Kind("triggers", "plain", "system"),
     Kind("scan", "superuser", "system"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocker_watch, "GRACE", 0.1)
 
 
 @pytest.fixture(scope="module", params=SOME, ids=str)
@@ -125,7 +130,7 @@ def advisory_lock(base: Base) -> list[Left]:
 def wait_for(base: Base, query: str) -> Any:
     """Run a query until it returns rows; return the first value, if there is one."""
     watcher = base.root()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + TIMEOUT
     while not (rows := watcher.fetch(query)):
         assert time.monotonic() < deadline, query
         time.sleep(0.005)
@@ -370,6 +375,7 @@ def test_a_prepared_transaction_that_only_read_keeps_no_database(base: Base) -> 
     assert base.server._fetch("SELECT FROM pg_prepared_xacts WHERE gid = 'r'") == []
 
 
+@pytest.mark.full
 def test_a_transaction_that_waits_for_a_vacuum_is_ended_too(base: Base) -> None:
     """A reset after which a table wants a VACUUM; the next test locks that table, and leaves it."""
     session = base.session("leaky")
@@ -386,6 +392,7 @@ def test_a_transaction_that_waits_for_a_vacuum_is_ended_too(base: Base) -> None:
     assert difference(base.origin, base.dump()) == {}
 
 
+@pytest.mark.full
 def test_a_transaction_of_autovacuum_is_not_one_of_a_test(base: Base, kind: Kind) -> None:
     """It is open at the end of a reset, and commits before a test changes what has no lock."""
     if kind.server != "system":

@@ -193,7 +193,9 @@ MIGRATIONS = {
 }
 
 
-@pytest.mark.parametrize("how", MIGRATIONS)
+@pytest.mark.parametrize(
+    "how", ["raises", "exits", pytest.param("takes too long", marks=pytest.mark.full)]
+)
 def test_migrations_that_fail(secret: Secret, how: str) -> None:
     secret.project.ini(pg_env="PG_URL")
     secret.project.revision("two", MIGRATIONS[how])

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+import pytest
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._server import Server
@@ -105,6 +106,7 @@ def test_a_lease_is_claimed_again_when_its_old_session_ends_late(private_url: UR
     proxy.close()
 
 
+@pytest.mark.full
 def test_a_terminated_connection_that_is_still_open_is_replaced(
     private_url: URL,
 ) -> None:

@@ -138,7 +138,16 @@ def test_a_database_that_is_kept_is_as_old_as_its_run(shop: Project) -> None:
 CHANGES = {"DDL": "DROP TABLE item CASCADE", "refresh": "REFRESH MATERIALIZED VIEW names"}
 
 
-@pytest.mark.parametrize("how", ["--pg-keep", "--pg-keep-failed", "clone", *CHANGES])
+@pytest.mark.parametrize(
+    "how",
+    [
+        *CHANGES,
+        *(
+            pytest.param(how, marks=pytest.mark.full)
+            for how in ("--pg-keep", "--pg-keep-failed", "clone")
+        ),
+    ],
+)
 def test_a_spare_replaces_a_clone(shop: Project, how: str) -> None:
     shop.revision("two", 'op.execute("CREATE MATERIALIZED VIEW names AS SELECT name FROM item")')
     shop.run_workers().assert_outcomes(passed=4)

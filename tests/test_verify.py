@@ -161,7 +161,7 @@ def explain(base: Base) -> str:
     return "\n".join(describe(changes_between(expected, actual, found)))
 
 
-@pytest.mark.full("product")
+@pytest.mark.full("values")
 @pytest.mark.parametrize("name", DEVIATIONS)
 def test_a_deviation_is_found_and_named(base: Base, name: str) -> None:
     statement, named = DEVIATIONS[name]

@@ -1,11 +1,12 @@
 """What the short form of the suite leaves out: the marker ``full``, and the option ``--full``.
 
-``pytest`` is the short form. ``pytest --full`` runs everything. Three uses of one marker:
+``pytest`` is the short form. ``pytest --full`` runs everything. Uses of one marker:
 
     @pytest.mark.full              only the long form runs this test
     @pytest.mark.full("product")   the long form runs this test with the full product of its
                                    parameters; the short form has every pair of two values
     @pytest.mark.full("values")    the same, but the short form has every single value
+    @pytest.mark.full("one")       the same, but the short form has one row of parameters
 
 A pytest plugin. Nothing here is a test.
 """
@@ -21,7 +22,7 @@ from zlib import crc32
 import pytest
 
 Values = tuple[object, ...]
-COLUMNS = {"product": 2, "values": 1}
+COLUMNS = {"product": 2, "values": 1, "one": 0}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

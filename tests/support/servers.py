@@ -79,7 +79,7 @@ class PrivateServer:
         """A copy of the data directory that this process has made with these programs."""
         prepared = _PREPARED.get(bindir)
         if prepared is None:
-            prepared = _PREPARED[bindir] = Path(tempfile.mkdtemp(prefix="pgt", dir="/tmp"), "data")
+            prepared = _PREPARED[bindir] = Path(tempfile.mkdtemp(prefix="pgt"), "data")
             atexit.register(shutil.rmtree, prepared.parent)
             if "user" in self._how:
                 os.chown(prepared.parent, self._how["user"], self._how["group"])
@@ -126,7 +126,7 @@ def private_server(bindir: Path | None = None, **options: object) -> Iterator[UR
 @contextmanager
 def server_directory() -> Iterator[Path]:
     """A directory for a server: not tmp_path, as root's is closed to the user who runs it."""
-    directory = Path(tempfile.mkdtemp(prefix="pgt", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="pgt"))
     try:
         yield directory
     finally:
