@@ -230,6 +230,7 @@ def test_pytest_f_runs_the_tests(shop: Project, capture: str) -> None:
         run = subprocess.Popen(
             shop.command("-f", capture),
             cwd=shop.root,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},  # its last line is not flushed
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

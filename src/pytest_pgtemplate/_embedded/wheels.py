@@ -87,7 +87,9 @@ def _unpacked(archive: Path) -> Path:
 
         with suppress(OSError, tarfile.TarError), _scratch(target) as scratch:
             with tarfile.open(archive) as tar:
-                tar.extractall(scratch, filter="data")
+                if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later
+                    tar.extraction_filter = tarfile.data_filter
+                tar.extractall(scratch)  # noqa: S202 - the archive of an installed package
             scratch.chmod(0o755)
     return next(target.glob("*/bin"), target / "bin")
 

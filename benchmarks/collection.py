@@ -1,0 +1,100 @@
+"""The first test of a cold run, if the collection takes as long as the migrations.
+
+    python benchmarks/collection.py [--revisions 300] [--collection 5] [--rounds 5]
+
+The tests are in two modules. The second one uses the CPU for so many seconds when it is imported.
+Three runs with ``-n 2`` in turn, each until its first test begins, on the embedded server or on
+PGTEMPLATE_URL: with a template from an earlier run (the collection alone), without the second
+module (the build alone), and the cold run of both. Prints medians, and the ratio of the cold run to
+the longer of the other two (at most 1.15).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+from lineage import write_environment, write_revision
+from runs import run_pytest
+from server import server_at
+
+PREFIX = f"benchmark_{os.getpid()}"
+UPGRADE = """op.create_table(
+        "table_{number}",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+    )
+    op.create_index("table_{number}_name", "table_{number}", ["name"])"""
+TEST = """
+import os, time
+from pathlib import Path
+
+def test_it(pg):
+    Path(os.environ["STARTED"], f"{os.getpid()}").write_text(str(time.time()))
+"""
+SLOW = """
+import time
+
+while time.process_time() < %s:
+    pass
+
+def test_other(pg): ...
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--revisions", type=int, default=300)
+    parser.add_argument("--collection", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    with server_at() as server, tempfile.TemporaryDirectory() as name:
+        print(f"{server}, {os.cpu_count()} CPUs")
+        root = Path(name)
+        _write_project(root, arguments.revisions, arguments.collection)
+        rounds = []
+        try:
+            for _ in range(arguments.rounds):
+                cold = _until_first_test(root, "--pg-rebuild")
+                collection = _until_first_test(root)
+                build = _until_first_test(root, "--pg-rebuild", "--ignore=test_slow.py")
+                rounds.append((collection, build, cold))
+                print("collection {:.2f} s, build {:.2f} s, both {:.2f} s".format(*rounds[-1]))
+        finally:
+            for database in server.databases():
+                if database.name.startswith(f"{PREFIX}_"):
+                    server.drop(database.name)
+    medians = map(statistics.median, zip(*rounds, strict=True))
+    ratio = statistics.median(cold / max(others) for *others, cold in rounds)
+    print("medians: collection {:.2f} s, build {:.2f} s, both {:.2f} s".format(*medians))
+    print(f"ratio to the longer one: {ratio:.2f} (at most 1.15)")
+
+
+def _write_project(root: Path, revisions: int, seconds: float) -> None:
+    write_environment(root)
+    (root / "pytest.ini").write_text(f"[pytest]\npg_name = {PREFIX}\n")
+    (root / "test_it.py").write_text(TEST)
+    (root / "test_slow.py").write_text(SLOW % seconds)
+    for number in range(1, revisions + 1):
+        write_revision(root, number, UPGRADE.format(number=number))
+
+
+def _until_first_test(root: Path, *options: str) -> float:
+    """Seconds from the start of pytest to that of ``test_it``, which xdist runs first."""
+    with tempfile.TemporaryDirectory() as started:
+        run = run_pytest(
+            root,
+            *("-n", "2", *options),
+            plugins=("xdist", "pgtemplate"),
+            passed=1 if "--ignore=test_slow.py" in options else 2,
+            environment={"STARTED": started},
+        )
+        [file] = Path(started).iterdir()
+        return float(file.read_text()) - run.began
+
+
+if __name__ == "__main__":
+    main()
