@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -62,17 +63,24 @@ class OneConnection(CustomPool):
         assert entry is self.entries[0]
 
 
-def test_sqlalchemy_asks_a_pool_for_connections_by_do_get_and_do_return_conn() -> None:
+@pytest.fixture
+def engine() -> Iterator[Engine]:
     engine = create_engine("sqlite://", poolclass=OneConnection)
+    yield engine
+    for entry in getattr(engine.pool, "entries", ()):
+        entry.close()
 
+
+def test_sqlalchemy_asks_a_pool_for_connections_by_do_get_and_do_return_conn(
+    engine: Engine,
+) -> None:
     with engine.connect() as first:
         driver = first.connection.dbapi_connection
     with engine.connect() as second:
         assert second.connection.dbapi_connection is driver
 
 
-def test_sqlalchemy_creates_a_missing_dispatch() -> None:
-    engine = create_engine("sqlite://", poolclass=OneConnection)
+def test_sqlalchemy_creates_a_missing_dispatch(engine: Engine) -> None:
     calls: list[str] = []
     event.listen(engine, "connect", lambda *_: calls.append("ours"))
     listeners = EngineListeners(engine)
@@ -82,8 +90,7 @@ def test_sqlalchemy_creates_a_missing_dispatch() -> None:
         assert calls == ["ours"]
 
 
-def test_sqlalchemy_lists_connect_listeners_in_dispatch() -> None:
-    engine = create_engine("sqlite://", poolclass=OneConnection)
+def test_sqlalchemy_lists_connect_listeners_in_dispatch(engine: Engine) -> None:
     listeners = EngineListeners(engine)
     listeners.engine_for_test()
     calls: list[object] = []
@@ -112,6 +119,7 @@ def test_sqlalchemy_begins_commits_and_rolls_back_by_methods_of_the_dialect() ->
         connection.begin().rollback()
 
     assert calls[:4] == ["begin", "commit", "begin", "rollback"]
+    engine.dispose()
 
 
 def test_sqlalchemy_runs_sync_code_in_a_greenlet_that_can_await() -> None:
@@ -438,9 +446,9 @@ def test_an_asyncpg_connection_is_closed_in_one_process_only(server_url: str) ->
 
 ENV = """
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, pool
 
-with create_engine("sqlite://").connect() as connection:
+with create_engine("sqlite://", poolclass=pool.NullPool).connect() as connection:
     context.configure(connection=connection, version_table="env_py")
     with context.begin_transaction():
         context.run_migrations()

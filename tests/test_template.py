@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError, TemplateError
-from support.projects import COUNTED, ITEM, TESTS, Project
+from support.projects import COUNTED, ITEM, TESTS, Project, query
 
 RUN = "0a1b2c3d"
 RUNS = 8
@@ -255,6 +257,28 @@ def test_waiting_for_another_process_ends_after_the_timeout(
             _template.ensure_template(template_request, never, impatient, tmp_path)
     finally:
         impatient.close()
+
+
+def test_a_template_that_another_host_is_building_is_not_built_again(
+    template_request: _template.TemplateRequest, server: Server, tmp_path: Path
+) -> None:
+    """Hosts share no file lock. The other host waits for the server's lock, and looks again."""
+    other = Server(server.url, timeout=60)
+    [[pid]] = other._fetch("SELECT pg_backend_pid()")
+    waits = f"SELECT FROM pg_locks WHERE pid = {pid} AND locktype = 'advisory' AND NOT granted"
+    with ThreadPoolExecutor() as pool:
+        second: list[Future[_template.Template]] = []
+
+        def build(scratch: _template.ScratchDatabase) -> None:
+            arguments = (scratch.request, never, other, tmp_path / "other host")
+            second.append(pool.submit(_template.ensure_template, *arguments))
+            while not query(server.url, waits):
+                assert not second[0].done()
+                time.sleep(0.005)
+
+        first = _template.ensure_template(template_request, build, server, tmp_path)
+        assert (first.built, second[0].result(60).built) == (True, False)
+    other.close()
 
 
 # In whole runs
