@@ -235,6 +235,12 @@ def test_no_message_names_a_file_of_the_repository() -> None:
         and node.value not in docstrings(module)
     ]
 
+    found += [
+        f"{file.name}:{number}"
+        for file in PACKAGE.rglob("*.sql")
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1)
+        if re.search(r"\b(docs|benchmarks)/|\.md\b", line.partition("--")[0])
+    ]
     assert found == []
 
 

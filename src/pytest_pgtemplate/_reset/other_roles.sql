@@ -72,7 +72,7 @@ DECLARE
 BEGIN
     IF changed IS NOT NULL THEN
         RAISE 'no reset restores %, which this role may read only after SET ROLE', changed
-            USING HINT = 'a fixture cannot share such rows; grant the privileges to this role: docs/restores.md';
+            USING HINT = 'a fixture cannot share such rows; grant the privileges to this role';
     END IF;
 END
 $$;
