@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lineage import write_environment, write_revision
 from runs import run_pytest
-from server import server_at
+from server import drop_all, server_at
 
 PREFIX = f"benchmark_{os.getpid()}"
 UPGRADE = """op.create_table(
@@ -64,9 +64,7 @@ def main() -> None:
                 rounds.append((collection, build, cold))
                 print("collection {:.2f} s, build {:.2f} s, both {:.2f} s".format(*rounds[-1]))
         finally:
-            for database in server.databases():
-                if database.name.startswith(f"{PREFIX}_"):
-                    server.drop(database.name)
+            drop_all(server, PREFIX)
     medians = map(statistics.median, zip(*rounds, strict=True))
     ratio = statistics.median(cold / max(others) for *others, cold in rounds)
     print("medians: collection {:.2f} s, build {:.2f} s, both {:.2f} s".format(*medians))

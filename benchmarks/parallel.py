@@ -28,7 +28,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Barrier
 
-from server import server_at
+from server import drop_all, server_at
 
 from pytest_pgtemplate import Alembic, _template, _urls
 from pytest_pgtemplate._reset import install
@@ -58,7 +58,7 @@ def main() -> None:
         try:
             rounds = [_round(server, arguments.workers) for _ in range(arguments.rounds)]
         finally:  # not before: ext4 makes files slowly for some time after many were removed
-            _drop_all(server)
+            drop_all(server, PREFIX)
     for name, limit in (("clones at once", 1.0), ("last ready", 1.25)):
         ratios = [each[name] for each in rounds]
         shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
@@ -177,12 +177,6 @@ def _work(url: str, prefix: str, run: str, name: str) -> None:
     sys.stdin.readline()
     worker.close()
     server.close()
-
-
-def _drop_all(server: Server) -> None:
-    for database in server.databases():
-        if database.name.startswith(f"{PREFIX}_"):
-            server.drop(database.name)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lineage import write_environment, write_revision
 from runs import run_pytest
-from server import server_at
+from server import drop_all, server_at
 
 from pytest_pgtemplate import _embedded
 
@@ -61,9 +61,7 @@ def main() -> None:
                 print(f"from the nearest {added[-1]:.3f} s, from nothing {rebuilt[-1]:.3f} s")
                 assert _dump(root, "added") == _dump(root, "rebuilt")
         finally:
-            for database in server.databases():
-                if database.name.startswith(f"{PREFIX}_"):
-                    server.drop(database.name)
+            drop_all(server, PREFIX)
     ratio = statistics.median(a / b for a, b in zip(added, rebuilt, strict=True))
     print(
         f"medians: from the nearest {statistics.median(added):.3f} s, from nothing"

@@ -12,6 +12,13 @@ from pytest_pgtemplate._server import Server
 TIMEOUT = 600.0  # seconds for any one step
 
 
+def drop_all(server: Server, prefix: str) -> None:
+    """Drop the databases of a benchmark."""
+    for database in server.databases():
+        if database.name.startswith(f"{prefix}_"):
+            server.drop(database.name)
+
+
 @contextmanager
 def server_at(url: str | None = None) -> Iterator[Server]:
     """That of ``url``, or of PGTEMPLATE_URL, else the embedded one, which runs meanwhile."""
