@@ -80,15 +80,14 @@ def find_settings_field(variable: str) -> str | None:
     """
     if "pydantic_settings" not in sys.modules:
         return None
-    for module_name, module in list(sys.modules.items()):
-        for name, thing in _attributes(module):
-            kind: Any = type(thing)
-            if any(str(base.__module__).startswith("pydantic_settings.") for base in kind.__mro__):
-                prefix = kind.model_config.get("env_prefix", "")
-                for field, about in kind.model_fields.items():
-                    read = about.validation_alias or f"{prefix}{field}"
-                    if str(read).lower() == variable.lower():
-                        return f"{module_name}.{name}.{field}"
+    for name, thing in _module_variables():
+        kind: Any = type(thing)
+        if any(str(base.__module__).startswith("pydantic_settings.") for base in kind.__mro__):
+            prefix = kind.model_config.get("env_prefix", "")
+            for field, about in kind.model_fields.items():
+                read = about.validation_alias or f"{prefix}{field}"
+                if str(read).lower() == variable.lower():
+                    return f"{name}.{field}"
     return None
 
 
@@ -99,15 +98,20 @@ def find_holder(url: str) -> str | None:
     not ``isinstance``.
     """
     address = url[url.index("://") :]
+    for name, thing in _module_variables():
+        if _is_url(thing, address):
+            return name
+        if not issubclass(type(thing), (type, ModuleType)):
+            for inner, each in _attributes(thing):
+                if _is_url(each, address):
+                    return f"{name}.{inner}"
+    return None
+
+
+def _module_variables() -> Iterator[tuple[str, object]]:
     for module_name, module in list(sys.modules.items()):
         for name, thing in _attributes(module):
-            if _is_url(thing, address):
-                return f"{module_name}.{name}"
-            if not issubclass(type(thing), (type, ModuleType)):
-                for inner, each in _attributes(thing):
-                    if _is_url(each, address):
-                        return f"{module_name}.{name}.{inner}"
-    return None
+            yield f"{module_name}.{name}", thing
 
 
 def _attributes(thing: object) -> list[tuple[str, object]]:
