@@ -71,7 +71,7 @@ def pytester(
 
 @pytest.fixture(autouse=True)
 def short_reconnect_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep in this process need not wait for runs whose connection was lost."""
+    """Let sweeps in this process wait only briefly for runs that have lost their connection."""
     monkeypatch.setattr(sweep, "RECONNECT_TIME", 0.05)
 
 

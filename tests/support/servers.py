@@ -80,7 +80,7 @@ class PrivateServer:
         prepared = _PREPARED.get(bindir)
         if prepared is None:
             prepared = _PREPARED[bindir] = Path(tempfile.mkdtemp(prefix="pgt"), "data")
-            atexit.register(shutil.rmtree, prepared.parent)
+            atexit.register(shutil.rmtree, prepared.parent, ignore_errors=True)
             if "user" in self._how:
                 os.chown(prepared.parent, self._how["user"], self._how["group"])
             initdb = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
@@ -225,7 +225,7 @@ def new_user_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def system_project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, system_url: URL
 ) -> Iterator[Project]:
-    """A project with a table, on that server, whose URL each run gets."""
+    """A project with a table, on that server. Each run gets the URL of the server."""
     server = Server(system_url, timeout=60)
     for project in make_project(pytester, monkeypatch, server, system_url):
         project.alembic()

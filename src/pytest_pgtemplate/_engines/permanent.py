@@ -1,4 +1,4 @@
-"""Recognise statements whose effect on a session no reset undoes."""
+"""Recognise statements with an effect on the session that a reset does not undo."""
 
 from __future__ import annotations
 

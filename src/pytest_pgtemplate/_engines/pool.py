@@ -260,7 +260,7 @@ def _connection_made(connection: Connection) -> None:
 
 
 def _record_permanent(connection: PoolProxiedConnection) -> None:
-    """Also if a test took it: nothing shows what the test sends and sets through the driver."""
+    """Record that a reset may not undo what the test does: nothing shows what a driver sends."""
     if connection.record_info is not None:  # None: it was detached from its pool
         connection.record_info[PERMANENT] = True
 
