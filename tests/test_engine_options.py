@@ -92,3 +92,29 @@ def test_sessions_of_the_application_are_left_alone() -> None:
             assert isinstance(maker(), AsyncSession)
 
         assert AsyncSession.__init__ is before
+
+
+def test_a_listener_of_a_sessionmaker_ends_with_its_test(project: Project) -> None:
+    project.alembic()
+    project.write(
+        "test_it.py",
+        """
+        import pytest
+        from sqlalchemy import event, text
+
+        calls = []
+
+        @pytest.mark.parametrize("listens", [False, True, False])
+        def test_it(listens, pg_sync_sessionmaker, pg_sync_session):
+            if listens:
+                event.listen(pg_sync_sessionmaker, "after_begin", lambda *_: calls.append(1))
+            pg_sync_session.execute(text("SELECT 1"))
+            with pg_sync_sessionmaker() as another:
+                another.execute(text("SELECT 1"))
+
+        def test_calls():
+            assert len(calls) == 2
+        """,
+    )
+
+    project.run().assert_outcomes(passed=4)

@@ -17,7 +17,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.orm import scoped_session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from pytest_pgtemplate import _urls
@@ -45,7 +45,11 @@ from pytest_pgtemplate._internals.sqlalchemy import (
     share_events,
     watch_driver_connections,
 )
-from pytest_pgtemplate._internals.sqlalchemy_sessions import empty_registry, sessionmaker_keywords
+from pytest_pgtemplate._internals.sqlalchemy_sessions import (
+    empty_registry,
+    session_subclass,
+    sessionmaker_keywords,
+)
 from pytest_pgtemplate._server import Server
 from support.projects import PLAIN
 
@@ -510,6 +514,29 @@ def test_sqlalchemy_makes_sessions_from_kw_which_configure_updates() -> None:
         assert (maker().autoflush, maker().expire_on_commit) == (False, False)
 
     assert (maker().autoflush, maker().expire_on_commit) == (True, False)
+
+
+def test_sqlalchemy_keeps_the_listeners_of_a_session_class_in_its_dispatch() -> None:
+    """A later test gets the same subclass, and its base's listeners, but not those of a test."""
+
+    class Parent(Session):
+        pass
+
+    class Base(Parent):
+        pass
+
+    calls: list[str] = []
+    event.listen(Parent, "after_begin", lambda *_: None)
+    with session_subclass(Base, Session.__init__) as first:
+        first().close()
+    event.listen(Base, "after_begin", lambda *_: calls.append("base"))
+    with session_subclass(Base, Session.__init__) as second:
+        event.listen(second, "after_begin", lambda *_: calls.append("second"))
+    with session_subclass(Base, Session.__init__) as third:
+        third().dispatch.after_begin(None, None, None)
+
+    assert first is second is not third
+    assert calls == ["base"]
 
 
 @pytest.mark.parametrize("scope", [None, lambda: "one scope"])

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from pytest_pgtemplate._engines.application_engine import ApplicationEngine
-from pytest_pgtemplate._engines.options import emptied
+from pytest_pgtemplate._engines.recorded_sessions import emptied
 from pytest_pgtemplate._internals.sqlalchemy_sessions import empty_registry, sessionmaker_keywords
 from pytest_pgtemplate.errors import ConfigurationError
 

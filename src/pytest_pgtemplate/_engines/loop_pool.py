@@ -229,6 +229,9 @@ def execute_in_session(connection: Any, statements: str) -> None:
         connection.run_async(lambda driver: driver.execute(statements))
         connection.commit()
         return
+    if hasattr(connection, "pgconn"):
+        _execute_with_libpq(connection.pgconn, statements)
+        return
     autocommit = connection.autocommit
     connection.autocommit = True  # BEGIN and COMMIT would be round trips of their own
     try:
@@ -237,6 +240,15 @@ def execute_in_session(connection: Any, statements: str) -> None:
         cursor.close()
     finally:
         connection.autocommit = autocommit
+
+
+def _execute_with_libpq(pgconn: Any, statements: str) -> None:
+    """Without a cursor of psycopg, which takes five times as long as the server (0.25 ms)."""
+    import psycopg
+
+    result = pgconn.exec_(statements.encode())
+    if result.status == psycopg.pq.ExecStatus.FATAL_ERROR:
+        raise psycopg.errors.error_from_result(result)
 
 
 def run_with_timeout(loop: Loop, coroutine: Coroutine[Any, Any, None]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet
 
 from sqlalchemy import Engine, orm
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -52,29 +51,6 @@ def explain_engine_errors(options: Options, *, nested: bool) -> Iterator[None]:
 def with_connect_args(options: Options, url_arguments: dict[str, Any]) -> Options:
     """Add ``connect_args`` for the URL. The user's values take precedence."""
     return {**options, "connect_args": {**url_arguments, **options.get("connect_args", {})}}
-
-
-@contextmanager
-def emptied(maker: Any) -> Iterator[None]:
-    """Expunge the objects of all sessions of ``maker`` at the end.
-
-    A global may keep such a session alive. Then objects of a shared fixture could not be added to
-    the session of the next test.
-    """
-    made: WeakSet[Any] = WeakSet()
-    base = maker.class_
-
-    def init_and_record(session: Any, *arguments: Any, **keywords: Any) -> None:
-        base.__init__(session, *arguments, **keywords)
-        made.add(session)
-
-    # A subclass, because several sessionmakers may share the class.
-    maker.class_ = type(base.__name__, (base,), {"__init__": init_and_record})
-    try:
-        yield
-    finally:
-        for session in made:
-            getattr(session, "sync_session", session).expunge_all()
 
 
 def async_sessions(engine: AsyncEngine, options: Options) -> async_sessionmaker[AsyncSession]:

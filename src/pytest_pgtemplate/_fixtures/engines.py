@@ -170,7 +170,7 @@ def pg_sync_sessionmaker(
 
     with fails():
         maker = sync_sessions(pg_sync_engine, pg_session_options)
-    with emptied(maker):
+    with emptied(maker, base=maker.class_.__base__):
         yield maker
 
 

@@ -87,18 +87,21 @@ class EngineListeners:
         # What we filled, before the first test listens:
         self._ours: Any = None  # the dispatch of the pool
         self._ours_of_dialect: Any = None
+        self._our_listeners: list[list[Any]] = []  # of both
 
     def engine_for_test(self) -> Engine:
         """An engine over the same pool that only our own listeners listen to."""
         if self._ours is None:
             self._ours = self._pool.dispatch
             self._ours_of_dialect = self._dialect.dispatch
+            self._our_listeners = self._current_listeners()
             self._restore()
-        elif _listeners(self._pool.dispatch) != _listeners(self._ours) or _listeners(
-            self._dialect.dispatch
-        ) != _listeners(self._ours_of_dialect):
+        elif self._current_listeners() != self._our_listeners:
             self._restore()
         return self._engine.execution_options()
+
+    def _current_listeners(self) -> list[list[Any]]:
+        return _listeners(self._pool.dispatch) + _listeners(self._dialect.dispatch)
 
     def _restore(self) -> None:
         for target in (self._pool, self._dialect):

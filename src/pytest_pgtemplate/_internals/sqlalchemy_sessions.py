@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
-from sqlalchemy.orm import scoped_session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.util import ScopedRegistry, ThreadLocalRegistry
 
 from pytest_pgtemplate.errors import ConfigurationError
 
 AnySessionmaker = sessionmaker[Any] | async_sessionmaker[Any]
 AnyScopedSession = scoped_session[Any] | async_scoped_session[Any]
+
+_EVENTS: list[Any] = list(Session.dispatch._event_descriptors)  # type: ignore[call-overload]
+
+# For the next test, by their base class.
+_IDLE_SUBCLASSES: dict[type[Any], list[type[Any]]] = {}
 
 
 @contextmanager
@@ -29,12 +34,37 @@ def sessionmaker_keywords(maker: AnySessionmaker, fixed: Mapping[str, Any]) -> I
     session: Any = maker.class_
     maker.kw = _FixedKeywords(own, fixed)
     # A subclass, because several sessionmakers may share the class.
-    init = _with_keywords(session.__init__, fixed)
-    maker.class_ = type(session.__name__, (session,), {"__init__": init})
+    with session_subclass(session, _with_keywords(session.__init__, fixed)) as subclass:
+        maker.class_ = subclass
+        try:
+            yield
+        finally:
+            maker.kw, maker.class_ = own, session
+
+
+@contextmanager
+def session_subclass(base: type[Any], init: Callable[..., None]) -> Iterator[type[Any]]:
+    """Yield a subclass of a class of sessions, with ``init`` as its ``__init__``.
+
+    The first session of a class takes 0.2 ms, in which SQLAlchemy makes an object for each event.
+    So a later test gets the same subclass, unless the test has added listeners to it. Nothing
+    public lists the listeners of a class.
+    """
+    idle = _IDLE_SUBCLASSES.setdefault(base, [])
+    subclass: Any = idle.pop() if idle else type(base.__name__, (base,), {})
+    subclass.__init__ = init
     try:
-        yield
+        yield subclass
     finally:
-        maker.kw, maker.class_ = own, session
+        del subclass.__init__
+        if not any(map(partial(_has_own_listeners, subclass), _EVENTS)):
+            idle.append(subclass)
+
+
+def _has_own_listeners(session_class: type[Any], session_event: Any) -> bool:
+    listeners = session_event._clslevel
+    inherited = [each for base in session_class.__mro__[1:] for each in listeners.get(base, ())]
+    return any(each not in inherited for each in listeners.get(session_class, ()))
 
 
 def _with_keywords(init: Any, fixed: Mapping[str, Any]) -> Any:
