@@ -46,6 +46,9 @@ SQLALCHEMY_ALEMBIC = Side(
 )
 DJANGO = Side("pytest_django", "pytest-django, flush", "pytest-django", ("django",))
 
+# They make a database for each test, which takes up to a second.
+DATABASE_PER_TEST = (PYTEST_POSTGRESQL, MOCK_RESOURCES, PGTESTDBPY)
+
 EVERY_SIDE = (
     FLOOR,
     PGTEMPLATE,

@@ -13,6 +13,7 @@ from peers.project import Project
 from peers.results import Key, Results
 from peers.sides import (
     CLASSIC,
+    DATABASE_PER_TEST,
     DJANGO,
     FLOOR,
     MOCK_RESOURCES,
@@ -34,26 +35,26 @@ SIDES = (
     MOCK_RESOURCES,
     PGTESTDBPY,
 )
-UNCOUNTED = 3  # tests at the beginning, as in sample/clock.py
-MANY_TABLES = 500
+# How many times fewer tests a run has on a side whose tests take tenths of a second, or a second.
+FEWER_TESTS = {CLASSIC: 10, DJANGO: 10} | dict.fromkeys(DATABASE_PER_TEST, 40)
+LARGE = 4  # times fewer, too, with many tables or rows
+LEAST_TESTS = 8
 
 
 @dataclass(frozen=True)
 class Form:
-    """Tests of a run, of a run over MANY_TABLES or more, and the points of the three axes."""
+    """Tests of a run on the fastest sides, and the points of the three axes."""
 
     tests: int
-    tests_of_many: int
     tables: tuple[int, ...]
     dirty: tuple[int, ...] = ()
     rows: tuple[int, ...] = ()
 
 
-TINY = Form(tests=8, tests_of_many=8, tables=(10,), rows=(10,))
-QUICK = Form(tests=20, tests_of_many=10, tables=(100,))
+TINY = Form(tests=8, tables=(10,), rows=(10,))
+QUICK = Form(tests=400, tables=(100,))
 FULL = Form(
-    tests=60,
-    tests_of_many=15,
+    tests=400,
     tables=(10, 50, 100, 250, 500, 1000),
     dirty=(1, 3, 10, 30, 100),
     rows=(1, 10, 100, 1_000, 10_000, 100_000),
@@ -71,6 +72,12 @@ class Point:
 
     def __str__(self) -> str:
         return f"{self.axis} {getattr(self, self.axis)}"
+
+    def tests(self, form: Form, side: Side) -> int:
+        fewer = FEWER_TESTS.get(side, 1)
+        if self.tables >= 500 or self.dirty * self.rows >= 10_000:
+            fewer *= LARGE
+        return max(form.tests // fewer, LEAST_TESTS)
 
 
 def points(form: Form) -> list[Point]:
@@ -97,7 +104,7 @@ def measure(
                         projects[place] = Project(
                             root, side, server.url, server.pid, each.tables, revisions=1
                         )
-                    tests = form.tests_of_many if each.tables >= MANY_TABLES else form.tests
+                    tests = each.tests(form, side)
                     key = Key(NAME, str(each), side.name, turn)
                     results.measure(key, partial(_run, projects[place], server, each, tests))
 
@@ -105,10 +112,15 @@ def measure(
 def _run(project: Project, server: BenchmarkServer, each: Point, tests: int) -> dict[str, float]:
     project.prepare(server, cold=True)
     file = "test_dirty_django.py" if project.side is DJANGO else "test_dirty.py"
-    numbers = {"BENCH_DIRTY": str(each.dirty), "BENCH_ROWS": str(each.rows)}
+    uncounted = tests // 4  # they carry what a run costs once, in the background, too
+    numbers = {
+        "BENCH_DIRTY": str(each.dirty),
+        "BENCH_ROWS": str(each.rows),
+        "BENCH_UNCOUNTED": str(uncounted),
+    }
     project.run(file, tests, environment=numbers)
     clock = project.clock()
-    began = clock["began"][UNCOUNTED:]
+    began = clock["began"][uncounted:]
     cpu = (clock["cpu"][-1] - clock["cpu"][0]) / (len(began) - 1)
     return {
         "wall": 1000 * median(after - before for before, after in pairwise(began)),

@@ -11,6 +11,7 @@ from peers.project import Project
 from peers.results import Key, Results
 from peers.sides import (
     CLASSIC,
+    DATABASE_PER_TEST,
     FLOOR,
     MOCK_RESOURCES,
     PGTEMPLATE,
@@ -30,9 +31,8 @@ SIDES = (
     MOCK_RESOURCES,
     PGTESTDBPY,
 )
-# They make a database for each test. A run takes 10 to 20 minutes, so one point has to do.
-DATABASE_PER_TEST = (PYTEST_POSTGRESQL, MOCK_RESOURCES, PGTESTDBPY)
-THEIR_WORKERS = 2  # with fsync off
+# A run with a database per test takes 10 to 20 minutes, so one point has to do, with fsync off.
+WORKERS_FOR_DATABASE_PER_TEST = 2
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def measure(
                 for workers in numbers:
                     for project in projects:
                         if project.side in DATABASE_PER_TEST and (
-                            fsync or workers != THEIR_WORKERS
+                            fsync or workers != WORKERS_FOR_DATABASE_PER_TEST
                         ):
                             continue
                         key = Key(NAME, point(form, workers, fsync=fsync), project.side.name, turn)

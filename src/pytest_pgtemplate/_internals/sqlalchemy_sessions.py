@@ -63,8 +63,10 @@ def session_subclass(base: type[Any], init: Callable[..., None]) -> Iterator[typ
 
 def _has_own_listeners(session_class: type[Any], session_event: Any) -> bool:
     listeners = session_event._clslevel
+    if not (found := listeners.get(session_class)):
+        return False
     inherited = [each for base in session_class.__mro__[1:] for each in listeners.get(base, ())]
-    return any(each not in inherited for each in listeners.get(session_class, ()))
+    return any(each not in inherited for each in found)
 
 
 def _with_keywords(init: Any, fixed: Mapping[str, Any]) -> Any:
