@@ -138,6 +138,21 @@ def prepared(engine: Engine) -> None:
         connection.commit()
 
 
+def deallocated(engine: Engine) -> None:
+    """A driver goes on to use the statements that it has prepared."""
+    with engine.connect() as connection:
+        for _ in range(9):  # psycopg prepares a statement when it executes it for the sixth time
+            connection.execute(text("SELECT 7 AS n"))
+        connection.execute(text("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$"))
+        connection.commit()
+
+
+def seeded(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT setseed(0.5)"))
+        connection.commit()
+
+
 def custom_setting(engine: Engine) -> None:
     with engine.connect() as connection:
         connection.execute(text("set local app.tenant = 'mine'"))
@@ -167,6 +182,7 @@ def backend(engine: Engine) -> int:
 
 CHANGES = [
     *(raw, raw_and_then_used, detached, driver, autocommit, adapter, prepared),
+    *(deallocated, seeded),
     *(custom_setting, custom_setting_by_function, connect_listener),
     *(read_only, isolation_level, deferrable, notices),
     *(raw_prepared, raw_setting, raw_setting_through_a_session, raw_setting_in_a_listener),
@@ -272,6 +288,12 @@ async def async_prepared(connection: AsyncConnection) -> None:
     await connection.commit()
 
 
+async def async_deallocated(connection: AsyncConnection) -> None:
+    await connection.execute(text("SELECT 7 AS n"))
+    await connection.execute(text("DEALLOCATE ALL"))
+    await connection.commit()
+
+
 async def async_custom_setting(connection: AsyncConnection) -> None:
     await connection.execute(text("SET app.tenant TO 'mine'"))
     await connection.commit()
@@ -283,7 +305,8 @@ async def async_nothing(connection: AsyncConnection) -> None:
 
 
 ASYNC_CHANGES = [
-    *(async_raw, async_adapted, async_run, async_prepared, async_custom_setting),
+    *(async_raw, async_adapted, async_run, async_prepared, async_deallocated),
+    async_custom_setting,
     *(async_raw_setting, async_sync_setting),
 ]
 

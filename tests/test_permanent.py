@@ -18,6 +18,13 @@ from pytest_pgtemplate._engines.permanent import is_permanent
         "SELECT set_config('app.tenant', 'x', true)",
         "PREPARE theirs AS SELECT 1",
         "PREPARE\ntheirs AS SELECT 1",
+        "DEALLOCATE ALL",
+        "DISCARD  all",
+        "DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$",
+        "SELECT setseed(0.5)",
+        "SET SESSION seed TO 0.5",
+        "LOAD 'auto_explain'",
+        "SELECT dblink_connect('theirs', 'dbname=other')",
     ],
 )
 def test_they_close_the_connection(statement: str) -> None:
@@ -30,6 +37,8 @@ def test_they_close_the_connection(statement: str) -> None:
         "SET work_mem = '1MB'",
         "UPDATE item SET name = 'x.y'",
         "SELECT prepared_at FROM item OFFSET 3",
+        "SELECT discarded_at, seed, load FROM upload WHERE load > 'x'",
+        "DISCARD TEMP",
         "SELECT id FROM data.set WHERE id = 1.5",
     ],
 )
