@@ -51,7 +51,8 @@ def session_subclass(base: type[Any], init: Callable[..., None]) -> Iterator[typ
     public lists the listeners of a class.
     """
     idle = _IDLE_SUBCLASSES.setdefault(base, [])
-    subclass: Any = idle.pop() if idle else type(base.__name__, (base,), {})
+    names = {"__module__": base.__module__, "__qualname__": base.__qualname__}
+    subclass: Any = idle.pop() if idle else type(base.__name__, (base,), names)
     subclass.__init__ = init
     try:
         yield subclass
