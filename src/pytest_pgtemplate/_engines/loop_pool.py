@@ -51,6 +51,9 @@ PERMANENT = "permanent"  # RESET_SESSION may not undo what a test has done with 
 IDLE_SINCE = "idle since"  # by ``clocks``
 RAW = "raw"  # no Connection of SQLAlchemy has it since the checkout: the test uses the driver
 
+# In the ``info`` of a connection: statements that a reset of its session adds.
+AFTER_RESET = "pgtemplate_after_reset"
+
 Loop = asyncio.AbstractEventLoop
 CheckedOut = ConnectionPoolEntry | PoolProxiedConnection  # the latter: detached from the pool
 
@@ -217,8 +220,11 @@ def _reset(record: ConnectionPoolEntry) -> None:
         if record.record_info.keys() & {PERMANENT, RAW}:
             record.close()
         else:
+            kept = {AFTER_RESET: record.info[AFTER_RESET]} if AFTER_RESET in record.info else {}
             record.info.clear()
-            execute_in_session(record.dbapi_connection, RESET_SESSION)
+            record.info.update(kept)
+            statements = ";".join((RESET_SESSION, *kept.values()))
+            execute_in_session(record.dbapi_connection, statements)
     except Exception as error:
         record.invalidate(error)
 

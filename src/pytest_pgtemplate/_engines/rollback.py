@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from pytest_pgtemplate._engines.loop_pool import execute_in_session
+from pytest_pgtemplate._engines.loop_pool import AFTER_RESET, execute_in_session
 from pytest_pgtemplate._internals.sqlalchemy import override_transactions
 from pytest_pgtemplate.errors import ConfigurationError
 
@@ -24,7 +24,6 @@ _SET_LOCK_TIMEOUT = """
     SELECT set_config('lock_timeout', '{new}', false)
      WHERE current_setting('lock_timeout') = '{old}'
 """
-_LIMITED = "pgtemplate_lock_timeout"  # in ``info`` of a connection, which a reset clears
 _LOCK_NOT_AVAILABLE = "55P03"
 _FAILED_TRANSACTION = "25P02"
 _NOTE = (
@@ -101,12 +100,13 @@ def limit_lock_waits(engine: Engine, limited: Callable[[], bool]) -> None:
     """
 
     def update(connection: Any, info: dict[Any, Any]) -> None:
-        if limited() and _LIMITED not in info:
-            execute_in_session(connection, _SET_LOCK_TIMEOUT.format(old="0", new=LOCK_TIMEOUT))
-            info[_LIMITED] = True
-        elif _LIMITED in info and not limited():
+        if limited() and AFTER_RESET not in info:
+            limit = _SET_LOCK_TIMEOUT.format(old="0", new=LOCK_TIMEOUT)
+            execute_in_session(connection, limit)
+            info[AFTER_RESET] = limit  # the next test is likely to roll back, too
+        elif AFTER_RESET in info and not limited():
             execute_in_session(connection, _SET_LOCK_TIMEOUT.format(old=LOCK_TIMEOUT, new="0"))
-            del info[_LIMITED]
+            del info[AFTER_RESET]
 
     def checked_out(connection: Any, entry: ConnectionPoolEntry, _: Any) -> None:
         update(connection, entry.info)
