@@ -1,5 +1,5 @@
 -- The state that a reset restores: the template after migrating and seeding, and the layers on top of
--- it (layers.sql).
+-- it (layer_tables.sql).
 --
 -- A version of a row never changes: if it is as old as the state, it has the content of the state, and a
 -- reset leaves it alone. Only rows that a test has updated or deleted are restored from the baseline. The

@@ -42,15 +42,18 @@ SELECT tableoid, oid, pgtemplate.compared_columns(r) FROM pg_rewrite r WHERE oid
  UNION ALL
 SELECT tableoid, seqrelid, pgtemplate.compared_columns(s) FROM pg_sequence s;
 
-DO $do$
+-- The catalogs for which the sum needs to know more than their name: the column with the oid of the object that
+-- a row describes (NULL: count every row), and a condition for rows of temporary objects.
+CREATE FUNCTION pgtemplate.described_catalogs()
+RETURNS TABLE (catalog name, key text, is_temporary text)
+LANGUAGE plpgsql AS $$
 DECLARE
     relations CONSTANT text := ' IN (SELECT oid FROM pg_class WHERE relpersistence = ''t'')';
     schemas   CONSTANT text := ' IN (SELECT oid FROM pg_namespace WHERE nspname ~ ''^pg_(toast_)?temp_'')';
     types     CONSTANT text := ' IN (SELECT oid FROM pg_type WHERE typnamespace' || schemas || ')';
-    sums      text;
 BEGIN
-    WITH known (catalog, key, is_temporary) AS (VALUES
-        ('pg_attrdef',              'adrelid',      'adrelid' || relations),
+    RETURN QUERY VALUES
+        ('pg_attrdef'::name,        'adrelid',      'adrelid' || relations),
         ('pg_attribute',            'attrelid',     'attrelid' || relations),
         ('pg_class',                'oid',          'relnamespace' || schemas),
         ('pg_constraint',           'oid',          'connamespace' || schemas),
@@ -72,8 +75,14 @@ BEGIN
         ('pg_statistic_ext',        'oid',          'stxrelid' || relations),
         ('pg_trigger',              'oid',          'tgrelid' || relations),
         ('pg_ts_config_map',        'mapcfg',       NULL),
-        ('pg_type',                 'oid',          'typnamespace' || schemas)
-    )
+        ('pg_type',                 'oid',          'typnamespace' || schemas);
+END
+$$;
+
+DO $do$
+DECLARE
+    sums text;
+BEGIN
     SELECT string_agg(format(
                '(SELECT coalesce(sum(CASE WHEN age(xmin) >= since THEN 1 WHEN %s THEN 0 %s
                                           ELSE -1 END), 0) FROM %I.%I AS c %s)',
@@ -93,7 +102,8 @@ BEGIN
       JOIN pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_attribute has_oid
              ON has_oid.attrelid = c.oid AND has_oid.attname = 'oid' AND n.nspname = 'pg_catalog'
-      LEFT JOIN known ON known.catalog = c.relname AND n.nspname = 'pg_catalog'
+      LEFT JOIN pgtemplate.described_catalogs() AS known
+             ON known.catalog = c.relname AND n.nspname = 'pg_catalog'
      WHERE has_schema_privilege(n.oid, 'USAGE')
        AND has_table_privilege(c.oid, 'SELECT')
        AND (c.relkind = 'm' AND c.relispopulated

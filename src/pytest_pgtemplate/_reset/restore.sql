@@ -6,11 +6,6 @@ DECLARE
     grown   oid[];          -- those for which TRUNCATE is worth its cost
     counts  text;
     missing oid[] := '{}';  -- those where rows of the state were updated or deleted
-    emptied oid[] := '{}';  -- those to empty and fill again
-    refill  text;
-    disable text;
-    enable  text;
-    steps   text;
     known   bigint;
     many    boolean;
 BEGIN
@@ -39,10 +34,25 @@ BEGIN
     END IF;
     IF counts IS NOT NULL THEN
         EXECUTE format('SELECT array_remove(ARRAY[%s]::oid[], NULL)', counts) INTO missing;
-        emptied := ARRAY(SELECT pgtemplate.tables_to_empty(missing));
     END IF;
+    PERFORM pgtemplate.delete_and_insert_rows(dirty, missing);
+    RETURN ARRAY(SELECT name FROM pgtemplate.relation WHERE id = ANY (grown));
+END
+$$;
 
+-- Deletes the new rows of the tables "dirty", and inserts the rows of the state that are missing in the tables
+-- "missing". All statements are built before the first one deletes a row.
+CREATE FUNCTION pgtemplate.delete_and_insert_rows(dirty oid[], missing oid[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    emptied oid[] := '{}';  -- the tables to empty and fill again
+    refill  text;
+    disable text;
+    enable  text;
+    steps   text;
+BEGIN
     IF missing <> '{}' THEN
+        emptied := ARRAY(SELECT pgtemplate.tables_to_empty(missing));
         SELECT pgtemplate.combine_statements(array_agg(pgtemplate.insert_missing_rows(r)))
           INTO refill
           FROM pgtemplate.relation r
@@ -70,7 +80,6 @@ BEGIN
            FROM pgtemplate.relation WHERE id = ANY (missing || emptied);
         PERFORM pgtemplate.check_generated_columns(missing || emptied);
     END IF;
-    RETURN ARRAY(SELECT name FROM pgtemplate.relation WHERE id = ANY (grown));
 END
 $$;
 

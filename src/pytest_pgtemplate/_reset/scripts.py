@@ -140,7 +140,11 @@ async def _install(connection: Connection, tracking: str, *, replica: bool, sche
         "sequences_18" if major >= 18 else "sequences_14",
         "large_objects",
         "uncovered",
-        "layers",
+        "layer_tables",
+        "add_layer",
+        "remove_layers",
+        "layer_dependencies",
+        "save_layers",
         "open_transactions",
         "reset",
     ]
