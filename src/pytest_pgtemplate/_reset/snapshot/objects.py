@@ -20,8 +20,15 @@ SELECT part_of, object, definition FROM pg_temp.pgtemplate_objects(ARRAY(
 
 @cache
 def object_functions() -> list[str]:
-    """Return the temporary functions with which a session reads objects and rows."""
-    names = ("privileges", "versions", "objects", "rows")
+    """Return the temporary functions with which a session reads objects and rows.
+
+    Each is one statement: some drivers cannot execute several at once.
+    """
+    names = (
+        *("privileges", "relations", "columns", "table_parts", "types", "functions"),
+        *("other_schema_objects", "objects_outside_schemas", "objects"),
+        *("relation_versions", "object_versions", "row_versions", "versions", "rows"),
+    )
     return [load_sql("_reset.snapshot", name) for name in names]
 
 
