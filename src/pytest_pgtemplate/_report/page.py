@@ -1,4 +1,4 @@
-"""Write the HTML report: page.html with the style, the script and the data inserted."""
+"""Write the HTML report: page.html with the style, the scripts and the data inserted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 from pytest_pgtemplate._report import findings
 from pytest_pgtemplate._report.recording import RESET, Recording, Test
 
+# In this order: a script runs when the browser loads it, and uses what those before it define.
+_SCRIPTS = ("data", "figures", "timeline", "navigation", "theme", "findings", "tests", "start")
 _SCALE = 1e4  # times in the page are integers: tenths of a millisecond
 
 
@@ -27,7 +29,7 @@ def write_page(recording: Recording, file: Path) -> None:
     page = _text("page.html")
     for mark, text in (
         ("/* style */", _text("page.css")),
-        ("/* script */", _text("page.js")),
+        ("/* script */", "\n".join(_text(f"{name}.js") for name in _SCRIPTS)),
         ("/* data */", data),  # last, because it may contain the other markers
     ):
         page = page.replace(mark, text, 1)
@@ -89,4 +91,4 @@ def _units(seconds: float) -> int:
 
 
 def _text(name: str) -> str:
-    return files("pytest_pgtemplate._report").joinpath(name).read_text("utf-8")
+    return files("pytest_pgtemplate._report").joinpath("html", name).read_text("utf-8")
