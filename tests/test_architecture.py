@@ -20,7 +20,22 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pytest_pgtemplate"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+SQL_FILES = sorted(PACKAGE.rglob("*.sql"))
+SCRIPTS = sorted(PACKAGE.rglob("*.js"))
 LONGEST, LONGEST_FUNCTION = 300, 60  # lines
+# A function, from its first to its last line. In JavaScript, nested ones count with the outer one.
+FUNCTION_BLOCK = {
+    ".sql": re.compile(
+        r"^(?:CREATE (?:OR REPLACE )?FUNCTION|DO)\b[^$]*(\$\w*\$).*?\1;$", re.DOTALL | re.MULTILINE
+    ),
+    ".js": re.compile(r"^(?:async )?function\b.*?^}$", re.DOTALL | re.MULTILINE),
+}
+# A definition, with its name, in these languages.
+DEFINITION = {
+    ".sql": re.compile(r"\b(?:FUNCTION|TABLE|TYPE|VIEW) (?:IF NOT EXISTS )?(?:\w+\.)?(\w+)"),
+    ".js": re.compile(r"\b(?:function|class) (\w+)|\bconst (\w+) = \("),
+}
+COMMENT = {".sql": re.compile(r"--.*"), ".js": re.compile(r"(?<!:)//.*")}
 
 # In the order of the data: a package knows only those named before it.
 PACKAGES = [
@@ -237,7 +252,7 @@ def test_no_message_names_a_file_of_the_repository() -> None:
 
     found += [
         f"{file.name}:{number}"
-        for file in PACKAGE.rglob("*.sql")
+        for file in SQL_FILES
         for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1)
         if re.search(r"\b(docs|benchmarks)/|\.md\b", line.partition("--")[0])
     ]
@@ -250,22 +265,32 @@ def docstrings(module: Path) -> set[str]:
     return {ast.get_docstring(node, clean=False) or "" for node in nodes}
 
 
-def test_no_module_is_long() -> None:
-    lines = {str(module): len(module.read_text("utf-8").splitlines()) for module in MODULES}
+def test_no_file_is_long() -> None:
+    files = [*MODULES, *SQL_FILES, *SCRIPTS]
+    lines = {str(file): len(file.read_text("utf-8").splitlines()) for file in files}
 
     assert {name: count for name, count in lines.items() if count > LONGEST} == {}
 
 
 def test_no_function_is_long() -> None:
-    long = [
-        f"{module.name}:{node.lineno} {node.name}"
-        for module in MODULES
-        for node in ast.walk(parsed(module))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
-    ]
+    """Applies to Python, to JavaScript and to the functions and DO blocks of SQL."""
+    lengths = dict(chain.from_iterable(map(function_lengths, [*MODULES, *SQL_FILES, *SCRIPTS])))
 
-    assert long == []
+    kinds = {name.partition(":")[0].rpartition(".")[2] for name in lengths}
+    assert kinds == {"py", "sql", "js"}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FUNCTION} == {}
+
+
+def function_lengths(file: Path) -> Iterator[tuple[str, int]]:
+    """Yield the name of each function in a file, after that of the file, and its lines."""
+    if file.suffix == ".py":
+        for node in ast.walk(parsed(file)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                yield f"{file.name}:{node.lineno} {node.name}", lines
+        return
+    for block in FUNCTION_BLOCK[file.suffix].finditer(file.read_text("utf-8")):
+        yield f"{file.name}: {block[0].splitlines()[0]}", block[0].count("\n") + 1
 
 
 def test_every_import_names_what_it_wants() -> None:
@@ -273,12 +298,12 @@ def test_every_import_names_what_it_wants() -> None:
         assert not [name for name in imports(module) if name.endswith(".*")], module
 
 
-def test_every_sql_file_is_used() -> None:
+def test_every_sql_file_and_script_is_used() -> None:
     trees = [parsed(module) for module in MODULES]
     nodes = chain.from_iterable(map(ast.walk, trees))
-    words = {node.value for node in nodes if isinstance(node, ast.Constant)}
+    constants = {node.value for node in nodes if isinstance(node, ast.Constant)}
 
-    assert {script.stem for script in PACKAGE.rglob("*.sql")} <= words
+    assert {file.stem for file in [*SQL_FILES, *SCRIPTS]} <= constants
 
 
 @pytest.mark.usefixtures("new_interpreters")
@@ -315,6 +340,11 @@ def test_no_identifier_contains_a_banned_word() -> None:
         for path in chain.from_iterable(folder.rglob("*.py") for folder in folders)
         for name in names_against_the_style(parsed(path))
     }
+    found |= {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in [*SQL_FILES, *SCRIPTS]
+        for name in script_names_against_the_style(path.read_text("utf-8"), path.suffix)
+    }
 
     assert found == set()
 
@@ -326,10 +356,27 @@ def names_against_the_style(tree: ast.AST) -> Iterator[str]:
             yield name
 
 
+def script_names_against_the_style(script: str, kind: str) -> Iterator[str]:
+    """Apply the same to SQL and JavaScript, and to their strings: SQL builds statements in them."""
+    code = COMMENT[kind].sub("", script)
+    for name in re.findall(r"[A-Za-z_]\w*", code):
+        if words(name) & BANNED_WORDS - ALLOWED.keys():
+            yield name
+    for name in chain.from_iterable(match.groups() for match in DEFINITION[kind].finditer(code)):
+        if name and name.removeprefix("pgtemplate_").lower() in BANNED_NAMES - ALLOWED.keys():
+            yield name
+
+
 def test_a_banned_word_is_found_in_any_identifier() -> None:
     tree = ast.parse("class Told: pass\ndef x(_toldOnce): gone_by = 1\ndef _of(): untold = 1")
+    sql = "CREATE FUNCTION s.look(told int) -- nobody\nAS $$ EXECUTE 'SELECT gone_by, untold' $$;"
+    script = (
+        "const which = (each) => goingOn + 1; function of() {} // gone\nconst url = 'http://x';"
+    )
 
     assert set(names_against_the_style(tree)) == {"Told", "_toldOnce", "gone_by", "_of"}
+    assert set(script_names_against_the_style(sql, ".sql")) == {"look", "told", "gone_by"}
+    assert set(script_names_against_the_style(script, ".js")) == {"which", "goingOn", "of"}
 
 
 def test_no_two_classes_have_the_same_name() -> None:
