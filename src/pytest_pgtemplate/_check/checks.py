@@ -101,7 +101,7 @@ class RevisionChecks:
     @cached_property
     def _plan(self) -> Plan:
         # Made by one worker and shared, because marks can change during the run.
-        self._shared_results.make("plan", self._make_plan, wait=True)
+        self._shared_results.compute("plan", self._make_plan, wait=True)
         return Plan(*self._shared_results.read("plan"))
 
     def _make_plan(self) -> Plan:
@@ -126,9 +126,9 @@ class RevisionChecks:
         return {name: Verdict(*data) for name, data in found.items()}
 
     def _walk_piece(self, number: int, *, wait: bool) -> bool:
-        if self._shared_results.is_made(f"{number}"):
+        if self._shared_results.is_computed(f"{number}"):
             return False
-        return self._shared_results.make(f"{number}", partial(self._walk, number), wait=wait)
+        return self._shared_results.compute(f"{number}", partial(self._walk, number), wait=wait)
 
     def _walk(self, number: int) -> Verdicts:
         pieces = self._plan.pieces

@@ -22,7 +22,7 @@ class SharedResults:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def is_made(self, name: str) -> bool:
+    def is_computed(self, name: str) -> bool:
         return self._file(name).exists()
 
     def read(self, name: str) -> Any:
@@ -36,8 +36,11 @@ class SharedResults:
             raise MigrationError(message, hint=hint)
         return data["result"]
 
-    def make(self, name: str, make: Callable[[], object], *, wait: bool) -> bool:
-        """Compute a result if there is none. False (without ``wait``): another worker does."""
+    def compute(self, name: str, function: Callable[[], object], *, wait: bool) -> bool:
+        """Store what ``function`` returns, if there is no result yet.
+
+        If not ``wait``, returns False while another worker computes it.
+        """
         file = self._file(name)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -45,7 +48,7 @@ class SharedResults:
             timeout = float("inf") if wait else 0
             with acquire(lock, timeout=timeout, poll_interval=POLL_INTERVAL):
                 if not file.exists():
-                    self._write(file, make)
+                    self._write(file, function)
         except Timeout:
             return False
         except (OSError, NotImplementedError) as error:
@@ -55,10 +58,10 @@ class SharedResults:
             ) from error
         return True
 
-    def _write(self, file: Path, make: Callable[[], object]) -> None:
+    def _write(self, file: Path, function: Callable[[], object]) -> None:
         data: dict[str, object]
         try:
-            data = {"result": make()}
+            data = {"result": function()}
         except PgTemplateError as error:
             data = {"error": [error.message, error.hint]}
         scratch = file.with_suffix(".new")

@@ -5,6 +5,7 @@ It measures for about two seconds. A measurement that was slow is not repeated.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -37,21 +38,13 @@ class Finding(NamedTuple):
 
 def examine(server: Server) -> Iterator[Finding]:
     """Yield the findings. Raises ServerError."""
-    facts = server.facts
-    yield Finding("server", GOOD, f"{server}, database {facts.maintenance} for locks")
+    yield Finding("server", GOOD, f"{server}, database {server.facts.maintenance} for locks")
     yield _role(server)
-    yield Finding(
-        "connections",
-        GOOD if facts.workers >= (os.cpu_count() or 1) else NOTE,
-        f"{facts.max_connections}, enough for {facts.workers} workers of {PER_WORKER} each",
-        "" if facts.workers >= (os.cpu_count() or 1) else "max_connections = 300",
-    )
+    yield _connections(server)
     yield _locks(server)
     yield _round_trip(server)
     yield from _clones(server)
-    count = sum(map(spares.is_spare, server.databases()))
-    what = f"{count} of at most {spares.MAX_SPARES}, {spares.MAX_PER_TEMPLATE} per template"
-    yield Finding("spares", GOOD, what)
+    yield _spares(server)
 
 
 def _role(server: Server) -> Finding:
@@ -63,6 +56,15 @@ def _role(server: Server) -> Finding:
     return Finding("role", NOTE, f"{role}: each reset compares the catalogs", advice)
 
 
+def _connections(server: Server) -> Finding:
+    """Whether workers on all processors may connect."""
+    facts = server.facts
+    what = f"{facts.max_connections}, enough for {facts.workers} workers of {PER_WORKER} each"
+    if facts.workers >= (os.cpu_count() or 1):
+        return Finding("connections", GOOD, what)
+    return Finding("connections", NOTE, what, "max_connections = 300")
+
+
 def _locks(server: Server) -> Finding:
     """Whether workers on all processors may lock all tables and indexes of the largest template."""
     facts, processors = server.facts, os.cpu_count() or 1
@@ -72,7 +74,7 @@ def _locks(server: Server) -> Finding:
     if facts.max_locks >= largest * processors:
         return Finding("locks", GOOD, what)
     transactions = facts.max_locks // facts.max_locks_per_transaction
-    enough = -(-largest * processors // transactions)
+    enough = math.ceil(largest * processors / transactions)
     return Finding("locks", NOTE, what, f"max_locks_per_transaction = {enough}")
 
 
@@ -127,6 +129,12 @@ def _disk(server: Server, name: str) -> Finding:
     advice = "fsync = off, on a server for tests only" if slow else ""
     what = f"fsync is on; a commit takes {_ms(seconds)}"
     return Finding("disk", SLOW if slow else GOOD, what, advice)
+
+
+def _spares(server: Server) -> Finding:
+    count = sum(map(spares.is_spare, server.databases()))
+    what = f"{count} of at most {spares.MAX_SPARES}, {spares.MAX_PER_TEMPLATE} per template"
+    return Finding("spares", GOOD, what)
 
 
 def _ms(seconds: float) -> str:

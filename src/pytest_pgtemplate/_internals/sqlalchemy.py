@@ -84,8 +84,9 @@ class EngineListeners:
         self._engine = engine
         self._pool: Any = engine.pool
         self._dialect: Any = engine.dialect
-        # What we filled, before the first test listens:
-        self._ours: Any = None  # the dispatch of the pool
+        # The dispatch of pool and dialect with the listeners from before the first test: those of
+        # the plugin and of the dialect. None until then.
+        self._ours: Any = None
         self._ours_of_dialect: Any = None
         self._our_listeners: list[list[Any]] = []  # of both
 
@@ -110,10 +111,11 @@ class EngineListeners:
         self._dialect.dispatch._update(self._ours_of_dialect, only_propagate=False)
 
     def call_connect_listeners(self, connection: Any, entry: ConnectionPoolEntry) -> None:
-        """Call "connect" listeners for a connection that an earlier test opened, and a reset reset.
+        """Call "connect" listeners for a connection that an earlier test opened.
 
-        Those of the test and of classes (``listens_for(Engine, "connect")``), but not those of the
-        plugin and of the dialect: the listeners of this engine before the first test.
+        A reset has undone what the listeners of that test did. The listeners of this test and of
+        classes (``listens_for(Engine, "connect")``) are called, but not those of the plugin and of
+        the dialect, which are the listeners of this engine before the first test.
         """
         ours = list(self._ours.connect.listeners)
         for listener in list(self._pool.dispatch.connect):
@@ -209,6 +211,8 @@ class _StartedConnection(AsyncConnection):
 
 
 class _Unconnected:
+    """What ``Connection.invalidate`` reads of the pool's connection: there is nothing to close."""
+
     is_valid = False
     record_info = None
 

@@ -28,14 +28,16 @@ def find_reader(name: str, root: Path) -> str | None:
         if file.suffix == ".py" and file.is_relative_to(root) and "site-packages" not in file.parts:
             try:
                 source = file.read_text("utf-8")
-                if name in source and any(_is_read(n, name) for n in _run_on_import(source)):
+                if name in source and any(
+                    _is_read(node, name) for node in _nodes_run_on_import(source)
+                ):
                     return module_name
             except (OSError, ValueError, SyntaxError):
                 continue
     return None
 
 
-def _run_on_import(source: str) -> Iterator[ast.AST]:
+def _nodes_run_on_import(source: str) -> Iterator[ast.AST]:
     """Yield all nodes that are not part of a function, or of one that the module calls itself."""
     module = ast.parse(source)
     functions = _callable_functions(module)
@@ -46,6 +48,7 @@ def _run_on_import(source: str) -> Iterator[ast.AST]:
         if not isinstance(node, (*_FUNCTIONS, ast.Lambda)):
             nodes += ast.iter_child_nodes(node)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            # Removed by ``pop``, so that a recursive function is searched only once.
             nodes += chain.from_iterable(each.body for each in functions.pop(node.func.id, ()))
 
 

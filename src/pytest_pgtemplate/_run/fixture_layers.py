@@ -89,7 +89,7 @@ class FixtureLayers:
     @contextmanager
     def fixture_setup(self, fixture: pytest.FixtureDef[Any], request: Any) -> Iterator[None]:
         """Wrap the setup of a fixture wider than ``function``."""
-        layer = self._new(fixture_label(fixture), _WIDTH[fixture.scope])
+        layer = self._new_layer(fixture_label(fixture), _WIDTH[fixture.scope])
         owned = _Owned(fixture, request, layer)
         fixture.addfinalizer(lambda: self._remove_layer(fixture))  # added first, so it runs last
         with forgotten_unless_started(fixture, request), fails():
@@ -179,12 +179,14 @@ class FixtureLayers:
         for each in (*self._lost, *self._to_set_up):
             if each.request.node not in item.listchain():
                 continue
-            counts = override_node(item, each.fixture.argname) == each.fixture.baseid
-            named = each.fixture.params is not None and each not in self._lost
-            if counts and not named:
+            if override_node(item, each.fixture.argname) != each.fixture.baseid:
+                continue  # for this test, another fixture of the same name replaces it
+            # pytest has parametrized the tests that request it; for others it has no parameter.
+            is_set_up_by_pytest = each.fixture.params is not None and each not in self._lost
+            if not is_set_up_by_pytest:
                 yield each
 
-    def _new(self, owner: str, width: int) -> Layer:
+    def _new_layer(self, owner: str, width: int) -> Layer:
         self._count += 1
         return Layer(self._count, owner, width)
 
@@ -193,7 +195,7 @@ class FixtureLayers:
         if (resetter := self._database.resetter) is None:
             return None
         owned = self._in_setup[-1] if self._in_setup else None
-        layer = owned.layer if owned is not None else self._new(self._database.test, 0)
+        layer = owned.layer if owned is not None else self._new_layer(self._database.test, 0)
         with self._database.changing_state():
             result = resetter.try_add_layer(layer.number)
         if result is None:
@@ -205,7 +207,7 @@ class FixtureLayers:
         if result.changes is not None:
             self._activate(layer, result.changes)
             if owned is not None:
-                self._own(owned, resetter)
+                self._record_owner(owned, resetter)
             else:
                 self.removed.append(layer.number)
         return None
@@ -214,12 +216,12 @@ class FixtureLayers:
         self._active[layer.number] = layer
         self._rows[layer.number] += rows
 
-    def _own(self, owned: _Owned, resetter: Resetter) -> None:
-        """The fixture has an active layer, also if it writes nothing more or fails."""
+    def _record_owner(self, owned: _Owned, resetter: Resetter) -> None:
+        """Record that a fixture has an active layer, also if it writes nothing more or fails."""
         self._owned[owned.fixture] = owned
         layer = owned.layer
         below = [each.number for each in self._active.values() if each.width < layer.width]
-        self._check(resetter, below, [layer.number])
+        self._require_independence(resetter, below, [layer.number])
 
     def _add_layer(self, owned: _Owned, unattributed: _UnattributedWrites | None) -> None:
         """Make what the fixture has written since its setup began its layer."""
@@ -245,10 +247,10 @@ class FixtureLayers:
             )
         if result.changes is not None:
             self._activate(layer, result.changes)
-            self._own(owned, resetter)
+            self._record_owner(owned, resetter)
         self._database.report_leaks(result, layer.owner)
 
-    def _check(self, resetter: Resetter, below: list[int], above: list[int]) -> None:
+    def _require_independence(self, resetter: Resetter, below: list[int], above: list[int]) -> None:
         """Raise LayerError if a layer ``above``, which lasts longer, depends on one ``below``."""
         if not below or not above:
             return
@@ -280,7 +282,7 @@ class FixtureLayers:
         elif not self._database.keeps_last_state:
             with fails():
                 others = [number for number in self._active if number != layer.number]
-                self._check(resetter, [layer.number], others)
+                self._require_independence(resetter, [layer.number], others)
                 self._database.reset([layer.number], f"the teardown of {layer.owner}")
 
 

@@ -10,6 +10,8 @@ from pytest_pgtemplate._settings import IsolationSettings
 from pytest_pgtemplate._settings.options import KINDS, SCOPES
 from pytest_pgtemplate.errors import ConfigurationError
 
+# Of tests that share a state, the strongest kind of isolation removes what all have written.
+_STRONGEST_FIRST = ("clone", "truncate", "rollback", "none")
 _NODES: dict[str, type[pytest.Item | pytest.Collector]] = {
     "class": pytest.Class,
     "module": pytest.Module,
@@ -32,7 +34,8 @@ class Isolation(NamedTuple):
             return False
         if isolation_of(nextitem, settings, strict=False).scope != self.scope:
             return False
-        return item.getparent(node) is nextitem.getparent(node) is not None
+        shared = item.getparent(node)
+        return shared is not None and shared is nextitem.getparent(node)
 
 
 class ScopeState:
@@ -54,9 +57,6 @@ class ScopeState:
         return min(self._kinds, key=_STRONGEST_FIRST.index)
 
 
-_STRONGEST_FIRST = ("clone", "truncate", "rollback", "none")
-
-
 def isolation_of(
     item: pytest.Item, settings: IsolationSettings, *, strict: bool = True
 ) -> Isolation:
@@ -66,14 +66,14 @@ def isolation_of(
     """
     default = Isolation(settings.kind, settings.scope)
     try:
-        return _marked(item, default)
+        return _read_markers(item, default)
     except ConfigurationError:
         if strict:
             raise
         return default
 
 
-def _marked(item: pytest.Item, default: Isolation) -> Isolation:
+def _read_markers(item: pytest.Item, default: Isolation) -> Isolation:
     wanted = {"isolation": default.kind, "scope": default.scope}
     for mark in reversed(list(item.iter_markers("pg"))):
         if mark.args or not mark.kwargs.keys() <= wanted.keys():
@@ -82,8 +82,8 @@ def _marked(item: pytest.Item, default: Isolation) -> Isolation:
                 hint="it accepts isolation= and scope=, as keywords",
             )
         wanted |= mark.kwargs
-    _check("isolation", wanted["isolation"], KINDS)
-    _check("scope", wanted["scope"], SCOPES)
+    _require_valid("isolation", wanted["isolation"], KINDS)
+    _require_valid("scope", wanted["scope"], SCOPES)
     if wanted["isolation"] == "rollback" and wanted["scope"] != "function":
         raise ConfigurationError(
             f"isolation is rollback, which ends with each test, and scope is {wanted['scope']}",
@@ -92,7 +92,7 @@ def _marked(item: pytest.Item, default: Isolation) -> Isolation:
     return Isolation(wanted["isolation"], wanted["scope"])
 
 
-def _check(name: str, value: object, valid: tuple[str, ...]) -> None:
+def _require_valid(name: str, value: object, valid: tuple[str, ...]) -> None:
     if value not in valid:
         raise ConfigurationError(
             f"@pytest.mark.pg({name}={value!r})", hint=f"{name} is one of {', '.join(valid)}"

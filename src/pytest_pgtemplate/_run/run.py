@@ -31,7 +31,7 @@ class Run(RunContext):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.databases = {}
-        self._ending: tuple[pytest.Item, pytest.Item | None] | None = None  # test in its teardown
+        self._in_teardown: tuple[pytest.Item, pytest.Item | None] | None = None  # and the next test
         self._used_database = False  # by the test in its teardown
         self._plugin_fixture_users: set[str] = set()  # fixtures that request one of the plugin's
 
@@ -42,8 +42,8 @@ class Run(RunContext):
 
             for name in ("", *self.settings.databases):
                 self.databases[name] = database = IsolatedDatabase(self, name)
-                if self._ending is not None:
-                    database.teardown = Teardown(*self._ending)
+                if self._in_teardown is not None:
+                    database.teardown = Teardown(*self._in_teardown)
         return self.databases
 
     def prepare_collected(self, items: Iterable[pytest.Item]) -> None:
@@ -143,7 +143,7 @@ class Run(RunContext):
     def begin_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Begin the teardown of a test."""
         self.torn_down = item
-        self._ending = item, nextitem
+        self._in_teardown = item, nextitem
         self._used_database = self._uses_database
         for database in self.databases.values():
             database.teardown = Teardown(item, nextitem)
@@ -153,7 +153,7 @@ class Run(RunContext):
 
         If anything, such as a timeout, interrupts one database, the others are still isolated.
         """
-        self.current = self._ending = None
+        self.current = self._in_teardown = None
         errors: list[PgTemplateError] = []
         others: list[BaseException] = []
         for database in self.databases.values():
@@ -191,7 +191,7 @@ class Run(RunContext):
 
     def abandon_test(self) -> None:
         """Forget an interrupted test: what it left open is not a leak."""
-        self.current = self._ending = None
+        self.current = self._in_teardown = None
         for database in self.databases.values():
             database.teardown = None
 

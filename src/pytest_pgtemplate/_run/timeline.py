@@ -23,6 +23,7 @@ class Timeline:
 
     @contextmanager
     def during(self, kind: str, name: str = "") -> Iterator[None]:
+        """Add an event for the body of the ``with`` statement, also if it raises."""
         began = time.time()
         try:
             yield

@@ -11,7 +11,7 @@ from pytest_pgtemplate._server.connection import connect
 from pytest_pgtemplate._server.quoting import quote_literal
 
 # pg_prepared_xact() is the function behind pg_prepared_xacts, which takes longer to plan.
-_OF_THIS_DATABASE = """
+_PREPARED_IN_THIS_DATABASE = """
 SELECT gid FROM pg_prepared_xact() JOIN pg_database d ON d.oid = dbid
  WHERE d.datname = current_database()
 """
@@ -19,12 +19,15 @@ SELECT gid FROM pg_prepared_xact() JOIN pg_database d ON d.oid = dbid
 
 async def roll_back_prepared(connection: Any) -> None:
     """Roll back the prepared transactions of the connection's database."""
-    for (gid,) in await connection.fetch(_OF_THIS_DATABASE):
+    for (gid,) in await connection.fetch(_PREPARED_IN_THIS_DATABASE):
         await connection.execute(f"ROLLBACK PREPARED {quote_literal(gid)}")
 
 
-def roll_back_prepared_in(url: URL, *, timeout: float) -> None:
-    """The same over a connection of its own. Raises what the driver raises."""
+def connect_and_roll_back_prepared(url: URL, *, timeout: float) -> None:
+    """Roll back the prepared transactions of the database in ``url``.
+
+    Raises what the driver raises.
+    """
 
     async def run() -> None:
         connection = await connect(url, timeout=timeout, application="pytest-pgtemplate drop")

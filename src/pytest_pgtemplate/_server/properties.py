@@ -34,9 +34,9 @@ def apply_properties(name: str, mark: Mark) -> Iterator[str]:
     """Yield the statements that give a new database the properties in its mark."""
     quoted = quote_identifier(name)
     for key, value in mark.settings:
-        yield _set(f"ALTER DATABASE {quoted}", key, value)
+        yield _set_statement(f"ALTER DATABASE {quoted}", key, value)
     for role, key, value in mark.role_settings:
-        yield _set(f"ALTER ROLE {role} IN DATABASE {quoted}", key, value)
+        yield _set_statement(f"ALTER ROLE {role} IN DATABASE {quoted}", key, value)
     if mark.grants is not None:
         grants = "".join(f"; {grant % quoted}" for grant in mark.grants)
         yield f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC{grants}"
@@ -44,7 +44,7 @@ def apply_properties(name: str, mark: Mark) -> Iterator[str]:
         yield f"ALTER DATABASE {quoted} OWNER TO {mark.owner}"
 
 
-def _set(statement: str, key: str, value: str) -> str:
+def _set_statement(statement: str, key: str, value: str) -> str:
     """Return a statement that stores a setting with exactly this value."""
     if key.lower() in _QUOTED_LISTS:
         return (

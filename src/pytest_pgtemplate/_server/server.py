@@ -21,7 +21,7 @@ from pytest_pgtemplate._server.marks import (
     parse_mark,
     require_ours,
 )
-from pytest_pgtemplate._server.prepared_transactions import roll_back_prepared_in
+from pytest_pgtemplate._server.prepared_transactions import connect_and_roll_back_prepared
 from pytest_pgtemplate._server.properties import apply_properties, read_properties
 from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
 from pytest_pgtemplate._server.session import LOCK_SEED, Session
@@ -130,7 +130,9 @@ class Server:
         except ServerError as error:
             if isinstance(error.__cause__, asyncpg.ObjectInUseError):
                 with suppress(Exception):  # the next attempt reports what is still in its way
-                    roll_back_prepared_in(self.url.set(database=name), timeout=self.timeout)
+                    connect_and_roll_back_prepared(
+                        self.url.set(database=name), timeout=self.timeout
+                    )
                 self._execute(f"{statement} WITH (FORCE)")
             elif isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
                 # FORCE needs the right to end every session, and autovacuum workers run as a
