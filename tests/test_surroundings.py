@@ -154,8 +154,8 @@ def test_errors_of_another_server_name_the_libpq_variables(
     monkeypatch.setenv(name, value)
     url = system_url if name == "PGTARGETSESSIONATTRS" else tcp(system_url)
     if is_hidden:  # as in a run that uses the embedded server, too
-        url = _urls.parse(libpq_variables.add_to(_urls.render(url)))
-    with libpq_variables.hidden() if is_hidden else nullcontext(), pytest.raises(ServerError) as e:
+        url = _urls.parse(libpq_variables.add_to_url(_urls.render(url)))
+    with libpq_variables.hide() if is_hidden else nullcontext(), pytest.raises(ServerError) as e:
         Server(url, timeout=10)
     assert name in e.value.hint
     assert ("PGDATESTYLE" in e.value.hint) is not is_hidden

@@ -24,7 +24,7 @@ def server(
         raise ConfigurationError("there is more than one URL", hint="pass one of them with --url")
     with ExitStack() as stack:
         if not url:
-            stack.enter_context(libpq_variables.hidden())
+            stack.enter_context(libpq_variables.hide())
             with step("starting the embedded server"):
                 handle = _embedded.acquire(*embedded, timeout=timeout)
             stack.callback(handle.close)

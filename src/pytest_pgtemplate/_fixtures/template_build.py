@@ -45,9 +45,8 @@ def template_request(
 ) -> TemplateRequest:
     """Compute the fingerprint of everything that determines the template."""
     from pytest_pgtemplate import _embedded, _template
-    from pytest_pgtemplate._reset import installed_sql
 
-    base = [settings.template.tracking.encode(), installed_sql()]
+    base = _plugin_parts(settings)
     base += [path.read_bytes() for path in settings.template.fingerprint_files]
     if settings.url is None:
         bindir, version, _ = settings.server.embedded
@@ -146,16 +145,22 @@ def build_template(
         raise
 
 
+def _plugin_parts(settings: Settings) -> list[bytes]:
+    """Return the part of the fingerprint that changes with what the plugin itself installs."""
+    from pytest_pgtemplate._reset import installed_sql
+
+    return [settings.template.tracking.encode(), installed_sql()]
+
+
 def _build_parts(
     settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
 ) -> dict[str, str]:
     """Return the digests of all parts of the fingerprint, to explain the next build."""
     from pytest_pgtemplate import _template
-    from pytest_pgtemplate._reset import installed_sql
 
     others: dict[str, Iterable[bytes]] = {
         "the server": [server.facts.for_schema],
-        "pytest-pgtemplate": [settings.template.tracking.encode(), installed_sql()],
+        "pytest-pgtemplate": _plugin_parts(settings),
         "pg_revision": [settings.template.revision.encode()],
     }
     if seed is not None:

@@ -16,7 +16,7 @@ from pytest_pgtemplate._urls.redaction import redact_sql
 MAX_STATEMENTS = 100  # the last statements of a test
 MAX_CHARACTERS = 300  # of a statement, or of its parameters
 
-_STARTED = "pgtemplate_started"
+_STARTED = "pgtemplate_started"  # in ``info`` of a connection: when it sent its statement
 
 
 class _Statement(NamedTuple):

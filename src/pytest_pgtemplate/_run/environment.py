@@ -149,7 +149,7 @@ def hide_libpq_variables(config: pytest.Config, settings: Settings) -> None:
         from pytest_pgtemplate._urls import libpq_variables
 
         stack = ExitStack()
-        stack.enter_context(libpq_variables.hidden())
+        stack.enter_context(libpq_variables.hide())
         config.add_cleanup(stack.close)
 
 

@@ -139,7 +139,7 @@ def explain(error: BaseException, url: URL) -> ServerError:
 
 def _variables_hint(kind: type[BaseException], url: URL) -> str:
     """Name the variables that may be the reason for an error before the session is open."""
-    names = libpq_variables.names_for(url)
+    names = libpq_variables.applicable_names(url)
     if not names or kind is asyncpg.LockNotAvailableError:
         return ""
     return f"; these environment variables apply, too: {', '.join(names)}"

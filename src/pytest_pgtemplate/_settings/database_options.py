@@ -47,7 +47,7 @@ def servers(config: pytest.Config) -> tuple[dict[str, tuple[str, ...]], tuple[st
     if any(urls.values()) and not all(urls.values()):
         from pytest_pgtemplate._urls import libpq_variables
 
-        urls = {name: tuple(map(libpq_variables.add_to, each)) for name, each in urls.items()}
+        urls = {name: tuple(map(libpq_variables.add_to_url, each)) for name, each in urls.items()}
     return urls, tuple(unreachable)
 
 

@@ -167,7 +167,7 @@ class Alembic:
 
     def _attributes(self, url: URL) -> dict[str, object]:
         address = server_address.parse(_urls.render(url))
-        self._dumped_attributes()
+        self._dump_attributes()  # checks them
         return {
             name: url_templates.render_template(value, {"": address})
             if isinstance(value, str)
@@ -175,8 +175,10 @@ class Alembic:
             for name, value in self.attributes.items()
         }
 
-    def _dumped_attributes(self) -> str:
-        """Raises ConfigurationError for attributes that are not JSON, or have unknown fields."""
+    def _dump_attributes(self) -> str:
+        """Return the attributes as JSON, for the fingerprint.
+
+        Raises ConfigurationError for attributes that are not JSON, or have unknown fields."""
         try:
             for value in self.attributes.values():
                 if isinstance(value, str):
@@ -198,7 +200,7 @@ class Alembic:
         yield b"alembic"
         yield self.revision.encode()
         if self.attributes:
-            yield self._dumped_attributes().encode()
+            yield self._dump_attributes().encode()
         yield from (content for _, content in config.contents())
 
 

@@ -34,17 +34,17 @@ _PARAMETERS = {name.replace("_", ""): name for name in LIBPQ}
 _hidden: dict[str, str] = {}
 
 
-def names_for(url: URL) -> list[str]:
-    """Return the names of those that apply to connections with ``url``."""
+def applicable_names(url: URL) -> list[str]:
+    """Return the names of the variables that apply to connections with ``url``."""
     query = libpq_query(url)
     hidden = {name for name, value in _as_query(_hidden).items() if query.get(name) == value}
     return [name for name in _VARIABLES if name in os.environ or _parameter(name) in hidden]
 
 
-def add_to(url: str) -> str:
-    """Return ``url`` with the parameters that they stand for; its own parameters take precedence.
+def add_to_url(url: str) -> str:
+    """Return ``url`` with the parameters of the variables; its own parameters take precedence.
 
-    A run needs this if it also uses the embedded server, from which they must be hidden. pg8000
+    A run needs this if it also uses the embedded server, which requires ``hide``. pg8000
     reads none of them.
     """
     address = parse(url)
@@ -54,8 +54,8 @@ def add_to(url: str) -> str:
 
 
 @contextmanager
-def hidden() -> Iterator[None]:
-    """Remove them from the environment: they refer to another server than the embedded one."""
+def hide() -> Iterator[None]:
+    """Remove the variables from the environment: they do not refer to the embedded server."""
     values = _in_environment()
     for name in values:
         del os.environ[name]

@@ -9,13 +9,15 @@ from itertools import chain
 from urllib.parse import quote, unquote
 
 _IN_URL = re.compile(r"://[^:/]*:([^@]*)@|[?&]sslpassword=([^&]*)")
+# Each alternative has a group for the text before the password, which stays: a URL, PASSWORD '..'
+# of a role (with any kind of quotes), and password=.. of a connection string.
 _IN_SQL = re.compile(
-    r"""(?ix) (?<= :// ) ( [^\s:/@']* : ) [^\s@]* (?= @ )
-      | \b ( password \s+ ) (?: E' (?: [^'\\] | '' | \\. )* ' | ' (?: [^'] | '' )* '
-                               | (?P<tag> \$\w*\$ ) .*? (?P=tag) )
-      | \b ( password = ) [^\s'"$%:]+"""
+    r"""(?ix) (?<= :// ) (?P<url> [^\s:/@']* : ) [^\s@]* (?= @ )
+      | \b (?P<role> password \s+ ) (?: E' (?: [^'\\] | '' | \\. )* ' | ' (?: [^'] | '' )* '
+                                      | (?P<tag> \$\w*\$ ) .*? (?P=tag) )
+      | \b (?P<connection> password = ) [^\s'"$%:]+"""
 )
-_EXPECTED = r"""(?i:(://[^\s:/@]*:|passw(?:or)?d['"]?\s*[:=,]\s*['"]?))"""
+_CONTEXT = r"""(?i:(://[^\s:/@]*:|passw(?:or)?d['"]?\s*[:=,]\s*['"]?))"""
 
 
 def find_passwords(urls: Iterable[str]) -> set[str]:
@@ -44,9 +46,13 @@ def redact_where_expected(text: str, password: str) -> str:
     """
     if not password.isalpha():
         return redact(text, password)
-    return re.sub(_EXPECTED + re.escape(password) + r"\b(?!:)", r"\1***", text)
+    return re.sub(_CONTEXT + re.escape(password) + r"\b(?!:)", r"\1***", text)
 
 
 def redact_sql(text: str) -> str:
     """Replace every password of a role, URL or connection string, not only the known ones."""
-    return _IN_SQL.sub(lambda match: f"{match[1] or match[2] or match[4]}***", text)
+
+    def keep_before(match: re.Match[str]) -> str:
+        return f"{match['url'] or match['role'] or match['connection']}***"
+
+    return _IN_SQL.sub(keep_before, text)
