@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -350,15 +351,20 @@ def test_a_template_that_lost_its_unlogged_tables_is_built_again(damaged: Projec
     damaged.run().assert_outcomes(passed=4)
 
 
+READS_NOTE = """
+from sqlalchemy import text
+
+def test_note(pg_sync_session):
+    assert pg_sync_session.scalars(text("SELECT text FROM note")).all() == ["a"]
+"""
 UNLOGGED = """
 op.execute("CREATE UNLOGGED TABLE note (text text); INSERT INTO note VALUES ('a')")
 """
 
 
-def test_with_scan_the_rows_of_unlogged_tables_show_that_a_template_is_damaged(
-    more_servers: MoreServers, on: Callable[[PrivateServer], Project]
-) -> None:
-    """Nothing of the plugin is in the database. The next run would take a spare."""
+@pytest.fixture
+def damaged_with_scan(more_servers: MoreServers, on: Callable[[PrivateServer], Project]) -> Project:
+    """Nothing of the plugin is in the database: only a table of the user's has lost its rows."""
     private = more_servers()
     shop = on(private)
     shop.ini(pythonpath=".", pg_tracking="scan")
@@ -368,12 +374,53 @@ def test_with_scan_the_rows_of_unlogged_tables_show_that_a_template_is_damaged(
     shop.server.close()
     private.crash()
     private.start()
+    return shop
 
+
+def test_with_scan_the_rows_of_unlogged_tables_show_that_a_template_is_damaged(
+    damaged_with_scan: Project,
+) -> None:
+    """The next run would take a spare."""
+    shop = damaged_with_scan
     assert_reported_once(shop.run(), "lost the rows of its unlogged tables")
     shop.run().assert_outcomes(passed=4)
     result = shop.run()
     result.assert_outcomes(passed=4)
     assert "(1 spare)" in str(result.stdout)
+
+
+def test_with_scan_a_damaged_template_is_not_the_start_of_another_one(
+    damaged_with_scan: Project,
+) -> None:
+    shop = damaged_with_scan
+    shop.revision("more", "pass")
+    shop.write("test_note.py", READS_NOTE)
+
+    assert_reported_once(shop.run("test_it.py"), "lost the rows of its unlogged tables")
+    shop.run().assert_outcomes(passed=5)
+
+
+def test_with_scan_a_damaged_template_is_not_saved(damaged_with_scan: Project) -> None:
+    command = [sys.executable, "-m", "pytest_pgtemplate._cli.main", "save", "cache.pgt"]
+    root = damaged_with_scan.root
+
+    saved = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+    assert saved.returncode == 1
+    assert "lost the rows of its unlogged tables" in saved.stderr
+    assert not (root / "cache.pgt").exists()
+    assert damaged_with_scan.databases() == []
+
+
+def test_with_scan_a_damaged_template_is_not_checked(damaged_with_scan: Project) -> None:
+    """It would be compared with a new build, and a difference reported."""
+    shop = damaged_with_scan
+
+    checked = shop.run("--pg-check", "-k", "build")
+
+    assert "lost the rows of its unlogged tables" in str(checked.stdout)
+    assert shop.databases() == []
+    shop.run("--pg-check", "-k", "build").assert_outcomes(passed=1, deselected=8)
 
 
 def test_a_damaged_template_is_not_the_start_of_another_one(damaged: Project) -> None:

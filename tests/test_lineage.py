@@ -275,7 +275,7 @@ def build(
     def work(scratch: _template.ScratchDatabase) -> str | None:
         url = templates.server.url.set(database=scratch.name)
         if scratch.origin:
-            uninstall(url, tracking, timeout=TIMEOUT)
+            uninstall(url, tracking, scratch.origin.mark.state, timeout=TIMEOUT)
         applied = scratch.origin.applied if scratch.origin else frozenset()
         ran = migrate(migrations, Target(url, TIMEOUT, applied=applied))
         assert ran == f"{has - had} of {has} files"

@@ -117,7 +117,7 @@ def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str,
     try:
         server.clone(name, scratch, Mark("scratch", run, found.mark.fingerprint))
         url = server.url.set(database=scratch)
-        if not uninstall(url, tracking, timeout=server.timeout):
+        if not uninstall(url, tracking, found.mark.state, timeout=server.timeout):
             drop_damaged_template(server, name)
         target = str(directory / name)
         client.run("pg_dump", "--format=custom", "--file", target, database=scratch)

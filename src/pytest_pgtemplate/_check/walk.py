@@ -117,10 +117,11 @@ def database(context: CheckContext, template: str = "", suffix: str = "") -> Ite
     try:
         server.drop(name)  # left by a worker of this run that was killed
         mark = Mark("scratch", context.run)
-        if template and server.find(template):
+        origin = server.find(template) if template else None
+        if origin is not None and origin.mark is not None:
             server.clone(template, name, mark)
             url = server.url.set(database=name)
-            if not uninstall(url, context.tracking, timeout=server.timeout):
+            if not uninstall(url, context.tracking, origin.mark.state, timeout=server.timeout):
                 drop_damaged_template(server, template)
         else:
             server.create(name, mark)

@@ -125,8 +125,8 @@ def build_template(
     stats.why = stats.why or reason
     try:
         if scratch.origin is not None:
-            timeout = settings.server.timeout
-            if not uninstall(url, settings.template.tracking, timeout=timeout):
+            tracking, state = settings.template.tracking, scratch.origin.mark.state
+            if not uninstall(url, tracking, state, timeout=settings.server.timeout):
                 drop_damaged_template(server, scratch.origin.name)
         if request.unseeded is None:
             progress.begin_part("migrating")

@@ -10,7 +10,7 @@ from typing import NoReturn
 import asyncpg
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate._reset.snapshot import seal_state, state_sql
+from pytest_pgtemplate._reset.snapshot import Seal, seal_state, state_sql
 from pytest_pgtemplate._server import Connection, Server, connect, explain, load_sql, portal
 from pytest_pgtemplate.errors import ConfigurationError, ServerError
 
@@ -40,23 +40,32 @@ def install(url: URL, tracking: str, *, timeout: float) -> str:
         raise explain(error, url) from error
 
 
-def uninstall(url: URL, tracking: str, *, timeout: float) -> bool:
+def uninstall(url: URL, tracking: str, state: str, *, timeout: float) -> bool:
     """Remove from a clone of a template what ``install`` added. Raises ServerError.
 
-    Returns False, and removes nothing, if a crash of the server has emptied the unlogged tables.
+    ``state``: the seal that ``install`` returned. Returns False, and removes nothing, if a crash of
+    the server has emptied the unlogged tables.
     """
-    if tracking == "scan":  # a schema of this name belongs to the user
+    had_unlogged_rows = Seal.parse(state).unlogged_rows > 0
+    if tracking == "scan" and not had_unlogged_rows:
         return True
     try:
-        return bool(portal.run(_uninstall(url, timeout), timeout=timeout))
+        removing = _uninstall(url, tracking, had_unlogged_rows, timeout)
+        return bool(portal.run(removing, timeout=timeout))
     except Exception as error:
         raise explain(error, url) from error
 
 
-async def _uninstall(url: URL, timeout: float) -> bool:
+async def _uninstall(url: URL, tracking: str, had_unlogged_rows: bool, timeout: float) -> bool:
     connection = await connect(url, timeout=timeout, application="pytest-pgtemplate uninstall")
     try:
         await prepare_session(connection)
+        if had_unlogged_rows:
+            found = await connection.fetchrow(read_sql("installed"))
+            if not found["unlogged_data"]:
+                return False
+        if tracking == "scan":  # a schema pgtemplate belongs to the user
+            return True
         installed = "SELECT to_regclass('pgtemplate.intact') IS NOT NULL"
         if await connection.fetchval(installed) and not await is_intact(connection):
             return False
