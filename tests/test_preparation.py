@@ -213,6 +213,80 @@ def test_the_steps_end_at_an_overridden_fixture(
     assert only_template(shop)
 
 
+OVERRIDES = """
+import sys
+from pathlib import Path
+import pytest
+import sqlalchemy
+from pytest_pgtemplate import Alembic, Command, Metadata, SqlFiles
+
+class OfTheUser(SqlFiles):
+    pass
+
+def seed(url):
+    engine = sqlalchemy.create_engine(url.replace("+asyncpg", "+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE item SET name = name"))
+"""
+EVALUATED = {
+    "files": 'pg_migrations():\n    return SqlFiles("item.sql")',
+    "alembic": 'pg_migrations():\n    return Alembic(Path("alembic.ini"))',
+    "seed": "pg_seed():\n    return seed",
+}
+NOT_EVALUATED = {
+    "parameter": 'pg_migrations(pytestconfig):\n    return SqlFiles("item.sql")',
+    "generator": 'pg_migrations():\n    yield SqlFiles("item.sql")',
+    "code in this process": 'pg_migrations():\n    return OfTheUser("item.sql")',
+    "of a fixture": 'pg_migrations():\n    return SqlFiles(os.environ["FILE"])',
+}
+SETS_FILE = """
+import os
+
+@pytest.fixture(scope="session", autouse=True)
+def environment():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FILE", "item.sql")
+        yield
+"""
+ITEM_SQL = """
+CREATE TABLE item (id int GENERATED ALWAYS AS IDENTITY, name text NOT NULL);
+INSERT INTO item (name) VALUES ('reference');
+"""
+
+
+def override(shop: Project, fixture: str) -> None:
+    decorated = f'@pytest.fixture(scope="session")\ndef {fixture}\n'
+    shop.write("conftest.py", f"{OVERRIDES}\n\n{decorated}\n\n{SETS_FILE}")
+    shop.write("item.sql", ITEM_SQL)
+
+
+@pytest.mark.parametrize("kind", EVALUATED)
+def test_an_override_without_parameters_is_evaluated_for_the_preparation(
+    shop: Project, kind: str
+) -> None:
+    override(shop, EVALUATED[kind])
+    observer = Observer(shop)
+    observer.run().assert_outcomes(passed=4)
+    assert observer.steps == STEPS
+
+
+@pytest.mark.parametrize("kind", NOT_EVALUATED)
+def test_an_override_that_may_need_a_test_is_not_evaluated(shop: Project, kind: str) -> None:
+    """It has parameters or a teardown, it fails, or it runs code of the user's in this process."""
+    override(shop, NOT_EVALUATED[kind])
+    observer = Observer(shop)
+    observer.run().assert_outcomes(passed=4)
+    assert observer.steps == ["server"]
+
+
+def test_the_value_that_pytest_gets_from_an_override_counts(shop: Project) -> None:
+    """It differs from the one for the preparation, whose database is given back."""
+    override(shop, "pg_migrations():\n    return SqlFiles(os.environ.get('FILE', 'other.sql'))")
+    shop.write("other.sql", "CREATE TABLE other (id int);")
+    Observer(shop, expected=1).run().assert_outcomes(passed=4)
+    assert [name.split("_")[2] for name in shop.databases()] == ["tpl", "tpl"]
+
+
 def test_a_database_that_is_kept_is_created_for_the_first_test(shop: Project) -> None:
     shop.prepare_template()
     observer = Observer(shop)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Generator
+import warnings
+from collections.abc import Callable, Container, Generator, Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import takewhile
@@ -18,7 +19,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pgtemplate._internals.pytest import is_selected, module_of_requested_fixture
+from pytest_pgtemplate._internals.pytest import (
+    function_of_requested_fixture,
+    is_selected,
+    module_of_requested_fixture,
+)
 from pytest_pgtemplate._run import Run
 from pytest_pgtemplate._run.resources import PreparedResources
 from pytest_pgtemplate.errors import WARNINGS_RAISE, PgTemplateError
@@ -29,14 +34,16 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 
     Step = Callable[[IsolatedDatabase], None]
+    Override = Callable[[], object]
 
 PLUGIN = "pgtemplate-preparation"
 STEP_TIMEOUT = 1.0  # seconds to wait for the end of a step that is not needed any more
 STOP_TIMEOUT = 5.0  # seconds to wait after it was interrupted
 
 # For each step, the fixtures that it replaces. If a test overrides one, the preparation ends
-# before this step, because an override may need a running test.
+# before this step, because an override may need a running test; but see ``_evaluate``.
 _OVERRIDABLE = (("pg_server",), ("pg_migrations", "pg_seed", "pg_template"), ("pg_database",))
+_EVALUABLE = ("pg_migrations", "pg_seed")
 _RUNNING_NO_TESTS = (
     *("collectonly", "showfixtures", "show_fixtures_per_test"),
     *("setuponly", "setupplan"),
@@ -143,7 +150,9 @@ class Preparation:
     def _begin(self, item: pytest.Item, database: IsolatedDatabase) -> None:
         """Let the thread take the steps up to the first one that the test overrides."""
         self._undecided.remove(database)
-        count = len([*takewhile(partial(_is_default, item, database), _OVERRIDABLE)])
+        overrides = _evaluable_overrides(item, database)
+        is_known = partial(_is_default, item, database, overrides)
+        count = len([*takewhile(is_known, _OVERRIDABLE)])
         if count == 0 or any(name in sys.modules for name in _GREEN_THREADS):
             return
         try:
@@ -151,8 +160,12 @@ class Preparation:
             from pytest_pgtemplate._fixtures import steps
         except Exception:  # the fixture reports it
             return
+        values: dict[str, object] | None = {}
+        if count > 1 and (values := _evaluate(overrides)) is None:
+            count = 1
         self._start_thread()
-        prepare = [steps.prepare_server, steps.prepare_template, steps.prepare_database]
+        prepare_template = partial(steps.prepare_template, overrides=values or {})
+        prepare: list[Step] = [steps.prepare_server, prepare_template, steps.prepare_database]
         if database.settings.isolation.keep:  # it would stay, also if no test uses it
             del prepare[2]
         for step in prepare[:count]:
@@ -210,8 +223,47 @@ class Preparation:
         return True
 
 
-def _is_default(item: pytest.Item, database: IsolatedDatabase, fixtures: tuple[str, ...]) -> bool:
-    """Whether a test uses the plugin's own definitions of the fixtures."""
-    names = map(database.fixture_name, fixtures)
-    modules = (module_of_requested_fixture(item, name) for name in names)
-    return all(module.startswith("pytest_pgtemplate.") for module in modules)
+def _is_default(
+    item: pytest.Item,
+    database: IsolatedDatabase,
+    overrides: Container[str],
+    fixtures: tuple[str, ...],
+) -> bool:
+    """Whether a test uses the plugin's own definitions of the fixtures, or known overrides."""
+    return all(name in overrides or _is_own(item, database.fixture_name(name)) for name in fixtures)
+
+
+def _is_own(item: pytest.Item, fixture: str) -> bool:
+    return module_of_requested_fixture(item, fixture).startswith("pytest_pgtemplate.")
+
+
+def _evaluable_overrides(item: pytest.Item, database: IsolatedDatabase) -> dict[str, Override]:
+    """Return the functions of the overridden fixtures that can be called without a test."""
+    names = {name: database.fixture_name(name) for name in _EVALUABLE}
+    overridden = {key: name for key, name in names.items() if not _is_own(item, name)}
+    functions = {key: function_of_requested_fixture(item, name) for key, name in overridden.items()}
+    return {key: function for key, function in functions.items() if function is not None}
+
+
+def _evaluate(overrides: Mapping[str, Override]) -> dict[str, object] | None:
+    """Call the overrides, here and not in the thread: they may import the user's modules.
+
+    pytest calls them again for the fixtures. If these have another fingerprint, the fixture
+    ``pg_template`` does not take what was prepared. None if one fails, which the fixture reports,
+    or if the migrations run code of the user's in this process, or read it, like ``Metadata``.
+    """
+    if not overrides:
+        return {}
+    from pytest_pgtemplate._template import Alembic, Command, SqlFiles
+
+    try:
+        with warnings.catch_warnings(action="ignore"):  # the fixture issues them
+            values = {name: function() for name, function in overrides.items()}
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # also pytest.skip
+        return None
+    migrations = values.get("pg_migrations")
+    if "pg_migrations" in values and type(migrations) not in {Alembic, Command, SqlFiles}:
+        return None
+    return values

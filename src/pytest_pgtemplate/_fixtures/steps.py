@@ -7,8 +7,10 @@ imports what the steps use: a run without database tests does not import it.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
+from typing import Any
 
 from pytest_pgtemplate import _embedded, _template, _urls
 from pytest_pgtemplate._display import progress_file
@@ -160,11 +162,13 @@ def prepare_server(database: IsolatedDatabase) -> None:
     database.prepared.server = start_server(database)
 
 
-def prepare_template(database: IsolatedDatabase) -> None:
+def prepare_template(database: IsolatedDatabase, overrides: Mapping[str, Any]) -> None:
+    """``overrides``: values of the overridden fixtures ``pg_migrations`` and ``pg_seed``."""
     prepared = database.prepared
     if prepared.server is not None:
-        migrations = default_migrations(database)
-        prepared.template = ensure_template(database, prepared.server.value, migrations, None)
+        default = None if "pg_migrations" in overrides else default_migrations(database)
+        migrations, seed = overrides.get("pg_migrations", default), overrides.get("pg_seed")
+        prepared.template = ensure_template(database, prepared.server.value, migrations, seed)
 
 
 def prepare_database(database: IsolatedDatabase) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -37,10 +38,41 @@ def module_of_requested_fixture(item: pytest.Item, fixture: str) -> str:
     A parameter of the same name is a definition, too, which only ``_fixtureinfo`` has. It has no
     fixtures that a hook has added to ``fixturenames``.
     """
+    definition = _requested_fixture(item, fixture)
+    return module_of_fixture(definition) if definition is not None else ""
+
+
+def function_of_requested_fixture(item: pytest.Item, fixture: str) -> Callable[[], object] | None:
+    """The function of a fixture that applies to ``item``, if it can be called without a test.
+
+    It has no parameters, its scope is the session, and it returns its value. pytest documents
+    neither ``func`` nor ``params``; ``request.getfixturevalue`` needs a running test.
+    """
+    found = _requested_fixture(item, fixture)
+    if (
+        found is None
+        or found.scope != "session"
+        or found.params is not None
+        or not inspect.isfunction(found.func)
+        or inspect.signature(found.func).parameters
+        or any(check(found.func) for check in _NO_VALUE)
+    ):
+        return None
+    return found.func
+
+
+_NO_VALUE = (
+    inspect.isgeneratorfunction,
+    inspect.iscoroutinefunction,
+    inspect.isasyncgenfunction,
+)
+
+
+def _requested_fixture(item: pytest.Item, fixture: str) -> pytest.FixtureDef[Any] | None:
     info = getattr(item, "_fixtureinfo", None)
     found = info and info.name2fixturedefs.get(fixture)
     found = found or item.session._fixturemanager.getfixturedefs(fixture, item)
-    return module_of_fixture(found[-1]) if found else ""
+    return found[-1] if found else None
 
 
 def is_selected(item: pytest.Item) -> bool:
