@@ -14,10 +14,15 @@ TESTS = Path(__file__).parent
 
 
 @pytest.mark.full
+@pytest.mark.parametrize(
+    ("modes", "kills"), [("AB", "12"), ("P", "4")], ids=["any moment", "the preparation"]
+)
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
-def test_a_kill_at_any_moment_leaves_nothing_and_breaks_no_other_run() -> None:
+def test_a_kill_at_any_moment_leaves_nothing_and_breaks_no_other_run(
+    modes: str, kills: str
+) -> None:
     need_binaries()
-    chaos = ["-m", "support.chaos", "--kills", "12", "--seed", "7", "--seconds", "40"]
-    command = [sys.executable, *chaos]
+    chaos = ["--modes", modes, "--kills", kills, "--seed", "7", "--seconds", "40"]
+    command = [sys.executable, "-m", "support.chaos", *chaos]
     result = subprocess.run(command, cwd=TESTS, capture_output=True, timeout=400, check=False)
     assert result.returncode == 0, (result.stdout + result.stderr).decode()

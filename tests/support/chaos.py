@@ -6,11 +6,14 @@ A round starts two or three runs of ``pytest -n 2`` at random offsets and kills 
 theirs with SIGKILL. When what is left has ended, one clean run has to be green, no process of the
 runs may live, and the server may hold nothing but templates, and spares of which a dump equals the
 template's. Around each step by which a database becomes a spare, or is one no more, runs wait for a
-moment, so that they are killed there, too. Rounds take turns:
+moment, so that they are killed there, too. Databases of others have to stay. Rounds take turns:
 
     A   the embedded server, in a cache of its own; its keeper, postmaster and backends die too
     B   two hosts (each its own HOME, TMPDIR and cache) share one server over TCP; half of these
         rounds end backends as well, by pg_terminate_backend
+    P   one signal to one run on the server of B, while its thread prepares the databases; see
+        chaos_preparation.py. SIGKILL of a backend is a crash of the server: the next run may report
+        that the template has lost its rows, and then the run after it has to be green
 
 Each round has a new fingerprint, so that it begins with a build. A double migration: two migrations
 of one fingerprint that finished on one server, although neither a process of the first's run nor
@@ -34,7 +37,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -48,14 +51,18 @@ from pytest_pgtemplate._server import Server, ServerDatabase
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import spares as _spares
 from pytest_pgtemplate._worker import sweep as _sweep
+from support import chaos_preparation
+from support.chaos_preparation import Aim, wait_until
 from support.databases import bindir_of, pg_dump
 from support.projects import INI, PLAIN, SYNC_ENV, execute, query
 from support.servers import private_server, tcp
 
 WORKERS = 2
-TESTS = 20
 HANGS = 90.0  # seconds, after the last kill, in which every run has to end
 PATIENCE = 3.0  # seconds to wait for a process of the kind that was chosen
+LOST = (
+    "lost the rows of its unlogged tables"  # what the first run after a crash of a server reports
+)
 EARLY = 0.1  # of the kills may hit a process that has not reached the server yet
 LINGERS = 40.0  # seconds in which what the dead left behind has to end: execnet takes 15
 TOKEN = "PGTEMPLATE_CHAOS"
@@ -109,21 +116,22 @@ for name in "rename", "disallow_connections", "clone":
     setattr(Server, name, with_time_to_die(getattr(Server, name)))
 Resetter.reset_all = with_time_to_die(Resetter.reset_all)
 """
-TESTS_PY = f"""
+TESTS_PY = """
 import os
 import pytest
 from sqlalchemy import text
 
-ME = f"{{os.environ['PGTEMPLATE_CHAOS_RUN']}} {{os.environ.get('PYTEST_XDIST_WORKER')}}"
+ME = f"{os.environ['PGTEMPLATE_CHAOS_RUN']} {os.environ.get('PYTEST_XDIST_WORKER')}"
 
 CLONE = pytest.mark.pg(isolation="clone")
-NUMBERS = [pytest.param(n, marks=CLONE) if n % 8 == 5 else n for n in range({TESTS})]
+TESTS = int(os.environ["CHAOS_TESTS"])
+NUMBERS = [pytest.param(n, marks=CLONE) if n % 8 == 5 else n for n in range(TESTS)]
 
 @pytest.mark.parametrize("n", NUMBERS)
 def test_alone(n, pg_sync_session):
     names = pg_sync_session.scalars(text("SELECT name FROM item")).all()
     assert names == ["reference"]
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES (:me)"), {{"me": ME}})
+    pg_sync_session.execute(text("INSERT INTO item (name) VALUES (:me)"), {"me": ME})
     pg_sync_session.commit()
     pg_sync_session.execute(text("SELECT pg_sleep(0.05)"))
     names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
@@ -188,6 +196,7 @@ FAULTS = (
     "red bystanders",
     "hanging runs",
     "databases left",
+    "databases of others dropped",
     "dirty spares",
     "processes left",
     "double migrations",
@@ -265,6 +274,7 @@ class Mode:
     """A server, and the environments that runs have on it."""
 
     name = ""
+    tests = 20  # of each run
 
     def __init__(self, project: Path) -> None:
         self.project = project
@@ -291,6 +301,10 @@ class Mode:
         """Whether nothing of the runs lives on this server."""
         return not any(process.kind != "other" for process in processes())
 
+    def others_dropped(self) -> set[str]:
+        """The databases of others that are missing."""
+        return set()
+
 
 class Embedded(Mode):
     name = "A"
@@ -312,7 +326,7 @@ class TwoHosts(Mode):
     def __init__(self, project: Path, work: Path, url: URL) -> None:
         super().__init__(project)
         self._hosts = [work / "host1", work / "host2"]
-        self._url = url
+        self.url = url
         self.terminates = False
         for host in self._hosts:
             for directory in ("home", "tmp", "cache"):
@@ -324,13 +338,13 @@ class TwoHosts(Mode):
                 "HOME": str(host / "home"),
                 "TMPDIR": str(host / "tmp"),
                 "XDG_CACHE_HOME": str(host / "cache"),
-                "PGTEMPLATE_URL": str(_urls.render(self._url)),
+                "PGTEMPLATE_URL": str(_urls.render(self.url)),
             }
             for host in self._hosts
         ]
 
     def server(self, stack: ExitStack) -> Server:
-        server = Server(self._url, timeout=30)
+        server = Server(self.url, timeout=30)
         stack.callback(server.close)
         return server
 
@@ -341,16 +355,30 @@ class TwoHosts(Mode):
     def kill(self, kind: str, *, early: bool) -> Process | None:
         if kind != "backend":
             return super().kill(kind, early=early)
-        pids = [row["pid"] for row in query(self._url, BACKENDS)]
+        pids = [row["pid"] for row in query(self.url, BACKENDS)]
         pid = random.choice(pids) if pids else None
-        if pid and query(self._url, "SELECT pg_terminate_backend($1) AS done", pid)[0]["done"]:
+        if pid and query(self.url, "SELECT pg_terminate_backend($1) AS done", pid)[0]["done"]:
             return Process(pid, kind, "", 0)
         return None
 
     def is_quiet(self) -> bool:
-        return super().is_quiet() and not query(self._url, BACKENDS)
+        return super().is_quiet() and not query(self.url, BACKENDS)
+
+    def others_dropped(self) -> set[str]:
+        return set(OTHERS) - {row["datname"] for row in query(self.url, ALL_DATABASES)}
 
 
+class AtPreparation(TwoHosts):
+    """One run is aimed at."""
+
+    name = "P"
+    tests = 6
+
+    def environments(self) -> list[dict[str, str]]:
+        return super().environments()[:1]
+
+
+ALL_DATABASES = "SELECT datname FROM pg_database"
 BACKENDS = """
 SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
@@ -361,6 +389,7 @@ class Chaos:
         self.work = work
         self.dice = dice
         self.figures = Figures()
+        self._aims = 0
         self.project = work / "project"
         _write_project(self.project)
 
@@ -372,7 +401,10 @@ class Chaos:
         log = self.work / f"migrations{number}.log"
         faults: Counter[str] = Counter()
 
-        runs, kills = self._storm(mode, min(most, self.dice.randint(4, 8)), log)
+        if isinstance(mode, AtPreparation):
+            runs, kills = self._aim(mode, log)
+        else:
+            runs, kills = self._storm(mode, min(most, self.dice.randint(4, 8)), log)
         faults["hanging runs"] = self._wait(runs)
         self._settle(mode, ("keeper", "postmaster", "backend"))
         spared = not any(kill.kind in SERVER_KINDS for kill in kills)
@@ -384,13 +416,18 @@ class Chaos:
         follow_up = self._start(mode, "clean", log, mode.environments()[0])
         faults["hanging runs"] += self._wait([follow_up])
         output = follow_up.output.read_text(errors="replace")
-        if follow_up.process.returncode != 0 or f"{TESTS} passed" not in output:
+        if not spared and LOST in output:
+            follow_up = self._start(mode, "again", log, mode.environments()[0])
+            faults["hanging runs"] += self._wait([follow_up])
+            output = follow_up.output.read_text(errors="replace")
+        if follow_up.process.returncode != 0 or f"{mode.tests} passed" not in output:
             faults["red follow-up runs"] += 1
             self._show(follow_up)
         left = self._settle(mode, ())
         faults["processes left"] = len(left)
         databases, dirty = self._databases_left(mode)
         faults["databases left"], faults["dirty spares"] = len(databases), len(dirty)
+        faults["databases of others dropped"] = len(mode.others_dropped())
         finished = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
         faults["double migrations"] = _doubles(finished, kills)
 
@@ -429,6 +466,21 @@ class Chaos:
                 done += self._kill(mode)
         return runs, done
 
+    def _aim(self, mode: AtPreparation, log: Path) -> tuple[list[Run], list[Kill]]:
+        """Start one run, warm or cold, and send a signal while it prepares its databases."""
+        number = self.figures.rounds
+        aim = Aim.draw(self.work / f"aim{number}", self.dice, self._aims)
+        self._aims += 1
+        [environment] = mode.environments()
+        runs = [] if aim.cold else [self._start(mode, "build", log, environment)]
+        self._wait(runs)
+        run = self._start(mode, "aimed", log, {**environment, **aim.environment}, aim.workers)
+        hit = aim.send(run.process, mode.url)
+        print(f"{aim}{'' if hit else ': not reached'}", flush=True)
+        kind = f"preparing {aim.target}" if aim.target != "backend" else aim.target
+        kills = [Kill(kind, run.name, time.monotonic())] if hit else []
+        return [*runs, run], kills
+
     def _kill(self, mode: Mode) -> list[Kill]:
         """Choose a kind, wait for one of that kind, and take another kind if none comes."""
         weights = mode.weights()
@@ -446,13 +498,21 @@ class Chaos:
             killed = next(filter(None, kills), None)
         return [Kill(killed.kind, killed.run, time.monotonic())] if killed else []
 
-    def _start(self, mode: Mode, name: str, log: Path, environment: dict[str, str]) -> Run:
+    def _start(
+        self, mode: Mode, name: str, log: Path, environment: dict[str, str], workers: int = WORKERS
+    ) -> Run:
         output = self.work / f"round{self.figures.rounds}-{name}.txt"
         with output.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", "-m", "pytest", *PLAIN, "-n", str(WORKERS)],
+                [sys.executable, "-X", "faulthandler", "-m", "pytest", *PLAIN, "-n", str(workers)],
                 cwd=mode.project,
-                env={**os.environ, **environment, RUN: name, "MIGRATION_LOG": str(log)},
+                env={
+                    **os.environ,
+                    **environment,
+                    RUN: name,
+                    "MIGRATION_LOG": str(log),
+                    "CHAOS_TESTS": str(mode.tests),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -497,7 +557,9 @@ class Chaos:
             server = mode.server(stack)
             databases = {base.name: base for base in server.databases()}
             rows = query(
-                server.url, "SELECT datname FROM pg_database WHERE NOT datname = ANY($1)", OWN
+                server.url,
+                "SELECT datname FROM pg_database WHERE NOT datname = ANY($1)",
+                [*OWN, *OTHERS],
             )
             left = [
                 str(databases.get(name, name))
@@ -517,6 +579,7 @@ class Chaos:
 
 
 OWN = ["postgres", "template0", "template1"]
+OTHERS = ["somebody_else", "chaos_of_somebody_else"]  # without our mark
 
 
 def _may_stay(database: ServerDatabase) -> bool:
@@ -560,17 +623,8 @@ def _write_project(project: Path) -> None:
     (project / "migrations" / "env.py").write_text(SYNC_ENV)
     (versions / "one.py").write_text(REVISION_ONE)
     (versions / "two.py").write_text(REVISION_TWO)
-    (project / "conftest.py").write_text(CONFTEST)
+    (project / "conftest.py").write_text(CONFTEST + chaos_preparation.CONFTEST)
     (project / "test_chaos.py").write_text(TESTS_PY)
-
-
-def wait_until(done: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def _own_environment(work: Path) -> None:
@@ -589,7 +643,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no round after")
-    parser.add_argument("--modes", default="AB")
+    parser.add_argument("--modes", default="APBP", help="of the rounds, in turn")
     arguments = parser.parse_args()
     random.seed(arguments.seed)
     began = time.monotonic()
@@ -607,26 +661,30 @@ def main() -> int:
         ):
             mode = modes[chaos.figures.rounds % len(modes)]
             if isinstance(mode, TwoHosts):
-                mode.terminates = chaos.figures.rounds % 4 == 3
+                mode.terminates = not mode.terminates
             chaos.round(mode, arguments.kills - chaos.figures.kills.total())
     return _print_figures(chaos.figures, arguments.seed, time.monotonic() - began)
 
 
 def _modes(wanted: str, project: Path, work: Path, stack: ExitStack) -> list[Mode]:
-    modes: list[Mode] = []
+    modes: dict[str, Mode] = {}
     if "A" in wanted:
-        modes.append(Embedded(project))
-    if "B" in wanted:
+        modes["A"] = Embedded(project)
+    if {*"BP"} & {*wanted}:
         url = stack.enter_context(private_server(max_connections=100))
         execute(url, "CREATE ROLE chaos SUPERUSER LOGIN PASSWORD 'chaos'")
-        modes.append(TwoHosts(project, work, tcp(url, username="chaos", password="chaos")))
-    return modes
+        for name in OTHERS:
+            execute(url, f"CREATE DATABASE {name}")
+        over_tcp = tcp(url, username="chaos", password="chaos")
+        modes["B"] = TwoHosts(project, work, over_tcp)
+        modes["P"] = AtPreparation(project, work / "aimed", over_tcp)
+    return [modes[name] for name in wanted]
 
 
 def _print_figures(figures: Figures, seed: int, seconds: float) -> int:
     print(f"\nseed {seed}: {figures.rounds} rounds, {figures.runs} runs, {seconds:.0f} s")
     print(f"{figures.kills.total()} kills:")
-    for kind in KILL_WEIGHTS:
+    for kind in KILL_WEIGHTS | figures.kills:
         print(f"  {kind:20} {figures.kills[kind]:4}")
     print(f"{'spares left':22} {figures.spares:4}")
     for fault in FAULTS:

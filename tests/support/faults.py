@@ -5,7 +5,9 @@
 The suite (programs/faults) has a failing test, rows that tests share, a test that changes the
 schema and one that leaves a transaction open; it runs on two workers. Each test compares its
 database with what it has to hold. A run starts ``warm``, with a template and spares, or ``cold``,
-without any database and with an empty cache. For each call or use K:
+without any database and with an empty cache. Some calls are those of the threads that prepare the
+databases: the suite notes when they work, and the system tells which process has called. With
+``--preparation``, only these fail. For each call or use K:
 
 - the run is red, and it ends in time;
 - no test starts in a wrong state;
@@ -34,7 +36,7 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._urls import database_names
-from support.faulty_server import KINDS, Fault, FaultyServer, faulty_server
+from support.faulty_server import KINDS, Caller, Fault, FaultyServer, faulty_server
 from support.projects import INI, PROGRAMS, REVISION, SYNC_ENV, execute, query
 from support.servers import private_server, server_directory
 
@@ -70,6 +72,7 @@ class Suite:
         self._root = directory / "suite"
         self._server = server
         self._wrong = directory / "wrong"
+        self._preparations = directory / "preparations"
         self._environment = os.environ | {
             "FAULTS_SERVER": _urls.dsn(server),
             "FAULTS_WRONG": str(self._wrong),
@@ -81,6 +84,7 @@ class Suite:
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # importing others takes longer than the suite
             "FAULTS_UNDER": str(directory / "cache"),
             "FAULTS_USES": str(directory / "uses"),
+            "FAULTS_PREPARATIONS": str(self._preparations),
         }
         self._directory = directory
         (directory / "tmp").mkdir()
@@ -95,7 +99,7 @@ class Suite:
 
     def run(self, *, fails: bool, file_fault: str = "broken 0") -> Result:
         """Run it once. Returns the exit code, or None if it hangs, and the output."""
-        for file in (self._wrong, self._directory / "uses"):
+        for file in (self._wrong, self._directory / "uses", self._preparations):
             file.unlink(missing_ok=True)
         plugins = ["-p", "xdist.plugin", "-p", "pytest_pgtemplate.plugin", "-p", "no:cacheprovider"]
         workers = ["-n", str(WORKERS), "--dist", "loadfile"]  # so the number of calls varies little
@@ -131,6 +135,14 @@ class Suite:
         """Return the uses of files in the last run."""
         return (self._directory / "uses").read_text().splitlines()
 
+    def is_preparation(self, caller: Caller) -> bool:
+        """Whether a preparation thread of the last run made a call, or the child that migrates."""
+        text = self._preparations.read_text() if self._preparations.exists() else ""
+        lines = map(str.split, text.splitlines())
+        spans = {int(pid): (float(began), float(ended)) for pid, began, ended in lines}
+        own = [spans[caller.pid]] if caller.pid in spans else spans.values()
+        return any(began <= caller.moment <= ended for began, ended in own)
+
     def forget(self) -> None:
         """Drop all databases of the suite, and delete its cache."""
         shutil.rmtree(self._directory / "cache", ignore_errors=True)
@@ -156,6 +168,8 @@ class Faults(Protocol):
     """One kind of fault."""
 
     kind: str
+    of_preparation: list[int]  # the numbers of its calls in the last run; of files, none is known
+    preparations_hit: int  # how often one of them failed
 
     def run(self, number: int) -> Result:
         """Run the suite, and let the call or use of this number fail; the first is 1, 0: none."""
@@ -174,14 +188,20 @@ class ServerFaults:
         self.kind = kind
         self._suite, self._proxy, self._text = suite, proxy, text
         self._fault = Fault(kind)
+        self.of_preparation: list[int] = []
+        self.preparations_hit = 0
 
     def run(self, number: int) -> Result:
         self._fault = Fault(self.kind, number, delay=1.5 * TIMEOUT, text=self._text)
         self._proxy.fault = self._fault
         try:
-            return self._suite.run(fails=True)
+            result = self._suite.run(fails=True)
         finally:
             self._proxy.fault = Fault()
+        callers = enumerate(self._fault.callers, start=1)
+        self.of_preparation = [k for k, caller in callers if self._suite.is_preparation(caller)]
+        self.preparations_hit += number in self.of_preparation
+        return result
 
     @property
     def count(self) -> int:
@@ -196,6 +216,8 @@ class FileFaults:
     def __init__(self, kind: str, suite: Suite) -> None:
         self.kind = kind
         self._suite = suite
+        self.of_preparation: list[int] = []
+        self.preparations_hit = 0
         self._number = 0
         self._uses: list[str] = []
 
@@ -276,21 +298,32 @@ def main() -> int:
     parser.add_argument("--start", choices=STARTS, nargs="+", default=STARTS)
     parser.add_argument("--every", type=int, default=1, help="let each N-th call fail")
     parser.add_argument("--only", type=int, nargs="+", help="let these calls fail")
+    parser.add_argument(
+        "--preparation", action="store_true", help="let calls of the preparation threads fail"
+    )
     parser.add_argument("--bindir", type=Path, help="programs of the server")
     options = parser.parse_args()
-    found = tried = 0
+    found = tried = hit = 0
     with suite_behind_proxy(options.bindir) as (suite, proxy):
+        suite.run(fails=False)  # so that a warm start is one
         for start in options.start:
             for kind in options.kind:
                 faults = faults_of(kind, suite, proxy)
                 total = count(suite, faults, start)
-                numbers = options.only or range(1, total + 1, options.every)
-                print(f"{start}, {kind}: {len(numbers)} of {total}", flush=True)
+                preparation = faults.of_preparation
+                numbers = preparation if options.preparation else range(1, total + 1)
+                numbers = options.only or numbers[:: options.every]
+                print(
+                    f"{start}, {kind}: {len(numbers)} of {total},"
+                    f" of which the preparation makes {len(preparation)}",
+                    flush=True,
+                )
                 for rule in broken_rules(suite, faults, start, numbers):
                     print(rule, flush=True)
                     found += 1
                 tried += len(numbers)
-    print(f"{tried} faults, {found} broken rules")
+                hit += faults.preparations_hit
+    print(f"{tried} faults, {hit} of them in the preparation, {found} broken rules")
     return min(found, 1)
 
 

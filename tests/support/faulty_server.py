@@ -8,12 +8,15 @@ Nothing here is a test.
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 import threading
+import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 KINDS = ("refused", "lost before", "lost after", "late")
 # An ErrorResponse: severity, SQLSTATE, text.
@@ -21,6 +24,13 @@ REFUSAL = b"SFATAL\0VFATAL\0C53300\0Msorry, too many clients already\0\0"
 CANCEL, ENCRYPTION = 80877102, {80877103, 80877104}  # codes in place of a protocol version
 SOCKET = ".s.PGSQL.5432"
 READY = b"Z"  # ReadyForQuery: the answer to a call is complete
+
+
+class Caller(NamedTuple):
+    """Which process made a call; 0 if the system does not tell."""
+
+    pid: int
+    moment: float  # of the monotonic clock
 
 
 class Fault:
@@ -41,14 +51,18 @@ class Fault:
         self.number = number
         self.delay = delay
         self._text = text
-        self.calls = 0
+        self.callers: list[Caller] = []
         self.failed = ""  # the call that failed
 
-    def strikes(self, call: str, *, connects: bool = False) -> bool:
-        """Count a call, and return whether it is the one that has to fail."""
+    @property
+    def calls(self) -> int:
+        return len(self.callers)
+
+    def strikes(self, call: str, pid: int, *, connects: bool = False) -> bool:
+        """Count a call of a process, and return whether it is the one that has to fail."""
         if (self.kind == "refused" and not connects) or self._text not in call:
             return False
-        self.calls += 1
+        self.callers.append(Caller(pid, time.monotonic()))
         if self.calls != self.number:
             return False
         self.failed = call
@@ -100,6 +114,7 @@ class _Connection:
         self._fault = fault
         self._client, self._to_client = client, to_client
         self._server, self._to_server = server, to_server
+        self._pid = _pid_of(to_client.get_extra_info("socket"))
         self._answer_fault = ""  # the fault that changes the answer to the current call
         self._statement = ""
         self._prepared: dict[bytes, str] = {}  # by name
@@ -126,7 +141,7 @@ class _Connection:
         if code == CANCEL:
             self._to_server.write(length + rest)
             return False
-        if self._fault.strikes(f"connect {rest[4:]!r}", connects=True):
+        if self._fault.strikes(f"connect {rest[4:]!r}", self._pid, connects=True):
             if self._fault.kind == "refused":
                 self._to_client.write(b"E" + struct.pack("!I", len(REFUSAL) + 4) + REFUSAL)
             if self._fault.kind in {"refused", "lost before"}:
@@ -139,7 +154,7 @@ class _Connection:
         while True:
             kind, message = await _read_message(self._client)
             self._note_statement(kind, message[5:])
-            if kind in b"QS" and self._fault.strikes(self._statement):
+            if kind in b"QS" and self._fault.strikes(self._statement, self._pid):
                 if self._fault.kind == "lost before":
                     return
                 self._answer_fault = self._fault.kind
@@ -168,6 +183,15 @@ class _Connection:
                 continue
             self._to_client.write(message)
             await self._to_client.drain()
+
+
+def _pid_of(client: socket.socket) -> int:
+    """Return the process that has connected to our socket."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return 0
+    credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid: int = struct.unpack("3i", credentials)[0]
+    return pid
 
 
 async def _read_message(reader: StreamReader) -> tuple[bytes, bytes]:

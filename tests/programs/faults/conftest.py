@@ -1,8 +1,10 @@
 """Each test compares its database, at its beginning, with what it has to hold by then."""
 
 import asyncio
+import functools
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -11,12 +13,31 @@ from sqlalchemy import text
 
 from pytest_pgtemplate import Database
 from pytest_pgtemplate._engines import Shared
+from pytest_pgtemplate._fixtures.preparation import Preparation
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 SEQUENCES = "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public'"
 TEMPLATE = {"author": ["Ada"], "book": [], "author_id_seq": 1, "book_id_seq": None}
 
 expected: dict[str, object] = dict(TEMPLATE)  # the names in each table, and each sequence's value
+
+
+def noting_when(work: Callable[[Preparation], None]) -> Callable[[Preparation], None]:
+    """Write down when the thread of this process has prepared the databases."""
+
+    @functools.wraps(work)
+    def noted(self: Preparation) -> None:
+        began = time.monotonic()
+        try:
+            work(self)
+        finally:
+            with Path(os.environ["FAULTS_PREPARATIONS"]).open("a") as file:
+                file.write(f"{os.getpid()} {began} {time.monotonic()}\n")
+
+    return noted
+
+
+Preparation._work = noting_when(Preparation._work)  # type: ignore[method-assign]
 
 
 def share(pg_shared: Shared, table: str, name: str, then: dict[str, object]) -> Iterator[None]:
