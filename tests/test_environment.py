@@ -253,6 +253,30 @@ def test_the_embedded_server_is_reached_with_the_driver_of_a_sync_application(
     app.run().assert_outcomes(passed=1)
 
 
+def test_a_sync_application_that_gets_an_async_driver_reads_which_option_selects_another(
+    app: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lazy load of an async session raises the same error, but needs no other driver."""
+    monkeypatch.delenv("PGTEMPLATE_URL")
+    app.ini(pg_env="APP_URL", pythonpath=".")
+    app.write(
+        "test_app.py",
+        load_program(
+            "environment/"
+            "a_sync_application_that_gets_an_async_driver_reads_which_option_selects_another.py"
+        ),
+    )
+
+    result = app.run("-Wignore")
+
+    result.assert_outcomes(failed=2)
+    assert result.stdout.str().count("E           sqlalchemy.exc.MissingGreenlet:") == 2
+    sections = result.stdout.str().split("pgtemplate: driver")
+    assert len(sections) == 2
+    assert 'pg_driver = "psycopg"' in sections[1]
+    assert "psycopg, psycopg2, pg8000" in sections[1]
+
+
 def test_a_driver_that_cannot_be_used_ends_the_run(
     app: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ from pytest_pgtemplate._internals.sqlalchemy import (
     greenlet_spawn,
     override_transactions,
     share_events,
+    sync_engine_of_frame,
     watch_driver_connections,
 )
 from pytest_pgtemplate._internals.sqlalchemy_sessions import (
@@ -124,6 +126,17 @@ def test_sqlalchemy_begins_commits_and_rolls_back_by_methods_of_the_dialect() ->
 
     assert calls[:4] == ["begin", "commit", "begin", "rollback"]
     engine.dispose()
+
+
+def test_sqlalchemy_knows_the_async_engine_of_an_engine() -> None:
+    url = "postgresql+asyncpg://localhost/"
+    alone, async_engine = create_engine(url), create_async_engine(url)
+
+    def engine_of_frame(self: Engine) -> Engine | None:  # noqa: ARG001 - read from the frame
+        return sync_engine_of_frame(sys._getframe())
+
+    assert engine_of_frame(alone) is alone
+    assert engine_of_frame(async_engine.sync_engine) is None
 
 
 def test_sqlalchemy_runs_sync_code_in_a_greenlet_that_can_await() -> None:

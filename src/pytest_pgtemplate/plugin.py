@@ -165,14 +165,14 @@ def pytest_runtest_makereport(
     run, error = item.config.stash[RUN], call.excinfo and call.excinfo.value
     run.reports.sign_report(report, error)
     if report.failed:
-        from pytest_pgtemplate._run.event_loop_section import event_loop_section
+        from pytest_pgtemplate._run.error_sections import error_sections
         from pytest_pgtemplate._run.failure_section import failure_section
 
         item.stash[FAILED] = True
         if call.when != "teardown" and (text := failure_section(run, item, error)):
             report.sections.append(("pgtemplate", text))
-        if error is not None and (text := event_loop_section(error)):
-            report.sections.append(("pgtemplate: event loops", text))
+        if error is not None:
+            report.sections += error_sections(error)
     return _run.redact_report(report, item.config)
 
 

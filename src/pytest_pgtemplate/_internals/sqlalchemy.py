@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -25,6 +26,7 @@ __all__ = [
     "greenlet_spawn",
     "override_transactions",
     "share_events",
+    "sync_engine_of_frame",
     "watch_driver_connections",
 ]
 
@@ -181,6 +183,18 @@ def watch_driver_connections(
         connection.__class__ = Watched
 
     event.listen(engine, "engine_connect", watch)
+
+
+def sync_engine_of_frame(frame: FrameType) -> Engine | None:
+    """The engine whose method runs in ``frame``, if no ``AsyncEngine`` uses it, else None.
+
+    ``AsyncEngine.sync_engine`` is public, but nothing public leads from the engine to it.
+    """
+    engine = frame.f_locals.get("self")
+    if not isinstance(engine, Engine):
+        return None
+    user = AsyncEngine._retrieve_proxy_for_target(engine, regenerate=False)
+    return engine if user is None else None
 
 
 def driver_of(connection: Any) -> Any:

@@ -25,7 +25,7 @@ __all__ = [
     "Run",
     "RunDirectory",
     "crashed_workers",
-    "event_loop_section",
+    "error_sections",
     "fail",
     "fails",
     "failure_section",

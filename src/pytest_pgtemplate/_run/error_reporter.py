@@ -9,8 +9,10 @@ error for each one that no failed report shows.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 import pytest
@@ -216,3 +218,10 @@ def walk_causes(
         pending.append(each.__cause__ if each.__cause__ is not None else context)
         if isinstance(each, BaseExceptionGroup):
             pending += reversed(each.exceptions)
+
+
+def traceback_frames(error: BaseException) -> Iterator[FrameType]:
+    """Yield the frames of an exception and its causes, from the outermost call inwards."""
+    for each in walk_causes(error):
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            yield frame

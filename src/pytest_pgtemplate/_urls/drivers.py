@@ -200,10 +200,13 @@ def sync_url(url: URL) -> URL:
     driver = driver_name(url)
     if driver in SYNC_DRIVERS:
         return for_driver(url, driver)
-    for candidate in SYNC_DRIVERS:
-        if find_spec(candidate) is not None:
-            return for_driver(url, candidate)
+    for installed in installed_sync_drivers():
+        return for_driver(url, installed)
     raise ConfigurationError(
         "no sync PostgreSQL driver is installed; the plugin looked for " + ", ".join(SYNC_DRIVERS),
         hint="pip install 'psycopg[binary]', or use the async fixtures",
     )
+
+
+def installed_sync_drivers() -> list[str]:
+    return [driver for driver in SYNC_DRIVERS if find_spec(driver) is not None]
