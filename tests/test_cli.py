@@ -158,7 +158,8 @@ def test_doctor_and_the_summary_compare_locks_with_tables(
         address = str(_urls.render(url))
         result = project.run("--pg-url", address)
         result.assert_outcomes(passed=1)
-        result.stdout.fnmatch_lines(["*may run out of locks: raise max_locks_per_transaction*"])
+        line = "may run out of locks: raise max_locks_per_transaction*"
+        result.stdout.fnmatch_lines([f"pgtemplate: *{line}", "*[[]100%]", f"  *{line}"])
         capsys.readouterr()
 
         assert main.main(["--url", address, "doctor", "--json"]) == 0

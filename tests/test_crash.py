@@ -537,5 +537,8 @@ def test_more_workers_than_there_are_connections_for(
     two.assert_outcomes(passed=4)
     two.stdout.no_fnmatch_line("*run out of*")
     three.assert_outcomes(passed=4)
-    three.stdout.fnmatch_lines(["*run out of connections*at most 2 workers*"])
+    # Before the tests end, and in the summary:
+    line = "pgtemplate: *run out of connections*at most 2 workers"
+    three.stdout.fnmatch_lines([line, "*[[]100%]*", "  *run out of connections*at most 2 workers"])
+    assert three.stdout.str().count("run out of connections") == 2
     shop.server.close()

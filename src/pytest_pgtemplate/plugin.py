@@ -15,8 +15,6 @@ from pytest_pgtemplate._run import (
     FAILED,
     RUN,
     EnvironmentVariables,
-    ErrorReporter,
-    ReportedErrors,
     Run,
     RunDirectory,
     requests_database,
@@ -56,11 +54,11 @@ def pytest_load_initial_conftests_after_plugins(early_config: pytest.Config) -> 
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
     directory = RunDirectory(settings.identity, shared=config.getoption("dist", "no") != "no")
-    reports = ErrorReporter(ReportedErrors(directory))
-    config.pluginmanager.register(reports, "pgtemplate-errors")
     _run.hide_libpq_variables(config, settings)
     environment = _set_environment(config, settings)
-    config.stash[RUN] = Run(config, settings, directory, reports, environment)
+    config.stash[RUN] = run = Run(config, settings, directory, environment)
+    for plugin in (run.reports, run.limits):
+        config.pluginmanager.register(plugin)
     config.stash[STATS] = []
     _register_fixtures(config)
     _register_requested_plugins(config)

@@ -136,6 +136,7 @@ def create_database(
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
     stats.stand_ins, stats.uncovered = worker.stand_ins, worker.uncovered
     stats.lock_room = server.facts.max_locks // max(worker.relations, 1)
+    database.run.limits.expect(stats, workers=1 + len(settings.peers))
     sweeping = None
     if settings.sweeps:
         sweeping = sweep.start_sweep(server, template.name, settings.template.prefix)

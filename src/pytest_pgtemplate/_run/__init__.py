@@ -12,7 +12,6 @@ from pytest_pgtemplate._run.error_reporter import (
     fails,
 )
 from pytest_pgtemplate._run.redaction import redact, redact_report
-from pytest_pgtemplate._run.reported_errors import ReportedErrors
 from pytest_pgtemplate._run.run import RUN, Run, requests_database
 from pytest_pgtemplate._run.summary import header_line, report_facts, summary_lines
 
@@ -21,7 +20,6 @@ __all__ = [
     "RUN",
     "EnvironmentVariables",
     "ErrorReporter",
-    "ReportedErrors",
     "Run",
     "RunDirectory",
     "crashed_workers",

@@ -12,6 +12,8 @@ import pytest
 
 from pytest_pgtemplate._run.environment import EnvironmentVariables
 from pytest_pgtemplate._run.error_reporter import ErrorReporter
+from pytest_pgtemplate._run.reported_errors import ReportedErrors
+from pytest_pgtemplate._run.server_limits import ServerLimits
 from pytest_pgtemplate._settings import RunIdentity, Settings
 from pytest_pgtemplate.errors import PgTemplateError
 
@@ -62,16 +64,16 @@ class RunContext:
         config: pytest.Config,
         settings: Settings,
         directory: RunDirectory,
-        reports: ErrorReporter,
         environment: EnvironmentVariables,
     ) -> None:
         self.settings = settings
         self.directory = directory
-        self.reports = reports
+        self.reports = ErrorReporter(ReportedErrors(directory))
         self.environment = environment
         self.current: pytest.Item | None = None  # the current test
         self.torn_down: pytest.Item | None = None  # the last test whose teardown began here
         self.timeline: Timeline | None = None  # None: the run is not recorded
+        self.limits = ServerLimits(config)
         self.crashed = False  # in the controller: whether a worker of this run crashed
         # Reports hide the passwords in these URLs.
         self.urls = [*settings.all_urls, *environment.urls]

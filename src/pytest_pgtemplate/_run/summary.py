@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from pytest_pgtemplate._run.server_limits import exhausted_servers
 from pytest_pgtemplate._settings import Settings
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def summary_lines(stats: list[dict[str, Any]], settings: Settings) -> Iterator[s
         if stats_of_database := [stats for stats in workers if stats.database == name]:
             yield from _database_lines(stats_of_database, settings)
     yield from _unreachable_servers(settings.server.unreachable)
-    yield from _exhausted_servers(workers)
+    yield from (f"  {line}" for line in exhausted_servers(workers))
 
 
 def _unreachable_servers(urls: tuple[str, ...]) -> Iterator[str]:
@@ -173,16 +172,3 @@ def _uncovered(names: list[str], *, every: bool) -> Iterator[str]:
         rest = len(names) - len(shown)
         more = f" and {rest} more (--pg-stats lists all)" if rest else ""
         yield f"  no reset restores {', '.join(shown)}{more}: the role may not read them"
-
-
-def _exhausted_servers(workers: list[DatabaseStats]) -> Iterator[str]:
-    """Yield a warning if the workers may need more connections or locks than a server has."""
-    limits = {
-        "may run out of connections: raise max_connections": attrgetter("server", "room"),
-        "may run out of locks: raise max_locks_per_transaction": attrgetter("server", "lock_room"),
-    }
-    for limit, server_and_room in limits.items():
-        counts = Counter(map(server_and_room, workers))
-        for (server, room), count in counts.items():
-            if count > room >= 0:
-                yield f"  {server} {limit}, or run at most {max(room, 1)} workers"
