@@ -32,6 +32,7 @@ def isolation_by_the_plugin():
     """Django's own isolation is switched off: no transactions around tests, and no flush."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: None)
+        patch.setattr(TransactionTestCase, "_reset_sequences", staticmethod(lambda _: None))
         patch.setattr(TestCase, "_enter_atomics", staticmethod(dict))
         patch.setattr(TestCase, "_rollback_atomics", staticmethod(lambda _: None))
         yield

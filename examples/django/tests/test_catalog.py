@@ -30,6 +30,13 @@ def test_rows_of_a_data_migration_come_back(attempt):
     Category.objects.all().delete()
 
 
+@pytest.mark.parametrize("name", ["chess", "go"])
+@pytest.mark.django_db(transaction=True, reset_sequences=True)
+def test_the_next_id_follows_the_rows_of_a_data_migration(name):
+    """Django would set the sequence to 1, which is the id of such a row."""
+    assert Category.objects.create(name=name).id == 3
+
+
 class TestChess(TestCase):
     """What setUpTestData writes is shared by the tests of the class, and removed after them."""
 
