@@ -88,6 +88,8 @@ def test_a_dump_builds_the_same_database(
         "CREATE TABLE t ();\nCOMMENT ON TABLE t IS E'\n\\\\ not of psql';",
         "CREATE TABLE t (); SELECT E'\\'', $$\n\\d\n$$;",
         "-- \\restrict\nCREATE TABLE t ();",
+        "\\echo psql\nCREATE TABLE t (); -- run it after \\c shop\n",
+        "SELECT 1; -- \\connect other\n\\echo psql\nCREATE TABLE t ();\n",
     ],
 )  # fmt: skip
 def test_commands_of_psql(migrate: Migrate, write: Callable[[str], SqlFiles], text: str) -> None:
@@ -142,6 +144,32 @@ def test_an_included_file_belongs_to_the_fingerprint(migrate: Migrate, tmp_path:
     assert inner in dict(files.contents())
 
 
+@pytest.mark.parametrize(
+    ("command", "where"),
+    [
+        ("\\copy t FROM 'my data.csv' CSV", "my data.csv"),
+        ("CREATE TABLE u (); \\COPY t (id) from data.csv with (format csv)", "data.csv"),
+        ("\\lo_import data.csv 'a comment'", "data.csv"),
+    ],
+)
+def test_a_file_with_data_belongs_to_the_fingerprint(
+    migrate: Migrate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, where: str
+) -> None:
+    """psql looks for it in the working directory, also if an included file names it."""
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / where
+    data.write_text("1\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "inner.sql").write_text(f"CREATE TABLE t (id int);\n{command}\n")
+    (tmp_path / "schema.sql").write_text("\\ir folder/inner.sql\n")
+    files = SqlFiles("schema.sql")
+    migrate(files)
+    before = list(files.fingerprint())
+    data.write_text("2\n")
+    assert list(files.fingerprint()) != before
+    assert data in {path.absolute() for path, _ in files.contents()}
+
+
 def test_a_file_stays_in_the_template(migrate: Migrate, write: Callable[[str], SqlFiles]) -> None:
     """What pg_dump --create writes would go on in another database."""
     with pytest.raises(MigrationError, match=r"schema\.sql:2: .connect") as caught:
@@ -153,12 +181,16 @@ def test_a_file_stays_in_the_template(migrate: Migrate, write: Callable[[str], S
     ("text", "included"),
     [
         ("CREATE TABLE t (); \\c postgres\nCREATE TABLE elsewhere ();\n", ""),
+        ("SELECT '--'; \\c postgres\nCREATE TABLE elsewhere ();\n", ""),
+        ("/*\n-- */ \\c postgres\nCREATE TABLE elsewhere ();\n", ""),
         ("\\ir inner.sql\n", "CREATE TABLE t ();\n\\connect postgres\n"),
         ("SELECT 1; \\ir inner.sql\n", "CREATE TABLE t (); \\connect postgres\n"),
         ("\\set name inner.sql\n\\ir :name\n", "CREATE TABLE t ();\n\\connect postgres\n"),
     ],
     ids=[
         "in a line",
+        "after a string",
+        "after a comment",
         "in an included file",
         "in a line of both",
         "in a file that a variable names",

@@ -96,7 +96,7 @@ class SqlFiles:
         """Yield each file that determines the schema, with its content."""
         for path in self.paths:
             yield path, _read(path)
-            yield from ((each, _read(each)) for each in _included(path))
+            yield from ((each, _read(each)) for each in _files_to_read(path))
 
     def lineage(self) -> Lineage:
         """Return the files as revisions "0", "1", .. that follow each other."""
@@ -155,13 +155,13 @@ class Command:
 
 
 def _read_all(path: Path) -> Iterator[bytes]:
-    """Yield the content of a SQL file, and of the files that it includes."""
+    """Yield the content of a SQL file, and of the files that psql reads for it."""
     yield _read(path)
-    yield from map(_read, _included(path))
+    yield from map(_read, _files_to_read(path))
 
 
-def _included(path: Path) -> Iterator[Path]:
-    return sql_scripts.included_files(path, sql_scripts.decode(_read(path)))
+def _files_to_read(path: Path) -> Iterator[Path]:
+    return sql_scripts.files_to_read(path, sql_scripts.decode(_read(path)))
 
 
 def _read(path: Path) -> bytes:

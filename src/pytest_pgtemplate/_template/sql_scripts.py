@@ -24,7 +24,10 @@ APPLICATION = "pytest-pgtemplate migrations"
 _META_COMMAND = re.compile(r"^[ \t]*\\", re.MULTILINE)
 # Anywhere in a line, because psql accepts them after a statement. COPY data doubles each backslash.
 _CONNECT = re.compile(r"(?<!\\)\\c(onnect)?\b")
-_INCLUDE = re.compile(r"(?<!\\)\\i(r|nclude|nclude_relative)?[ \t]+'?([^'\s]+)")
+_COMMENT = re.compile(r"[^'\"$*]*--[^'\"$*]*")  # before it, nothing that may be a part of a string
+_ARGUMENT = r"[ \t]+(?:'([^'\n]+)'|([^'\s]+))"
+_INCLUDE = re.compile(rf"(?<!\\)\\i(r|nclude|nclude_relative)?{_ARGUMENT}")
+_DATA = re.compile(rf"(?<!\\)\\(?:copy\b[^\n]*?\bfrom|lo_import){_ARGUMENT}", re.IGNORECASE)
 _END_OF_STATEMENT = re.compile(r";[ \t]*(--.*)?$", re.MULTILINE)
 _ENCODING = re.compile(r"\\encoding\b|\bSET\s+(SESSION\s+)?client_encoding\b", re.IGNORECASE)
 _LEFT = "EXCEPTION 'the script has connected to another database, and may have changed it'"
@@ -91,17 +94,34 @@ def _other_encoding(file: Path, content: bytes, script: str) -> re.Match[str] | 
 
 def _refuse_connect(file: Path) -> None:
     script = decode(file.read_bytes())
-    if connects := _CONNECT.search(script):
-        raise MigrationError(
-            f"{file}:{_line(script, connects.end())}: \\connect leaves the template's database",
-            hint="remove it; with pg_dump, omit --create",
-        )
+    for connects in _CONNECT.finditer(script):
+        begin = script.rfind("\n", 0, connects.start()) + 1
+        if not _COMMENT.fullmatch(script, begin, connects.start()):
+            raise MigrationError(
+                f"{file}:{_line(script, connects.end())}: \\connect leaves the template's database",
+                hint="remove it; with pg_dump, omit --create",
+            )
+
+
+def files_to_read(file: Path, script: str) -> Iterator[Path]:
+    """Yield the files that psql reads for a script: those that it includes, and their data."""
+    yield from _data_files(script)
+    for included in included_files(file, script):
+        yield included
+        yield from _data_files(decode(included.read_bytes()))
+
+
+def _data_files(script: str) -> Iterator[Path]:
+    for quoted, bare in _DATA.findall(script):
+        if (path := Path(quoted or bare)).is_file():
+            yield path
 
 
 def included_files(file: Path, script: str) -> Iterator[Path]:
     """Yield the files that a script includes with psql's ``\\i`` and ``\\ir``, recursively."""
-    for kind, name in _INCLUDE.findall(script):
-        found = (file.parent if kind in ("r", "nclude_relative") else Path()) / name
+    for kind, quoted, bare in _INCLUDE.findall(script):
+        folder = file.parent if kind in ("r", "nclude_relative") else Path()
+        found = folder / (quoted or bare)
         if found.is_file():
             yield found
             yield from included_files(found, decode(found.read_bytes()))
