@@ -26,7 +26,8 @@ from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
-from support.databases import EVERYTHING, RUN, TIMEOUT, bindir_of, pg_dump, server_as
+from support.databases import EVERYTHING, RUN, bindir_of, pg_dump
+from support.kinds import TIMEOUT, server_as
 from support.projects import COUNTED, ITEM, Project, load_program, query, unique
 from support.servers import private_server
 

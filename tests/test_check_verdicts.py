@@ -10,9 +10,11 @@ import pytest
 
 from support import long_lineage
 from support.alembic_verdicts import Judge, empty_database, parse_verdicts
+from support.kinds import KINDS
 from support.long_lineage import Revision, outside, sql
 from support.projects import SYNC_ENV, Project
 
+CHECKED = [kind for kind in KINDS if kind.tracking == "triggers"]  # a check runs no reset
 FEW = [
     Revision("first", sql("CREATE TABLE item (id int)"), sql("DROP TABLE item")),
     Revision(
@@ -56,6 +58,8 @@ def assert_verdicts_are_alembics(project: Project, judge: Judge) -> None:
     assert outcomes(project) == expected
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("project", CHECKED, indirect=True, ids=str)
 def test_verdicts_are_those_of_alembics_commands(project: Project, judge: Judge) -> None:
     """A fault changes no verdict of a revision after it, and none is found where there is none."""
     write(project, FEW)
@@ -64,6 +68,7 @@ def test_verdicts_are_those_of_alembics_commands(project: Project, judge: Judge)
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("project", CHECKED, indirect=True, ids=str)
 def test_verdicts_on_every_kind_of_operation(project: Project, judge: Judge) -> None:
     """Also beside other branches, in a merge and with dependencies."""
     write(project, long_lineage.TRUNK)
@@ -81,6 +86,8 @@ def test_verdicts_on_every_kind_of_operation(project: Project, judge: Judge) -> 
     assert_verdicts_are_alembics(project, judge)
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("project", CHECKED, indirect=True, ids=str)
 def test_a_failure_is_remembered_until_its_file_changes(project: Project) -> None:
     """The second check walks nothing, and says the same."""
     project.alembic(SYNC_ENV)
@@ -95,6 +102,8 @@ def test_a_failure_is_remembered_until_its_file_changes(project: Project) -> Non
     assert outcomes(project) == first | {"bad": "passed"}
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("project", CHECKED, indirect=True, ids=str)
 def test_the_order_of_columns_can_be_allowed(project: Project) -> None:
     """PostgreSQL cannot restore it. It has a verdict of its own, which names the option."""
     project.alembic(SYNC_ENV)

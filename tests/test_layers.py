@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_pgtemplate import _urls
-from support.projects import ITEM, PLAIN, Project, execute, load_program, query, unique
+from support.kinds import KINDS
+from support.projects import ITEM, PLAIN, Project, load_program, query
 
 CONFTEST = load_program("layers/root_conftest.py")
 IMPORT = "import pytest\nfrom conftest import add, names, write\n"
@@ -48,12 +48,11 @@ def passes(items: Project, passed: int, *arguments: str) -> pytest.RunResult:
     return result
 
 
-@pytest.mark.parametrize("tracking", ["triggers", "scan"])
+@pytest.mark.full("values")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 def test_rows_of_a_fixture_are_there_for_each_test_of_its_scope_and_no_other(
-    items: Project, tracking: str
+    items: Project,
 ) -> None:
-    items.ini(pythonpath=".", pg_tracking=tracking)
-    items.prepare_template()
     write(items, "test_a.py", TESTS)
     write(items, "test_b.py", AFTERWARDS)
 
@@ -496,16 +495,15 @@ IN_SESSION = """
 """
 
 
-@pytest.mark.parametrize("tracking", ["triggers", "scan"])
+@pytest.mark.full("values")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 @pytest.mark.parametrize(
     ("isolation", "body"),
     [("clone", DDL), ("truncate", DDL), ("rollback", IN_SESSION), ("clone", "add(pg, 'mine')")],
 )
 def test_every_isolation_keeps_the_rows_of_shared_fixtures(
-    items: Project, isolation: str, body: str, tracking: str
+    items: Project, isolation: str, body: str
 ) -> None:
-    items.ini(pythonpath=".", pg_tracking=tracking)
-    items.prepare_template()
     write(items, "test_a.py", ISOLATIONS.format(isolation, body))
     write(items, "test_b.py", 'def test_three(pg): assert names(pg) == "base reference"\n')
 
@@ -544,6 +542,8 @@ def test_the_writes_of_a_module_scope_stay_when_a_layer_is_removed(items: Projec
     passes(items, 3)
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 def test_layers_lost_with_the_connection_are_set_up_again(items: Project) -> None:
     write(
         items,
@@ -581,6 +581,8 @@ def test_two(pg):
 """
 
 
+@pytest.mark.full("values")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 def test_a_reclone_with_layers_accepts_template_rows_that_violate_a_constraint(
     items: Project,
 ) -> None:
@@ -596,6 +598,8 @@ def test_a_reclone_with_layers_accepts_template_rows_that_violate_a_constraint(
     passes(items, 2)
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 def test_tests_fail_if_the_rows_of_a_layer_violate_a_constraint_after_a_reclone(
     items: Project,
 ) -> None:
@@ -734,19 +738,3 @@ def test_a_copy_that_a_test_changes_does_not_reach_the_next(items: Project) -> N
     )
 
     passes(items, 2)
-
-
-def test_layers_work_for_a_role_with_createdb_only(
-    items: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    role = unique("pgt_plain")
-    execute(items.server.url, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'")
-    try:
-        url = items.server.url.set(username=role, password="secret")
-        monkeypatch.setenv("PGTEMPLATE_URL", str(_urls.render(url)))
-        write(items, "test_a.py", TESTS)
-        write(items, "test_b.py", AFTERWARDS)
-        passes(items, 4)
-    finally:
-        items.clean()
-        execute(items.server.url, f"DROP ROLE {role}")

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._worker import WorkerOptions
-from support.databases import KINDS, Base, Dump, Session, database, difference
+from support.databases import Base, Dump, Session, database, difference
+from support.kinds import KINDS
 from test_reset_property import CONNECTIONS, EXAMPLES, Play, perform, plays
 
 pytestmark = pytest.mark.full("values")  # of tracking, role and server

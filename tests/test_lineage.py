@@ -17,8 +17,9 @@ from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate._template.migrations import migrate
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
-from support.databases import EVERYTHING, Kind, pg_dump, server_as
+from support.databases import EVERYTHING, pg_dump
 from support.databases import bindir_of as _bindir_of
+from support.kinds import Kind, server_as
 from support.projects import COUNTED, ITEM, Project, query, unique
 
 TIMEOUT = 60.0

@@ -9,7 +9,8 @@ import pytest
 
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._worker import WorkerOptions
-from support.databases import KINDS, Base, Kind, database, difference
+from support.databases import Base, database, difference
+from support.kinds import KINDS, Kind
 from support.projects import execute, unique
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases

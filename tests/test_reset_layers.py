@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.databases import Base, Kind, database, difference
+from support.databases import Base, database, difference
+from support.kinds import Kind
 
 SCRIPT = (Path(__file__).parent / "support" / "hostile.sql").read_text("utf-8")
 MANY = 1500  # rows: more than a reset looks at one by one

@@ -16,7 +16,8 @@ from pytest_pgtemplate._reset import ResetResult, blocker_watch
 from pytest_pgtemplate._reset.blocker_watch import GRACE
 from pytest_pgtemplate._reset.scripts import LARGE
 from pytest_pgtemplate.errors import ServerError
-from support.databases import TIMEOUT, Base, Kind, Session, database, difference, run
+from support.databases import Base, Session, database, difference, run
+from support.kinds import TIMEOUT, Kind
 from support.projects import ITEM, Project, query
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases

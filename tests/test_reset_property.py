@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.scripts import LARGE, MANY
 from pytest_pgtemplate._worker import WorkerOptions
-from support.databases import KINDS, Base, Session, database, difference, run
+from support.databases import Base, Session, database, difference, run
+from support.kinds import KINDS
 from support.projects import unique
 
 pytestmark = pytest.mark.full("values")  # of tracking, role and server

@@ -11,15 +11,8 @@ import pytest
 
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._reset.scripts import LARGE
-from support.databases import (
-    EVERYTHING,
-    VIRTUAL,
-    Base,
-    Kind,
-    database,
-    difference,
-    run,
-)
+from support.databases import EVERYTHING, VIRTUAL, Base, database, difference, run
+from support.kinds import Kind
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
 

@@ -17,7 +17,8 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._worker import WorkerDatabase, WorkerOptions, spares
 from pytest_pgtemplate.errors import ServerError
-from support.databases import KINDS, RUN, Base, Kind, database, difference
+from support.databases import RUN, Base, database, difference
+from support.kinds import KINDS, Kind
 from support.projects import execute, unique
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.kinds import KINDS
 from support.projects import PLAIN, Project
 
 CONFTEST = """
@@ -69,13 +70,12 @@ def test_three(pg):
 """
 
 
-@pytest.mark.parametrize("tracking", ["triggers", "scan"])
+@pytest.mark.full("values")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 @pytest.mark.parametrize("isolation", ["truncate", "clone"])
-def test_lost_rows_are_an_error_of_the_test_that_lost_them(
-    base: Project, tracking: str, isolation: str
-) -> None:
+def test_lost_rows_are_an_error_of_the_test_that_lost_them(base: Project, isolation: str) -> None:
     """The next tests find them built again, whether or not they name the fixture."""
-    base.ini(pythonpath=".", pg_tracking=tracking, pg_isolation=isolation)
+    base.ini(pythonpath=".", pg_isolation=isolation)
     write(base, LOSES)
 
     result = base.run()
@@ -90,6 +90,8 @@ def test_lost_rows_are_an_error_of_the_test_that_lost_them(
     )
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 def test_lost_rows_of_several_fixtures_are_built_again_in_their_order(base: Project) -> None:
     """Also those of a fixture that got the other's value, and those of a parametrized one."""
     write(
@@ -117,6 +119,8 @@ def test_two(shared, pg):
     result.stdout.fnmatch_lines(["*ERROR at teardown of test_one[[]b-1[]]*"])
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 def test_writes_in_the_teardown_of_a_fixture_with_lost_rows_are_reset(base: Project) -> None:
     write(
         base,
@@ -134,6 +138,8 @@ def test_two(audited, pg): assert names(pg) == "shared module"
     base.run().assert_outcomes(passed=2, errors=1)
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 def test_no_test_runs_without_rows_that_cannot_be_built_again(base: Project) -> None:
     write(
         base,

@@ -9,7 +9,8 @@ import pytest
 
 from pytest_pgtemplate._reset import ResetResult, Seal, changes_between, describe, state_digest
 from pytest_pgtemplate._worker import WorkerOptions
-from support.databases import EVERYTHING, KINDS, Base, Kind, database
+from support.databases import EVERYTHING, Base, database
+from support.kinds import KINDS, Kind
 from support.projects import Project, load_program
 
 SCHEMA = """

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,11 @@ from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._template import Template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase, WorkerOptions
+from support.kinds import KINDS, TIMEOUT, Kind, server_as, url_of
 from support.projects import execute, unique
 
 RUN = "0a1b2c3d"
 PLAIN = WorkerOptions()
-TIMEOUT = 30.0  # seconds for anything at all: nothing may hang
 EVERYTHING = Path(__file__).with_name("everything.sql").read_text("utf-8")
 VIRTUAL = """
 CREATE TABLE virtual (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a * 2) VIRTUAL);
@@ -64,30 +63,6 @@ SELECT lo_unlink(oid) FROM pg_largeobject_metadata;
 
 # The rows of each table, the value of each sequence and all large objects, in no order.
 Dump = dict[str, "Counter[str]"]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a database is tracked, who owns it, and where it is."""
-
-    tracking: str
-    role: str
-    server: str
-
-    def __str__(self) -> str:
-        return f"{self.tracking}-{self.role}-{self.server}"
-
-    @property
-    def superuser(self) -> bool:
-        return self.role == "superuser"
-
-
-KINDS = [
-    Kind(tracking, role, server)
-    for server in ("embedded", "system")
-    for role in ("superuser", "plain")
-    for tracking in ("triggers", "scan")
-]
 
 
 class Session:
@@ -354,30 +329,6 @@ def make_template(
 
 
 @contextmanager
-def server_as(url: URL, role: str) -> Iterator[Server]:
-    """The server as a superuser sees it, or as a role that may only create databases."""
-    root = Server(url, timeout=TIMEOUT)
-    try:
-        if not root.facts.superuser:
-            pytest.skip("the role in PGTEMPLATE_URL is no superuser, who is needed to look on")
-        if role == "superuser":
-            yield root
-            return
-        name = unique("pgt_plain")
-        root._execute(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD 'secret'")
-        try:
-            plain = Server(url.set(username=name, password="secret"), timeout=TIMEOUT)
-            try:
-                yield plain
-            finally:
-                plain.close()
-        finally:
-            root._execute(f"DROP ROLE {name}")
-    finally:
-        root.close()
-
-
-@contextmanager
 def database(
     request: pytest.FixtureRequest,
     kind: Kind,
@@ -391,8 +342,7 @@ def database(
 
     ``newer``: what is added to it if the server has this major version, or a later one.
     """
-    given = request.getfixturevalue(f"{'server' if kind.server == 'embedded' else 'system'}_url")
-    url = _urls.parse(given) if isinstance(given, str) else given
+    url = url_of(request, kind)
     with server_as(url, kind.role) as server:
         prefix = unique("t")
         if newer is not None and server.facts.major >= newer[0]:

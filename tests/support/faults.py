@@ -1,6 +1,7 @@
 """Faults: one call to the server fails, or one use of a file, in runs of a small suite.
 
     cd tests; python -m support.faults [--kind KIND ..] [--start warm|cold] [--every N] [--only K]
+        [--tracking scan] [--role plain] [--bindir DIRECTORY]
 
 The suite (programs/faults) has a failing test, rows that tests share, a test that changes the
 schema and one that leaves a transaction open; it runs on two workers. Each test compares its
@@ -68,7 +69,8 @@ Result = tuple[int | None, str]  # the exit code of a run, None if it hangs, and
 class Suite:
     """A copy of the suite in ``directory``; its runs reach the server through the proxy."""
 
-    def __init__(self, directory: Path, server: URL, proxy: URL) -> None:
+    def __init__(self, directory: Path, server: URL, proxy: URL, tracking: str) -> None:
+        self._tracking = tracking
         self._root = directory / "suite"
         self._server = server
         self._wrong = directory / "wrong"
@@ -103,7 +105,7 @@ class Suite:
             file.unlink(missing_ok=True)
         plugins = ["-p", "xdist.plugin", "-p", "pytest_pgtemplate.plugin", "-p", "no:cacheprovider"]
         workers = ["-n", str(WORKERS), "--dist", "loadfile"]  # so the number of calls varies little
-        options = [*plugins, *workers, "-q", "-rfEs"]
+        options = [*plugins, *workers, "-q", "-rfEs", "-o", f"pg_tracking={self._tracking}"]
         command = [sys.executable, "-X", "faulthandler", "-m", "pytest", *options]
         process = subprocess.Popen(
             command,
@@ -152,7 +154,9 @@ class Suite:
 
 
 @contextmanager
-def suite_behind_proxy(bindir: Path | None = None) -> Iterator[tuple[Suite, FaultyServer]]:
+def suite_behind_proxy(
+    bindir: Path | None = None, tracking: str = "triggers", role: str = "superuser"
+) -> Iterator[tuple[Suite, FaultyServer]]:
     """Yield the suite and the proxy before its server, a private one with these programs."""
     with server_directory() as directory, private_server(bindir) as server:
         directory.chmod(0o755)
@@ -160,8 +164,11 @@ def suite_behind_proxy(bindir: Path | None = None) -> Iterator[tuple[Suite, Faul
             execute(server, f"CREATE DATABASE {name}")
         host, port = server.query["host"], server.query["port"]
         with faulty_server(directory, Path(f"{host}/.s.PGSQL.{port}")) as proxy:
-            query_of = {"host": str(directory), "port": "5432"}
-            yield Suite(directory, server, server.set(query=query_of)), proxy
+            through = server.set(query={"host": str(directory), "port": "5432"})
+            if role == "plain":
+                execute(server, "CREATE ROLE plain LOGIN CREATEDB")
+                through = through.set(username="plain")
+            yield Suite(directory, server, through, tracking), proxy
 
 
 class Faults(Protocol):
@@ -302,9 +309,12 @@ def main() -> int:
         "--preparation", action="store_true", help="let calls of the preparation threads fail"
     )
     parser.add_argument("--bindir", type=Path, help="programs of the server")
+    parser.add_argument("--tracking", choices=("triggers", "scan"), default="triggers")
+    parser.add_argument("--role", choices=("superuser", "plain"), default="superuser")
     options = parser.parse_args()
     found = tried = hit = 0
-    with suite_behind_proxy(options.bindir) as (suite, proxy):
+    kind_of_server = options.bindir, options.tracking, options.role
+    with suite_behind_proxy(*kind_of_server) as (suite, proxy):
         suite.run(fails=False)  # so that a warm start is one
         for start in options.start:
             for kind in options.kind:

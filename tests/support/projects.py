@@ -31,6 +31,7 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.quoting import quote_identifier
 from pytest_pgtemplate._urls import database_names
+from support.kinds import Kind, server_as, url_of
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 
@@ -149,6 +150,8 @@ class Project:
     server: Server
     prefix: str
     log: Path
+    options: dict[str, str] = field(default_factory=dict)  # of every pytest.ini
+    has_own_role: bool = False  # which is dropped after the test
     _head: str | None = field(default=None)
     _prepared: tuple[str, str] | None = field(default=None)
 
@@ -160,7 +163,8 @@ class Project:
 
     def ini(self, **options: object) -> Path:
         """Write pytest.ini; the databases' prefix is always in it."""
-        lines = [f"{name} = {value}" for name, value in {"pg_name": self.prefix, **options}.items()]
+        values = {"pg_name": self.prefix, **self.options, **options}
+        lines = [f"{name} = {value}" for name, value in values.items()]
         return self.write("pytest.ini", "\n".join(["[pytest]", *lines, ""]))
 
     def alembic(self, env: str = SYNC_ENV, ini: str = INI) -> None:
@@ -201,6 +205,8 @@ class Project:
         It was built from equal files, by ``pgtemplate build``. ``clean`` gives it back.
         """
         self._give_template_back()
+        if self.has_own_role:
+            return
         self._prepared = os.environ["PGTEMPLATE_URL"], self._digest()
         if self._prepared not in _TEMPLATES:
             _TEMPLATES[self._prepared] = self._build_template()
@@ -353,7 +359,11 @@ def interruptible() -> Iterator[None]:
 
 
 def make_project(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, server: Server, url: URL
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    server: Server,
+    url: URL,
+    **options: str,
 ) -> Iterator[Project]:
     """A project on ``url``; ``server`` may see and drop what it makes there."""
     # A cache of its own: locks, and what was reported. Not the embedded server, which is given.
@@ -366,7 +376,7 @@ def make_project(
     monkeypatch.setenv("MIGRATION_LOG", str(log))
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
         monkeypatch.delenv(name)
-    project = Project(pytester.path, pytester, server, unique("t"), log)
+    project = Project(pytester.path, pytester, server, unique("t"), log, options)
     project.ini()
     yield project
     project.clean()
@@ -398,7 +408,20 @@ def prefix(server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def project(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, server: Server
+    request: pytest.FixtureRequest, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Project]:
-    """An empty project on the session's server."""
-    yield from make_project(pytester, monkeypatch, server, server.url)
+    """An empty project on the session's server.
+
+    With ``@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)``, also of its
+    fixtures, it is on the server, as the role and with the tracking of each kind.
+    """
+    kind: Kind | None = getattr(request, "param", None)
+    if kind is None:
+        server: Server = request.getfixturevalue("server")
+        yield from make_project(pytester, monkeypatch, server, server.url)
+        return
+    with server_as(url_of(request, kind), kind.role) as server:
+        tracking = {"pg_tracking": kind.tracking}
+        for project in make_project(pytester, monkeypatch, server, server.url, **tracking):
+            project.has_own_role = not kind.superuser
+            yield project
