@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import psycopg.rows
 import psycopg.types.string
 import pytest
 from sqlalchemy import Connection, Engine, event, func, select, text
@@ -164,6 +165,21 @@ def custom_setting_by_function(engine: Engine) -> None:
         connection.commit()
 
 
+def row_factory(engine: Engine) -> None:
+    attribute(engine, ("row_factory", "cursor_factory"), None)
+
+
+def never_prepare(engine: Engine) -> None:
+    attribute(engine, ("prepare_threshold", "cursor_factory", "row_factory"), None)
+
+
+def notice_handler(engine: Engine) -> None:
+    with engine.connect() as connection:
+        dbapi: Any = connection.connection.dbapi_connection
+        if hasattr(dbapi, "add_notice_handler"):
+            dbapi.add_notice_handler(len)
+
+
 def connect_listener(engine: Engine) -> None:
     event.listen(engine, "connect", lambda dbapi, _: vars(engine).setdefault("seen", dbapi))
     with engine.connect() as connection:
@@ -186,6 +202,7 @@ CHANGES = [
     *(custom_setting, custom_setting_by_function, connect_listener),
     *(read_only, isolation_level, deferrable, notices),
     *(raw_prepared, raw_setting, raw_setting_through_a_session, raw_setting_in_a_listener),
+    *(row_factory, never_prepare, notice_handler),
 ]
 
 
@@ -267,6 +284,43 @@ async def async_run(connection: AsyncConnection) -> None:
     await connection.run_sync(act)
 
 
+async def async_driver(connection: AsyncConnection) -> Any:
+    await connection.execute(text("SELECT 1"))
+    await connection.rollback()
+    return (await connection.get_raw_connection()).driver_connection
+
+
+async def async_row_factory(connection: AsyncConnection) -> None:
+    driver = await async_driver(connection)
+    if hasattr(driver, "row_factory"):
+        driver.row_factory = psycopg.rows.dict_row
+
+
+async def async_adapter(connection: AsyncConnection) -> None:
+    driver = await async_driver(connection)
+    if hasattr(driver, "adapters"):
+        driver.adapters.register_loader("int4", psycopg.types.string.TextLoader)
+    else:
+        await driver.set_builtin_type_codec("int4", codec_name="int4", schema="pg_catalog")
+
+
+async def async_autocommit(connection: AsyncConnection) -> None:
+    driver = await async_driver(connection)
+    if hasattr(driver, "set_autocommit"):
+        await driver.set_autocommit(True)
+
+
+async def async_listeners(connection: AsyncConnection) -> None:
+    driver = await async_driver(connection)
+    if hasattr(driver, "add_notice_handler"):
+        driver.add_notice_handler(len)
+        driver.add_notify_handler(len)
+    else:
+        await driver.add_listener("channel", len)
+        driver.add_log_listener(len)
+        driver.add_termination_listener(len)
+
+
 async def async_raw_setting(connection: AsyncConnection) -> None:
     await connection.execute(text("SELECT 1"))
     taken = await connection.get_raw_connection()
@@ -306,8 +360,8 @@ async def async_nothing(connection: AsyncConnection) -> None:
 
 ASYNC_CHANGES = [
     *(async_raw, async_adapted, async_run, async_prepared, async_deallocated),
-    async_custom_setting,
-    *(async_raw_setting, async_sync_setting),
+    *(async_custom_setting, async_raw_setting, async_sync_setting, async_row_factory),
+    *(async_adapter, async_autocommit, async_listeners),
 ]
 
 

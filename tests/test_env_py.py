@@ -5,6 +5,8 @@ Where that is not so, the error says what to change.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from support.projects import ASYNC_ENV, ITEM, SYNC_ENV, Project, execute, load_program, unique
@@ -79,6 +81,19 @@ def test_an_error_before_configure_is_about_env_py(shop: Project, first: str) ->
     output = failure(shop)
     assert "env.py failed before it called context.configure()" in output
     assert "correct the migration" not in output
+
+
+def test_a_url_of_its_own_with_the_wrong_driver_is_about_env_py(shop: Project) -> None:
+    """The application is async, and its env.py takes the same URL for a sync engine."""
+    own = "__import__('sqlalchemy').create_engine(__import__('os').environ['DATABASE_URL'])"
+    text = re.sub(r"engine_from_config\((.|\n)*?\n\)", own, SYNC_ENV)
+    shop.write("migrations/env.py", text)
+    shop.ini(pg_env="DATABASE_URL={url:asyncpg}")
+    output = failure(shop)
+    assert "env.py connects with a driver" in output
+    assert "correct the migration" not in output
+    shop.ini(pg_env="DATABASE_URL={url:psycopg}")
+    shop.run().assert_outcomes(passed=1)
 
 
 def test_a_fallback_to_sqlite_is_named(shop: Project) -> None:

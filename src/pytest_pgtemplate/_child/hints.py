@@ -11,6 +11,12 @@ READ_THE_URL = (
     'read the URL with config.get_main_option("sqlalchemy.url"), or add the environment variable'
     " that env.py reads to pg_env"
 )
+# Shown only if env.py fails with an async driver and with a sync one.
+OTHER_URL = (
+    "env.py connects with a driver that does not suit its engine, sync or async, and not with the"
+    f" URL that the plugin passes: {READ_THE_URL}; a template selects the driver there:"
+    " DATABASE_URL={url:psycopg}"
+)
 _BEFORE_CONFIGURE = (
     "env.py failed before it called context.configure(), so no migration has run. If it does not"
     f" use the URL that the plugin passes: {READ_THE_URL}"

@@ -40,7 +40,7 @@ def main() -> None:
         _end(REPORTED_ERROR, message=error.message, hint=error.hint)
     except hints.WrongDriverError as error:
         traceback.print_exception(error.__cause__)
-        _end(WRONG_DRIVER)
+        _end(WRONG_DRIVER, hint=hints.OTHER_URL)
     except hints.HintedError as error:
         traceback.print_exception(error.__cause__)
         _end(1, hint=error.hint)
