@@ -27,7 +27,7 @@ from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
 from support.databases import EVERYTHING, RUN, bindir_of, pg_dump
-from support.kinds import TIMEOUT, server_as
+from support.kinds import KINDS, TIMEOUT, Kind, server_as, url_of
 from support.projects import COUNTED, ITEM, Project, load_program, query, unique
 from support.servers import private_server
 
@@ -112,10 +112,13 @@ class Templates:
 
 
 @pytest.fixture
-def templates(server: Server, tmp_path: Path) -> Iterator[Templates]:
-    templates = Templates(server, tmp_path, unique("t"))
-    yield templates
-    templates.drop()
+def templates(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Templates]:
+    """On PostgreSQL 18 as a superuser, or as a parameter says."""
+    kind: Kind = getattr(request, "param", KINDS[0])
+    with server_as(url_of(request, kind), kind.role) as server:
+        templates = Templates(server, tmp_path, unique("t"))
+        yield templates
+        templates.drop()
 
 
 @pytest.mark.full("values")
@@ -405,6 +408,8 @@ INSERT INTO product (net, least) VALUES (1, 2);
 ELSEWHERE = f"CREATE SCHEMA shop; SET search_path = shop; {COMPUTED}"
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("templates", KINDS, indirect=True, ids=str)
 def test_what_is_saved_can_be_loaded(templates: Templates) -> None:
     """A schema that pg_restore cannot load, because it empties the search path."""
     bindir = bindir_of(templates.server)
@@ -417,6 +422,8 @@ def test_what_is_saved_can_be_loaded(templates: Templates) -> None:
     assert templates.dump(name, bindir) == before
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("templates", KINDS, indirect=True, ids=str)
 def test_what_could_not_be_loaded_is_not_saved(templates: Templates) -> None:
     """Migrations set another search path than the database has; the error names the object."""
     name = templates.make(ELSEWHERE)

@@ -6,9 +6,12 @@ Where that is not so, the error says what to change.
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
+from support.kinds import KINDS
 from support.projects import ASYNC_ENV, ITEM, SYNC_ENV, Project, execute, load_program, unique
 
 TEST = """
@@ -133,6 +136,10 @@ def test_a_percent_sign_that_env_py_does_not_escape(
 # In a migration
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize(
+    "project", [kind for kind in KINDS if kind.superuser], indirect=True, ids=str
+)
 def test_a_role_that_is_there_already(shop: Project) -> None:
     """Roles belong to the server: the second build fails, and the hint says how to write it."""
     role = unique("role")
@@ -146,6 +153,8 @@ def test_a_role_that_is_there_already(shop: Project) -> None:
         execute(shop.server.url, f"DROP ROLE {role}")
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 def test_a_search_path_decides_about_the_schema(shop: Project) -> None:
     """Also about that of the version table, as in Alembic's cookbook for tenants."""
     shop.alembic(
@@ -162,6 +171,8 @@ def test_a_search_path_decides_about_the_schema(shop: Project) -> None:
     shop.run().assert_outcomes(passed=1)
 
 
+@pytest.mark.full("one")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 def test_a_version_table_with_a_quote(shop: Project) -> None:
     shop.write(
         "migrations/env.py",
@@ -170,6 +181,41 @@ def test_a_version_table_with_a_quote(shop: Project) -> None:
         ),
     )
     shop.run().assert_outcomes(passed=1)
+
+
+TROUBLESHOOTING = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
+COMPARES = """
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import MetaData
+
+{recipe}
+
+def test_it(pg_sync_session):
+    connection = pg_sync_session.connection()
+    metadata = MetaData()
+    metadata.reflect(connection)
+    metadata.remove(metadata.tables["alembic_version"])
+    options = {{"include_schemas": True{option}}}
+    context = MigrationContext.configure(connection, opts=options)
+    assert compare_metadata(context, metadata) == []
+"""
+
+
+@pytest.mark.full("values")
+@pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
+@pytest.mark.parametrize("documented", [True, False])
+def test_the_plugins_schema_is_hidden_from_a_comparison_as_documented(
+    shop: Project, documented: bool
+) -> None:
+    """With ``include_schemas``, by a filter in env.py, or with ``pg_tracking = scan``."""
+    found = re.search(r"^    def include_name.*\n.*\n", TROUBLESHOOTING.read_text(), re.MULTILINE)
+    assert found is not None
+    option = ', "include_name": include_name' if documented else ""
+    recipe = dedent(found[0]) if documented else ""
+    shop.write("test_it.py", COMPARES.format(recipe=recipe, option=option))
+    is_hidden = documented or shop.options["pg_tracking"] == "scan"
+    shop.run().assert_outcomes(passed=int(is_hidden), failed=int(not is_hidden))
 
 
 # Where the script location is

@@ -19,9 +19,18 @@ from pytest_pgtemplate._template import sql_scripts
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import MigrationError
 from support.databases import EVERYTHING, bindir_of, pg_dump
+from support.kinds import Kind, server_as, url_of
 from support.projects import execute, query, unique
 
 Migrate = Callable[[Migrations], URL]
+
+
+@pytest.fixture(params=["embedded", pytest.param("system", marks=pytest.mark.full)])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """PostgreSQL 18; in the long form also the system's version."""
+    kind = Kind("triggers", "superuser", request.param)
+    with server_as(url_of(request, kind), kind.role) as server:
+        yield server
 
 
 @pytest.fixture
