@@ -16,14 +16,21 @@ from support.faults import (
     suite_behind_proxy,
 )
 from support.faulty_server import FaultyServer
-from support.servers import need_binaries
+from support.kinds import KINDS, Kind
+from support.servers import need_binaries, system_bindir
 
 
-@pytest.fixture(scope="module")
-def prepared() -> Iterator[tuple[Suite, FaultyServer]]:
+@pytest.fixture(
+    scope="module",
+    params=[KINDS[0], pytest.param(Kind("scan", "plain", "system"), marks=pytest.mark.full)],
+    ids=str,
+)
+def prepared(request: pytest.FixtureRequest) -> Iterator[tuple[Suite, FaultyServer]]:
     """There are a template and spares."""
     need_binaries()
-    with suite_behind_proxy() as (suite, proxy):
+    kind: Kind = request.param
+    bindir = system_bindir() if kind.server == "system" else None
+    with suite_behind_proxy(bindir, kind.tracking, kind.role) as (suite, proxy):
         assert count(suite, ServerFaults("late", suite, proxy), "warm")
         yield suite, proxy
 
