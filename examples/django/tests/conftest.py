@@ -1,24 +1,25 @@
 import sys
+from pathlib import Path
 
 import pytest
 from django.test import TestCase, TransactionTestCase
 
 from pytest_pgtemplate import Command
 
-
-@pytest.fixture(scope="session")
-def pg_migrations(pytestconfig):
-    root = pytestconfig.rootpath
-    files = root.glob("catalog/migrations/*.py")
-    return Command(sys.executable, "manage.py", "migrate", files=files, cwd=root)
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def pg_billing_migrations(pytestconfig):
-    root = pytestconfig.rootpath
-    files = root.glob("billing/migrations/*.py")
+def pg_migrations():
+    files = ROOT.glob("catalog/migrations/*.py")
+    return Command(sys.executable, "manage.py", "migrate", files=files, cwd=ROOT)
+
+
+@pytest.fixture(scope="session")
+def pg_billing_migrations():
+    files = ROOT.glob("billing/migrations/*.py")
     return Command(
-        sys.executable, "manage.py", "migrate", "--database=billing", files=files, cwd=root
+        sys.executable, "manage.py", "migrate", "--database=billing", files=files, cwd=ROOT
     )
 
 
