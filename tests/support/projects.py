@@ -408,7 +408,10 @@ def prefix(server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def project(
-    request: pytest.FixtureRequest, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    server: Server,
 ) -> Iterator[Project]:
     """An empty project on the session's server.
 
@@ -417,11 +420,10 @@ def project(
     """
     kind: Kind | None = getattr(request, "param", None)
     if kind is None:
-        server: Server = request.getfixturevalue("server")
         yield from make_project(pytester, monkeypatch, server, server.url)
         return
-    with server_as(url_of(request, kind), kind.role) as server:
+    with server_as(url_of(request, kind), kind.role) as of_kind:
         tracking = {"pg_tracking": kind.tracking}
-        for project in make_project(pytester, monkeypatch, server, server.url, **tracking):
+        for project in make_project(pytester, monkeypatch, of_kind, of_kind.url, **tracking):
             project.has_own_role = not kind.superuser
             yield project
