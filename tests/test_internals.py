@@ -539,14 +539,14 @@ def test_sqlalchemy_keeps_the_listeners_of_a_session_class_in_its_dispatch() -> 
         pass
 
     calls: list[str] = []
-    event.listen(Parent, "after_begin", lambda *_: None)
+    event.listen(Parent, "after_soft_rollback", lambda *_: None)
     with session_subclass(Base, Session.__init__) as first:
         first().close()
-    event.listen(Base, "after_begin", lambda *_: calls.append("base"))
+    event.listen(Base, "after_soft_rollback", lambda *_: calls.append("base"))
     with session_subclass(Base, Session.__init__) as second:
-        event.listen(second, "after_begin", lambda *_: calls.append("second"))
+        event.listen(second, "after_soft_rollback", lambda *_: calls.append("second"))
     with session_subclass(Base, Session.__init__) as third:
-        third().dispatch.after_begin(None, None, None)
+        third().dispatch.after_soft_rollback(None, None)
 
     assert first is second is not third
     assert calls == ["base"]

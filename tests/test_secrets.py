@@ -226,7 +226,7 @@ SEED = """
 import pytest
 
 @pytest.fixture(scope="session")
-def pg_seed():
+def pg_seed(pytestconfig):
     return None
 """
 
@@ -234,7 +234,7 @@ def pg_seed():
 def test_an_interrupt_in_a_migration(secret: Secret) -> None:
     """Ctrl-C shows where it was, which is deep within the plugin, and with its arguments.
 
-    The migration runs in the main thread, because a conftest overrides a fixture.
+    The migration runs in the main thread, because a fixture is overridden and has a parameter.
     """
     secret.project.write("conftest.py", SEED)
     secret.project.revision("two", 'open("begun", "w").close(); op.execute("SELECT pg_sleep(60)")')

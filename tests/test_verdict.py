@@ -452,11 +452,14 @@ from pytest_pgtemplate._reset import Resetter
 def pg_other_migrations(pg_migrations):
     return pg_migrations
 
-reset, times = Resetter.reset, []
+reset, events = Resetter.reset, []
+
+def pytest_runtest_teardown():
+    events.append("teardown")
 
 def interrupted(self, *arguments):
-    times.append(1)
-    if len(times) == 1:
+    if events == ["teardown"]:
+        events.append("interrupt")
         pytest.fail("Timeout >5.0s")
     return reset(self, *arguments)
 
