@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
 
@@ -31,6 +32,7 @@ from server import server_at
 
 from pytest_pgtemplate import _embedded, _urls
 
+PLUGINS = ("asyncio", "pgtemplate", "xdist")
 INI = """
 [pytest]
 pg_name = warm
@@ -108,7 +110,7 @@ def main() -> None:
 
 def _one_test(plugin: Path, control: Path, rounds: int) -> None:
     def by_hand() -> float:
-        return _run(control, "-p", "no:pgtemplate")
+        return _run(control, plugins=("asyncio", "xdist"))
 
     with server_at():
         running = [(by_hand(), _run(plugin)) for _ in range(rounds)]
@@ -156,16 +158,23 @@ def _project(root: Path, conftest: str, *, tests: int) -> Path:
     return root
 
 
-def _run(project: Path, *arguments: str) -> float:
+def _run(project: Path, *arguments: str, plugins: Sequence[str] = PLUGINS) -> float:
     began = time.perf_counter()
-    _output(project, *arguments)
+    _output(project, *arguments, plugins=plugins)
     return time.perf_counter() - began
 
 
-def _output(project: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+def _output(project: Path, *arguments: str, plugins: Sequence[str] = PLUGINS) -> str:
+    """Run pytest with these plugins and no others: some import for longer than the test takes."""
+    options = ["-q", "-p", "no:cacheprovider", *(f"-p{plugin}" for plugin in plugins)]
     return subprocess.run(
-        command, cwd=project, check=True, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "pytest", *options, *arguments],
+        cwd=project,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
     ).stdout
 
 
