@@ -8,7 +8,7 @@ Three runs with ``-n 2`` in turn, each until its first test begins, on the embed
 PGTEMPLATE_URL: with a template from an earlier run (the collection alone), without the second
 module (the build alone), and the cold run of both. Prints medians, and the ratio of the cold run to
 the longer of the other two (at most 1.15). If two collections and the build need more CPU time than
-there is meanwhile, the ratio cannot be below that: the least is printed, too.
+there is meanwhile, the ratio cannot be below that: about the least is printed, too.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def main() -> None:
     print("medians: collection {:.2f} s, build {:.2f} s, both {:.2f} s".format(*medians))
     print(f"ratio to the longer one: {ratio:.2f} (at most 1.15)")
     if arguments.collect is USES_CPU:
-        least = (WORKERS * collection + build) / (os.cpu_count() or 1) / max(collection, build)
-        print(f"the least on so many CPUs: {max(least, 1):.2f}")
+        seconds = (WORKERS * arguments.collection + build) / (os.cpu_count() or 1)
+        print(f"about the least on so many CPUs: {max(seconds / max(collection, build), 1):.2f}")
 
 
 def _write_project(root: Path, revisions: int, collect: str) -> None:
