@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 import time
@@ -15,7 +16,7 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate._server import Server
+from pytest_pgtemplate._server import Server, portal
 from pytest_pgtemplate._server.facts import NEWEST, OLDEST, check_facts
 from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, INVALID, KEY, Mark
 from pytest_pgtemplate._server.quoting import quote_identifier, quote_literal
@@ -24,7 +25,7 @@ from pytest_pgtemplate._template import template as _template
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
 from pytest_pgtemplate._worker.spares import clone_mark
-from pytest_pgtemplate.errors import NotOursError, ServerError
+from pytest_pgtemplate.errors import ConfigurationError, NotOursError, ServerError
 from support.projects import execute, query, unique
 from support.servers import private_server, system_bindir
 
@@ -518,3 +519,20 @@ def test_versions_of_collations_are_part_of_the_fingerprint(which: str) -> None:
             assert versions & set(server.facts.locale.split())
         finally:
             server.close()
+
+
+def test_a_coroutine_that_cannot_run_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise Python warns, in some later test, that it was never awaited."""
+
+    async def connect() -> None: ...
+
+    def refuse() -> None:
+        raise ConfigurationError("gevent has patched threads", hint="do not")
+
+    monkeypatch.setattr(portal, "_loop", refuse)
+    coroutine = connect()
+
+    with pytest.raises(ConfigurationError):
+        portal.run(coroutine, timeout=1)
+
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED

@@ -24,7 +24,11 @@ def run(coroutine: Coroutine[Any, Any, T], *, timeout: float) -> T:
     Raises TimeoutError after ``timeout`` seconds. A timeout, or Ctrl-C in the waiting thread,
     cancels the coroutine.
     """
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    try:
+        future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    except BaseException:
+        coroutine.close()  # otherwise Python warns that it was never awaited
+        raise
     try:
         return future.result(timeout)
     except BaseException:
