@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,22 @@ from typing import NamedTuple
 from processes import cpu_seconds
 
 TIMEOUT = 3600.0  # seconds
+UNCOUNTED = 10  # the first tests, which carry what a run costs once; the last one is not counted
+# For a conftest.py or a plugin: ``milliseconds_per_test`` reads what it prints.
+TIMER = f"""
+import time
+
+MOMENTS = []
+
+def pytest_runtest_logstart():
+    MOMENTS.append(time.perf_counter())
+
+def pytest_terminal_summary(terminalreporter):
+    if len(MOMENTS) < {UNCOUNTED} + 2:
+        return
+    seconds = (MOMENTS[-1] - MOMENTS[{UNCOUNTED}]) / (len(MOMENTS) - 1 - {UNCOUNTED})
+    terminalreporter.write_line(f"each test: {{1000 * seconds:.4f}} ms")
+"""
 
 
 class Run(NamedTuple):
@@ -58,3 +75,10 @@ def run_pytest(
     assert done.returncode == 0, output[-5000:]
     assert f"{passed} passed" in output or passed is None, output[-5000:]
     return Run(began, seconds, cpu, output)
+
+
+def milliseconds_per_test(output: str) -> float:
+    """Return what TIMER has printed."""
+    found = re.search(r"^each test: ([\d.]+) ms", output, re.MULTILINE)
+    assert found is not None, output
+    return float(found[1])

@@ -27,13 +27,14 @@ import tempfile
 from pathlib import Path
 
 from reset import execute, run
+from runs import TIMER, milliseconds_per_test
 from server import server_at
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 
-TABLES, UNCOUNTED = 100, 10
+TABLES = 100
 INI = """
 [pytest]
 asyncio_mode = auto
@@ -48,21 +49,12 @@ SCHEMA = ";\n".join(
 )
 CONFTEST = """
 import os
-import time
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-MOMENTS = []
-
-def pytest_runtest_logstart():
-    MOMENTS.append(time.perf_counter())
-
-def pytest_terminal_summary(terminalreporter):
-    seconds = (MOMENTS[-1] - MOMENTS[{uncounted}]) / (len(MOMENTS) - 1 - {uncounted})
-    terminalreporter.write_line(f"each test: {{1000 * seconds:.4f}} ms")
 """
 PLUGIN = """
 from pytest_pgtemplate import SqlFiles
@@ -124,7 +116,7 @@ def lay_out(root: Path, way: str, tests: int) -> None:
     root.mkdir()
     conftest = {"control": ENGINE + CONTROL, "recipe": ENGINE + RECIPE}.get(way, PLUGIN)
     (root / "schema.sql").write_text(SCHEMA)
-    (root / "conftest.py").write_text(CONFTEST.format(uncounted=UNCOUNTED) + conftest)
+    (root / "conftest.py").write_text(CONFTEST + TIMER + conftest)
     (root / "test_suite.py").write_text(TEST.format(tests=tests))
     ini = INI.format(isolation="rollback" if way == "rollback" else "truncate")
     if conftest is not PLUGIN:
@@ -144,7 +136,7 @@ def measure(root: Path, way: str, url: str, tests: int) -> float:
         check=False,
     )
     assert f"{tests} passed" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
-    return float(done.stdout.partition("each test: ")[2].partition(" ms")[0])
+    return milliseconds_per_test(done.stdout)
 
 
 def main() -> None:

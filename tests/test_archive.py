@@ -115,7 +115,7 @@ class Templates:
 def templates(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Templates]:
     """On PostgreSQL 18 as a superuser, or as a parameter says."""
     kind: Kind = getattr(request, "param", KINDS[0])
-    with server_as(url_of(request, kind), kind.role) as server:
+    with server_as(url_of(request, kind.server), kind.role) as server:
         templates = Templates(server, tmp_path, unique("t"))
         yield templates
         templates.drop()

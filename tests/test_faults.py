@@ -51,7 +51,7 @@ def test_a_call_that_fails(
     faults = ServerFaults(kind, suite, proxy, text)
     assert not list(broken_rules(suite, faults, "warm", [number]))
     assert faults.count >= number
-    if hasattr(socket, "SO_PEERCRED"):  # the system tells who has called
+    if hasattr(socket, "SO_PEERCRED"):  # it names the process that calls
         assert faults.preparations_hit == of_preparation
 
 

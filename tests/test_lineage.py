@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from pytest_pgtemplate import Alembic, Migrations, SqlFiles, Target, _urls
+from pytest_pgtemplate import Alembic, Migrations, SqlFiles, Target
 from pytest_pgtemplate._reset import install, uninstall
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import template as _template
@@ -19,7 +19,7 @@ from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import WorkerDatabase
 from support.databases import EVERYTHING, pg_dump
 from support.databases import bindir_of as _bindir_of
-from support.kinds import Kind, server_as
+from support.kinds import Kind, server_as, url_of
 from support.projects import COUNTED, ITEM, Project, query, unique
 
 TIMEOUT = 60.0
@@ -227,9 +227,7 @@ $$;
 
 @pytest.fixture
 def root(kind: Kind, request: pytest.FixtureRequest) -> URL:
-    given = request.getfixturevalue(f"{'server' if kind.server == 'embedded' else 'system'}_url")
-    url: URL = _urls.parse(given) if isinstance(given, str) else given
-    return url
+    return url_of(request, kind.server)
 
 
 @pytest.fixture

@@ -13,12 +13,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pytest_pgtemplate import _urls
 from pytest_pgtemplate._reset import ResetResult
 from pytest_pgtemplate._worker import WorkerDatabase, WorkerOptions, spares
 from pytest_pgtemplate.errors import ServerError
 from support.databases import RUN, Base, database, difference
-from support.kinds import KINDS, Kind
+from support.kinds import KINDS, Kind, url_of
 from support.projects import execute, unique
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
@@ -413,8 +412,7 @@ def test_a_table_that_the_role_may_read_only_after_set_role_is_recloned(
             session.execute("COMMIT")
             assert [leak.pid for leak in base.reset().leaks] == [session.pid]
     finally:
-        url = request.getfixturevalue("server_url" if kind.server == "embedded" else "system_url")
-        execute(_urls.parse(url) if isinstance(url, str) else url, f"DROP ROLE IF EXISTS {group}")
+        execute(url_of(request, kind.server), f"DROP ROLE IF EXISTS {group}")
 
 
 OF_ANOTHER_ROLE = """

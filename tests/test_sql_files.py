@@ -29,7 +29,7 @@ Migrate = Callable[[Migrations], URL]
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """PostgreSQL 18; in the long form also the system's version."""
     kind = Kind("triggers", "superuser", request.param)
-    with server_as(url_of(request, kind), kind.role) as server:
+    with server_as(url_of(request, kind.server), kind.role) as server:
         yield server
 
 

@@ -18,6 +18,7 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server, explain
 from pytest_pgtemplate._urls import libpq_variables
 from pytest_pgtemplate.errors import ServerError
+from support.kinds import url_of
 from support.poolers import pgbouncer
 from support.projects import ITEM, PLAIN, Project, execute, interruptible, make_project, unique
 from support.servers import tcp
@@ -176,8 +177,7 @@ LIMITS = [
 def test_timeouts_of_the_role_do_not_apply_to_admin_sessions(
     where: str, request: pytest.FixtureRequest
 ) -> None:
-    given = request.getfixturevalue("server_url" if where == "embedded" else "system_url")
-    url = _urls.parse(given) if isinstance(given, str) else given
+    url = url_of(request, where)
     role = unique("limited")
     admin = Server(url, timeout=60)
     names = [name for name in LIMITS if admin.facts.major >= 17 or name != "transaction_timeout"]

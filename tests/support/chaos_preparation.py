@@ -4,7 +4,7 @@ In an aimed run, the thread stops at one moment: before or after one of its call
 file says so, and then one of these processes gets SIGKILL, SIGTERM or SIGINT:
 
     pytest       the process of a run without workers
-    worker       the worker of pytest-xdist whose thread has stopped
+    worker       the pytest-xdist worker in which the thread has stopped
     controller   the controller of that worker
     backend      a session of the plugin on the server
 

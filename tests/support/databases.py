@@ -342,7 +342,7 @@ def database(
 
     ``newer``: what is added to it if the server has this major version, or a later one.
     """
-    url = url_of(request, kind)
+    url = url_of(request, kind.server)
     with server_as(url, kind.role) as server:
         prefix = unique("t")
         if newer is not None and server.facts.major >= newer[0]:

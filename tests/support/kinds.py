@@ -43,9 +43,9 @@ KINDS = [
 ]
 
 
-def url_of(request: pytest.FixtureRequest, kind: Kind) -> URL:
-    """The URL of the server, as a superuser: PostgreSQL 18 and the system's, which is older."""
-    given = request.getfixturevalue(f"{'server' if kind.server == 'embedded' else 'system'}_url")
+def url_of(request: pytest.FixtureRequest, server: str) -> URL:
+    """The URL of a ``Kind.server``, as a superuser: PostgreSQL 18, or the system's older one."""
+    given = request.getfixturevalue("server_url" if server == "embedded" else "system_url")
     return _urls.parse(given) if isinstance(given, str) else given
 
 

@@ -422,7 +422,7 @@ def project(
     if kind is None:
         yield from make_project(pytester, monkeypatch, server, server.url)
         return
-    with server_as(url_of(request, kind), kind.role) as of_kind:
+    with server_as(url_of(request, kind.server), kind.role) as of_kind:
         tracking = {"pg_tracking": kind.tracking}
         for project in make_project(pytester, monkeypatch, of_kind, of_kind.url, **tracking):
             project.has_own_role = not kind.superuser

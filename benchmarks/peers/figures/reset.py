@@ -35,9 +35,9 @@ SIDES = (
     MOCK_RESOURCES,
     PGTESTDBPY,
 )
-# How many times fewer tests a run has on a side whose tests take tenths of a second, or a second.
+# Divisors of the number of tests, for sides that take about 0.1 s or 1 s per test.
 FEWER_TESTS = {CLASSIC: 10, DJANGO: 10} | dict.fromkeys(DATABASE_PER_TEST, 40)
-LARGE = 4  # times fewer, too, with many tables or rows
+LARGE = 4  # a further divisor, with many tables or rows
 LEAST_TESTS = 8
 
 

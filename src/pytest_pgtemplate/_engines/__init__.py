@@ -3,10 +3,9 @@
 ``loop_pool`` holds the connections of one event loop (or of sync code), and ``pool`` has the engine
 for all loops. ``engines`` makes the engines of a database, ``rollback`` nests transactions in one
 that is never committed, ``options`` checks the user's keywords, and ``recorded_sessions`` empties
-the sessions of a test. ``shared`` is the object behind
-``pg_shared``. ``bindings`` and ``application_engine`` are for the sessionmakers and engines
-of the application, with ``pg_bind``. ``connection_counter`` counts open connections for
-``--pg-stats``.
+the sessions of a test. ``shared`` is the object behind ``pg_shared``. ``bindings`` and
+``application_engine`` are for the sessionmakers and engines of the application, with ``pg_bind``.
+``connection_counter`` counts open connections for ``--pg-stats``.
 """
 
 from pytest_pgtemplate._engines.bindings import Bind, Bindings

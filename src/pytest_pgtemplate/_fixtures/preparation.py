@@ -160,15 +160,14 @@ class Preparation:
             from pytest_pgtemplate._fixtures import steps
         except Exception:  # the fixture reports it
             return
-        values: dict[str, object] | None = {}
-        if count > 1 and (values := _evaluate(overrides)) is None:
-            count = 1
+        prepare: list[Step] = [steps.prepare_server]
+        if count > 1 and (values := _evaluate(overrides)) is not None:
+            prepare.append(partial(steps.prepare_template, overrides=values))
+            # With --pg-keep it would stay, also if no test uses it.
+            if count > 2 and not database.settings.isolation.keep:
+                prepare.append(steps.prepare_database)
         self._start_thread()
-        prepare_template = partial(steps.prepare_template, overrides=values or {})
-        prepare: list[Step] = [steps.prepare_server, prepare_template, steps.prepare_database]
-        if database.settings.isolation.keep:  # it would stay, also if no test uses it
-            del prepare[2]
-        for step in prepare[:count]:
+        for step in prepare:
             self._steps.put((step, database))
 
     def _start_thread(self) -> None:

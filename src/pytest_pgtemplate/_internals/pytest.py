@@ -32,6 +32,14 @@ def override_node(item: pytest.Item, fixture: str) -> str:
     return found[-1].baseid if found else ""
 
 
+# A call of such a function does not return the value of its fixture.
+_NO_VALUE = (
+    inspect.isgeneratorfunction,
+    inspect.iscoroutinefunction,
+    inspect.isasyncgenfunction,
+)
+
+
 def module_of_requested_fixture(item: pytest.Item, fixture: str) -> str:
     """The module whose definition of ``fixture`` applies to ``item``, before a request exists.
 
@@ -59,13 +67,6 @@ def function_of_requested_fixture(item: pytest.Item, fixture: str) -> Callable[[
     ):
         return None
     return found.func
-
-
-_NO_VALUE = (
-    inspect.isgeneratorfunction,
-    inspect.iscoroutinefunction,
-    inspect.isasyncgenfunction,
-)
 
 
 def _requested_fixture(item: pytest.Item, fixture: str) -> pytest.FixtureDef[Any] | None:

@@ -186,7 +186,7 @@ def watch_driver_connections(
 
 
 def sync_engine_of_frame(frame: FrameType) -> Engine | None:
-    """The engine whose method runs in ``frame``, if no ``AsyncEngine`` uses it, else None.
+    """Return the engine that executes ``frame``, or None if it belongs to an ``AsyncEngine``.
 
     ``AsyncEngine.sync_engine`` is public, but nothing public leads from the engine to it.
     """

@@ -1,4 +1,4 @@
-"""Sections in the report of a failed test, for errors whose message does not name their cause."""
+"""Sections in the report of a failed test. They name the cause if the error does not."""
 
 from __future__ import annotations
 

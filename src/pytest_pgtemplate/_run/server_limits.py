@@ -60,8 +60,8 @@ class ServerLimits:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         for line in getattr(report, _LINES, ()):
+            terminal = self._config.pluginmanager.get_plugin("terminalreporter")
             if terminal is not None and line not in self._written:
                 self._written.add(line)
                 terminal.ensure_newline()
