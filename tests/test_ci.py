@@ -78,6 +78,7 @@ def run(shop: Project, recipe: dict[Any, Any]) -> str:
     return output
 
 
+@pytest.mark.full
 def test_a_service_container(shop: Project) -> None:
     """It is new in every job, so that all there is comes from the file."""
     recipe, other = read("github-actions-service.yml"), read("gitlab-service.yml")

@@ -41,7 +41,7 @@ def prepared(request: pytest.FixtureRequest) -> Iterator[tuple[Suite, FaultyServ
         ("refused", "", 2, True),
         pytest.param("lost before", ".reset(", 2, False, marks=pytest.mark.full),
         ("lost after", ".reset(", 3, False),
-        ("late", ".add_layer(", 6, False),
+        pytest.param("late", ".add_layer(", 6, False, marks=pytest.mark.full),
     ],
 )
 def test_a_call_that_fails(

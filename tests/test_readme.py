@@ -169,9 +169,8 @@ def lay_out(project: pytest.Pytester, environment: Path, code: list[Block]) -> N
             shutil.copytree(environment, project.path, dirs_exist_ok=True)
 
 
-def passes(project: pytest.Pytester, command: str) -> pytest.RunResult:
-    """Run ``command``; every test of the project has two sets of parameters, and all pass."""
-    result = project.run("sh", "-ec", command)
+def passes(project: pytest.Pytester, result: pytest.RunResult) -> pytest.RunResult:
+    """Every test of the project has two sets of parameters, and all pass."""
     result.assert_outcomes(passed=2 * len(list(project.path.glob("tests/test_*.py"))))
     return result
 
@@ -181,7 +180,7 @@ def test_the_quickstart_runs_as_it_stands(project: pytest.Pytester, environment:
     commands = [block.text for block in QUICKSTART if block.text.startswith("pytest ")]
 
     assert len(commands) == 1
-    passes(project, commands[0]).stdout.fnmatch_lines("2 workers *")
+    passes(project, project.run("sh", "-ec", commands[0])).stdout.fnmatch_lines("2 workers *")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_a_recipe_runs_on_top_of_the_quickstart(
         (project.path / "alembic.ini").unlink()
     monkeypatch.setenv("PYTEST_ADDOPTS", f"{os.environ['PYTEST_ADDOPTS']} --pg-name={prefix}")
 
-    passes(project, "pytest")
+    passes(project, project.runpytest_subprocess())
 
 
 def test_every_block_can_be_read() -> None:

@@ -28,7 +28,7 @@ from support.projects import unique
 pytestmark = pytest.mark.full("values")  # of tracking, role and server
 
 # For each kind of database. An example is one schema and up to eight rounds of statements.
-EXAMPLES = int(os.environ.get("PGTEMPLATE_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("PGTEMPLATE_EXAMPLES", "8"))
 
 CONNECTIONS = 3
 pick = st.sampled_from

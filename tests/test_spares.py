@@ -184,11 +184,12 @@ def test_a_spare_equals_the_template_after_any_number_of_uses(
     request: pytest.FixtureRequest, kind: object
 ) -> None:
     """Rows are restored and layers added and removed many times, by several sessions."""
+    generations = 20 if request.config.getoption("--full") else 6
     dice = random.Random(7)
     with database(request, kind, EVERYTHING) as base:  # type: ignore[arg-type]
         template, name = base.worker.database.template, base.worker.database.name
         original = identity(base.server, name)
-        for generation in range(20):
+        for generation in range(generations):
             pid = _live(base, dice)
             base._leave()
             base.wait_for_end(pid)  # a session that is still there may keep it from becoming one

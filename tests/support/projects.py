@@ -259,6 +259,7 @@ class Project:
             warnings.simplefilter("ignore", ResourceWarning)  # of what tests have left on purpose
             result = self.pytester.runpytest_inprocess(*PLAIN, *arguments)
             gc.collect()
+            gc.freeze()  # what has stayed, such as modules: hundreds of runs would look at it again
         return result
 
     def run_workers(self, *arguments: str, workers: int = 2) -> pytest.RunResult:
