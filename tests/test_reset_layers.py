@@ -39,6 +39,8 @@ INSERT INTO named VALUES ('a');
 CREATE COLLATION other (locale = 'C');
 CREATE TABLE word (word text COLLATE "C" PRIMARY KEY);
 CREATE TABLE use_of_word (word text COLLATE other REFERENCES word);
+CREATE TABLE nested (id int PRIMARY KEY, parent int REFERENCES nested, twice int GENERATED ALWAYS AS (id * 2) STORED);
+INSERT INTO nested VALUES (1), (2);
 """
 PERIOD = """
 CREATE TABLE stay (room int4range, during daterange, PRIMARY KEY (room, during WITHOUT OVERLAPS));
@@ -122,6 +124,8 @@ APART = {
                           "INSERT INTO use_of_word VALUES ('v')"],
     "another key": ["DELETE FROM item WHERE id = 1", "INSERT INTO item VALUES (3, 'a')"],
     "another time": ["INSERT INTO plan VALUES (2, '[5,7)')", "INSERT INTO plan VALUES (2, '[7,9)')"],
+    # A plain role truncates this table, so that a row is put where the removed one was.
+    "the same ctid": ["UPDATE nested SET parent = 1 WHERE id = 2", "INSERT INTO nested VALUES (3), (4)"],
 }  # fmt: skip
 
 

@@ -182,6 +182,7 @@ DECLARE
     r pgtemplate.relation;
 BEGIN
     FOR r IN SELECT * FROM pgtemplate.relation WHERE id = ANY (restored) AND has_generated_columns LOOP
+        r.has_removed_rows := false;  -- they are deleted, and after a TRUNCATE other rows have their ctids
         IF pgtemplate.execute(format('SELECT FROM pgtemplate.baseline b
                                        WHERE relation = %s AND replaced_by IS NULL AND %s LIMIT 1',
                                      r.id, pgtemplate.missing_row_condition(r))) > 0 THEN
