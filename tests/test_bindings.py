@@ -178,6 +178,32 @@ def test_without_pg_bind_a_section_names_the_cause_and_the_remedies(application:
     assert text.count('pg_bind = ["myapp.db:SessionLocal"]') == 1
 
 
+def test_an_error_in_a_loop_that_has_been_closed_since_causes_no_section(
+    application: Project,
+) -> None:
+    application.write(
+        "test_app.py",
+        """
+        import asyncio
+
+        import asyncpg
+
+        async def query(dsn):
+            connection = await asyncpg.connect(dsn)
+            await connection.fetch("SELECT 1/0")
+
+        def test_it(pg_database):
+            asyncio.run(query(str(pg_database.dsn)))
+        """,
+    )
+
+    result = run(application)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*DivisionByZeroError*"])
+    result.stdout.no_fnmatch_line("*pg_bind*")
+
+
 def test_two_statements_at_once_in_one_loop_cause_no_section(application: Project) -> None:
     """asyncpg raises the same error, but the cause is different."""
     application.write(

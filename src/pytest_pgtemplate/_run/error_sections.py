@@ -50,7 +50,9 @@ def _used_another_loop(error: BaseException) -> bool:
     running = [loop for frame in frames if (loop := running_loop_of_frame(frame)) is not None]
     for frame in frames:
         loop = connection_loop_of_frame(frame)
-        if loop is not None and (loop.is_closed() or (running and loop not in running)):
+        if loop is None or loop in running:  # which asyncio.run() has closed since
+            continue
+        if running or loop.is_closed():
             return True
     return False
 
