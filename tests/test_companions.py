@@ -144,7 +144,13 @@ test_flaky.pytestmark = [pytest.mark.pg(isolation="clone")]
 
 
 @pytest.mark.parametrize(
-    "body", [FAILS, LEAKS, CHANGES, CLONES], ids=["fails", "leaks", "changes", "clones"]
+    "body",
+    [
+        pytest.param(FAILS, id="fails"),
+        pytest.param(LEAKS, id="leaks", marks=pytest.mark.full),
+        pytest.param(CHANGES, id="changes", marks=pytest.mark.full),
+        pytest.param(CLONES, id="clones"),
+    ],
 )
 def test_a_rerun_test_starts_from_the_template(beside: Beside, body: str) -> None:
     project = beside("pytest-rerunfailures", "rerunfailures")

@@ -1,6 +1,6 @@
 """The examples are small projects of their own: each is copied, and its tests run on workers.
 
-The short form runs two of them on the embedded server. The long form runs each of them there, and
+The short form runs one of them on the embedded server. The long form runs each of them there, and
 on each kind of database.
 """
 
@@ -22,7 +22,7 @@ from support.kinds import KINDS, Kind, server_as, url_of
 from support.projects import unique
 
 HOME = Path.home()  # before pytester sets another: the runs here share the user's server
-OFTEN = {"fastapi-parts", "sqlmodel-sync"}  # tried in the short form
+OFTEN = {"fastapi-parts"}  # tried in the short form
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*/pyproject.toml"))
 
 

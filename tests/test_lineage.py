@@ -236,7 +236,7 @@ def of_kind(kind: Kind, root: URL) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.full("product")
+@pytest.mark.full("values")
 def test_both_ways_give_the_same(kind: Kind, of_kind: Server, root: URL, tmp_path: Path) -> None:
     """By PostgreSQL's own dump, also after a reset; with everything that a schema can hold."""
     bindir = _bindir_of(of_kind)

@@ -223,7 +223,7 @@ def test_a_pooler_in_transaction_mode_is_reported_once(
 # Other plugins and unusual streams
 
 
-@pytest.mark.parametrize("capture", ["-s", "--capture=fd"])
+@pytest.mark.parametrize("capture", ["-s", pytest.param("--capture=fd", marks=pytest.mark.full)])
 def test_pytest_f_runs_the_tests(shop: Project, capture: str) -> None:
     """Its stdout has no descriptor, so there is no progress line, and no other difference."""
     with interruptible():

@@ -22,7 +22,7 @@ from pytest_pgtemplate.errors import ConfigurationError, MigrationError, Templat
 from support.projects import COUNTED, ITEM, TESTS, Project, query
 
 RUN = "0a1b2c3d"
-RUNS = 8
+RUNS = 4
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_pgtemplate._embedded import keeper, tcp
-from pytest_pgtemplate._embedded.cluster import (
-    Cluster,
-    chown_to_server_user,
+from pytest_pgtemplate._embedded.cluster import Cluster, chown_to_server_user
+from pytest_pgtemplate._embedded.processes import (
     programs,
     server_failure,
     server_user_options,

@@ -20,15 +20,17 @@ from pytest_pgtemplate._embedded.cluster import (
     OWN_SERVER,
     Cluster,
     choose_tcp,
-    launch,
-    launch_keeper,
     locate,
     make_directories,
-    rotate_log,
-    server_failure,
 )
 from pytest_pgtemplate._embedded.data import rebuild
 from pytest_pgtemplate._embedded.host import refuse_other_host
+from pytest_pgtemplate._embedded.processes import (
+    launch,
+    launch_keeper,
+    rotate_log,
+    server_failure,
+)
 from pytest_pgtemplate._server import clocks
 from pytest_pgtemplate.errors import EmbeddedServerError
 

@@ -139,7 +139,7 @@ class FixtureLayers:
             if number in self.removed:
                 self.removed.remove(number)
 
-    def lose(self) -> None:
+    def discard_lost(self) -> None:
         """Forget all layers, because their database was lost."""
         self._lost += self._owned.values()
         self._owned.clear()

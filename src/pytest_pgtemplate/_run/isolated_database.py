@@ -14,7 +14,7 @@ import pytest
 
 from pytest_pgtemplate._run.context import FAILED, RunContext, Teardown
 from pytest_pgtemplate._run.fixture_layers import FixtureLayers
-from pytest_pgtemplate._run.isolation import ScopeState, isolation_of
+from pytest_pgtemplate._run.isolation import ScopeState, read_isolation
 from pytest_pgtemplate._run.leftovers import clone_error, explain_by_reclone, leak_error
 from pytest_pgtemplate._run.open_engines import OpenEngines
 from pytest_pgtemplate._run.resources import PreparedResources
@@ -69,7 +69,7 @@ class IsolatedDatabase:
         self._worker, self._process = worker, os.getpid()
         if worker is not None:
             self.state_unknown = self.clone_is_due = False
-            self.layers.lose()  # of the previous database, if a fixture was set up again
+            self.layers.discard_lost()  # of the previous database, if a fixture was set up again
 
     def fixture_name(self, name: str) -> str:
         """Return the name of a fixture for this database."""
@@ -137,7 +137,7 @@ class IsolatedDatabase:
         return is_last and self.settings.isolation.keep
 
     def rolls_back(self, item: pytest.Item) -> bool:
-        return isolation_of(item, self.settings.isolation).kind == "rollback"
+        return read_isolation(item, self.settings.isolation).kind == "rollback"
 
     def finish_last_test(self) -> None:
         """Isolate the last test: the session fixtures are torn down before it ends."""
@@ -177,16 +177,16 @@ class IsolatedDatabase:
             teardown.errors.append(error)
         finally:
             if self.state_unknown:
-                self.layers.lose()
+                self.layers.discard_lost()
 
     def _finish(self, teardown: Teardown) -> None:
         if self.worker is None or self.needs_clone:
             self.used = False
             return
         item, nextitem = teardown.item, teardown.nextitem
-        isolation = isolation_of(item, self.settings.isolation, strict=False)
+        isolation = read_isolation(item, self.settings.isolation, strict=False)
         self._scope.add(isolation.kind, item.nodeid, failed=item.stash.get(FAILED, False))
-        if isolation.lasts(item, nextitem, self.settings.isolation):
+        if isolation.keeps_state(item, nextitem, self.settings.isolation):
             return
         used, self.used = self.used, False
         scope, self._scope = self._scope, ScopeState()
@@ -287,7 +287,7 @@ class IsolatedDatabase:
         if complete and removed is not None:
             self.layers.discard(removed)
         else:
-            self.layers.lose()
+            self.layers.discard_lost()
         if differences := self.worker.resetter.verify():
             raise clone_error(differences)
 

@@ -25,14 +25,14 @@ class Isolation(NamedTuple):
     kind: str
     scope: str
 
-    def lasts(
+    def keeps_state(
         self, item: pytest.Item, nextitem: pytest.Item | None, settings: IsolationSettings
     ) -> bool:
         """Whether the next test keeps this test's state, because both have the same scope."""
         node = _NODES.get(self.scope)
         if node is None or nextitem is None:
             return False
-        if isolation_of(nextitem, settings, strict=False).scope != self.scope:
+        if read_isolation(nextitem, settings, strict=False).scope != self.scope:
             return False
         shared = item.getparent(node)
         return shared is not None and shared is nextitem.getparent(node)
@@ -57,7 +57,7 @@ class ScopeState:
         return min(self._kinds, key=_STRONGEST_FIRST.index)
 
 
-def isolation_of(
+def read_isolation(
     item: pytest.Item, settings: IsolationSettings, *, strict: bool = True
 ) -> Isolation:
     """Read the ``pg`` markers of a test; the closest one takes precedence.

@@ -76,10 +76,10 @@ class Run(RunContext):
             database.prepare_test(item)
 
     def _require_valid_marker(self, item: pytest.Item) -> None:
-        from pytest_pgtemplate._run.isolation import isolation_of
+        from pytest_pgtemplate._run.isolation import read_isolation
 
         try:
-            isolation_of(item, self.settings.isolation)
+            read_isolation(item, self.settings.isolation)
         except ConfigurationError as wrong:
             fail(wrong)
 

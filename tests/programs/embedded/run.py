@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 from pytest_pgtemplate import _embedded
-from pytest_pgtemplate._embedded import cluster
+from pytest_pgtemplate._embedded import processes
 
 
-def spawn_detached(where, command, real=cluster.spawn_detached, **options):
+def spawn_detached(where, command, real=processes.spawn_detached, **options):
     real(where, command, **options)
     if command[0] == sys.executable:
         keepers.append([os.fsencode(str(word)) for word in command])
@@ -27,7 +27,7 @@ def process_of(command):
     raise TimeoutError(command)
 
 
-keepers, cluster.spawn_detached = [], spawn_detached
+keepers, processes.spawn_detached = [], spawn_detached
 handle = _embedded.acquire(Path(sys.argv[1]) if sys.argv[1] else None, timeout=60)
 print(handle.url, *map(process_of, keepers), *[0][len(keepers) :], flush=True)
 sys.stdin.read()
