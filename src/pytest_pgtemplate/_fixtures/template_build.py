@@ -44,13 +44,11 @@ def template_request(
     settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
 ) -> TemplateRequest:
     """Compute the fingerprint of everything that determines the template."""
-    from pytest_pgtemplate import _embedded, _template
+    from pytest_pgtemplate import _template
 
     base = _plugin_parts(settings)
     base += [path.read_bytes() for path in settings.template.fingerprint_files]
-    if settings.url is None:
-        bindir, version, _ = settings.server.embedded
-        base.append(_embedded.extensions_fingerprint(bindir, version))
+    base += _extension_parts(settings)
     parts = [*base, *migrations.fingerprint()]
     fingerprint = _template.compute_fingerprint(parts, server)
 
@@ -152,6 +150,16 @@ def _plugin_parts(settings: Settings) -> list[bytes]:
     return [settings.template.tracking.encode(), installed_sql()]
 
 
+def _extension_parts(settings: Settings) -> list[bytes]:
+    """Return the part for extensions that the embedded server has beside those of its binaries."""
+    from pytest_pgtemplate import _embedded
+
+    if settings.url is not None:
+        return []
+    bindir, version, _ = settings.server.embedded
+    return [_embedded.extensions_fingerprint(bindir, version)]
+
+
 def _build_parts(
     settings: Settings, server: Server, migrations: Migrations, seed: Seed | None
 ) -> dict[str, str]:
@@ -160,6 +168,7 @@ def _build_parts(
 
     others: dict[str, Iterable[bytes]] = {
         "the server": [server.facts.for_schema],
+        "extensions of the embedded server": _extension_parts(settings),
         "pytest-pgtemplate": _plugin_parts(settings),
         "pg_revision": [settings.template.revision.encode()],
     }
