@@ -67,7 +67,7 @@ def find_binaries(bindir: Path | None, version: int | None = None) -> Binaries:
         searched.append(f"  {source}: {result}")
     wanted = f"binaries of PostgreSQL {version}" if version else "usable PostgreSQL binaries"
     raise EmbeddedServerError(
-        "\n".join([f"No {wanted} found. The plugin searched:", *searched]),
+        "\n".join([f"No {wanted} found. The plugin searched:", *dict.fromkeys(searched)]),
         hint=_remedies_for(version, configured=bindir is not None) if version else _REMEDIES,
     )
 

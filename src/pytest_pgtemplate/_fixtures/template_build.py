@@ -152,10 +152,10 @@ def _plugin_parts(settings: Settings) -> list[bytes]:
 
 def _extension_parts(settings: Settings) -> list[bytes]:
     """Return the part for extensions that the embedded server has beside those of its binaries."""
-    from pytest_pgtemplate import _embedded
-
     if settings.url is not None:
         return []
+    from pytest_pgtemplate import _embedded
+
     bindir, version, _ = settings.server.embedded
     return [_embedded.extensions_fingerprint(bindir, version)]
 
