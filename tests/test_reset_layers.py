@@ -129,9 +129,6 @@ APART = {
 }  # fmt: skip
 
 
-pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
-
-
 @pytest.fixture(scope="module")
 def shared(request: pytest.FixtureRequest, kind: Kind) -> Iterator[Base]:
     with database(request, kind, SCRIPT, newer=(18, PERIOD)) as base:
@@ -152,6 +149,7 @@ def keep(base: Base, layers: list[str]) -> None:
         assert (outcome.reclone_reason, outcome.leaks) == (None, ())
 
 
+@pytest.mark.full("values")
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_a_reset_restores_the_layers(base: Base, name: str) -> None:
     layers, test = SITUATIONS[name]
@@ -185,6 +183,7 @@ def is_built_on(base: Base, layers: list[str]) -> bool:
     return base.worker.resetter.find_dependency([1], [2]) is not None
 
 
+@pytest.mark.full("product")
 @pytest.mark.parametrize("name", [*ENTANGLED, *NEWER])
 def test_a_layer_that_depends_on_another_is_detected(base: Base, name: str) -> None:
     if name in NEWER and base.server.facts.major < 18:
@@ -192,6 +191,7 @@ def test_a_layer_that_depends_on_another_is_detected(base: Base, name: str) -> N
     assert is_built_on(base, ENTANGLED.get(name) or NEWER[name])
 
 
+@pytest.mark.full("product")
 @pytest.mark.parametrize("name", APART)
 def test_a_layer_that_does_not_depend_on_another_is_accepted(base: Base, name: str) -> None:
     assert not is_built_on(base, APART[name])

@@ -106,7 +106,7 @@ class Suite:
         plugins = ["-p", "xdist.plugin", "-p", "pytest_pgtemplate.plugin", "-p", "no:cacheprovider"]
         workers = ["-n", str(WORKERS), "--dist", "loadfile"]  # so the number of calls varies little
         options = [*plugins, *workers, "-q", "-rfEs", "-o", f"pg_tracking={self._tracking}"]
-        command = [sys.executable, "-X", "faulthandler", "-m", "pytest", *options]
+        command = [sys.executable, "-m", "pytest", *options]
         process = subprocess.Popen(
             command,
             cwd=self._root,
@@ -118,6 +118,7 @@ class Suite:
         try:
             output = process.communicate(timeout=HANGS)[0]
         except subprocess.TimeoutExpired:
+            # pytest prints the tracebacks of its threads then.
             subprocess.run(["pkill", "-ABRT", "-s", str(process.pid)], check=False)
             return None, process.communicate()[0].decode(errors="replace")
         return process.returncode, output.decode(errors="replace")
