@@ -314,6 +314,7 @@ def test_build_save_and_load(shop: Project) -> None:
 ORDERS = load_program("archive/orders.py")
 
 
+@pytest.mark.full
 def test_each_database_that_tests_need_is_created_on_its_server(
     shop: Project, system_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:

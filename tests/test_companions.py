@@ -87,6 +87,7 @@ def run_async(project: Project, *arguments: str) -> pytest.RunResult:
     return project.pytester.runpytest_inprocess(*ASYNC, "--asyncio-mode=auto", *loops, *arguments)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.full) for n in (2, 3))])
 def test_any_order(beside: Beside, seed: int) -> None:
     project = beside("pytest-randomly", "randomly")
@@ -251,10 +252,8 @@ include = shop.py, other.py, migrations/versions/*
 """
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [pytest.param([], id="main", marks=pytest.mark.full), pytest.param(["-n1"], id="worker")],
-)
+@pytest.mark.full
+@pytest.mark.parametrize("arguments", [[], ["-n1"]], ids=["main", "worker"])
 def test_coverage_is_measured_in_every_process(beside: Beside, arguments: list[str]) -> None:
     project = beside("pytest-cov", "pytest_cov")
     for name, content in {"shop.py": SHOP, "other.py": OTHER, ".coveragerc": COVERAGE}.items():
@@ -300,6 +299,7 @@ FACTORY_BOY = load_program("companions/factory_boy.py")
 POLYFACTORY = load_program("companions/polyfactory.py")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("package", "tests"),
     [("factory-boy", FACTORY_BOY), ("polyfactory", POLYFACTORY)],

@@ -179,6 +179,7 @@ def test_pytest_asyncio_with_the_loop_scope_in_the_ini_file(
     result.assert_outcomes(passed=ASYNC_TESTS)
 
 
+@pytest.mark.full
 def test_pytest_asyncio_with_every_loop_scope_by_mark(run: Run) -> None:
     modules = {scope: module(strict(scope), ASYNC, scope) for scope in SCOPES}
     result = run("asyncio", **modules)

@@ -90,6 +90,7 @@ def test_a_page_holds_what_has_happened(shop: Project, monkeypatch: pytest.Monke
     assert all(0 <= event["ts"] <= event["ts"] + event["dur"] <= 1e6 * lasted for event in tests)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_trace_is_what_perfetto_reads(shop: Project, workers: int) -> None:
     """Complete events, which it stacks: so one of a lane is within another, or beside it."""

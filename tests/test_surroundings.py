@@ -223,7 +223,8 @@ def test_a_pooler_in_transaction_mode_is_reported_once(
 # Other plugins and unusual streams
 
 
-@pytest.mark.parametrize("capture", ["-s", pytest.param("--capture=fd", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("capture", ["-s", "--capture=fd"])
 def test_pytest_f_runs_the_tests(shop: Project, capture: str) -> None:
     """Its stdout has no descriptor, so there is no progress line, and no other difference."""
     with interruptible():
@@ -262,6 +263,7 @@ def command(project: Project, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("options", [["-pno:xdist"], ["-n2"], ["-n2", "--retries=2"]])
 def test_pgtemplate_build_works_with_and_without_other_plugins(
     shop: Project, monkeypatch: pytest.MonkeyPatch, options: list[str]

@@ -98,6 +98,7 @@ def _import_libraries() -> None:
             import_module(name)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000)  # the same in the programs
 
 
 def _reap() -> None:
