@@ -25,6 +25,7 @@ KEPT_DATABASE_AGE = 7 * DAY  # seconds after which a database kept by --pg-keep 
 TEMPLATES_PER_PREFIX = 5  # the most recently used templates of a prefix are kept
 RECENT_USE = DAY  # a template used within this time is kept in any case
 RECONNECT_TIME = 1.0  # seconds in which a run takes its leases again after a lost connection
+RECONNECT_CHECKS = 5  # how often a sweep looks in this time whether the lease is taken
 LEASE_END_TIMEOUT = 5.0  # seconds for the server to notice the end of a worker's connection
 UNUSED_TEMPLATE_AGE = 30 * DAY  # a template unused for longer is dropped
 
@@ -176,13 +177,15 @@ def _drop_all(
     choose: Callable[[list[ServerDatabase]], set[str]],
     progress: Path | None = None,
 ) -> PruneResult:
-    """Drop the databases that ``choose`` returns at two points in time, and just before."""
+    """Drop the databases that ``choose`` returns again and again, and just before."""
     # A lease is free for an instant while its owner reconnects.
     candidates = choose(server.databases())
-    if not candidates:
-        return PruneResult([], {})
-    time.sleep(RECONNECT_TIME)
-    names = sorted(candidates & choose(server.databases()))
+    for _ in range(RECONNECT_CHECKS):
+        if not candidates:
+            return PruneResult([], {})
+        time.sleep(RECONNECT_TIME / RECONNECT_CHECKS)
+        candidates &= choose(server.databases())
+    names = sorted(candidates)
     reported = progress_file.report_progress(progress, "dropping", names, names)
     errors = {name: _drop(server, name) for name in reported if name in choose(server.databases())}
     return PruneResult(
