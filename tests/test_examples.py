@@ -54,10 +54,12 @@ def test_an_example_passes_on_each_kind_of_database(
     options = [f"-opg_tracking={kind.tracking}", f"-opg_name={name}"]
     with server_as(url_of(request, kind.server), kind.role) as server:
         monkeypatch.setenv("PGTEMPLATE_URL", str(_urls.render(server.url)))
-        passes(pyproject, pytester, monkeypatch, *options)
-        for database in server.databases():
-            if database.name.startswith(name):
-                server.drop(database.name)
+        try:
+            passes(pyproject, pytester, monkeypatch, *options)
+        finally:  # or the role cannot be dropped
+            for database in server.databases():
+                if database.name.startswith(name):
+                    server.drop(database.name)
 
 
 def passes(

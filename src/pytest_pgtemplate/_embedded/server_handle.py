@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._embedded import keeper, tcp
+from pytest_pgtemplate._embedded.binaries import OWN_SERVER
 from pytest_pgtemplate._embedded.cluster import (
     OWN_CACHE,
-    OWN_SERVER,
     Cluster,
     choose_tcp,
     locate,
