@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 from pytest_pgtemplate._reset.blocker_watch import Leak
 from pytest_pgtemplate._server import Connection
 
-_COMMITTED = "SELECT x FROM unnest($1::text[]) AS x WHERE pg_xact_status(x::xid8) = 'committed'"
+_COMMITTED = """
+    SELECT x FROM unnest($1::text[]) AS x
+     WHERE pg_xact_status(x::xid8) = 'committed'
+       AND ($2 OR EXISTS (SELECT FROM unnest($3::oid[]) AS written
+                           WHERE NOT has_table_privilege(written, 'UPDATE, DELETE, TRUNCATE')))"""
 
 
 class LateCommits:
@@ -27,9 +32,13 @@ class LateCommits:
         found = json.loads(still_open or "{}")
         self._open = {xid: Leak(**fields, late=True) for xid, fields in found.items()}
 
-    async def find(self, *, changed: bool) -> tuple[Leak, ...]:
-        """Return those that have committed since, if anything without a lock has changed."""
-        if not (changed and self._open):
+    async def find(self, written: Collection[int] = (), *, changed: bool) -> tuple[Leak, ...]:
+        """Return those that have committed since, if anything without a lock has changed.
+
+        ``changed``: the schema or a large object. Of the tables ``written``, the reset has locked
+        those that its role may write to.
+        """
+        if not self._open:
             return ()
-        rows = await self._connection.fetch(_COMMITTED, list(self._open))
+        rows = await self._connection.fetch(_COMMITTED, list(self._open), changed, list(written))
         return tuple(self._open[xid] for (xid,) in rows)

@@ -1,8 +1,7 @@
 -- Resets the database: one call per test, with the tables that were written to, and the layers to remove.
 -- "grown": NULL if the schema was changed, so that a new clone is necessary; otherwise the tables that need
--- a VACUUM, which cannot run inside a function. "unlocked": something was restored that this function could
--- not lock, so that it may be the write of a transaction that was open before: large objects, or a table
--- that this role may only read.
+-- a VACUUM, which cannot run inside a function. "unlocked": large objects were restored. No lock waits for
+-- their writers, so that they may be the write of a transaction that was open before.
 CREATE FUNCTION pgtemplate.reset(
     removed int[], written oid[], OUT grown text[], OUT unlocked boolean, OUT still_open jsonb)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -29,10 +28,6 @@ BEGIN
     IF EXISTS (SELECT FROM pg_largeobject_metadata)
     OR EXISTS (SELECT FROM pgtemplate.large_object) THEN
         unlocked := pgtemplate.restore_large_objects();
-    END IF;
-    IF written <> '{}' THEN
-        unlocked := unlocked IS TRUE OR EXISTS (
-            SELECT FROM unnest(written) AS id WHERE NOT has_table_privilege(id, 'UPDATE, DELETE, TRUNCATE'));
     END IF;
     now := pg_current_snapshot();
     -- Ids from xmax on are in no snapshot: age() is above 0 if there are any but that of this reset.

@@ -228,7 +228,7 @@ class Resetter:
         try:
             written, (grown, unlocked, still_open) = await self._call.fetchrow(removed)
             reclone_reason = _CHANGED if grown is None else None
-            late = await self._late_commits.find(changed=grown is None or unlocked)
+            late = await self._late_commits.find(written, changed=grown is None or bool(unlocked))
             self._late_commits.record(still_open)
             if reclone_reason is None:
                 self._layers -= set(removed)

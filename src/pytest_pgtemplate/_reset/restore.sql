@@ -36,7 +36,8 @@ BEGIN
         EXECUTE format('SELECT array_remove(ARRAY[%s]::oid[], NULL)', counts) INTO missing;
     END IF;
     PERFORM pgtemplate.delete_and_insert_rows(dirty, missing);
-    RETURN ARRAY(SELECT name FROM pgtemplate.relation WHERE id = ANY (grown));
+    RETURN CASE WHEN grown IS NOT NULL
+                THEN ARRAY(SELECT name FROM pgtemplate.relation WHERE id = ANY (grown)) ELSE '{}' END;
 END
 $$;
 
