@@ -5,7 +5,7 @@
 Each revision makes a table and an index. Every round adds another last revision to the same others
 and runs one test twice, on the embedded server or on PGTEMPLATE_URL: the first run starts from the
 template of the others, the second, with --pg-rebuild, from nothing. Prints how long each took for
-the template, as medians, and their ratio (at most 0.1); the dumps of both have to be equal.
+the template, as medians, and their ratio; the dumps of both have to be equal.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What becomes of a database that run after run takes and gives back, and what another one costs.
 
-    python benchmarks/spares.py [--tables 100] [--generations 300]
+    python benchmarks/spares.py [--tables 100] [--generations 40]
 
 A generation takes a spare, resets it 20 times after writing to five of its tables, rows of the
 template among them, and gives it back. How much larger than the template is it after that, and how
@@ -42,7 +42,7 @@ INSERT INTO table_{n} (name, number) SELECT 'row ' || n, n FROM generate_series(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=int, default=100)
-    parser.add_argument("--generations", type=int, default=300)
+    parser.add_argument("--generations", type=int, default=40)
     arguments = parser.parse_args()
     with server_at() as server:
         print(f"{server}, {os.cpu_count()} CPUs")

@@ -1,6 +1,6 @@
 """The classic conftest.py: a migrated database per worker, emptied after each test.
 
-One TRUNCATE names all tables, which is faster than one TRUNCATE for each.
+One TRUNCATE names all tables.
 """
 
 import os
