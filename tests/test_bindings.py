@@ -642,3 +642,53 @@ def test_an_entry_that_is_not_an_import_path_is_a_usage_error(project: Project, 
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*pg_bind: *"])
+
+
+def test_a_module_that_is_imported_under_two_names(application: Project) -> None:
+    """Its sessions of the second name would use the application's own database."""
+    application.write("src/__init__.py", "")
+    application.write("src/app.py", APPLICATION)
+    (application.root / "app.py").unlink()
+    application.write(
+        "test_app.py",
+        """
+        from src.app import add
+
+        async def test_one():
+            pass
+
+        async def test_two():
+            pass
+        """,
+    )
+
+    result = run(application, pg_bind="app:Session", pg_autouse="true", pythonpath="src .")
+
+    result.assert_outcomes(errors=1, skipped=1)
+    result.stdout.fnmatch_lines(
+        ["*the file of app:Session was imported a second time, as src.app,*", "*HINT: *"]
+    )
+
+
+def test_a_second_import_during_a_test(application: Project) -> None:
+    application.write(
+        "test_app.py",
+        """
+        import sys
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        import app
+
+        def test_it(pg):
+            spec = spec_from_file_location("second", app.__file__)
+            sys.modules["second"] = module_from_spec(spec)
+            spec.loader.exec_module(sys.modules["second"])
+        """,
+    )
+
+    result = run(application, pg_bind="app:Session")
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*the file of app:Session was imported a second time, as second,*"]
+    )

@@ -798,6 +798,13 @@ def test_the_command_checks_and_runs_no_test(
     assert "1 failed, 1 passed, 3 deselected" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("dist", ["load", "loadscope", "each"])
+def test_an_option_of_xdist_that_starts_no_worker(lineage: Project, dist: str) -> None:
+    """Such as ``addopts = --dist loadscope``, where only CI adds ``-n``."""
+    lineage.revision("bad", sql("CREATE TABLE left_behind ()"), "pass")
+    lineage.run("--pg-check", "--dist", dist).assert_outcomes(passed=3, failed=1, skipped=1)
+
+
 def test_without_the_option_nothing_is_read(project: Project) -> None:
     """Not even where there is a lineage that could not be."""
     project.alembic("raise RuntimeError")

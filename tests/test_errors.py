@@ -555,3 +555,35 @@ def test_the_environment_of_alembic_init_works(
     project.write("test_it.py", STOCK_TEST)
     url = str(_urls.dsn(project.server.url)).replace("postgresql:", f"postgresql{driver}:")
     project.run("--pg-url", url).assert_outcomes(passed=1)
+
+
+LAZY = """
+class Lazy:
+    # Like Django's SimpleLazyObject, or a proxy of Celery or wrapt.
+    @property
+    def __class__(self):
+        return type(self.evaluate())
+
+    def evaluate(self):
+        raise LookupError("not bound")
+
+    def use(self):
+        return self.evaluate()
+
+def test_fails(pg_url):
+    Lazy().use()
+
+def test_passes(pg_url):
+    pass
+"""
+
+
+def test_a_lazy_object_in_the_traceback_of_a_failure(project: Project) -> None:
+    """It is not evaluated again, which would raise an error within pytest."""
+    project.alembic()
+    project.write("test_it.py", LAZY)
+
+    result = project.run()
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["E * LookupError: not bound"])

@@ -221,6 +221,45 @@ def test_a_command_is_fingerprinted_alike_in_every_checkout(tmp_path: Path) -> N
     assert fingerprint(renamed) != fingerprint(other)
 
 
+def test_the_variable_of_a_command_belongs_to_its_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "a.sql").touch()
+    one, other = (
+        Command("tool", env=name, files=tmp_path.glob("*"))
+        for name in ("DATABASE_URI", "DATABASE_URL")
+    )
+    assert fingerprint(one) != fingerprint(other)
+
+
+@pytest.mark.parametrize("migrations", [SqlFiles(), Command("tool", env="URL", files=[])])
+def test_a_pattern_without_a_match_is_an_error(migrations: Migrations) -> None:
+    with pytest.raises(ConfigurationError, match="has no files"):
+        fingerprint(migrations)
+
+
+NOTHING_CREATED = {
+    "command": ("Command(sys.executable, '-c', '', env='URL', files=[__file__])", "*pass env=*"),
+    "class": ("Mine()", "*migrate the database at target.url*"),
+    "models": ("Metadata(MetaData())", "*import the modules of the models*"),
+    "coroutine": ("Async()", "*define it without async*"),
+    "generator": ("Yields()", "*define it without async and yield*"),
+}
+
+
+@pytest.mark.parametrize("kind", NOTHING_CREATED)
+def test_migrations_that_succeed_and_have_created_nothing(project: Project, kind: str) -> None:
+    """Elsewhere perhaps. Such a template would be empty, also after the mistake is corrected."""
+    migrations, hint = NOTHING_CREATED[kind]
+    conftest = load_program("migrations/nothing_created.py").replace("MIGRATIONS", migrations)
+    project.write("conftest.py", conftest)
+    project.write("test_it.py", "def test_one(pg): ...\ndef test_two(pg): ...\n")
+
+    result = project.run()
+
+    result.assert_outcomes(errors=1, skipped=1)
+    result.stdout.fnmatch_lines([hint])
+    assert project.databases() == []
+
+
 @pytest.mark.parametrize("code", [1, 3])
 def test_a_command_that_fails(migrate: Migrate, code: int) -> None:
     """Whatever its exit code, 3 included, which psql has for a script that fails."""

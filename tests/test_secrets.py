@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.quoting import quote_literal
-from pytest_pgtemplate._urls.redaction import find_passwords
+from pytest_pgtemplate._urls.redaction import find_passwords, find_passwords_of_libpq
 from support.clients import Clients
 from support.projects import (
     ITEM,
@@ -273,3 +273,58 @@ def test_programs_of_postgresql_get_it_in_their_environment(
         assert given == PASSWORD
         assert "127.0.0.1" in arguments
         assert not [spelling for spelling in SPELLINGS if spelling in arguments]
+
+
+AT_SIGN = "correct@horse-battery"
+
+
+def test_a_password_with_an_at_sign_that_is_not_encoded(secret: Secret) -> None:
+    """Everybody would take the part behind the first @ for the host, and show it."""
+    plain = str(_urls.render(secret.url.set(password="PASSWORD")))
+    os.environ["PGTEMPLATE_URL"] = plain.replace("PASSWORD", AT_SIGN)
+    for output in (secret.run(), secret.watch([*PGTEMPLATE, "list"])):
+        assert "horse" not in output
+        assert "%40" in output
+
+
+CONNECTS = """
+import asyncio
+import asyncpg
+
+def test_it(pg_database):
+    asyncio.run(asyncpg.connect(pg_database.dsn, database="no_such_database"))
+"""
+
+
+@pytest.mark.parametrize("place", ["PGPASSWORD", "PGPASSFILE", "home"])
+def test_a_password_that_is_not_in_the_url(
+    secret: Secret, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pytest shows the arguments of the driver's function that fails."""
+    monkeypatch.setenv("PGTEMPLATE_URL", str(_urls.render(_urls.without_password(secret.url))))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    passfile = tmp_path / ".pgpass"
+    if place == "PGPASSWORD":
+        monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    else:
+        passfile.write_text(f"# comment\n*:*:*:other:x\n*:*:*:*:{PASSWORD}\n", "utf-8")
+        passfile.chmod(0o600)
+    if place == "PGPASSFILE":
+        monkeypatch.setenv("PGPASSFILE", str(passfile.rename(tmp_path / "passwords")))
+    secret.project.write("test_it.py", CONNECTS)
+
+    output = secret.run()
+
+    assert "InvalidCatalogNameError" in output
+    assert "password='***'" in output
+
+
+def test_the_passwords_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pgpass").write_text(
+        "h\\:1:5432:*:ci:one\\:two\\\\\n#h:1:d:u:no\nh:1:d:u:with space\n"
+    )
+    (tmp_path / "services").write_text("[ci]\nuser = ci\npassword = three\n")
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "pgpass"))
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    assert find_passwords_of_libpq() == {"one:two\\", "with space", "three"}

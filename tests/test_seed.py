@@ -124,3 +124,21 @@ def test_a_seed_that_does_not_work_is_reported_once(
     assert result.stdout.str().count("HINT:") == 1
     assert says in result.stdout.str()
     assert [database_names.is_template(each) for each in seeded.databases()] == [True] * left
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        f"{ASYNC}    yield\n",
+        "def fill(url):\n    yield\n",
+        "from contextlib import contextmanager\n\n@contextmanager\ndef fill(url):\n    yield\n",
+    ],
+    ids=["async", "sync", "context manager"],
+)
+def test_a_seed_with_a_yield_would_not_run(seeded: Project, seed: str) -> None:
+    seeded.write("conftest.py", CONFTEST.format(seed=seed, name="fill"))
+
+    result = seeded.run()
+
+    result.assert_outcomes(errors=1, skipped=3)
+    result.stdout.fnmatch_lines(["*fill has a yield, so that a call of it executes nothing*"])

@@ -218,6 +218,48 @@ def test_a_script_that_connects_elsewhere_fails(
         migrate(files)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"SELECT 'Fran\c{c}ois', E'it\'s \c x', "  # one string after the other
+        r'$$ \connect x $$ AS "a \c b"; -- \c x',
+        "CREATE TABLE t (name text);\nCOPY t FROM stdin;\nit's \\\\c\n\\.\nSELECT 'a';",
+        "/* of \\connect:\n \\c x */ SELECT 1;",
+    ],
+    ids=["strings", "rows", "comment"],
+)
+def test_what_only_looks_like_a_connect(
+    migrate: Migrate, write: Callable[[str], SqlFiles], text: str
+) -> None:
+    migrate(write(f"\\echo psql\n{text}\n"))
+
+
+def test_a_file_may_name_itself_in_a_comment(
+    migrate: Migrate, write: Callable[[str], SqlFiles], tmp_path: Path
+) -> None:
+    files = write(f"-- Usage: \\i {tmp_path / 'schema.sql'}\nCREATE TABLE t ();\n")
+    fingerprint = list(files.fingerprint())
+    migrate(files)
+    write(f"-- Usage: \\i {tmp_path / 'schema.sql'}\nCREATE TABLE u ();\n")
+    assert list(files.fingerprint()) != fingerprint
+
+
+@pytest.mark.parametrize("text", ["", "-- later", "/* later */\n;\n-- or\n"])
+def test_a_file_without_a_statement(
+    migrate: Migrate, write: Callable[[str], SqlFiles], text: str
+) -> None:
+    migrate(write(text))
+
+
+def test_a_file_that_leaves_its_transaction_open(
+    migrate: Migrate, write: Callable[[str], SqlFiles]
+) -> None:
+    with pytest.raises(MigrationError, match=r"schema\.sql leaves its transaction open") as caught:
+        migrate(write("BEGIN;\nCREATE TABLE t ();\n"))
+    assert "COMMIT" in caught.value.hint
+    migrate(write("BEGIN;\nCREATE TABLE t ();\nCOMMIT;\n"))
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\n\n"])
 def test_a_file_that_ends_too_early_is_an_error_with_a_line(
     migrate: Migrate, write: Callable[[str], SqlFiles], end: str
@@ -269,6 +311,7 @@ class ScriptError(NamedTuple):
         ("SELECT 'a;\nb';\nSELECT 1/0;\n", 4, "22012"),
         ("BEGIN;\nCREATE TABLE t ();\nCREATE TABLE t ();\nCOMMIT;\n", 4, "42P07"),
         ("CREATE TABLE t ();\nDO $$ BEGIN RAISE 'no'; END $$;\n", 3, "P0001"),
+        ("CREATE TABLE t ();\r\nSELECT 1;\r\n\r\nSELECT 1/0;\r\n", 5, "22012"),
     ])),
 )  # fmt: skip
 def test_an_error_has_its_line(

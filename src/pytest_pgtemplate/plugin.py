@@ -10,7 +10,7 @@ import pytest
 
 from pytest_pgtemplate import _run, _settings
 from pytest_pgtemplate._fixtures import databases, engines, factory
-from pytest_pgtemplate._internals.pytest import interrupt_traceback
+from pytest_pgtemplate._internals.pytest import distributes_tests, interrupt_traceback
 from pytest_pgtemplate._run import (
     FAILED,
     RUN,
@@ -53,7 +53,7 @@ def pytest_load_initial_conftests_after_plugins(early_config: pytest.Config) -> 
 
 def pytest_configure(config: pytest.Config) -> None:
     settings = _settings.read(config)
-    directory = RunDirectory(settings.identity, shared=config.getoption("dist", "no") != "no")
+    directory = RunDirectory(settings.identity, shared=distributes_tests(config))
     _run.hide_libpq_variables(config, settings)
     environment = _set_environment(config, settings)
     config.stash[RUN] = run = Run(config, settings, directory, environment)
@@ -271,8 +271,7 @@ def _register_fixtures(config: pytest.Config) -> None:
 
         modules.append(bindings)
         config.pluginmanager.register(bindings.LateBindings(config.stash[RUN].settings.bind))
-    collects = config.getoption("dist", "no") == "no"  # not in the controller of xdist
-    if config.stash[RUN].settings.check.enabled and collects:
+    if config.stash[RUN].settings.check.enabled and not distributes_tests(config):
         from pytest_pgtemplate._check import items
 
         config.pluginmanager.register(items, "pgtemplate-check")

@@ -18,9 +18,17 @@ def run(job: dict[str, Any]) -> None:
         result = seed(job["url"])
         if inspect.isawaitable(result):
             asyncio.run(_finish(result))
+        else:
+            _refuse_generator(job["name"], result)
     except SystemExit as end:  # a command-line tool ends with sys.exit(0)
         if end.code:
             raise
+
+
+def _refuse_generator(name: str, result: Any) -> None:
+    generator = getattr(result, "gen", result)  # also behind contextlib's decorators
+    if inspect.isgenerator(generator) or inspect.isasyncgen(generator):
+        raise TypeError(f"{name} has a yield, so that a call of it executes nothing: remove it")
 
 
 async def _finish(result: Any) -> None:

@@ -60,8 +60,7 @@ def pg_template(
     from pytest_pgtemplate._fixtures import steps
 
     with _pg.reported_once("pg_template"):
-        if _pg.override_conflict is not None:
-            raise _pg.override_conflict
+        _pg.override_conflicts.refuse("pg_template")
         template = steps.ensure_template(_pg, pg_server, pg_migrations, pg_seed)
     _pg.stats.template = template.name
     return template

@@ -47,6 +47,7 @@ def _pg_engines(
     from pytest_pgtemplate._engines import Engines
 
     with _pg.reported_once("_pg_engines"):
+        _pg.override_conflicts.refuse("_pg_engines")
         engines = Engines(pg_database.url, pg_engine_options, _pg.engines.lock_waits_limited)
     with _pg.engines.reset_after_tests(engines):
         yield engines
@@ -68,6 +69,7 @@ def pg_shared(
     from pytest_pgtemplate._engines import Engines, Shared
 
     with _pg.reported_once("pg_shared"):
+        _pg.override_conflicts.refuse("pg_shared")
         # Not the engines of the tests: those close everything after each test.
         engines = Engines(pg_database.url, pg_engine_options, _pg.engines.lock_waits_limited)
     with _pg.engines.shared_by_tests(engines):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_pgtemplate._internals.pytest import (
+    distributes_tests,
     function_of_requested_fixture,
     is_selected,
     module_of_requested_fixture,
@@ -60,7 +61,7 @@ def preparation_of(config: pytest.Config, run: Run) -> Preparation | None:
         return registered
     if (
         config.pluginmanager.is_blocked(PLUGIN)  # by `pgtemplate build`
-        or config.getoption("dist", "no") != "no"  # in the controller of xdist
+        or distributes_tests(config)  # in the controller of xdist
         or any(config.getoption(name, None) for name in (*_RUNNING_NO_TESTS, *_BLOCKING_SOCKETS))
     ):
         return None

@@ -50,6 +50,7 @@ def running_loop_of_frame(frame: FrameType) -> Loop | None:
     ``Runner.get_loop`` would create a loop. uvloop's own frames have no local variables.
     """
     runner = frame.f_locals.get("self")
-    if isinstance(runner, asyncio.Runner):
+    # issubclass: isinstance() would evaluate the __class__ of a lazy object of the user.
+    if issubclass(type(runner), asyncio.Runner):
         runner = getattr(runner, "_loop", None)
-    return runner if isinstance(runner, Loop) else None
+    return runner if issubclass(type(runner), Loop) else None

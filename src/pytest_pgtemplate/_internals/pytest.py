@@ -23,6 +23,14 @@ def command_line_value(config: pytest.Config, name: str) -> Any:
     return getattr(config.known_args_namespace, name, None)
 
 
+def distributes_tests(config: pytest.Config) -> bool:
+    """Whether pytest-xdist runs the tests in other processes: ``_is_distribution_mode`` there.
+
+    ``--dist`` without ``-n`` or ``--tx`` starts no worker.
+    """
+    return config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
+
+
 def override_node(item: pytest.Item, fixture: str) -> str:
     """The node id whose definition of ``fixture`` applies to ``item``; "" for a plugin's.
 

@@ -191,7 +191,7 @@ def sync_engine_of_frame(frame: FrameType) -> Engine | None:
     ``AsyncEngine.sync_engine`` is public, but nothing public leads from the engine to it.
     """
     engine = frame.f_locals.get("self")
-    if not isinstance(engine, Engine):
+    if engine is None or not issubclass(type(engine), Engine):  # lazy objects: see asyncio.py
         return None
     user = AsyncEngine._retrieve_proxy_for_target(engine, regenerate=False)
     return engine if user is None else None

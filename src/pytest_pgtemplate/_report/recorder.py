@@ -89,7 +89,7 @@ class Recorder:
     def _report_data(self) -> list[Any]:
         """Return what a teardown report transports: the new events, and the fixture setups."""
         setups, self._setups = self._setups, []
-        passwords = redaction.find_passwords(self._run.urls)
+        passwords = self._run.find_passwords()
         return [[_redact_event(passwords, event) for event in self._timeline.take()], setups]
 
     # In the controller, and without xdist

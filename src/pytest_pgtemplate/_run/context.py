@@ -77,6 +77,7 @@ class RunContext:
         self.crashed = False  # in the controller: whether a worker of this run crashed
         # Reports hide the passwords in these URLs.
         self.urls = [*settings.all_urls, *environment.urls]
+        self._passwords_of_libpq: set[str] | None = None  # None: not read yet
         self._config = config
         self._to_close: list[Resource[Any]] = []
         self._process = os.getpid()
@@ -91,6 +92,14 @@ class RunContext:
             self.settings.identity.worker,
             lambda directory: draw_in_pytest(self._config, directory),
         )
+
+    def find_passwords(self) -> set[str]:
+        """Return the passwords that reports hide."""
+        from pytest_pgtemplate._urls import redaction
+
+        if self._passwords_of_libpq is None:
+            self._passwords_of_libpq = redaction.find_passwords_of_libpq()
+        return redaction.find_passwords(self.urls) | self._passwords_of_libpq
 
     def close_later(self, resource: Resource[Any]) -> None:
         """Give a resource back at the end of the run, so that no report waits for it."""

@@ -17,12 +17,12 @@ from pytest_pgtemplate._run.fixture_layers import FixtureLayers
 from pytest_pgtemplate._run.isolation import ScopeState, read_isolation
 from pytest_pgtemplate._run.leftovers import clone_error, explain_by_reclone, leak_error
 from pytest_pgtemplate._run.open_engines import OpenEngines
+from pytest_pgtemplate._run.overrides import OverrideConflicts
 from pytest_pgtemplate._run.resources import PreparedResources
 from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import (
-    ConfigurationError,
     PgTemplateError,
     SchemaChangedError,
     ServerError,
@@ -48,7 +48,7 @@ class IsolatedDatabase:
         self.settings = run.settings.for_database(name)
         self.stats = DatabaseStats(self.settings.identity.worker, name)
         self.layers = FixtureLayers(self)
-        self.override_conflict: ConfigurationError | None = None  # of pg_migrations or pg_seed
+        self.override_conflicts = OverrideConflicts()
         self.prepared = PreparedResources()
         self._worker: WorkerDatabase | None = None
         self._process = 0  # the process that set the worker

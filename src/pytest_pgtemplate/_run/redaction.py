@@ -23,12 +23,12 @@ def redact_report(report: Report, config: pytest.Config) -> Report:
 
 def redact(value: Any, config: pytest.Config) -> Any:
     """Hide the passwords of this run's servers in a part of a report, in place."""
-    urls = config.stash[RUN].urls
-    if not urls:
+    run = config.stash[RUN]
+    if not run.urls:
         return value
     from pytest_pgtemplate._urls import redaction
 
-    for password in redaction.find_passwords(urls):
+    for password in run.find_passwords():
         redact_text = partial(redaction.redact_where_expected, password=password)
         value = map_report_strings(value, redact_text)
     return value

@@ -50,10 +50,10 @@ class Run(RunContext):
         """Store errors of the collection, which the first test that needs a database reports."""
         self.environment.record_changes()
         if any(map(requests_database, items)):
-            from pytest_pgtemplate._run.overrides import find_override_conflict
+            from pytest_pgtemplate._run.overrides import find_override_conflicts
 
             for name, database in self.load_databases().items():
-                database.override_conflict = find_override_conflict(items, name)
+                database.override_conflicts = find_override_conflicts(items, name)
 
     @property
     def main(self) -> IsolatedDatabase:

@@ -70,9 +70,7 @@ def _urls(config: pytest.Config, database: str) -> tuple[str, ...]:
         for url in urls:
             server_address.parse(url)
     except ValueError as error:
-        raise pytest.UsageError(
-            f"{option} is {error}: write it as postgresql+asyncpg://user:password@host:5432/postgres"
-        ) from None
+        raise pytest.UsageError(f"{option} is {error}: {server_address.SPELLING}") from None
     return urls
 
 

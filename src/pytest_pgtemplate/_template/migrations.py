@@ -6,6 +6,7 @@ importing the user's code, and one migrates an empty database.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import traceback
@@ -20,6 +21,7 @@ from sqlalchemy.schema import CreateSchema
 from pytest_pgtemplate import _child, _urls
 from pytest_pgtemplate._display import progress_file
 from pytest_pgtemplate._template import sql_scripts
+from pytest_pgtemplate._template.created_objects import count_objects
 from pytest_pgtemplate._template.digests import digest_parts
 from pytest_pgtemplate._template.lineage import Lineage, Revision
 from pytest_pgtemplate._template.target import Target, raise_if_failed, redact_password
@@ -88,6 +90,8 @@ class SqlFiles:
         self.paths = [Path(path) for path in paths]
 
     def fingerprint(self) -> Iterator[bytes]:
+        if not self.paths:
+            raise _no_files("SqlFiles", "the database would be empty")
         yield b"sql"
         for path in self.paths:
             yield from _read_all(path)
@@ -125,16 +129,23 @@ class Command:
     """
 
     def __init__(
-        self, *argv: str, env: str | None = None, files: Iterable[Path], cwd: Path | None = None
+        self,
+        *argv: str,
+        env: str | None = None,
+        files: Iterable[Path | str],
+        cwd: Path | None = None,
     ) -> None:
         self.argv = argv
+        self.name = " ".join(argv)
         self.env = env
-        self.files = sorted(files)
+        self.files = sorted(map(Path, files))
         self.cwd = cwd or Path.cwd()
 
     def fingerprint(self) -> Iterator[bytes]:
+        if not self.files:
+            raise _no_files("Command", "a change of the migrations would not be noticed")
         yield b"command"
-        yield json.dumps(self.argv).encode()
+        yield json.dumps([*self.argv, self.env]).encode()
         for path in self.files:
             yield os.path.relpath(path, self.cwd).encode()  # the same in every checkout
             yield _read(path)
@@ -151,7 +162,14 @@ class Command:
             raise MigrationError(
                 f"{self.argv[0]} cannot be started: {error}", hint="correct pg_migrations"
             ) from error
-        raise_if_failed(result, " ".join(self.argv), target.timeout, target.url)
+        raise_if_failed(result, self.name, target.timeout, target.url)
+
+
+def _no_files(name: str, effect: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"pg_migrations: {name} has no files, so {effect}",
+        hint="correct the pattern that finds them",
+    )
 
 
 def _read_all(path: Path) -> Iterator[bytes]:
@@ -174,9 +192,15 @@ def _read(path: Path) -> bytes:
 
 
 def migrate(migrations: Migrations, target: Target) -> str | None:
-    """Call ``migrations.migrate``. Wraps the errors of a user's class in MigrationError."""
+    """Call ``migrations.migrate``. Wraps the errors of a user's class in MigrationError.
+
+    Raises it also after a success that has created nothing: the tool has used another database.
+    ``Alembic`` and ``SqlFiles``, which have a lineage, check their own database.
+    """
+    may_miss = not hasattr(migrations, "lineage")
+    before = count_objects(target) if may_miss else 0
     try:
-        return migrations.migrate(target)
+        ran = migrations.migrate(target)
     except PgTemplateError:
         raise
     except Exception as error:
@@ -185,3 +209,24 @@ def migrate(migrations: Migrations, target: Target) -> str | None:
             f"{type(migrations).__name__}.migrate failed:\n{trace}",
             hint="correct the object that the pg_migrations fixture returns, and run again",
         ) from error
+    if inspect.iscoroutine(ran) or inspect.isgenerator(ran):
+        ran.close()
+        raise MigrationError(
+            f"{type(migrations).__name__}.migrate is a coroutine or generator function, so a call"
+            " of it executes nothing",
+            hint="define it without async and yield; asyncio.run() executes a coroutine",
+        )
+    if may_miss and count_objects(target) == before:
+        raise MigrationError(
+            f"{getattr(migrations, 'name', type(migrations).__name__)} ended without an error, but"
+            " the template's database is as empty as before",
+            hint=_NOTHING_CREATED.get(type(migrations), "migrate the database at target.url"),
+        )
+    return ran
+
+
+_NOTHING_CREATED: dict[type, str] = {
+    Metadata: "import the modules of the models before pg_migrations returns Metadata(..)",
+    Command: "pass env= with the name of the variable that the tool reads its URL from; it may"
+    " have migrated another database",
+}

@@ -17,18 +17,29 @@ import asyncpg
 from pytest_pgtemplate import _child, _embedded, _urls
 from pytest_pgtemplate._child import hints
 from pytest_pgtemplate._server import connect, explain, portal, quote_literal
-from pytest_pgtemplate._template.target import Target, redact_password, timeout_error
+from pytest_pgtemplate._template.target import (
+    APPLICATION,
+    Target,
+    redact_password,
+    timeout_error,
+)
 from pytest_pgtemplate.errors import EmbeddedServerError, MigrationError
 
-APPLICATION = "pytest-pgtemplate migrations"
 _META_COMMAND = re.compile(r"^[ \t]*\\", re.MULTILINE)
-# Anywhere in a line, because psql accepts them after a statement. COPY data doubles each backslash.
-_CONNECT = re.compile(r"(?<!\\)\\c(onnect)?\b")
-_COMMENT = re.compile(r"[^'\"$*]*--[^'\"$*]*")  # before it, nothing that may be a part of a string
+# Anywhere in a line, because psql accepts them after a statement, but not in a comment, in quotes
+# or in the rows of a COPY.
+_CONNECT = re.compile(
+    r"""(?isx) --[^\n]* | /\* .*? \*/
+      | \b E '(?: [^'\\] | '' | \\. )*' | '(?: [^'] | '' )*' | "[^"]*" | (\$\w*\$) .*? \1
+      | ^ [ \t]* COPY \b [^;]* \b FROM \s+ stdin\b [^;]* ; .*? ^\\\.
+      | (?-i: (?P<connect> \\c(?:onnect)?\b ))""",
+    re.MULTILINE,
+)
 _ARGUMENT = r"[ \t]+(?:'([^'\n]+)'|([^'\s]+))"
 _INCLUDE = re.compile(rf"(?<!\\)\\i(r|nclude|nclude_relative)?{_ARGUMENT}")
 _DATA = re.compile(rf"(?<!\\)\\(?:copy\b[^\n]*?\bfrom|lo_import){_ARGUMENT}", re.IGNORECASE)
-_END_OF_STATEMENT = re.compile(r";[ \t]*(--.*)?$", re.MULTILINE)
+_END_OF_STATEMENT = re.compile(r";[ \t\r]*(--.*)?$", re.MULTILINE)
+_EMPTY = re.compile(r"(?:[\s;]|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*+", re.DOTALL)
 _ENCODING = re.compile(r"\\encoding\b|\bSET\s+(SESSION\s+)?client_encoding\b", re.IGNORECASE)
 _LEFT = "EXCEPTION 'the script has connected to another database, and may have changed it'"
 _DETAILS = re.compile(r"^LOCATION: .*\n?", re.MULTILINE)  # in the source code of the server
@@ -94,11 +105,10 @@ def _other_encoding(file: Path, content: bytes, script: str) -> re.Match[str] | 
 
 def _refuse_connect(file: Path) -> None:
     script = decode(file.read_bytes())
-    for connects in _CONNECT.finditer(script):
-        begin = script.rfind("\n", 0, connects.start()) + 1
-        if not _COMMENT.fullmatch(script, begin, connects.start()):
+    for found in _CONNECT.finditer(script):
+        if found["connect"]:
             raise MigrationError(
-                f"{file}:{_line(script, connects.end())}: \\connect leaves the template's database",
+                f"{file}:{_line(script, found.end())}: \\connect leaves the template's database",
                 hint="remove it; with pg_dump, omit --create",
             )
 
@@ -117,14 +127,18 @@ def _data_files(script: str) -> Iterator[Path]:
             yield path
 
 
-def included_files(file: Path, script: str) -> Iterator[Path]:
-    """Yield the files that a script includes with psql's ``\\i`` and ``\\ir``, recursively."""
+def included_files(file: Path, script: str, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the files that a script includes with psql's ``\\i`` and ``\\ir``, recursively.
+
+    Not again those ``above``: a comment may name the file itself.
+    """
+    above = (*above, file.absolute())
     for kind, quoted, bare in _INCLUDE.findall(script):
         folder = file.parent if kind in ("r", "nclude_relative") else Path()
         found = folder / (quoted or bare)
-        if found.is_file():
+        if found.is_file() and found.absolute() not in above:
             yield found
-            yield from included_files(found, decode(found.read_bytes()))
+            yield from included_files(found, decode(found.read_bytes()), above)
 
 
 # With the plugin's own connection
@@ -136,7 +150,14 @@ def _run(script: str, what: str, target: Target) -> asyncpg.PostgresError | None
     async def run() -> asyncpg.PostgresError | None:
         connection = await connect(target.url, timeout=target.timeout, application=APPLICATION)
         try:
-            await connection.execute(script)
+            if not _EMPTY.fullmatch(script):  # for which asyncpg raises AttributeError
+                await connection.execute(script)
+            if connection.is_in_transaction():
+                raise MigrationError(
+                    f"{what} leaves its transaction open, which undoes it",
+                    hint="end the transaction with COMMIT, or remove its BEGIN: each file is one"
+                    " transaction",
+                )
         except asyncpg.PostgresError as error:
             if _position(error) is None:
                 error.line = await _find_line(connection, script, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from pytest_pgtemplate import _child
 from pytest_pgtemplate._urls import redaction
 from pytest_pgtemplate.errors import MigrationError
 
+APPLICATION = "pytest-pgtemplate migrations"  # of the connections that migrate
 MEND = (
     "correct the migration and run again. The plugin removes the incomplete template, but not"
     " objects outside of the database, such as roles"
@@ -75,4 +77,5 @@ def timeout_error(name: str, timeout: float, output: str = "") -> MigrationError
 
 
 def redact_password(text: str, url: URL) -> str:
-    return redaction.redact(text, str(url.password or ""))
+    """Hide the password of ``url``, and the one in PGPASSWORD, which a URL without one needs."""
+    return redaction.redact(text, str(url.password or os.environ.get("PGPASSWORD", "")))

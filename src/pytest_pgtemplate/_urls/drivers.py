@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 
+from pytest_pgtemplate._urls.server_address import SPELLING
 from pytest_pgtemplate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -66,11 +67,9 @@ def parse(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError):
         url = None
-    if url is None or url.get_backend_name() not in {"postgresql", "postgres"}:
-        raise ConfigurationError(
-            "pg_url is not a PostgreSQL URL",
-            hint="write it as postgresql+asyncpg://user:password@host:5432/postgres",
-        )
+    is_postgresql = url is not None and url.get_backend_name() in {"postgresql", "postgres"}
+    if url is None or not is_postgresql or "@" in (url.host or ""):
+        raise ConfigurationError("pg_url is not a PostgreSQL URL", hint=SPELLING)
     _, _, driver = url.drivername.partition("+")
     return normalize_for_driver(
         url.set(drivername=f"postgresql+{driver}" if driver else "postgresql")

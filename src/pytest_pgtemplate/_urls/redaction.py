@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from itertools import chain
+from pathlib import Path
 from urllib.parse import quote, unquote
 
+_PASSFILE_ENTRY = re.compile(r"(?:(?:[^:\\]|\\.)*:){4}(.*)")
 _IN_URL = re.compile(r"://[^:/]*:([^@]*)@|[?&]sslpassword=([^&]*)")
 # Each alternative has a group for the text before the password, which stays: a URL, PASSWORD '..'
 # of a role (with any kind of quotes), and password=.. of a connection string.
@@ -24,6 +27,30 @@ def find_passwords(urls: Iterable[str]) -> set[str]:
     """Return the passwords in ``urls``, also in URLs that cannot be parsed."""
     found = chain.from_iterable(chain.from_iterable(map(_IN_URL.findall, urls)))
     return {unquote(password) for password in found if password}
+
+
+def find_passwords_of_libpq() -> set[str]:
+    """Return the passwords that clients use for a URL without one, of whichever server.
+
+    https://www.postgresql.org/docs/current/libpq-pgpass.html and libpq-pgservice.html
+    """
+    found = {os.environ.get("PGPASSWORD", "")}
+    for line in _lines_of("PGPASSFILE", ".pgpass"):
+        if not line.startswith("#") and (entry := _PASSFILE_ENTRY.fullmatch(line)):
+            found.add(re.sub(r"\\(.)", r"\1", entry[1]))
+    for line in _lines_of("PGSERVICEFILE", ".pg_service.conf"):
+        key, _, value = line.partition("=")
+        if key.strip() == "password":
+            found.add(value.strip())
+    return found - {""}
+
+
+def _lines_of(variable: str, default: str) -> list[str]:
+    try:
+        file = Path(os.environ.get(variable) or Path.home() / default)
+        return file.read_text("utf-8", "replace").splitlines()
+    except (OSError, RuntimeError):  # there is no such file, or no home directory
+        return []
 
 
 def redact(text: str, password: str) -> str:

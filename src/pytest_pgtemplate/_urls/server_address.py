@@ -20,6 +20,10 @@ PATTERN = (
     r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?"
 )
 
+SPELLING = (
+    "write it as postgresql+asyncpg://user:password@host:5432/postgres, and the character @ in a"
+    " password as %40"
+)
 ANSWER_TIMEOUT = 3.0  # seconds
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # PostgreSQL answers this before authentication
 
@@ -92,7 +96,7 @@ def _connect(host: str, port: int) -> socket.socket:
 def parse(text: str) -> Address:
     """Parse a ``postgresql[+driver]://`` URL. Raises ValueError for any other text."""
     match = re.fullmatch(PATTERN, text)
-    if match is None:
+    if match is None or "@" in (match["host"] or ""):  # the host would show a part of the password
         raise ValueError("not a PostgreSQL URL")  # without the text: it may contain a password
     driver, port = match["driver"], match["port"]
     return Address(
