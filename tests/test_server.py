@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import URL
 
+from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server, portal
 from pytest_pgtemplate._server.facts import NEWEST, OLDEST, check_facts
 from pytest_pgtemplate._server.marks import CONNECTION_LIMIT, INVALID, KEY, Mark
@@ -519,6 +520,16 @@ def test_versions_of_collations_are_part_of_the_fingerprint(which: str) -> None:
             assert versions & set(server.facts.locale.split())
         finally:
             server.close()
+
+
+def test_where_migrations_create_objects_is_part_of_the_fingerprint(server: Server) -> None:
+    """A migration that names no schema creates its tables elsewhere with another search path."""
+    url = _urls.parse(str(_urls.dsn(server.url)))
+    other = Server(url.update_query_dict({"options": "-csearch_path=app,public"}), timeout=60)
+    try:
+        assert other.facts.for_schema != server.facts.for_schema
+    finally:
+        other.close()
 
 
 def test_a_coroutine_that_cannot_run_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ class ServerFacts(NamedTuple):
     max_connections: int
     max_prepared_transactions: int
     max_locks_per_transaction: int
+    defaults: str
     locale: str
 
     @property
@@ -50,7 +51,8 @@ class ServerFacts(NamedTuple):
     @property
     def for_schema(self) -> bytes:
         """Everything that determines what a migration does on this server, as part of a digest."""
-        return f"{self.major} {self.locale} {self.role} {self.superuser}".encode()
+        facts = (self.major, self.locale, self.role, self.superuser, self.defaults)
+        return " ".join(map(str, facts)).encode()
 
     @property
     def is_tested(self) -> bool:

@@ -10,6 +10,10 @@ SELECT current_setting('server_version')                       AS version,
        current_setting('max_connections')::int                 AS max_connections,
        current_setting('max_prepared_transactions')::int       AS max_prepared_transactions,
        current_setting('max_locks_per_transaction')::int       AS max_locks_per_transaction,
+       -- Where objects are created whose migrations do not say it.
+       concat_ws(' ', current_setting('search_path'),
+                      current_setting('default_tablespace'),
+                      current_setting('default_table_access_method'))   AS defaults,
        concat_ws(' ', pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,
                       -- A new release of libc or ICU may sort differently than an index was built.
                       (SELECT string_agg(pg_collation_actual_version(first.id), ' ' ORDER BY first.id)
