@@ -25,6 +25,10 @@ from pytest_pgtemplate._engines.permanent import is_permanent
         "SET SESSION seed TO 0.5",
         "LOAD 'auto_explain'",
         "SELECT dblink_connect('theirs', 'dbname=other')",
+        "CREATE TEMP TABLE mine (id int)",
+        "create local temporary table mine as select 1",
+        "CREATE OR REPLACE TEMP VIEW mine AS SELECT 1",
+        "SELECT 1 AS id INTO TEMPORARY mine",
     ],
 )
 def test_they_close_the_connection(statement: str) -> None:
@@ -39,6 +43,7 @@ def test_they_close_the_connection(statement: str) -> None:
         "SELECT prepared_at FROM item OFFSET 3",
         "SELECT discarded_at, seed, load FROM upload WHERE load > 'x'",
         "DISCARD TEMP",
+        "INSERT INTO temperature SELECT temp FROM weather",
         "SELECT id FROM data.set WHERE id = 1.5",
     ],
 )

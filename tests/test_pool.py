@@ -171,8 +171,6 @@ STATE = pytest.mark.parametrize(
         ("SET search_path = pg_catalog", "SHOW search_path"),
         ("SET ROLE pg_monitor", "SELECT current_user::text"),
         ("SET SESSION AUTHORIZATION pg_monitor", "SELECT session_user::text"),
-        ("CREATE TEMP TABLE mine (id int)", "SELECT to_regclass('pg_temp.mine')::text"),
-        ("CREATE TEMP SEQUENCE mine", "SELECT to_regclass('pg_temp.mine')::text"),
         ("LISTEN mine", "SELECT count(*) FROM pg_listening_channels()"),
         ("DECLARE mine CURSOR WITH HOLD FOR SELECT 1", "SELECT count(*) FROM pg_cursors"),
         (
@@ -217,6 +215,33 @@ def test_the_session_of_a_sync_test_is_reset(
     assert test(leave) != before
     end_test(sync_pool)
     assert test() == before
+
+
+def test_a_temporary_table_with_other_columns_in_each_async_test(
+    pool: AsyncPooledEngine, loop: asyncio.AbstractEventLoop
+) -> None:
+    """The driver has prepared the query for the columns of the first one."""
+
+    async def test(columns: str) -> Any:
+        async with pool.engine_for_test().connect() as connection:
+            await connection.execute(text(f"CREATE TEMP TABLE mine AS SELECT {columns}"))
+            return (await connection.execute(text("SELECT * FROM mine"))).all()
+
+    assert loop.run_until_complete(test("1 AS a")) == [(1,)]
+    end_test(pool)
+    assert loop.run_until_complete(test("'x' AS a, 2 AS b")) == [("x", 2)]
+
+
+def test_a_temporary_table_with_other_columns_in_each_sync_test(
+    sync_pool: SyncPooledEngine,
+) -> None:
+    """psycopg prepares a query that was executed five times."""
+    for columns, row in (("1 AS a", (1,)), ("'x' AS a, 2 AS b", ("x", 2))):
+        with sync_pool.engine_for_test().connect() as connection:
+            connection.execute(text(f"CREATE TEMP TABLE mine AS SELECT {columns}"))
+            for _ in range(9):
+                assert connection.execute(text("SELECT * FROM mine")).all() == [row]
+        end_test(sync_pool)
 
 
 def test_a_sync_session_is_reset_in_one_round_trip(url: URL, tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ _EFFECTS = [
         # No query lists custom settings, and RESET makes them '', not NULL.
         "set_config": "",
         "set": r'\bset\s+(?:session\s+|local\s+)?(?:"[^"]*\.|"?\w+"?\s*\.)',
+        # The next test may create a table of this name with other columns, and asyncpg would
+        # execute a query that it has prepared for these.
+        "temp": r"\b(?:create|replace|into)\s+(?:local\s+|global\s+)?temp(?:orary)?\s",
         # The seed of random(), a library, and connections of dblink stay with the session.
         "seed": r"\bsetseed\b|\bset\s+(?:session\s+|local\s+)?seed\b",
         "load": r"\bload\s+(?:e|u&)?'",
