@@ -360,6 +360,46 @@ def test_no_test_that_needs_a_template(shop: Project) -> None:
     assert not (shop.root / "cache.pgt").exists()
 
 
+@pytest.mark.parametrize("mark", ["skip", "skipif(True, reason='later')", "xfail(run=False)"])
+def test_a_test_that_is_skipped_needs_its_template(shop: Project, mark: str) -> None:
+    """No test runs. The templates of further databases would be missing, without an error."""
+    shop.write("tests/test_first.py", f"import pytest\n@pytest.mark.{mark}\ndef test_it(pg): ...")
+    built = pgtemplate("build", "tests/test_first.py")
+    assert built.returncode == 0, built.stderr
+    assert "_tpl_" in built.stdout
+
+
+def test_a_hook_that_skips_every_test(shop: Project) -> None:
+    shop.write("tests/test_first.py", "def test_it(pg): ...")
+    hook = "import pytest\ndef pytest_runtest_setup(item):\n    pytest.skip('not here')\n"
+    shop.write("tests/conftest.py", hook)
+    failed = pgtemplate("build", "tests/test_first.py")
+    assert failed.returncode == 1
+    assert "test_it, the first test that needs the database, was skipped" in failed.stderr
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("file", [".", "no/cache.pgt", "pytest.ini/cache.pgt", "x" * 300])
+def test_a_file_that_cannot_be_saved(file: str) -> None:
+    failed = pgtemplate("save", file)
+    assert failed.returncode == 1
+    assert "cannot be written" in failed.stderr
+    assert failed.stderr.count("HINT:") == 1
+
+
+@pytest.mark.usefixtures("shop")
+def test_no_place_to_extract_a_file() -> None:
+    """Which is no fault of the file."""
+    assert pgtemplate("save", "cache.pgt").returncode == 0
+    command = f"ulimit -f 1; exec {sys.executable} -m pytest_pgtemplate._cli.main load cache.pgt"
+    failed = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert failed.returncode == 1
+    assert "File too large" in failed.stderr
+    assert "TMPDIR" in failed.stderr
+
+
 # Where a commit would wait for a disk
 
 COMMIT = "SELECT current_setting('synchronous_commit')"

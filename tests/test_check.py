@@ -630,6 +630,27 @@ def test_what_was_proved_is_not_proved_again(pluralize: Project) -> None:
     assert pluralize.migrations() == 4 + 3
 
 
+def test_nothing_is_remembered_of_a_file_that_changed_during_its_check(
+    lineage: Project,
+) -> None:
+    file = lineage.revision(
+        "corrected",
+        f"{COUNTED}\nif os.path.exists('flag'):\n    open(__file__, 'a').write('# corrected')",
+        sql("SELECT 1"),
+    )
+    lineage.run("--pg-check", "-k", "build").assert_outcomes(passed=1)
+    before = lineage.migrations()
+    text = file.read_text()
+    lineage.write("flag", "")
+    lineage.run("--pg-check", "-k", "corrected").assert_outcomes(passed=1)
+    (lineage.root / "flag").unlink()
+    file.write_text(text)
+
+    lineage.run("--pg-check", "-k", "corrected").assert_outcomes(passed=1)
+
+    assert lineage.migrations() - before == 2 * 2  # up and up again, in both checks
+
+
 def test_revisions_that_commit_do_not_end_the_walk(pluralize: Project) -> None:
     for name in ("one", "two"):
         up, down = f"CREATE TABLE {name} ()", f"DROP TABLE {name}"

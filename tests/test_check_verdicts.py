@@ -96,6 +96,7 @@ def test_a_failure_is_remembered_until_its_file_changes(project: Project) -> Non
     first = outcomes(project)
     assert first == {"item": "passed", "bad": "failed"}
     assert outcomes(project) == first
+    project.run("--pg-check").stdout.fnmatch_lines(["  (result of an earlier check of the same *"])
 
     bad.write_text(bad.read_text().replace("    pass", '    op.drop_table("c")'))
 
@@ -114,6 +115,28 @@ def test_the_order_of_columns_can_be_allowed(project: Project) -> None:
     project.run("--pg-check").stdout.fnmatch_lines(["*pg_check_column_order = false allows it*"])
     project.ini(pg_check_column_order="false")
     assert outcomes(project) == {"first": "passed", "drops": "passed"}
+
+
+@pytest.mark.parametrize("project", CHECKED[:1], indirect=True, ids=str)
+@pytest.mark.parametrize("order", ["true", "false"])
+def test_a_column_comes_back_elsewhere_and_empty(project: Project, order: str) -> None:
+    """Rows are compared by the names of the columns, whether their order is allowed or not."""
+    rows = "(1, 'a, \"b\"', NULL, 0), (2, '', 'x', 0)"
+    create = f"CREATE TABLE t (a int, b text, c text, d int); INSERT INTO t VALUES {rows}"
+    fill = "UPDATE t SET b = CASE a WHEN 1 THEN 'a, \"b\"' ELSE '' END"
+    project.alembic(SYNC_ENV)
+    project.revision("first", sql(create.replace("; ", ";\n")), 'op.drop_table("t")')
+    back = sql(f"ALTER TABLE t ADD b text;\n{fill}")
+    project.revision("keeps", 'op.drop_column("t", "b")', back)
+    project.revision("loses", 'op.drop_column("t", "c")', sql("ALTER TABLE t ADD c text"))
+    project.ini(pg_check_column_order=order)
+
+    found = outcomes(project)
+    shown = str(project.run("--pg-check").stdout)
+
+    allowed = "passed" if order == "false" else "failed"
+    assert found == {"first": "passed", "keeps": allowed, "loses": "failed"}
+    assert "missing: row of table public.t: (2,x,0)" in shown
 
 
 @pytest.mark.parametrize(

@@ -454,3 +454,25 @@ def test_a_class_of_ones_own(project: Project) -> None:
     project.write("conftest.py", OWN.replace('b"1"', 'b"2"'))
     project.run().assert_outcomes(passed=4)
     assert len(project.databases()) == 2 == len(first) + 1
+
+
+CHANGES = """
+if os.path.exists("changing"):
+    open(__file__, "a").write("# changed\\n")
+"""
+
+
+def test_files_that_change_during_a_build(project: Project) -> None:
+    """As when another branch is checked out. Nobody knows which of them Alembic has read."""
+    project.alembic()
+    project.revision("one", CHANGES + ITEM)
+    project.write("test_it.py", TESTS)
+    project.write("changing", "")
+
+    result = project.run()
+    result.assert_outcomes(passed=1, errors=1, skipped=2)
+    result.stdout.fnmatch_lines(["files that determine template * were changed while it was *"])
+    assert project.databases() == []
+
+    (project.root / "changing").unlink()
+    project.run().assert_outcomes(passed=4)

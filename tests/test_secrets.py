@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
+from pytest_pgtemplate._child import password_environment
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._urls.redaction import find_passwords, find_passwords_of_libpq
@@ -301,7 +302,7 @@ def test_a_password_that_is_not_in_the_url(
     secret: Secret, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pytest shows the arguments of the driver's function that fails."""
-    monkeypatch.setenv("PGTEMPLATE_URL", str(_urls.render(_urls.without_password(secret.url))))
+    monkeypatch.setenv("PGTEMPLATE_URL", str(_urls.dsn_without_passwords(secret.url)))
     monkeypatch.setenv("HOME", str(tmp_path))
     passfile = tmp_path / ".pgpass"
     if place == "PGPASSWORD":
@@ -328,3 +329,26 @@ def test_the_passwords_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     monkeypatch.delenv("PGPASSWORD", raising=False)
     assert find_passwords_of_libpq() == {"one:two\\", "with space", "three"}
+
+
+@pytest.mark.parametrize("driver", ["", "+asyncpg", "+psycopg"])
+def test_the_passphrase_of_a_key_is_no_argument(driver: str) -> None:
+    query = "sslkey=client.key&sslpassword=a%20b"
+    url = _urls.parse(f"postgresql{driver}://ci:{quote(PASSWORD, safe='')}@host/postgres?{query}")
+
+    dsn = str(_urls.dsn_without_passwords(url))
+    assert dsn == "postgresql://ci@host/postgres?sslkey=client.key"
+    with password_environment(url) as variables:
+        assert variables["PGPASSWORD"] == PASSWORD
+        services = Path(variables["PGSERVICEFILE"])
+        assert services.read_text() == f"[{variables['PGSERVICE']}]\nsslpassword=a b\n"
+        assert services.stat().st_mode & 0o777 == 0o600
+    assert not services.exists()
+
+
+@pytest.mark.usefixtures("secret")
+def test_psql_passes_its_exit_code_on() -> None:
+    command = [*PGTEMPLATE, "psql", "no_such_database"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert "no_such_database" in ended.stderr

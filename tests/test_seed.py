@@ -103,6 +103,16 @@ def test_another_seed_is_another_template(seeded: Project) -> None:
     seeded.run().assert_outcomes(failed=4)
 
 
+def test_what_is_beside_the_seed_belongs_to_it(seeded: Project) -> None:
+    seed = f"NAME = 'seeded'\n{ASYNC}".replace("""('seeded')")""", """($1)", NAME)""")
+    seeded.write("conftest.py", CONFTEST.format(seed=seed, name="fill"))
+    seeded.run().assert_outcomes(passed=4)
+    other = seed.replace("NAME = 'seeded'", "NAME = 'other'")
+    seeded.write("conftest.py", CONFTEST.format(seed=other, name="fill"))
+
+    seeded.run().assert_outcomes(failed=4)
+
+
 @pytest.mark.parametrize(
     ("seed", "name", "says", "left"),
     [

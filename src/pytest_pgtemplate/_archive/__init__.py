@@ -3,7 +3,7 @@
 ``archive`` reads and writes the file, and ``client`` runs pg_dump and pg_restore.
 """
 
-from pytest_pgtemplate._archive.archive import Source, load, save
+from pytest_pgtemplate._archive.archive import Source, check_file, load, save
 from pytest_pgtemplate._archive.client import Client
 
-__all__ = ["Client", "Source", "load", "save"]
+__all__ = ["Client", "Source", "check_file", "load", "save"]

@@ -11,7 +11,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -61,11 +61,25 @@ def save(
                 archive.add(directory / member, member)
         scratch.replace(file)
     except OSError as error:
-        raise ConfigurationError(
-            f"{file} cannot be written: {error.strerror}", hint="choose another file"
-        ) from error
+        raise _not_writable(file, error.strerror) from error
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink()
+
+
+def check_file(file: Path) -> None:
+    """Raise ConfigurationError if ``save`` cannot write to ``file``: before a long build."""
+    try:
+        is_directory, parent_exists = file.is_dir(), file.absolute().parent.is_dir()
+    except OSError as error:  # the name is too long
+        raise _not_writable(file, error.strerror) from error
+    if is_directory or not parent_exists:
+        reason = "it is a directory" if is_directory else "its directory does not exist"
+        raise _not_writable(file, reason)
+
+
+def _not_writable(file: Path, reason: str | None) -> ConfigurationError:
+    return ConfigurationError(f"{file} cannot be written: {reason}", hint="choose another file")
 
 
 def load(
@@ -101,7 +115,13 @@ def load(
 def _compatibility(server: Server) -> dict[str, object]:
     """Return what must be equal on the server of origin and on the server of destination."""
     facts = server.facts
-    return {"PostgreSQL": facts.major, "locale": facts.locale, "role": facts.role}
+    return {
+        "PostgreSQL": facts.major,
+        "locale": facts.locale,
+        "role": facts.role,
+        "superuser": facts.superuser,
+        "defaults": facts.defaults,
+    }
 
 
 def _dump(source: Source, tracking: str, run: str, directory: Path) -> dict[str, Any]:
@@ -200,17 +220,31 @@ def _restore(
 
 @contextmanager
 def _extracted(file: Path) -> Iterator[Path]:
-    with TemporaryDirectory() as name:
+    with _temporary_directory() as name:
         try:
-            with tarfile.open(file) as archive:
+            with file.open("rb") as opened, tarfile.open(fileobj=opened) as archive:
                 for member in archive.getmembers():
                     content = archive.extractfile(member)
                     # The base name only: a member cannot escape from the directory.
                     with (Path(name) / Path(member.name).name).open("wb") as target:
                         shutil.copyfileobj(content, target)  # type: ignore[arg-type]
-        except (OSError, tarfile.TarError, AttributeError) as error:
+        except (FileNotFoundError, tarfile.TarError, AttributeError) as error:
             raise _not_an_archive(file) from error
+        except OSError as error:
+            raise ConfigurationError(
+                f"{file} cannot be read, or its content not written to {name}: {error.strerror}",
+                hint="correct its permissions, or free space there (TMPDIR)",
+            ) from error
         yield Path(name)
+
+
+def _temporary_directory() -> TemporaryDirectory[str]:
+    try:
+        return TemporaryDirectory()
+    except OSError as error:
+        raise ConfigurationError(
+            f"there is no directory for temporary files: {error.strerror}", hint="set TMPDIR"
+        ) from error
 
 
 def _read(
@@ -235,9 +269,9 @@ def _check_format(written: int, file: Path) -> None:
 
 def _check_compatibility(origin: dict[str, Any], server: Server, file: Path) -> None:
     for name, value in _compatibility(server).items():
-        if origin[name] != value:
+        if (saved := origin.get(name)) != value:
             raise ConfigurationError(
-                f"{file} is for another server: it has {name} {origin[name]}, this server {value}",
+                f"{file} is for another server: it has {name} {saved}, this server {value}",
                 hint="save the templates again, from a server like this one",
             )
 

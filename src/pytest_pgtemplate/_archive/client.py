@@ -23,13 +23,12 @@ class Client:
 
     def run(self, program: str, *arguments: str, database: str, options: str = "") -> None:
         """Run a client program of the server's version. Raises TemplateError with its output."""
-        server = self.server
-        password = str(server.url.password or "")
-        dsn = _urls.dsn(_urls.without_password(server.url.set(database=database)))
-        connection = ["--no-password", "--dbname", str(dsn)]
-        env = {"PGOPTIONS": options, "PGAPPNAME": APPLICATION, "PGPASSWORD": password}
-        env = {name: value for name, value in env.items() if value}
-        self._run(program, [*arguments, *connection], env, password)
+        url = self.server.url.set(database=database)
+        connection = ["--no-password", "--dbname", str(_urls.dsn_without_passwords(url))]
+        env = {"PGAPPNAME": APPLICATION, **({"PGOPTIONS": options} if options else {})}
+        with _child.password_environment(url) as passwords:
+            password = str(url.password or "")
+            self._run(program, [*arguments, *connection], {**env, **passwords}, password)
 
     def write_script(self, dump: Path, script: Path) -> None:
         """Turn a dump into SQL for psql. Raises TemplateError."""

@@ -29,7 +29,7 @@ class CheckTask:
     """What to check. ``request``: of the template whose mark stores what was proved."""
 
     wanted: list[str]  # names of revisions
-    environment_parts: list[bytes]  # what else determines the effect of a revision
+    environment_parts: Callable[[], list[bytes]]  # what else determines the effect of a revision
     request: TemplateRequest
     workers: int
     directory: Path  # shared by the workers of the run
@@ -43,7 +43,7 @@ class RevisionChecks:
     def __init__(self, context: CheckContext, task: CheckTask) -> None:
         self._context = context
         self._task = task
-        self._keys = plan.keys(context.scripts.values(), task.environment_parts)
+        self._keys = self._read_keys()
         self._proved: set[str] = set()
         self._shared_results = SharedResults(task.directory)
         self._failures = KnownFailures(task.failures, self._keys)
@@ -135,10 +135,19 @@ class RevisionChecks:
         models = number == len(pieces) - 1  # only the last piece ends at the heads
         with self._task.during("checking"):
             found = walk(self._context, pieces[number], self._plan.start, models=models)
+        now = self._read_keys()
+        unchanged = [name for name in found if self._keys.get(name) == now.get(name)]
         self._proved |= {
             self._keys[name]
-            for name, verdict in found.items()
-            if name in self._keys and verdict.outcome == "passed"
+            for name in unchanged
+            if name in self._keys and found[name].outcome == "passed"
         }
-        self._failures.record(found)
+        self._failures.record({name: found[name] for name in unchanged})
         return found
+
+    def _read_keys(self) -> dict[str, str]:
+        """Read all files; return the digest of each revision, or nothing if a file is missing."""
+        try:
+            return plan.keys(self._context.scripts.values(), self._task.environment_parts())
+        except FileNotFoundError:  # another branch was checked out during the check
+            return {}

@@ -144,12 +144,15 @@ def _pg_checks(
         migrations = with_directories(pg_migrations, settings)
         alembic = _alembic(settings, migrations)
         scripts = alembic.scripts(revisions_cache(), settings.server.timeout)
-        environment_parts = [
-            *alembic.environment_parts(scripts),
-            pg_server.facts.for_schema,
-            str(settings.check.column_order).encode(),
-        ]
-        environment_parts += [path.read_bytes() for path in settings.template.fingerprint_files]
+
+        def environment_parts() -> list[bytes]:
+            return [
+                *alembic.environment_parts(scripts),
+                pg_server.facts.for_schema,
+                str(settings.check.column_order).encode(),
+                *(path.read_bytes() for path in settings.template.fingerprint_files),
+            ]
+
         context = CheckContext(
             alembic,
             {script.name: script for script in scripts},

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from pytest_pgtemplate._check.verdicts import Verdict
 
+_REMEMBERED = "\n  (result of an earlier check of the same files; --pg-rebuild checks them again)"
+
 
 class KnownFailures:
     """``keys`` are the digests, by the names of the revisions."""
@@ -27,7 +29,7 @@ class KnownFailures:
         for name in names:
             with suppress(OSError, ValueError, TypeError):  # there is none, or it is incomplete
                 text = self._file(name).read_text("utf-8")
-                found[name] = Verdict("failed", str(json.loads(text)["text"]))
+                found[name] = Verdict("failed", f"{json.loads(text)['text']}{_REMEMBERED}")
         return found
 
     def record(self, verdicts: Mapping[str, Verdict]) -> None:

@@ -7,6 +7,7 @@ revision is written at once, as a line of JSON, because the walk may end at any 
 from __future__ import annotations
 
 import json
+import re
 import traceback
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -36,6 +37,7 @@ UP = "upgrade"
 # SQLSTATE classes of errors that say nothing about a revision: connection lost, deadlock, out of
 # resources, lock not available, ended by an administrator.
 _TRANSIENT = ("08", "40", "53", "55P03", "57", "58")
+_FIELD = re.compile(r'((?:"(?:[^"]|"")*"|[^",])*)(?:,|$)')  # of a composite value
 NO_ROWS = TableRows("", ())
 Changes = list[tuple[str | None, str, str | None, str | None]]  # container, object, before, after
 
@@ -216,16 +218,34 @@ def _row_changes(before: DatabaseState, after: DatabaseState) -> Changes:
     changes: Changes = []
     for table in sorted(before.rows.keys() | after.rows.keys()):
         old, new = before.rows.get(table, NO_ROWS), after.rows.get(table, NO_ROWS)
-        columns = f"columns of {table}"
-        if old.digest == new.digest or before.objects.get(columns) != after.objects.get(columns):
+        order = _order_of_columns(before, after, table)
+        if old.digest == new.digest or order is None:
             continue
         if old.content is None or new.content is None:
-            changes.append((table, f"rows of {table}", "unchanged", "different"))
+            how = "different" if order == sorted(order) else "too many to compare in another order"
+            changes.append((table, f"rows of {table}", "unchanged", how))
             continue
-        removed, added = Counter(old.content), Counter(new.content)
+        removed = Counter(old.content)
+        added = Counter(_reordered(row, order) for row in new.content)
         changes += [(table, f"row of {table}", row, None) for row in (removed - added).elements()]
         changes += [(table, f"row of {table}", None, row) for row in (added - removed).elements()]
     return changes
+
+
+def _order_of_columns(before: DatabaseState, after: DatabaseState, table: str) -> list[int] | None:
+    """Return where each column of ``before`` is in ``after``; None if they have other columns."""
+    name = f"columns of {table}"
+    columns = [state.objects.get(name, ("", ""))[1].split(", ") for state in (before, after)]
+    old, new = columns
+    return [new.index(column) for column in old] if sorted(old) == sorted(new) else None
+
+
+def _reordered(row: str, order: list[int]) -> str:
+    """Return the text of a row, a composite value, with its fields in another order."""
+    if order == sorted(order):
+        return row
+    fields = _FIELD.findall(row[1:-1])
+    return f"({','.join(fields[position] for position in order)})"
 
 
 def _lost_rows(before: DatabaseState, first: DatabaseState, second: DatabaseState) -> Changes:
@@ -239,7 +259,8 @@ def _lost_rows(before: DatabaseState, first: DatabaseState, second: DatabaseStat
         if rows.digest == now.digest or rows.content is None or now.content is None:
             continue
         kept = Counter(rows.content) & Counter(before.rows.get(table, NO_ROWS).content or ())
-        lost = kept - Counter(now.content)
+        order = _order_of_columns(first, second, table) or []
+        lost = kept - Counter(_reordered(row, order) for row in now.content)
         changes += [(table, f"row of {table}", row, None) for row in lost.elements()]
         if not lost and len(rows.content) != len(now.content):
             counts = (f"{len(rows.content)} rows", f"{len(now.content)} rows")

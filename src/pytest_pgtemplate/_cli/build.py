@@ -76,6 +76,8 @@ class TemplateBuilder:
                 setattr(config.option, name, value)
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
+        # No test runs, so a mark that skips one does not matter.
+        session.config.pluginmanager.unregister(name="skipping")
         self._missing += session.config.stash[RUN].load_databases().values()
 
     @pytest.hookimpl(trylast=True)
@@ -115,6 +117,12 @@ class TemplateBuilder:
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         reports = run_without_report(item, nextitem)
         self.failure = "\n".join(report.longreprtext for report in reports if report.failed)
+        recorded = {template.database for template in self.built}
+        if not self.failure and not recorded.issuperset(db.name for db in self._items[item]):
+            self.failure = (
+                f"{item.nodeid}, the first test that needs the database, was skipped"
+                "\nHINT: pass other tests: pgtemplate build tests/db"
+            )
         return True
 
     def _record(self, item: Any) -> None:

@@ -14,7 +14,7 @@ from statistics import median
 from typing import NamedTuple
 
 from pytest_pgtemplate._reset import Seal
-from pytest_pgtemplate._server import PER_WORKER, Mark, Server
+from pytest_pgtemplate._server import PER_WORKER, Mark, Server, quote_identifier
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import spares
 from pytest_pgtemplate.errors import PgTemplateError
@@ -52,7 +52,8 @@ def _role(server: Server) -> Finding:
     role = f"{facts.role}, superuser: {'yes' if facts.superuser else 'no'}"
     if facts.superuser:
         return Finding("role", GOOD, role)
-    advice = f"event triggers would detect DDL faster: ALTER ROLE {facts.role} SUPERUSER"
+    role_name = quote_identifier(facts.role)
+    advice = f"event triggers would detect DDL faster: ALTER ROLE {role_name} SUPERUSER"
     return Finding("role", NOTE, f"{role}: each reset compares the catalogs", advice)
 
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 
-from pytest_pgtemplate import _archive, _embedded, _urls
+from pytest_pgtemplate import _archive, _child, _embedded, _urls
 from pytest_pgtemplate._cli import server_connection
 from pytest_pgtemplate._cli.build import BuiltTemplate, build
 from pytest_pgtemplate._cli.doctor import examine
@@ -119,6 +119,7 @@ def _build(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _save(arguments: argparse.Namespace) -> Iterator[str]:
+    _archive.check_file(arguments.file)
     built = _built(arguments)
     yield from _built_lines(built)
     settings, progress = built[0].settings, arguments.progress
@@ -248,11 +249,13 @@ def _psql(arguments: argparse.Namespace) -> Iterator[str]:
         psql = shutil.which("psql", path=bindir) or shutil.which("psql")
         if psql is None:
             raise ServerError("the server's programs and PATH have no psql", hint="install psql")
-        url = _urls.dsn(_urls.without_password(server.url.set(database=arguments.database)))
-        password = {"PGPASSWORD": str(server.url.password)} if server.url.password else {}
+        dsn = _urls.dsn_without_passwords(server.url.set(database=arguments.database))
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C cancels a query in psql
-        subprocess.run([psql, url], env={**os.environ, **password}, check=False)  # noqa: S603
-    yield from ()
+        with _child.password_environment(server.url) as passwords:
+            env = {**os.environ, **passwords}
+            ended = subprocess.run([psql, dsn], env=env, check=False)  # noqa: S603
+    sys.exit(ended.returncode)
+    yield
 
 
 def _check(arguments: argparse.Namespace) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_pgtemplate._settings import cache
-from pytest_pgtemplate.errors import PgTemplateError
+from pytest_pgtemplate.errors import PgTemplateError, TemplateError
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
@@ -134,6 +134,7 @@ def build_template(
             progress.begin_part("seeding")
             _template.seed.run(seed, target)
             stats.built = stats.built or "seeded"
+        _refuse_changed_files(settings, server, migrations, seed, request)
         progress.begin_part("making the template resettable")
         state = install(url, settings.template.tracking, timeout=settings.server.timeout)
         _template.save_parts(known, request.name, parts)
@@ -141,6 +142,25 @@ def build_template(
     except PgTemplateError as error:
         failures.record_failed_build(attempt, error)
         raise
+
+
+def _refuse_changed_files(
+    settings: Settings,
+    server: Server,
+    migrations: Migrations,
+    seed: Seed | None,
+    request: TemplateRequest,
+) -> None:
+    """Raise TemplateError if the fingerprint is no longer that of ``request``.
+
+    The build may have read the new files, such as those of another branch.
+    """
+    now = template_request(settings, server, migrations, seed if request.unseeded else None)
+    if now.fingerprint != request.fingerprint:
+        raise TemplateError(
+            f'files that determine template "{request.name}" were changed while it was built',
+            hint="run again; fingerprint() of a class of your own returns the same bytes each time",
+        )
 
 
 def _plugin_parts(settings: Settings) -> list[bytes]:

@@ -149,21 +149,25 @@ class Alembic:
         self, module: str, target: Target, config: AlembicConfig, url: URL, **more: object
     ) -> _child.ChildResult:
         rendered = str(_urls.render(url))
+        list_file = self._missing_list_file(config, target.revisions_cache)
         job = {
             **_config_files(config),
             "revision": self.revision,
             "url": rendered,
             "attributes": {"sqlalchemy.url": rendered, **self._attributes(target.url)},
             "connection": env_py.reads_connection(_env_py(config)),
-            "revisions_file": self._missing_list_file(config, target.revisions_cache),
+            "revisions_file": str(list_file) if list_file else None,
             "dsn": str(_urls.asyncpg_dsn(target.url)),
             "database": target.url.database,
             "progress": str(target.progress) if target.progress else None,
             **more,
         }
-        return _child.run_job(
+        ended = _child.run_job(
             module, job, env=target.env, cwd=config.working_directory, timeout=target.timeout
         )
+        if list_file and self._list_file(self._read(), list_file.parent) != list_file:
+            list_file.unlink(missing_ok=True)  # of files that were changed meanwhile
+        return ended
 
     def _attributes(self, url: URL) -> dict[str, object]:
         address = server_address.parse(_urls.render(url))
@@ -191,10 +195,10 @@ class Alembic:
                 " runs in another process",
             ) from error
 
-    def _missing_list_file(self, config: AlembicConfig, cache: Path | None) -> str | None:
+    def _missing_list_file(self, config: AlembicConfig, cache: Path | None) -> Path | None:
         """Return the file for the list of revisions if the job should write it, else None."""
         file = self._list_file(config, cache) if cache else None
-        return str(file) if file and read_list(file) is None else None
+        return file if file and read_list(file) is None else None
 
     def _configuration(self, config: AlembicConfig) -> Iterator[bytes]:
         yield b"alembic"

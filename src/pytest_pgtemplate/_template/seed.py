@@ -14,10 +14,11 @@ Seed = Callable[[str], object]
 
 
 def fingerprint(seed: Seed | None) -> Iterator[bytes]:
-    """Yield the source of ``seed``. Raises ConfigurationError if a child cannot import it."""
+    """Yield the file of ``seed``. Raises ConfigurationError if a child cannot import it."""
     if seed is not None:
-        yield _import_path(seed)["name"].encode()
-        yield inspect.getsource(seed).encode()
+        path = _import_path(seed)
+        yield path["name"].encode()
+        yield Path(path["file"]).read_bytes()
 
 
 def run(seed: Seed, target: Target) -> None:

@@ -257,16 +257,15 @@ def _find_psql(target: Target) -> str | None:
 def _run_psql(psql: str, file: Path, target: Target) -> None:
     options = ["--no-psqlrc", "--quiet", "--echo-errors", "--single-transaction", "--no-password"]
     options += ["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose", "--output=/dev/null"]
-    dsn = str(_urls.dsn(_urls.without_password(target.url)))
-    env = {"PGAPPNAME": APPLICATION}
-    if target.url.password:
-        env["PGPASSWORD"] = str(target.url.password)
+    dsn = str(_urls.dsn_without_passwords(target.url))
     # \connect may be in a file whose name a variable of psql contains.
     is_here = f"current_database() = {quote_literal(target.url.database or '')}"
     check = f"DO $$BEGIN IF NOT {is_here} THEN RAISE {_LEFT}; END IF; END$$"
     scripts = ["--file", str(file.absolute()), "--command", check]
     command = [psql, *options, *scripts, "--dbname", dsn]
-    ended = _child.run(command, env=env, cwd=Path.cwd(), timeout=target.timeout)
+    with _child.password_environment(target.url) as passwords:
+        env = {"PGAPPNAME": APPLICATION, **passwords}
+        ended = _child.run(command, env=env, cwd=Path.cwd(), timeout=target.timeout)
     output = _DETAILS.sub("", redact_password(ended.output, target.url)).strip()
     if ended.code is None:
         raise timeout_error(str(file), target.timeout, output)

@@ -11,12 +11,13 @@ from pytest_pgtemplate._urls.drivers import (
     connect_args,
     driver_name,
     dsn,
+    dsn_without_passwords,
     for_driver,
     installed_sync_drivers,
+    libpq_query,
     parse,
     render,
     sync_url,
-    without_password,
 )
 
 __all__ = [
@@ -26,8 +27,10 @@ __all__ = [
     "database_names",
     "driver_name",
     "dsn",
+    "dsn_without_passwords",
     "for_driver",
     "installed_sync_drivers",
+    "libpq_query",
     "libpq_variables",
     "parse",
     "redaction",
@@ -35,5 +38,4 @@ __all__ = [
     "server_address",
     "sync_url",
     "url_templates",
-    "without_password",
 ]

@@ -93,9 +93,10 @@ def render(url: URL) -> str:
     return SecretStr(base.replace(" ", "%20") + mark + query.replace("+", "%20"))
 
 
-def without_password(url: URL) -> URL:
-    """Return a URL that may appear in a process list."""
-    return url._replace(password=None)  # URL.set(password=None) changes nothing
+def dsn_without_passwords(url: URL) -> str:
+    """Render a libpq URI that may appear in a list of processes or in a report."""
+    url = for_driver(url, None).difference_update_query(["sslpassword"])
+    return render(url._replace(password=None))  # URL.set(password=None) changes nothing
 
 
 def dsn(url: URL) -> str:

@@ -42,7 +42,7 @@ class Database:
 
     def psql(self, name: str) -> str:
         """Return a psql command, without a password, for database ``name`` on this server."""
-        return f"psql '{_urls.dsn(_urls.without_password(self.url.set(database=name)))}'"
+        return f"psql '{_urls.dsn_without_passwords(self.url.set(database=name))}'"
 
 
 class WorkerOptions(NamedTuple):
