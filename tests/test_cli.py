@@ -129,7 +129,7 @@ def test_doctor(shop: Project) -> None:
         r"\w+  locks +\d+, and the largest template has \d+ tables and indexes$",
         r"\w+  round trip +[\d.]+ ms$",
         r"\w+  disk +fsync is o\w+; a commit takes [\d.]+ ms$",
-        r"\w+  clone FILE_COPY +[\d.]+ ms for an empty database",
+        r"\w+  clone (?:WAL_LOG|FILE_COPY) +[\d.]+ ms for an empty database",
     ):
         assert re.search(f"^{line}", result.stdout, re.MULTILINE), line
     assert not [each for each in shop.server.databases() if each.name.startswith("pgtemplate_")]
