@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from lineage import write_environment, write_revision
@@ -58,9 +59,9 @@ class Project:
 
     def _upgrade(self, number: int) -> str:
         """The tables spread over the revisions; where there are fewer, columns in between."""
-        begin, end = (self.tables * each // self.revisions for each in (number - 1, number))
+        begin, end = (ceil(self.tables * each / self.revisions) for each in (number - 1, number))
         made = "".join(map(_create_table, range(begin, end)))
-        return made or ADD_COLUMN.format(table=max(begin - 1, 0), number=number)
+        return made or ADD_COLUMN.format(table=begin - 1, number=number)
 
     def add_revision(self) -> None:
         """Add a revision on top of the others."""
