@@ -3,7 +3,7 @@
 -- same names are in foreign_keys_enforced.sql.
 
 CREATE FUNCTION pgtemplate.combine_statements(statements text[]) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$ SELECT array_to_string(statements, '; ') $$;
+LANGUAGE sql STABLE AS $$ SELECT array_to_string(statements, '; ') $$;
 
 CREATE FUNCTION pgtemplate.tables_to_empty(missing oid[]) RETURNS SETOF oid
 LANGUAGE sql IMMUTABLE AS $$ SELECT 0::oid WHERE false $$;
