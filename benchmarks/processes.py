@@ -22,6 +22,13 @@ def cpu_seconds(server: int | None) -> float:
     return used.ru_utime + used.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
 
 
+def machine_cpu_seconds() -> float:
+    """Of all processes since the start of the machine (Linux only)."""
+    ticks = [int(each) for each in _read("/proc/stat").partition("\n")[0].split()[1:]]
+    idle = ticks[3:5]  # idle, and waiting for a disk
+    return (sum(ticks[:8]) - sum(idle)) / os.sysconf("SC_CLK_TCK")
+
+
 def memory(server: int) -> float:
     """What the processes of a server take, in MB; what they share counts once (Linux only)."""
     kilobytes = 0

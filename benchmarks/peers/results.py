@@ -15,9 +15,12 @@ from statistics import median
 from subprocess import SubprocessError
 from typing import Any, NamedTuple
 
+from processes import cpu_seconds, machine_cpu_seconds
+
 from peers.sides import EVERY_SIDE
 
-BUSY = 4  # a load average of so many per CPU; -n 4 on two cores makes 2 to 3
+OTHERS = "most CPU time of other programs, per second"
+BUSY = 0.25  # seconds per second and CPU, above which wall times say little
 Place = tuple[str, str, str]  # figure, point and side: a key without its turn
 
 
@@ -54,20 +57,26 @@ class Results:
             Key(*each["key"]): each["values"] for each in known.get("measurements", [])
         }
 
-    def measure(self, key: Key, call: Callable[[], Mapping[str, float]]) -> None:
-        """Measure once; what an earlier run has measured stays as it is."""
+    def measure(
+        self, key: Key, call: Callable[[], Mapping[str, float]], server: int | None = None
+    ) -> None:
+        """Measure once; what an earlier run has measured stays as it is.
+
+        ``server``: the first process of the server that the run uses, if it is known.
+        """
         if key in self._values:
             return
         self.conditions |= _conditions()
-        began = time.perf_counter()
+        began, before = time.perf_counter(), _others_seconds(server)
         try:
             self._values[key] = dict(call())
         except (AssertionError, SubprocessError) as error:  # of one side; the others go on
             self.failed[f"{key.figure}, {key.point}, {key.side}"] = str(error)
         shown = {name: round(value, 2) for name, value in self._values.get(key, {}).items()}
         took = time.perf_counter() - began
-        load = self.conditions.get("highest load average", 0.0)
-        self.conditions["highest load average"] = max(load, round(os.getloadavg()[0], 1))
+        others = (_others_seconds(server) - before) / took
+        if server is not None and took > 1:  # the kernel counts in hundredths of a second
+            self.conditions[OTHERS] = max(self.conditions.get(OTHERS, 0.0), round(others, 2))
         print(f"{key.figure:12} {key.point:36} {key.side:28} {shown or 'FAILED'} ({took:.0f} s)")
         sys.stdout.flush()
         self.write()
@@ -75,8 +84,8 @@ class Results:
     @property
     def busy(self) -> bool:
         """Whether others used the machine, so that wall times say little."""
-        load: float = self.conditions.get("highest load average", 0.0)
-        return load > BUSY * int(self.conditions.get("machine", "1 CPUs").split()[0])
+        others: float = self.conditions.get(OTHERS, 0.0)
+        return others > BUSY * int(self.conditions.get("machine", "1 CPUs").split()[0])
 
     def describe(self, name: str, conditions: Mapping[str, str]) -> None:
         """Record a server's version and settings beside the measurements."""
@@ -115,6 +124,12 @@ class Results:
         text = {"conditions": self.conditions, "measurements": measurements}
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(text, indent=1), "utf-8")
+
+
+def _others_seconds(server: int | None) -> float:
+    """CPU seconds of all processes but the benchmark's and the server's."""
+    own = time.process_time() + cpu_seconds(server)
+    return machine_cpu_seconds() - own
 
 
 def _conditions() -> dict[str, Any]:

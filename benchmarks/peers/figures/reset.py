@@ -106,7 +106,8 @@ def measure(
                         )
                     tests = each.tests(form, side)
                     key = Key(NAME, str(each), side.name, turn)
-                    results.measure(key, partial(_run, projects[place], server, each, tests))
+                    run = partial(_run, projects[place], server, each, tests)
+                    results.measure(key, run, server.pid)
 
 
 def _run(project: Project, server: BenchmarkServer, each: Point, tests: int) -> dict[str, float]:

@@ -62,7 +62,7 @@ def measure(
         for turn in range(turns):
             for name, call in ways.items():
                 point = f"{form.modules * layers.TESTS} tests, -n 2"
-                results.measure(Key(NAME, point, name, turn), partial(_measured, call))
+                results.measure(Key(NAME, point, name, turn), partial(_measured, call), server.pid)
 
 
 def _measured(call: Callable[[], Run]) -> dict[str, float]:

@@ -72,7 +72,7 @@ def measure(
                     lay_out = partial(
                         Project, root, side, server.url, server.pid, form.tables, revisions
                     )
-                    results.measure(key, partial(_run, lay_out, server, workers))
+                    results.measure(key, partial(_run, lay_out, server, workers), server.pid)
 
 
 def _run(lay_out: Callable[[], Project], server: BenchmarkServer, workers: int) -> dict[str, float]:

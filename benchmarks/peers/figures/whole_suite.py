@@ -99,9 +99,8 @@ def measure(
                         ):
                             continue
                         key = Key(NAME, point(form, workers, fsync=fsync), project.side.name, turn)
-                        results.measure(
-                            key, partial(_cold_and_warm, project, server, form, workers)
-                        )
+                        run = partial(_cold_and_warm, project, server, form, workers)
+                        results.measure(key, run, server.pid)
 
 
 def _cold_and_warm(
