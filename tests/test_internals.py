@@ -317,6 +317,43 @@ def test_pytest_sets_up_a_fixture_that_a_hook_refused_to_set_up(pytester: pytest
     pytester.runpytest_inprocess("-pno:asyncio").assert_outcomes(passed=1, errors=1)
 
 
+def test_pytest_shows_whether_it_runs_the_finalizers_of_a_fixture(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+        from pytest_pgtemplate._internals.pytest import is_set_up
+
+        finished = []
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_fixture_setup(fixturedef, request):
+            assert not is_set_up(fixturedef)
+            try:
+                return (yield)
+            finally:
+                assert is_set_up(fixturedef)
+                fixturedef.addfinalizer(lambda: finished.append(fixturedef.argname))
+
+        @pytest.fixture(scope="module")
+        def passes(): ...
+
+        @pytest.fixture(scope="module")
+        def skips(): pytest.skip("not here")
+        """
+    )
+    pytester.makepyfile(test_a="def test_a(passes, skips): ...")
+    pytester.makepyfile(
+        test_b="""
+        from conftest import finished
+
+        def test_b(): assert finished == ["skips", "passes"]
+        """
+    )
+    pytester.runpytest_inprocess("-pno:asyncio").assert_outcomes(passed=1, skipped=1)
+
+
 def test_sqlalchemy_shows_when_the_connection_of_the_driver_is_taken(server: Server) -> None:
     engine = create_engine(_urls.for_driver(server.url, "psycopg"))
     taken: list[object] = []

@@ -478,6 +478,171 @@ def test_fixtures_of_every_kind_become_layers(
         result.stdout.fnmatch_lines(['*the module fixture "odd" *', "*HINT: *"])
 
 
+TORN_DOWN = """
+@pytest.fixture(scope="{scope}", params={params})
+def client(pg_database):
+    "Its setup writes nothing."
+    yield
+    write(pg_database, "DELETE FROM item", "INSERT INTO item (name) VALUES ('logout')")
+"""
+WITHOUT_LAYER = {
+    "parametrized": (
+        TORN_DOWN.format(scope="module", params=["x", "y"])
+        + """
+def test_one(client, pg): assert names(pg) == "reference"
+def test_two(client, pg): assert names(pg) == "reference"
+""",
+        5,
+    ),
+    "parametrized, in the setup of another one": (
+        TORN_DOWN.format(scope="module", params=["x", "y"])
+        + """
+@pytest.fixture(scope="module", params=["x", "y"])
+def outer(pg_database, request):
+    add(pg_database, "outer")
+    request.getfixturevalue("client")
+
+def test_one(client, outer, pg): assert names(pg) == "outer reference"
+""",
+        5,
+    ),
+    "in a story": (
+        """
+pytestmark = pytest.mark.pg(scope="module")
+
+class TestClass:
+    def test_one(self, client, pg): add(pg, "step one")
+
+def test_two(pg): assert names(pg) == "reference step one"
+"""
+        + TORN_DOWN.format(scope="class", params=None),
+        3,
+    ),
+    "in a story that has a transaction open": (
+        """
+import psycopg
+
+pytestmark = pytest.mark.pg(scope="module")
+
+@pytest.fixture(scope="module")
+def transaction(pg_database):
+    with psycopg.connect(pg_database.dsn) as connection:
+        yield connection
+        connection.rollback()
+
+@pytest.fixture(scope="class")
+def harmless(pg_database): ...
+
+class TestClass:
+    def test_one(self, transaction, harmless):
+        transaction.execute("INSERT INTO item (name) VALUES ('not committed')")
+
+def test_two(transaction):
+    assert transaction.execute("SELECT count(*) FROM item").fetchone() == (2,)
+""",
+        3,
+    ),
+    "without isolation": (
+        """
+pytestmark = pytest.mark.pg(isolation="none")
+"""
+        + TORN_DOWN.format(scope="module", params=None)
+        + """
+@pytest.mark.parametrize("n", range(2))
+def test_one(n, client, pg): assert names(pg) == "reference"
+""",
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "passed"), WITHOUT_LAYER.values(), ids=WITHOUT_LAYER)
+def test_the_next_test_does_not_find_what_the_teardown_of_a_fixture_without_a_layer_wrote(
+    items: Project, text: str, passed: int
+) -> None:
+    write(items, "test_a.py", text)
+    write(items, "test_b.py", AFTERWARDS)
+
+    passes(items, passed)
+
+
+UNFINISHED = {
+    "skips": ("add(pg_database, 'half'); pytest.skip('not here')", {"skipped": 2}),
+    "raises": ("add(pg_database, 'half'); raise RuntimeError", {"errors": 2}),
+    "changes the schema": ("write(pg_database, 'CREATE TABLE extra ()')", {"errors": 2}),
+    "fails after its layer began": (
+        "add(pg_database, 'half'); request.getfixturevalue('base'); add(pg_database, 'more')"
+        "; pytest.skip('not here')",
+        {"skipped": 2},
+    ),
+    "cleans up and fails": (
+        "request.addfinalizer(lambda: add(pg_database, 'late')); raise RuntimeError",
+        {"errors": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize(("setup", "outcomes"), UNFINISHED.values(), ids=UNFINISHED)
+def test_without_isolation_no_test_finds_what_a_fixture_wrote_whose_setup_failed(
+    items: Project, setup: str, outcomes: dict[str, int]
+) -> None:
+    """The mark is a promise about the test, and not about its fixtures."""
+    write(
+        items,
+        "test_a.py",
+        f"""
+pytestmark = pytest.mark.pg(isolation="none")
+
+@pytest.fixture(scope="module")
+def catalogue(pg_database, request): {setup}
+
+@pytest.mark.parametrize("n", range(2))
+def test_reads(n, catalogue, pg): ...
+""",
+    )
+    write(
+        items,
+        "test_b.py",
+        """
+def test_b(pg):
+    assert names(pg).removeprefix("base ") == "reference"
+    write(pg, "CREATE TABLE extra ()")
+""",
+    )
+
+    result = items.run()
+
+    result.assert_outcomes(passed=1, **outcomes)
+
+
+KEPT = """
+pytestmark = pytest.mark.pg({mark})
+
+class TestClass:
+    @pytest.fixture(scope="class")
+    def half(self, pg_database):
+        add(pg_database, "half")
+        pytest.skip("not here")
+
+    def test_one(self, pg): add(pg, "one")
+    def test_two(self, half, pg): ...
+    def test_three(self, pg):
+        assert names(pg) == "one reference"
+        add(pg, "three")
+
+def test_four(pg): assert names(pg) == "one reference three"
+"""
+
+
+@pytest.mark.parametrize("mark", ["isolation='none'", "scope='module'"])
+def test_what_tests_share_stays_when_the_setup_of_a_fixture_fails(
+    items: Project, mark: str
+) -> None:
+    write(items, "test_a.py", KEPT.format(mark=mark))
+
+    items.run().assert_outcomes(passed=3, skipped=1)
+
+
 ISOLATIONS = """
 @pytest.mark.parametrize("n", range(2))
 @pytest.mark.pg(isolation="{}")
@@ -540,6 +705,193 @@ def test_the_writes_of_a_module_scope_stay_when_a_layer_is_removed(items: Projec
     write(items, "test_b.py", AFTERWARDS)
 
     passes(items, 3)
+
+
+STORY = """
+pytestmark = pytest.mark.pg(scope="module", isolation="{isolation}")
+
+class TestOrder:
+    @pytest.fixture(scope="class")
+    def order(self, pg_database): add(pg_database, "order")
+
+    {mark}
+    def test_step(self, order, pg):
+        write(pg, {statements})
+        {end}
+
+def test_later_step(pg): assert names(pg) == "{later}"
+"""
+# Those of the step, and what the later step finds.
+DEPENDENT = {
+    "changed its row": ("\"UPDATE item SET name = 'paid' WHERE name = 'order'\"", "reference"),
+    "refers to its row": (
+        "\"INSERT INTO child SELECT id FROM item WHERE name = 'order'\"",
+        "reference",
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ["passes", "is expected to fail"])
+@pytest.mark.parametrize("step", DEPENDENT)
+def test_a_layer_on_which_a_step_of_a_story_depends_is_removed_with_an_error(
+    items: Project, step: str, end: str
+) -> None:
+    items.revision("two", 'op.execute("CREATE TABLE child (item int REFERENCES item)")')
+    statements, later = DEPENDENT[step]
+    mark, last = ("@pytest.mark.xfail", "assert False") if "fail" in end else ("", "")
+    write(
+        items,
+        "test_a.py",
+        STORY.format(isolation="truncate", mark=mark, statements=statements, end=last, later=later),
+    )
+    write(items, "test_b.py", AFTERWARDS)
+
+    result = items.run()
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    outcomes = result.parseoutcomes()
+    assert (outcomes["errors"], outcomes["passed"]) == (1, 2 if "fail" in end else 3)
+    result.stdout.fnmatch_lines(
+        ['*test test_a.py::TestOrder::test_step refers to rows of the class fixture "order"*']
+    )
+
+
+def test_a_fixture_that_depends_on_a_fixture_torn_down_earlier_is_set_up_again(
+    items: Project,
+) -> None:
+    write(
+        items,
+        "test_a.py",
+        """
+@pytest.fixture(scope="module", params=["x", "y"])
+def lower(request, pg_database): add(pg_database, request.param)
+
+@pytest.fixture(scope="module")
+def upper(pg_database): write(pg_database, "UPDATE item SET name = name || '!' WHERE id > 1")
+
+def test_one(lower, upper, pg): ...
+def test_two(lower, upper, pg, request):
+    assert names(pg) == "reference " + request.node.callspec.params["lower"] + "!"
+""",
+    )
+    write(items, "test_b.py", AFTERWARDS)
+
+    result = items.run()
+
+    result.assert_outcomes(passed=4, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            '*the module fixture "upper" refers to rows of the module fixture "lower"*',
+            '*the rows of the module fixture "upper" were lost*',
+        ]
+    )
+
+
+@pytest.mark.parametrize("isolation", ["truncate", "clone"])
+@pytest.mark.parametrize("on_ddl", ["reclone", "error"])
+def test_a_story_that_changed_the_schema_does_not_end_silently_with_a_narrower_fixture(
+    items: Project, isolation: str, on_ddl: str
+) -> None:
+    items.ini(pythonpath=".", pg_on_ddl=on_ddl)
+    statements = "\"INSERT INTO item (name) VALUES ('step')\", 'CREATE TABLE extra ()'"
+    story = STORY.format(
+        isolation=isolation, mark="", statements=statements, end="", later="reference"
+    )
+    write(items, "test_a.py", story)
+    write(items, "test_b.py", AFTERWARDS)
+
+    result = items.run()
+
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            '*the class fixture "order" is torn down while test test_a.py::TestOrder::test_step'
+            " has changed the schema*"
+        ]
+    )
+    assert result.stdout.str().count("HINT:") == 1
+
+
+def test_a_fixture_whose_teardown_changes_the_schema_does_not_end_a_story(items: Project) -> None:
+    write(
+        items,
+        "test_a.py",
+        """
+pytestmark = pytest.mark.pg(scope="module")
+
+class TestClass:
+    @pytest.fixture(scope="class", params=["with", "without"])
+    def data(self, pg_database, request):
+        if request.param == "with":
+            add(pg_database, "class")
+        yield
+        write(pg_database, "CREATE TABLE extra ()")
+
+    def test_one(self, data, pg, request):
+        add(pg, request.node.callspec.params["data"])
+
+def test_two(pg): assert names(pg) == "reference with without"
+""",
+    )
+    write(items, "test_b.py", AFTERWARDS)
+
+    passes(items, 4)
+
+
+def test_an_error_names_the_earlier_steps_of_a_story(items: Project) -> None:
+    write(
+        items,
+        "test_a.py",
+        """
+pytestmark = pytest.mark.pg(scope="module")
+
+class TestClass:
+    @pytest.fixture(scope="class")
+    def data(self, pg_database): add(pg_database, "class")
+
+    def test_one(self, data, pg): write(pg, "CREATE TABLE extra ()")
+    def test_two(self, data, pg): ...
+
+def test_three(pg): ...
+""",
+    )
+
+    result = items.run()
+
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*test test_a.py::TestClass::test_two or an earlier one of its scope has changed the*"]
+    )
+
+
+def test_no_test_runs_with_rows_of_a_fixture_that_was_not_torn_down(items: Project) -> None:
+    """pytest-rerunfailures loses the teardown of a fixture after an error in a setup."""
+    pytest.importorskip("pytest_rerunfailures")
+    write(
+        items,
+        "test_a.py",
+        """
+tried = []
+
+@pytest.fixture(scope="module")
+def service():
+    tried.append(1)
+    if len(tried) == 1:
+        raise ConnectionError
+
+@pytest.fixture(scope="module")
+def rows(pg_database): add(pg_database, "of module a")
+
+@pytest.mark.flaky(reruns=1)
+def test_a(service, rows, pg): ...
+""",
+    )
+    write(items, "test_b.py", "def test_b(pg): ...\n" + AFTERWARDS)
+
+    result = items.pytester.runpytest_subprocess(*PLAIN, "-p", "pytest_rerunfailures")
+
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(['*the scope of the module fixture "rows" without a teardown*'])
 
 
 @pytest.mark.full("one")

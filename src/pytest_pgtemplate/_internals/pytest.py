@@ -117,6 +117,14 @@ def finish_fixture(fixture: pytest.FixtureDef[Any], request: Any) -> None:
     fixture.finish(request)
 
 
+def is_set_up(fixture: pytest.FixtureDef[Any]) -> bool:
+    """Whether pytest has called the function of a fixture, also if it failed.
+
+    Only then does pytest run the finalizers of the fixture. No public attribute says so.
+    """
+    return fixture.cached_result is not None
+
+
 def forget_unstarted_fixture(fixture: pytest.FixtureDef[Any], request: Any) -> None:
     """Let pytest forget a fixture that a ``pytest_fixture_setup`` wrapper refused to set up.
 

@@ -26,8 +26,8 @@ def failure_section(run: Run, item: pytest.Item, error: BaseException | None) ->
 
 def _lines(database: IsolatedDatabase, name: str, error: BaseException | None) -> list[str]:
     lines = [f"database: {name}"]
-    if database.layers.owners:
-        lines.append(f"it contains the rows of {', '.join(database.layers.owners)}")
+    if database.layers.active.owners:
+        lines.append(f"it contains the rows of {', '.join(database.layers.active.owners)}")
     if database.settings.isolation.keep_failed:
         name = database_names.kept(name, len(database.stats.kept) + 1)
         lines.append(f"kept as: {name}")

@@ -12,22 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_pgtemplate._run.context import FAILED, RunContext, Teardown
+from pytest_pgtemplate._run import leftovers
+from pytest_pgtemplate._run.context import RunContext, Teardown
 from pytest_pgtemplate._run.fixture_layers import FixtureLayers
 from pytest_pgtemplate._run.isolation import ScopeState, read_isolation
-from pytest_pgtemplate._run.leftovers import clone_error, explain_by_reclone, leak_error
 from pytest_pgtemplate._run.open_engines import OpenEngines
 from pytest_pgtemplate._run.overrides import OverrideConflicts
 from pytest_pgtemplate._run.resources import PreparedResources
 from pytest_pgtemplate._run.stats import DatabaseStats
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate._urls import database_names
-from pytest_pgtemplate.errors import (
-    PgTemplateError,
-    SchemaChangedError,
-    ServerError,
-    warn,
-)
+from pytest_pgtemplate.errors import PgTemplateError, ServerError, warn
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._reset import ResetResult, Resetter
@@ -86,7 +81,7 @@ class IsolatedDatabase:
         if may_request or self.fixture_name("pg_database") in needed:
             self.mark_used()
         if self.used or "request" in needed:
-            self.layers.request_lost_fixtures(item)
+            self.layers.lost.request_fixtures(item)
 
     def mark_used(self) -> None:
         """The current test has requested the database, directly or indirectly."""
@@ -97,16 +92,12 @@ class IsolatedDatabase:
             if self.state_unknown:
                 self._reclone(self.test, "a reset failed", removed=None)
             else:
-                self._reclone(self.test, "isolation is clone")
+                self._reclone(self.test, "isolation is clone", self.layers.active.removed)
         except PgTemplateError as error:
             self.run.reports.fail_or_skip(error)
 
     def require_known_state(self, item: pytest.Item) -> None:
-        """Raise ServerError or LayerError if the test must not run.
-
-        The state of its database must be known, and contain the rows of every wide fixture in whose
-        scope the test is.
-        """
+        """Raise ServerError for an unknown state, LayerError for wrong rows of wide fixtures."""
         if not self.used or self.worker is None:
             return
         if self.state_unknown:
@@ -114,7 +105,8 @@ class IsolatedDatabase:
                 f"the state of {self.worker.database.name} is unknown, because a reset failed",
                 hint="see the error of the previous test",
             )
-        self.layers.require_all(item)
+        self.layers.lost.require_none(item)
+        self.layers.require_in_scope(item)
 
     @property
     def needs_clone(self) -> bool:
@@ -128,13 +120,23 @@ class IsolatedDatabase:
 
     @property
     def test(self) -> str:
-        return f"test {self.run.current.nodeid}" if self.run.current else "a test"
+        """The current test, for messages about what was written."""
+        return self._scope.describe(self.run.current)
 
     @property
     def keeps_last_state(self) -> bool:
         """Whether to skip the reset after the last test: with --pg-keep, users want its rows."""
         is_last = self.teardown is not None and self.teardown.nextitem is None
         return is_last and self.settings.isolation.keep
+
+    @property
+    def keeps_writes(self) -> bool:
+        """Whether the next test or fixture finds what was written, because no reset comes first."""
+        if self.teardown is None:
+            return True
+        item, nextitem = self.teardown.item, self.teardown.nextitem
+        self._scope.add(item, nextitem, self.settings.isolation)
+        return nextitem is not None and (self._scope.continues or self._scope.kind == "none")
 
     def rolls_back(self, item: pytest.Item) -> bool:
         return read_isolation(item, self.settings.isolation).kind == "rollback"
@@ -160,7 +162,7 @@ class IsolatedDatabase:
         assert teardown is not None
         try:
             self._isolate(teardown)
-            if (error := self.layers.finish_lost_fixtures()) is not None:
+            if (error := self.layers.lost.finish_fixtures()) is not None:
                 teardown.errors.append(error)
                 self._isolate(teardown)  # from what the teardown of these fixtures wrote
         finally:
@@ -181,12 +183,12 @@ class IsolatedDatabase:
 
     def _finish(self, teardown: Teardown) -> None:
         if self.worker is None or self.needs_clone:
-            self.used = False
+            self.used, self._scope = False, ScopeState()
             return
         item, nextitem = teardown.item, teardown.nextitem
-        isolation = read_isolation(item, self.settings.isolation, strict=False)
-        self._scope.add(isolation.kind, item.nodeid, failed=item.stash.get(FAILED, False))
-        if isolation.keeps_state(item, nextitem, self.settings.isolation):
+        self._scope.add(item, nextitem, self.settings.isolation)
+        if self._scope.continues:
+            self.layers.remove_orphaned()
             return
         used, self.used = self.used, False
         scope, self._scope = self._scope, ScopeState()
@@ -195,12 +197,14 @@ class IsolatedDatabase:
         elif self.keeps_last_state:
             return
         elif used and scope.kind == "clone":
-            if nextitem is not None or self.layers.owners:  # their fixtures' teardown comes next
-                self._reclone(item.nodeid, "isolation is clone")
+            if nextitem is not None or self.layers.active.owners:  # their teardown comes next
+                self._reclone(item.nodeid, "isolation is clone", self.layers.active.removed)
             else:
                 self.clone_is_due = True
         elif scope.kind != "none":
-            self.reset(self.layers.removed, item.nodeid)
+            self.reset(self.layers.active.removed, item.nodeid)
+        elif self.layers.active.orphaned:  # "none" promises nothing about wide fixtures
+            self.reset(self.layers.active.orphaned, item.nodeid)
 
     def reset(self, removed: list[int], node_id: str) -> None:
         """Reset the database and remove the layers ``removed``. ``node_id``: for messages."""
@@ -219,19 +223,15 @@ class IsolatedDatabase:
             self._reclone(node_id, result.reclone_reason, removed)
             self.stats.recloned.append(f"{node_id}: {result.reclone_reason}")
         else:
-            self.layers.discard(removed)
+            self.layers.active.discard(removed)
             if result.differences:
                 reclone = partial(self._reclone, node_id, "--pg-verify")
-                different = explain_by_reclone(self.worker, result.differences, reclone)
+                different = leftovers.explain_by_reclone(self.worker, result.differences, reclone)
         self.report_leaks(result, node_id)
         if different is not None:
             raise different
         if result.reclone_reason is not None and self.settings.isolation.on_ddl == "error":
-            raise SchemaChangedError(
-                f"the database could not be reset after {self._in_database(node_id)}:"
-                f" {result.reclone_reason}",
-                hint="mark it @pytest.mark.pg(isolation='clone'), or set pg_on_ddl = reclone",
-            )
+            raise leftovers.schema_error(result.reclone_reason, self._in_database(node_id))
 
     @contextmanager
     def changing_state(self) -> Iterator[None]:
@@ -249,7 +249,7 @@ class IsolatedDatabase:
             if self.run.timeline is not None:
                 leaks = "; ".join(map(str, result.leaks))
                 self.run.timeline.add("leak", node_id, 0.0, what=leaks)
-            error = leak_error(result.leaks, self._in_database(node_id))
+            error = leftovers.leak_error(result.leaks, self._in_database(node_id))
             if self.settings.isolation.on_leak == "error":
                 raise error
             warn(str(error))
@@ -260,7 +260,7 @@ class IsolatedDatabase:
 
     def _set_aside(self, worker: WorkerDatabase, test: str) -> None:
         name = database_names.kept(worker.database.name, len(self.stats.kept) + 1)
-        self._replace(partial(worker.set_aside, name), test, "kept", self.layers.removed)
+        self._replace(partial(worker.set_aside, name), test, "kept", self.layers.active.removed)
         self.stats.kept.append(f"{test}: {self.psql_command(name)}")
 
     def _replace(
@@ -273,8 +273,6 @@ class IsolatedDatabase:
         """Replace the database by a new clone with its layers except ``removed``; None: none."""
         assert self.worker is not None
         began = time.perf_counter()
-        if removed is not None:
-            removed = {*removed, *self.layers.removed}
         self.clone_is_due = False
         with self.changing_state():
             self.engines.close()
@@ -285,11 +283,11 @@ class IsolatedDatabase:
         if self.run.timeline is not None:
             self.run.timeline.add("reclone", node_id, seconds, why=reason)
         if complete and removed is not None:
-            self.layers.discard(removed)
+            self.layers.active.discard(removed)
         else:
             self.layers.discard_lost()
         if differences := self.worker.resetter.verify():
-            raise clone_error(differences)
+            raise leftovers.clone_error(differences)
 
     def psql_command(self, name: str) -> str:
         """Return a command that connects to database ``name``."""

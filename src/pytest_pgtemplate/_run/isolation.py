@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
+from pytest_pgtemplate._run.context import FAILED
 from pytest_pgtemplate._settings import IsolationSettings
 from pytest_pgtemplate._settings.options import KINDS, SCOPES
 from pytest_pgtemplate.errors import ConfigurationError
@@ -43,13 +44,27 @@ class ScopeState:
 
     def __init__(self) -> None:
         self._kinds: set[str] = set()
-        self.failed: str | None = None  # the node id of the first failed test
+        self.first: str | None = None  # the node id of the first test
+        self.failed: str | None = None  # and of the first failed one
+        self.continues = False  # whether the next test keeps the state of the last one
 
-    def add(self, kind: str, node_id: str, *, failed: bool) -> None:
-        """Add a test of the scope."""
-        self._kinds.add(kind)
-        if failed and self.failed is None:
-            self.failed = node_id
+    def add(
+        self, item: pytest.Item, nextitem: pytest.Item | None, settings: IsolationSettings
+    ) -> None:
+        """Add a test of the scope. To add it again changes nothing."""
+        isolation = read_isolation(item, settings, strict=False)
+        self._kinds.add(isolation.kind)
+        self.first = self.first or item.nodeid
+        if item.stash.get(FAILED, False):
+            self.failed = self.failed or item.nodeid
+        self.continues = isolation.keeps_state(item, nextitem, settings)
+
+    def describe(self, item: pytest.Item | None) -> str:
+        """Name the current test, for messages; earlier tests may have written, too."""
+        if item is None:
+            return "a test"
+        is_first = self.first in (None, item.nodeid)
+        return f"test {item.nodeid}" + ("" if is_first else " or an earlier one of its scope")
 
     @property
     def kind(self) -> str:

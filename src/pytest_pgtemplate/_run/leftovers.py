@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pytest_pgtemplate.errors import LeakError, VerificationError
+from pytest_pgtemplate.errors import LeakError, SchemaChangedError, VerificationError
 
 if TYPE_CHECKING:
     from pytest_pgtemplate._reset import Change, Difference, Leak
@@ -62,4 +62,11 @@ def leak_error(leaks: tuple[Leak, ...], node_id: str) -> LeakError:
         "\n".join("\n  ".join([text, *map(str, found)]) for text, found in parts if found),
         hint="commit, roll back or close it in the test or in the fixture that opened it"
         " (async with ..); pg_on_leak = warn makes this a warning",
+    )
+
+
+def schema_error(reason: str, node_id: str) -> SchemaChangedError:
+    return SchemaChangedError(
+        f"the database could not be reset after {node_id}: {reason}",
+        hint="mark it @pytest.mark.pg(isolation='clone'), or set pg_on_ddl = reclone",
     )
