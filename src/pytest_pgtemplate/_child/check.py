@@ -7,16 +7,20 @@ revision is written at once, as a line of JSON, because the walk may end at any 
 from __future__ import annotations
 
 import json
-import re
 import traceback
-from collections import Counter
 from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_pgtemplate._child import trial as trials
-from pytest_pgtemplate._child.catalog import CatalogReader, DatabaseState, TableRows
+from pytest_pgtemplate._child.catalog import CatalogReader, DatabaseState
+from pytest_pgtemplate._child.differences import (
+    Changes,
+    lost_rows,
+    object_changes,
+    row_changes,
+)
 from pytest_pgtemplate._child.migrate import open_environment, progress_of, revision_title
 from pytest_pgtemplate._child.trial import AGAIN, DOWN, StatementCounter, Trial
 from pytest_pgtemplate._display.progress_file import Step, report_progress, write_step
@@ -37,9 +41,6 @@ UP = "upgrade"
 # SQLSTATE classes of errors that say nothing about a revision: connection lost, deadlock, out of
 # resources, lock not available, ended by an administrator.
 _TRANSIENT = ("08", "40", "53", "55P03", "57", "58")
-_FIELD = re.compile(r'((?:"(?:[^"]|"")*"|[^",])*)(?:,|$)')  # of a composite value
-NO_ROWS = TableRows("", ())
-Changes = list[tuple[str | None, str, str | None, str | None]]  # container, object, before, after
 
 
 def run(job: dict[str, Any]) -> None:
@@ -181,7 +182,9 @@ class _RevisionChecks:
         after: DatabaseState | None,
         second: DatabaseState | None,
     ) -> None:
-        if after is not None and (left := _changes(before, after) + _row_changes(before, after)):
+        if after is not None and (
+            left := object_changes(before, after) + row_changes(before, after)
+        ):
             self._walk.report(revision=name, downgraded=left)
         if second is not None:
             self._walk.report(revision=name, again=_again(before, first, second))
@@ -198,74 +201,7 @@ class _RevisionChecks:
 
 def _again(before: DatabaseState, first: DatabaseState, second: DatabaseState) -> Changes:
     """Return the differences between the second upgrade and the first."""
-    return _changes(first, second) + _lost_rows(before, first, second)
-
-
-def _changes(before: DatabaseState, after: DatabaseState) -> Changes:
-    """Return the objects that were added, removed or defined differently."""
-    if before.objects == after.objects:
-        return []
-    missing = (None, None)
-    return [
-        (old[0] or new[0], name, old[1], new[1])
-        for name in sorted(before.objects.keys() | after.objects.keys())
-        if (old := before.objects.get(name, missing)) != (new := after.objects.get(name, missing))
-    ]
-
-
-def _row_changes(before: DatabaseState, after: DatabaseState) -> Changes:
-    """Return the rows that were added, removed or changed, in tables with the same columns."""
-    changes: Changes = []
-    for table in sorted(before.rows.keys() | after.rows.keys()):
-        old, new = before.rows.get(table, NO_ROWS), after.rows.get(table, NO_ROWS)
-        order = _order_of_columns(before, after, table)
-        if old.digest == new.digest or order is None:
-            continue
-        if old.content is None or new.content is None:
-            how = "different" if order == sorted(order) else "too many to compare in another order"
-            changes.append((table, f"rows of {table}", "unchanged", how))
-            continue
-        removed = Counter(old.content)
-        added = Counter(_reordered(row, order) for row in new.content)
-        changes += [(table, f"row of {table}", row, None) for row in (removed - added).elements()]
-        changes += [(table, f"row of {table}", None, row) for row in (added - removed).elements()]
-    return changes
-
-
-def _order_of_columns(before: DatabaseState, after: DatabaseState, table: str) -> list[int] | None:
-    """Return where each column of ``before`` is in ``after``; None if they have other columns."""
-    name = f"columns of {table}"
-    columns = [state.objects.get(name, ("", ""))[1].split(", ") for state in (before, after)]
-    old, new = columns
-    return [new.index(column) for column in old] if sorted(old) == sorted(new) else None
-
-
-def _reordered(row: str, order: list[int]) -> str:
-    """Return the text of a row, a composite value, with its fields in another order."""
-    if order == sorted(order):
-        return row
-    fields = _FIELD.findall(row[1:-1])
-    return f"({','.join(fields[position] for position in order)})"
-
-
-def _lost_rows(before: DatabaseState, first: DatabaseState, second: DatabaseState) -> Changes:
-    """Return rows that the first upgrade kept and the second lost.
-
-    Rows that an upgrade inserts may differ: they can contain a timestamp.
-    """
-    changes: Changes = []
-    for table, rows in first.rows.items():
-        now = second.rows.get(table, NO_ROWS)
-        if rows.digest == now.digest or rows.content is None or now.content is None:
-            continue
-        kept = Counter(rows.content) & Counter(before.rows.get(table, NO_ROWS).content or ())
-        order = _order_of_columns(first, second, table) or []
-        lost = kept - Counter(_reordered(row, order) for row in now.content)
-        changes += [(table, f"row of {table}", row, None) for row in lost.elements()]
-        if not lost and len(rows.content) != len(now.content):
-            counts = (f"{len(rows.content)} rows", f"{len(now.content)} rows")
-            changes.append((table, f"rows of {table}", *counts))
-    return changes
+    return object_changes(first, second) + lost_rows(before, first, second)
 
 
 def _compare_models(context: MigrationContext) -> dict[str, Any] | None:

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 
-from pytest_pgtemplate import _archive, _child, _embedded, _urls
-from pytest_pgtemplate._cli import server_connection
+from pytest_pgtemplate import _archive, _embedded, _urls
+from pytest_pgtemplate._cli import psql, server_connection
 from pytest_pgtemplate._cli.build import BuiltTemplate, build
 from pytest_pgtemplate._cli.doctor import examine
 from pytest_pgtemplate._display.progress_line import progress_line_on
@@ -26,7 +25,7 @@ from pytest_pgtemplate._server import Server, ServerDatabase
 from pytest_pgtemplate._settings import cache
 from pytest_pgtemplate._settings.database_options import ENV_URL, urls_in_environment
 from pytest_pgtemplate._worker import sweep
-from pytest_pgtemplate.errors import PgTemplateError, ServerError
+from pytest_pgtemplate.errors import PgTemplateError
 
 TIMEOUT = 300.0  # seconds; the default of --timeout
 
@@ -246,15 +245,8 @@ def _doctor(arguments: argparse.Namespace) -> Iterator[str]:
 def _psql(arguments: argparse.Namespace) -> Iterator[str]:
     with _connected(arguments) as server:
         bindir = server_connection.client_bindir(arguments.url, _embedded_options(arguments))
-        psql = shutil.which("psql", path=bindir) or shutil.which("psql")
-        if psql is None:
-            raise ServerError("the server's programs and PATH have no psql", hint="install psql")
-        dsn = _urls.dsn_without_passwords(server.url.set(database=arguments.database))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C cancels a query in psql
-        with _child.password_environment(server.url) as passwords:
-            env = {**os.environ, **passwords}
-            ended = subprocess.run([psql, dsn], env=env, check=False)  # noqa: S603
-    sys.exit(ended.returncode)
+        code = psql.run(server, arguments.database, bindir)
+    sys.exit(code)
     yield
 
 
