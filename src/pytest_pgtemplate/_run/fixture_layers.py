@@ -7,7 +7,6 @@ its writes become a separate layer.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
 
+from pytest_pgtemplate._internals import clocks
 from pytest_pgtemplate._internals.pytest import capture_disabled, finish_fixture, override_node
 from pytest_pgtemplate._run.error_reporter import fail, fails
 from pytest_pgtemplate._run.fixtures import finish, fixture_label, forgotten_unless_started
@@ -94,7 +94,7 @@ class FixtureLayers:
         fixture.addfinalizer(lambda: self._remove_layer(fixture))  # added first, so it runs last
         with forgotten_unless_started(fixture, request), fails():
             unattributed = self._separate_earlier_writes()
-        began = time.perf_counter()
+        began = clocks.monotonic()
         self._in_setup.append(owned)
         try:
             yield
@@ -105,7 +105,7 @@ class FixtureLayers:
         finally:
             self._in_setup.remove(owned)
         self._to_set_up = [each for each in self._to_set_up if each.fixture is not fixture]
-        seconds = time.perf_counter() - began
+        seconds = clocks.monotonic() - began
         try:
             self._add_layer(owned, unattributed)
         except BaseException as error:  # also a timeout

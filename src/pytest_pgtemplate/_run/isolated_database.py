@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_pgtemplate._internals import clocks
 from pytest_pgtemplate._run.context import FAILED, RunContext, Teardown
 from pytest_pgtemplate._run.fixture_layers import FixtureLayers
 from pytest_pgtemplate._run.isolation import ScopeState, read_isolation
@@ -205,10 +205,10 @@ class IsolatedDatabase:
     def reset(self, removed: list[int], node_id: str) -> None:
         """Reset the database and remove the layers ``removed``. ``node_id``: for messages."""
         assert self.worker is not None
-        began = time.perf_counter()
+        began = clocks.monotonic()
         with self.changing_state():
             result = self.worker.reset(removed, while_waiting=self.engines.reset_sessions)
-        seconds = time.perf_counter() - began
+        seconds = clocks.monotonic() - began
         self.stats.reset_time += seconds
         self.stats.resets += 1
         if self.run.timeline is not None:
@@ -272,7 +272,7 @@ class IsolatedDatabase:
     ) -> None:
         """Replace the database by a new clone with its layers except ``removed``; None: none."""
         assert self.worker is not None
-        began = time.perf_counter()
+        began = clocks.monotonic()
         if removed is not None:
             removed = {*removed, *self.layers.removed}
         self.clone_is_due = False
@@ -280,7 +280,7 @@ class IsolatedDatabase:
             self.engines.close()
             with self.run.progress.step("re-cloning the template"):
                 complete = replace(removed)
-        seconds = time.perf_counter() - began
+        seconds = clocks.monotonic() - began
         _log.info("re-cloned after %s (%s): %.3f s", node_id, reason, seconds)
         if self.run.timeline is not None:
             self.run.timeline.add("reclone", node_id, seconds, why=reason)
