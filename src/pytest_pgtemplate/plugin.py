@@ -167,7 +167,7 @@ def pytest_runtest_makereport(
         from pytest_pgtemplate._run.failure_section import failure_section
 
         item.stash[FAILED] = True
-        if call.when != "teardown" and (text := failure_section(run, item, error)):
+        if call.when != "teardown" and (text := failure_section(run, error)):
             report.sections.append(("pgtemplate", text))
         if error is not None:
             report.sections += error_sections(error)

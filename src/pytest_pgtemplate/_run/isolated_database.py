@@ -80,10 +80,10 @@ class IsolatedDatabase:
         return self.run.reports.reported_once(self.fixture_name(fixture))
 
     def prepare_test(self, item: pytest.Item) -> None:
-        """Prepare the database for a test that needs it."""
+        """Prepare the database for a test that needs it. ``pg_autouse`` adds only the name pg."""
         needed = getattr(item, "fixturenames", ())
-        may_request = "request" in needed and self.needs_clone
-        if may_request or self.fixture_name("pg_database") in needed:
+        requests = any(self.fixture_name(name) in needed for name in ("pg", "pg_database"))
+        if requests or ("request" in needed and self.needs_clone):
             self.mark_used()
         if self.used or "request" in needed:
             self.layers.request_lost_fixtures(item)
