@@ -97,7 +97,7 @@ class IsolatedDatabase:
             if self.state_unknown:
                 self._reclone(self.test, "a reset failed", removed=None)
             else:
-                self._reclone(self.test, "isolation is clone")
+                self._reclone(self.test, "a test runs again")
         except PgTemplateError as error:
             self.run.reports.fail_or_skip(error)
 
@@ -193,7 +193,7 @@ class IsolatedDatabase:
         if used and self.settings.isolation.keep_failed and scope.failed is not None:
             self._set_aside(self.worker, scope.failed)
         elif self.keeps_last_state:
-            return
+            self.clone_is_due = scope.kind != "none"
         elif used and scope.kind == "clone":
             if nextitem is not None or self.layers.owners:  # their fixtures' teardown comes next
                 self._reclone(item.nodeid, "isolation is clone")
