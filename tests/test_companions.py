@@ -191,6 +191,16 @@ def test_each_attempt_of_pytest_retry_starts_from_the_template(beside: Beside) -
     assert not left_behind(project)
 
 
+def test_the_state_of_each_failed_attempt_of_pytest_retry_is_kept(beside: Beside) -> None:
+    project = beside("pytest-retry", "pytest-retry")
+    write(project, "test_a.py", FLAKY.format(body="assert False"))
+
+    result = project.run("--retries=1", "--pg-keep-failed")
+
+    assert result.parseoutcomes() == {"passed": 1, "failed": 1, "retried": 1}
+    assert len(left_behind(project)) == 2
+
+
 STEPS = """
 pytestmark = pytest.mark.pg(scope="module")
 attempts = []
@@ -237,6 +247,32 @@ def test_another_attempt_finds_what_the_tests_of_its_scope_wrote(
 
     assert result.parseoutcomes()["passed"] == 3
     assert "failed" not in result.parseoutcomes()
+
+
+TWO_ERRORS = """
+attempts = []
+
+def test_fails_twice(request):
+    attempts.append(1)
+    if len(attempts) == 1:
+        request.getfixturevalue("pg")
+    assert len(attempts) == 3
+
+def test_needs_a_database(pg):
+    pass
+"""
+
+
+def test_an_error_that_pytest_retry_replaces_is_reported_with_another_test(beside: Beside) -> None:
+    """A test skips only if a failed report shows the error: here that of the last attempt."""
+    project = beside("pytest-retry", "pytest-retry")
+    project.write("schema.sql", "CREATE TABEL item (id int)")
+    write(project, "test_a.py", TWO_ERRORS)
+
+    result = project.run("--retries=1", "-p", "no:xdist")
+
+    assert result.parseoutcomes() == {"failed": 1, "errors": 1, "retried": 1}
+    result.stdout.fnmatch_lines(["*ERROR at setup of test_needs_a_database*", "*TABEL*"])
 
 
 def test_a_test_that_passed_when_it_was_run_again_is_not_put_aside(beside: Beside) -> None:
