@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import re
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import URL
 
+import pytest_pgtemplate
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._worker import sweep
@@ -164,6 +169,59 @@ def test_a_mark_from_the_future_is_corrected(own_server: Server) -> None:
     assert found is not None
     assert found.mark is not None
     assert abs(found.mark.used - time.time()) < 3600
+
+
+SLOW = """
+from sqlalchemy import text
+
+def test_fails(pg_sync_session):
+    pg_sync_session.execute(text("SELECT pg_sleep(0.2)"))
+    pg_sync_session.execute(text("INSERT INTO product (name) VALUES ('mine')"))
+    pg_sync_session.commit()
+    assert False
+"""
+
+
+@pytest.mark.parametrize("how", [FREEZE, TRAVEL], ids=["freezegun", "time_machine"])
+def test_reports_show_the_real_times(base: Project, how: dict[str, str]) -> None:
+    base.write("conftest.py", CONFTEST.format(**how))
+    base.write("test_it.py", SLOW)
+
+    began = time.monotonic()
+    result = base.run("--pg-log-sql=failed", "--pg-trace=trace.json", "--pg-stats")
+    lasted = time.monotonic() - began
+
+    result.assert_outcomes(failed=1)
+    shown = result.stdout.str()
+    statements = re.findall(r"^ *([\d.]+) ms  (\w+).*  took ([\d.]+) ms", shown, re.MULTILINE)
+    assert [word for _, word, _ in statements] == ["SELECT", "INSERT"]
+    moments = [float(moment) / 1000 for moment, *_ in statements]
+    assert 0.2 <= moments[0] < moments[1] < lasted
+    assert float(statements[0][2]) >= 200
+    summary = re.search(r"template .* in ([\d.]+) s; .* 1 reset, ([\d.]+) ms each", shown)
+    assert summary is not None
+    assert all(0 < float(number) < 1000 * lasted for number in summary.groups())
+    events = json.loads((base.root / "trace.json").read_text())["traceEvents"]
+    spans = [(each["ts"], each["dur"]) for each in events if each["ph"] == "X"]
+    assert len(spans) > 5
+    assert all(0 <= start <= start + long <= 1e6 * lasted for start, long in spans)
+
+
+def test_only_one_module_reads_the_clocks_that_tests_replace() -> None:
+    """Besides those of commands and of the process that keeps an embedded server running."""
+    replaced = {"time", "perf_counter", "monotonic", "time_ns", "monotonic_ns", "perf_counter_ns"}
+    package = Path(pytest_pgtemplate.__file__).parent
+    users = {
+        file.relative_to(package).as_posix()
+        for file in package.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "time"
+        if node.attr in replaced
+    }
+    assert {name for name in users if not name.startswith("_cli/")} == {
+        "_embedded/keeper.py",
+        "_internals/clocks.py",
+    }
 
 
 LOCKED = """

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytest
 
-from support.projects import COUNTED, ITEM, PLAIN, SYNC_ENV, Project, load_program
+from support.projects import COUNTED, ITEM, PLAIN, SYNC_ENV, Project, load_program, query
 
 ASYNC = [option for option in PLAIN if "asyncio" not in option]
 CACHED = [option for option in PLAIN if "cacheprovider" not in option]
@@ -164,6 +164,115 @@ def test_a_rerun_test_starts_from_the_template(beside: Beside, body: str) -> Non
     assert result.ret == pytest.ExitCode.OK
     assert result.parseoutcomes()["rerun"] == 2
     assert not left_behind(project)
+
+
+@pytest.mark.parametrize("body", [FAILS, CLONES], ids=["fails", "clones"])
+def test_a_rerun_test_starts_from_the_template_also_if_its_database_is_kept(
+    beside: Beside, body: str
+) -> None:
+    project = beside("pytest-rerunfailures", "rerunfailures")
+    write(project, "test_a.py", FLAKY.format(body=body).replace("test_after", "unused"))
+
+    result = project.run("--reruns=1", "--pg-keep")
+
+    assert result.parseoutcomes() == {"passed": 1, "rerun": 1}
+    [kept] = left_behind(project)
+    found = query(project.server.url, "SELECT name FROM item ORDER BY id", database=kept)
+    assert [row["name"] for row in found] == ["reference", "base", "mine"]
+
+
+def test_each_attempt_of_pytest_retry_starts_from_the_template(beside: Beside) -> None:
+    project = beside("pytest-retry", "pytest-retry")
+    write(project, "test_a.py", FLAKY.format(body=FAILS))
+
+    result = project.run("--retries=1")
+
+    assert result.parseoutcomes() == {"passed": 2, "retried": 1}
+    assert not left_behind(project)
+
+
+def test_the_state_of_each_failed_attempt_of_pytest_retry_is_kept(beside: Beside) -> None:
+    project = beside("pytest-retry", "pytest-retry")
+    write(project, "test_a.py", FLAKY.format(body="assert False"))
+
+    result = project.run("--retries=1", "--pg-keep-failed")
+
+    assert result.parseoutcomes() == {"passed": 1, "failed": 1, "retried": 1}
+    assert len(left_behind(project)) == 2
+
+
+STEPS = """
+pytestmark = pytest.mark.pg(scope="module")
+attempts = []
+
+@pytest.fixture(scope="module")
+def base(pg_shared):
+    with pg_shared.sync_sessionmaker() as session:
+        add(session, "base")
+
+def names(session):
+    return sorted(name for _, name in rows(session))
+
+def test_step_one({fixtures}):
+    add(pg_sync_session, "one")
+
+def test_step_two({fixtures}):
+    attempts.append(names(pg_sync_session))
+    add(pg_sync_session, "two")
+    assert len(attempts) == 2
+
+def test_step_three({fixtures}):
+    assert "one" in attempts[0]
+    assert attempts[1] == sorted([*attempts[0], "two"])
+    assert names(pg_sync_session) == sorted([*attempts[1], "two"])
+"""
+
+
+@pytest.mark.parametrize("fixtures", ["pg_sync_session", "base, pg_sync_session"])
+@pytest.mark.parametrize(
+    ("package", "plugin", "option"),
+    [
+        ("pytest-rerunfailures", "rerunfailures", "--reruns=1"),
+        ("pytest-retry", "pytest-retry", "--retries=1"),
+    ],
+    ids=["rerunfailures", "retry"],
+)
+def test_another_attempt_finds_what_the_tests_of_its_scope_wrote(
+    beside: Beside, package: str, plugin: str, option: str, fixtures: str
+) -> None:
+    project = beside(package, plugin)
+    write(project, "test_a.py", STEPS.format(fixtures=fixtures))
+
+    result = project.run(option, "-p", "no:xdist")
+
+    assert result.parseoutcomes()["passed"] == 3
+    assert "failed" not in result.parseoutcomes()
+
+
+TWO_ERRORS = """
+attempts = []
+
+def test_fails_twice(request):
+    attempts.append(1)
+    if len(attempts) == 1:
+        request.getfixturevalue("pg")
+    assert len(attempts) == 3
+
+def test_needs_a_database(pg):
+    pass
+"""
+
+
+def test_an_error_that_pytest_retry_replaces_is_reported_with_another_test(beside: Beside) -> None:
+    """A test skips only if a failed report shows the error: here that of the last attempt."""
+    project = beside("pytest-retry", "pytest-retry")
+    project.write("schema.sql", "CREATE TABEL item (id int)")
+    write(project, "test_a.py", TWO_ERRORS)
+
+    result = project.run("--retries=1", "-p", "no:xdist")
+
+    assert result.parseoutcomes() == {"failed": 1, "errors": 1, "retried": 1}
+    result.stdout.fnmatch_lines(["*ERROR at setup of test_needs_a_database*", "*TABEL*"])
 
 
 def test_a_test_that_passed_when_it_was_run_again_is_not_put_aside(beside: Beside) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +21,11 @@ from alembic.config import Config
 from sqlalchemy.engine import URL
 
 from pytest_pgtemplate import _urls
+from pytest_pgtemplate._run.reported_errors import ReportedErrors, digest
 from pytest_pgtemplate._server import Server, facts
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._urls import database_names
+from pytest_pgtemplate.errors import TemplateError
 from support.projects import (
     ASYNC_ENV,
     COUNTED,
@@ -452,6 +455,20 @@ def test_unusual_names(shop: Project, name: str) -> None:
     shop.prefix = database_names.prefix_of(name)
     shop.run("--pg-name", name).assert_outcomes(passed=4)
     assert len(shop.databases()) == 1
+
+
+def test_a_path_with_bytes_that_are_not_utf_8(tmp_path: Path) -> None:
+    """Workers exchange the text of errors through files and reports."""
+    error = TemplateError("no such file: " + os.fsdecode(b"caf\xe9"), hint="create it")
+    reported = ReportedErrors(lambda: tmp_path)
+
+    assert reported.claim(error)
+    assert not ReportedErrors(lambda: tmp_path).claim(error)
+    reported.record_failed_build("build", error)
+    with pytest.raises(TemplateError) as caught:
+        reported.raise_if_build_failed("build")
+    assert digest(caught.value) == digest(error)
+    assert "caf\\udce9" in str(caught.value)
 
 
 def test_unusual_directory_name(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

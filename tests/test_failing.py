@@ -37,6 +37,28 @@ def test_it_names_its_database_and_whose_data_is_there(shop: Project) -> None:
     assert result.stdout.str().count("- pgtemplate -") == 1
 
 
+LATE = """
+import pytest
+
+def test_dynamic(request):
+    request.getfixturevalue("pg_sync_session")
+    assert False
+"""
+
+
+@pytest.mark.parametrize("autouse", [True, False])
+def test_it_names_a_database_that_it_does_not_request_by_name(shop: Project, autouse: bool) -> None:
+    shop.ini(pg_autouse=str(autouse).lower())
+    shop.write("test_late.py", LATE)
+
+    result = shop.run("-k", "dynamic or plain", "--pg-keep-failed")
+
+    result.assert_outcomes(failed=2)
+    kept = [name for name in shop.databases() if "kept" in name]
+    assert re.findall(r"^kept as: (.*)$", result.stdout.str(), re.MULTILINE) == kept
+    assert len(kept) == 1 + autouse
+
+
 def test_it_names_what_its_database_is_kept_as(shop: Project) -> None:
     result = shop.run("--pg-keep-failed", "-k", "sync or many")
 

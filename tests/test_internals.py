@@ -116,7 +116,7 @@ def test_sqlalchemy_begins_commits_and_rolls_back_by_methods_of_the_dialect() ->
         lambda _: calls.append("begin"),
         lambda _: calls.append("commit"),
         lambda *_: calls.append("rollback"),
-        lambda _: calls.append("level"),
+        lambda *_: calls.append("level"),
     )
 
     with engine.connect() as connection:

@@ -172,6 +172,31 @@ def test_no_password_gets_into_a_page(project: Project) -> None:
         assert "hunter2-7" not in text
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_that_is_reported_at_the_end_is_no_other_test(shop: Project, workers: int) -> None:
+    shop.write(
+        "test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.xfail(reason="known bug")
+        def test_expected(pg_sync_session):
+            assert False
+        """,
+    )
+    run = shop.run_workers if workers else shop.run
+    how = {"workers": workers} if workers else {}
+
+    result = run("--pg-url=postgresql://joe@127.0.0.1:1/postgres", "--pg-trace=trace.json", **how)
+
+    result.assert_outcomes(xfailed=1, errors=1)
+    trace = json.loads((shop.root / "trace.json").read_text())["traceEvents"]
+    assert len([event for event in trace if is_name(event)]) == 1
+    [test] = [event for event in trace if event.get("cat") == "test"]
+    assert test["args"]["outcome"] == "error"
+    assert all(event["ts"] >= 0 for event in trace if not is_name(event))
+
+
 def test_a_file_that_cannot_be_written_does_not_fail_the_run(shop: Project) -> None:
     result = shop.run("--pg-report=calls.log/page.html", "-k", "reads or customer")
 

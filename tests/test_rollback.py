@@ -75,6 +75,10 @@ async def test_another_isolation_level(pg_session):
         await pg_session.connection(execution_options={"isolation_level": "SERIALIZABLE"})
     assert await pg_session.scalar(COUNT) == 1
 
+async def test_autocommit(pg_session):
+    with pytest.raises(Exception, match="AUTOCOMMIT has none"):
+        await pg_session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+
 async def test_a_commit_of_a_failed_transaction(pg_session):
     await pg_session.execute(item.insert().values(name="a"))
     await pg_session.commit()
@@ -106,7 +110,7 @@ def test_what_would_lose_the_outer_transaction_is_an_error(project: Project) -> 
     project.write("conftest.py", CONFTEST)
     project.write("test_limits.py", LIMITS)
 
-    project.pytester.runpytest_subprocess(*ASYNC_PLAIN).assert_outcomes(passed=3)
+    project.pytester.runpytest_subprocess(*ASYNC_PLAIN).assert_outcomes(passed=4)
 
 
 LOCK = text("SELECT pg_advisory_xact_lock(1)")

@@ -151,6 +151,30 @@ def test_tests_that_fail(secret: Secret) -> None:
         assert message in output
 
 
+@pytest.mark.parametrize("workers", [["-p", "no:xdist"], ["-n1"]], ids=["main", "worker"])
+def test_tests_that_pytest_retry_repeats(
+    secret: Secret, monkeypatch: pytest.MonkeyPatch, workers: list[str]
+) -> None:
+    """It makes the report of the last attempt after all ``pytest_runtest_makereport`` hooks."""
+    pytest.importorskip("pytest_retry")
+    off = os.environ["PYTEST_ADDOPTS"].split()
+    off.remove("-pno:pytest-retry")
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(off))
+    secret.project.write(
+        "test_it.py",
+        """
+        def test_it(pg_url):
+            plain = "".join(pg_url)  # whose repr contains the password
+            raise LookupError("in a test")
+        """,
+    )
+
+    output = secret.watch(secret.project.command(*workers, *SHOWN, "--retries=1"))
+
+    assert "1 failed, 1 retried" in output
+    assert "plain      = 'postgresql" in output
+
+
 def test_tests_that_are_expected_to_fail(secret: Secret) -> None:
     secret.project.write(
         "test_it.py",

@@ -90,6 +90,27 @@ def test_lost_rows_are_an_error_of_the_test_that_lost_them(base: Project, isolat
     )
 
 
+def test_lost_rows_are_there_for_a_test_that_only_pg_autouse_isolates(base: Project) -> None:
+    base.ini(pythonpath=".", pg_autouse="true", pg_env="DSN={url:}")
+    write(
+        base,
+        """
+import os
+import psycopg
+
+def test_one(shared, pg):
+    end_all_others(pg)
+
+def test_two():
+    with psycopg.connect(os.environ["DSN"]) as connection:
+        rows = connection.execute("SELECT name FROM product").fetchall()
+    assert rows == [("shared",)]
+""",
+    )
+
+    base.run().assert_outcomes(passed=2, errors=1)
+
+
 @pytest.mark.full("one")
 @pytest.mark.parametrize("project", KINDS, indirect=True, ids=str)
 def test_lost_rows_of_several_fixtures_are_built_again_in_their_order(base: Project) -> None:

@@ -25,12 +25,17 @@ class PgTemplateError(Exception):
     """Base of all errors: ``message`` says what went wrong, ``hint`` names the next step."""
 
     def __init__(self, message: str, *, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(_encodable(message))
+        self.message = _encodable(message)
+        self.hint = _encodable(hint)
 
     def __str__(self) -> str:
         return f"{self.message}\nHINT: {self.hint}"
+
+
+def _encodable(text: str) -> str:
+    """Escape what UTF-8 cannot encode, as in paths with other bytes: workers exchange the text."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class ConfigurationError(PgTemplateError):

@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _run.hide_libpq_variables(config, settings)
     environment = _set_environment(config, settings)
     config.stash[RUN] = run = Run(config, settings, directory, environment)
-    for plugin in (run.reports, run.limits):
+    for plugin in (run.reports, run.limits, _run.FinalReports(config)):
         config.pluginmanager.register(plugin)
     config.stash[STATS] = []
     _register_fixtures(config)
@@ -167,7 +167,7 @@ def pytest_runtest_makereport(
         from pytest_pgtemplate._run.failure_section import failure_section
 
         item.stash[FAILED] = True
-        if call.when != "teardown" and (text := failure_section(run, item, error)):
+        if call.when != "teardown" and (text := failure_section(run, error)):
             report.sections.append(("pgtemplate", text))
         if error is not None:
             report.sections += error_sections(error)
@@ -185,7 +185,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     if not hasattr(config, "workerinput"):
         missing = config.stash[RUN].reports.missing_reports(is_red=session.testsfailed > 0)
         for report in list(missing):
-            config.hook.pytest_runtest_logreport(report=_run.redact_report(report, config))
+            config.hook.pytest_runtest_logreport(report=report)
     return done
 
 

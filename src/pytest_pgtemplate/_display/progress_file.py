@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
+
+from pytest_pgtemplate._internals import clocks
 
 WAITING_FOR_TEMPLATE = "waiting for the template"
 WAITING_FOR_CHECKS = "waiting for the checks of other workers"
@@ -22,13 +23,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Step:
-    """What a process is doing: ``migrating 3/10  add a table``. ``since``: ``time.time()``."""
+    """What a process is doing: ``migrating 3/10  add a table``. ``since``: by ``clocks``."""
 
     doing: str
     number: int = 0
     total: int = 0
     subject: str = ""
-    since: float = field(default_factory=time.time)
+    since: float = field(default_factory=clocks.monotonic)
 
     def __str__(self) -> str:
         count = f" {self.number}/{self.total}" if self.total else ""
@@ -53,7 +54,7 @@ def report_progress(
     path: Path | None, doing: str, items: Sequence[T], names: Sequence[str]
 ) -> Iterator[T]:
     """Yield ``items``, and report the beginning of each one in the file ``path``."""
-    since = time.time()
+    since = clocks.monotonic()
     for number, (item, name) in enumerate(zip(items, names, strict=True), 1):
         write_step(path, Step(doing, number, len(items), name, since))
         yield item

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Protocol, TextIO
 
 from pytest_pgtemplate._display.progress_file import WAITING, Step, read_progress
+from pytest_pgtemplate._internals import clocks
 
 POLL_INTERVAL = 0.1  # seconds between reads of the files, and between updates of the line
 SHOW_AFTER = 0.5  # seconds; shorter steps are not shown
@@ -85,7 +85,8 @@ class ProgressLine:
     def _work(self) -> None:
         while not self._ended.wait(POLL_INTERVAL):
             steps = read_progress(self._directory)
-            waited = time.time() - min((step.since for step in steps.values()), default=time.time())
+            now = clocks.monotonic()
+            waited = now - min((step.since for step in steps.values()), default=now)
             if not steps:
                 self.erase()
             elif self._live and (waited > SHOW_AFTER or self._shown):
@@ -102,7 +103,7 @@ class ProgressLine:
         self._write(f"\n\r{text}\x1b[K\x1b[A\x1b[{column}G")
 
     def _log(self, text: str) -> None:
-        now, width = time.monotonic(), self._writer.width_of_current_line
+        now, width = clocks.monotonic(), self._writer.width_of_current_line
         if self._logged is None or now - self._logged[0] >= LOG_INTERVAL:
             # Start a new line if pytest has written to its line since the last log.
             line_break = width > 0 and (self._logged is None or self._logged[1] != width)
@@ -122,7 +123,7 @@ def progress_text(steps: dict[str, Step], width: int) -> str:
     text, notes = str(step), [worker] if working and worker != "main" else []
     if waiting := len(steps) - len(working):
         notes.append(f"{waiting} wait{'s' * (waiting == 1)}")
-    end = f"  {time.time() - step.since:.0f} s"
+    end = f"  {clocks.monotonic() - step.since:.0f} s"
     if notes and steps.keys() != {"main"}:
         end += f"  ({', '.join(notes)})"
     text = f"pgtemplate: {text}"

@@ -82,8 +82,13 @@ class _NestedTransactions:
         if state.asyncio_safe:
             dbapi_connection.rollback()
 
-    def refuse_isolation_level(self, dbapi_connection: Any) -> None:
-        """Raise ConfigurationError if the outer transaction has begun."""
+    def refuse_isolation_level(self, dbapi_connection: Any, level: Any) -> None:
+        """Raise ConfigurationError if the outer transaction has begun, or could not begin."""
+        if level == "AUTOCOMMIT":
+            raise ConfigurationError(
+                'isolation="rollback" rolls a transaction back, and AUTOCOMMIT has none',
+                hint='isolate the test with "truncate"',
+            )
         if id(dbapi_connection) in self._in_transaction:
             raise ConfigurationError(
                 'with isolation="rollback", all transactions of a test are parts of one, which has'

@@ -6,7 +6,6 @@ imports what the steps use: a run without database tests does not import it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -19,6 +18,7 @@ from pytest_pgtemplate._fixtures.template_build import (
     template_request,
     with_directories,
 )
+from pytest_pgtemplate._internals import clocks
 from pytest_pgtemplate._reset import describe
 from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 from pytest_pgtemplate._run.resources import Resource
@@ -81,7 +81,7 @@ def ensure_template(
     Raises ConfigurationError, MigrationError, TemplateError and ServerError.
     """
     settings, progress = database.settings, database.run.progress
-    began = time.perf_counter()
+    began = clocks.monotonic()
     migrations = with_directories(migrations, settings)
     request = template_request(settings, server, migrations, seed)
     template = database.prepared.take_template(request.name)
@@ -90,7 +90,7 @@ def ensure_template(
         build = partial(build_template, database, server, migrations, seed)
         with progress.timed_step("template", progress_file.WAITING_FOR_TEMPLATE):
             template = _template.ensure_template(request, build, server, cache() / "locks")
-    database.stats.template_time += time.perf_counter() - began
+    database.stats.template_time += clocks.monotonic() - began
     return template
 
 
@@ -124,14 +124,14 @@ def create_database(
     Raises ServerError.
     """
     settings, stats = database.settings, database.stats
-    began = time.perf_counter()
+    began = clocks.monotonic()
     database.prepared.begin_attempt(f"clone of {template.name}")
     worker_name = partial(database_names.worker, settings.template.prefix, settings.identity.run)
     options = WorkerOptions(settings.isolation.keep, settings.isolation.verify)
     with database.run.progress.timed_step("clone", "cloning the template"):
         name = worker_name(settings.identity.worker)
         worker = WorkerDatabase(server, template, name, settings.identity.run, options)
-    stats.clone_time = time.perf_counter() - began
+    stats.clone_time = clocks.monotonic() - began
     stats.from_spare = worker.from_spare
     stats.tracking, stats.event_triggers = worker.tracking, worker.event_triggers
     stats.stand_ins, stats.uncovered = worker.stand_ins, worker.uncovered

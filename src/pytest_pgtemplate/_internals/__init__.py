@@ -1,4 +1,5 @@
-"""Code that relies on internals of other projects: one module per project (two for SQLAlchemy).
+"""Code that relies on internals of other projects: one module per project (two for SQLAlchemy),
+and ``clocks`` for those that replace the clocks.
 
 A comment at each use names the public API that was considered, the reason why it is not enough, and
 the tested versions. tests/test_internals.py has a test for each use, which fails if the project
@@ -9,6 +10,7 @@ __all__ = [
     "alembic",
     "asyncio",
     "asyncpg",
+    "clocks",
     "cpython",
     "pg8000",
     "pytest",

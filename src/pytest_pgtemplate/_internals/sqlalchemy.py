@@ -236,14 +236,14 @@ def override_transactions(
     begin: Callable[[Any], None],
     commit: Callable[[Any], None],
     rollback: Callable[[Any, Callable[[Any], None]], None],
-    refuse_isolation_level: Callable[[Any], None],
+    refuse_isolation_level: Callable[[Any, Any], None],
 ) -> None:
     """Let the engine begin, commit and roll back with these functions of a DBAPI connection.
 
-    ``rollback`` gets the original one, too. ``refuse_isolation_level`` is called before another
-    level is set, because some drivers then roll back. The events "begin", "commit" and "rollback"
-    are public, but cannot replace what SQLAlchemy does. A dialect's ``do_*`` methods are documented
-    for authors of dialects; here they are replaced on one instance.
+    ``rollback`` gets the original one, too. ``refuse_isolation_level`` also gets the level. It is
+    called before the level is set, because some drivers then roll back. The events "begin",
+    "commit" and "rollback" are public, but cannot replace what SQLAlchemy does. A dialect's
+    ``do_*`` methods are documented for authors of dialects; here they are replaced on one instance.
     """
     dialect: Any = engine.dialect
     original: Callable[[Any], None] = dialect.do_rollback
@@ -252,7 +252,7 @@ def override_transactions(
     set_isolation_level = dialect.set_isolation_level
 
     def set_unless_refused(connection: Any, level: Any) -> None:
-        refuse_isolation_level(connection)
+        refuse_isolation_level(connection, level)
         set_isolation_level(connection, level)
 
     dialect.set_isolation_level = set_unless_refused

@@ -7,7 +7,6 @@ controller has the events of a crashed worker up to its last finished test.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_pgtemplate._internals import clocks
 from pytest_pgtemplate._internals.pytest import map_report_strings
 from pytest_pgtemplate._report.figures import figures
 from pytest_pgtemplate._report.page import write_page
@@ -33,6 +33,7 @@ WRITERS: dict[str, Callable[[Recording, Path], None]] = {
     "pg_trace": write_trace,
 }
 OWN_CONNECTIONS = 2  # the plugin's connections: to the server, and to the worker's database
+_PHASE = "pgtemplate_phase"  # attribute of a report, sent by xdist: its start and its seconds
 TimelineEvent = tuple[str, str, float, float, dict[str, Any]]  # as in _run.timeline
 
 
@@ -44,13 +45,16 @@ class Recorder:
         self._run = run
         self._in_worker = hasattr(config, "workerinput")
         self._timeline = run.progress.timeline = run.timeline = Timeline()
+        self._clock = self._timeline.clock
+        self._phase_began = 0.0
         self._setups: list[tuple[str, float]] = []  # fixtures of the current test, and seconds
         self._nested = 0.0  # seconds of the fixtures that the current fixture requested
         self._reports: list[pytest.TestReport] = []  # evaluated at the end
         self._running: dict[tuple[str, str], Test] = {}  # by worker and test
+        self._finished: dict[str, Test] = {}  # by test: its last run
         self._spawned: dict[str, float] = {}
         self._connections: ConnectionCounter | None = None  # None: this process runs no tests
-        self.recording = Recording(time.time(), processors=_processors())
+        self.recording = Recording(self._clock.now(), processors=_processors())
 
     # In a worker, and without xdist
 
@@ -77,14 +81,29 @@ class Recorder:
     ) -> Generator[None, object, object]:
         if fixturedef.scope != "function" or is_fixture_name(fixturedef.argname):
             return (yield)
-        began, outer, self._nested = time.perf_counter(), self._nested, 0.0
+        began, outer, self._nested = clocks.monotonic(), self._nested, 0.0
         try:
             return (yield)
         finally:
-            took = time.perf_counter() - began
+            took = clocks.monotonic() - began
             if self._run.uses_plugin_fixture(fixturedef):
                 self._setups.append((fixturedef.argname, took - self._nested))
             self._nested = outer + took
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self) -> Generator[None, object, object]:
+        """Measure each phase: pytest does so with clocks that tests may change."""
+        self._phase_began = self._clock.now()
+        return (yield)
+
+    pytest_runtest_call = pytest_runtest_teardown = pytest_runtest_setup
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        seconds = self._clock.now() - self._phase_began
+        report = yield
+        setattr(report, _PHASE, (self._phase_began, seconds))
+        return report
 
     def _report_data(self) -> list[Any]:
         """Return what a teardown report transports: the new events, and the fixture setups."""
@@ -96,12 +115,12 @@ class Recorder:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        self._spawned[node.gateway.id] = time.time()
+        self._spawned[node.gateway.id] = self._clock.now()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: Any) -> None:
         worker = node.gateway.id
-        event = Event(worker, START, "starting", self._spawned[worker], time.time(), {})
+        event = Event(worker, START, "starting", self._spawned[worker], self._clock.now(), {})
         self.recording.events.append(event)
 
     @pytest.hookimpl(tryfirst=True)
@@ -117,19 +136,30 @@ class Recorder:
     def _record_report(self, report: pytest.TestReport) -> None:
         worker = report.node.gateway.id if hasattr(report, "node") else "main"
         key = worker, report.nodeid
+        began, seconds = getattr(report, _PHASE, (report.start, report.duration))
+        if not began and report.when == "teardown":
+            self._record_late_error(report)
+            return
         test = self._running.get(key)
         if test is None:
-            test = self._running[key] = Test(worker, report.nodeid, report.start)
+            test = self._running[key] = Test(worker, report.nodeid, began)
         if report.when in {"setup", "call", "teardown"}:
-            setattr(test, report.when, report.duration)
-            test.starts[report.when] = report.start
+            setattr(test, report.when, seconds)
+            test.starts[report.when] = began
             if report.outcome != "passed":
                 test.outcome = _outcome(report)
         else:  # xdist's report of a test during which the worker crashed
-            test.outcome, test.start = "crashed", test.start or time.time()
+            test.outcome, test.start = "crashed", test.start or self._clock.now()
         if report.when not in {"setup", "call"}:
-            self.recording.tests.append(self._running.pop(key))
-            self._record_events(test, *getattr(report, "pgtemplate", ((), ())))
+            self._finished[report.nodeid] = self._running.pop(key)
+            self.recording.tests.append(test)
+            self._record_events(test, *_data_of(report))
+
+    def _record_late_error(self, report: pytest.TestReport) -> None:
+        """Record an error that the plugin reports for a test whose teardown is over."""
+        if (test := self._finished.get(report.nodeid)) is not None:
+            test.outcome = _outcome(report)
+            self._record_events(test, *_data_of(report))
 
     def _record_events(
         self, test: Test, events: Sequence[TimelineEvent], setups: Sequence[tuple[str, float]]
@@ -160,7 +190,7 @@ class Recorder:
 
     def finish(self, facts: dict[str, str]) -> list[str]:
         """Write the requested files; return a line about each, and the lines of ``--pg-stats``."""
-        self.recording.ended = time.time()
+        self.recording.ended = self._clock.now()
         for report in self._reports:
             self._record_report(report)
         self.recording.facts = facts
@@ -183,6 +213,11 @@ def _redact_event(passwords: Iterable[str], event: TimelineEvent) -> TimelineEve
         hidden = partial(redaction.redact_where_expected, password=password)
         details = {key: map_report_strings(value, hidden) for key, value in details.items()}
     return kind, name, start, end, details
+
+
+def _data_of(report: pytest.TestReport) -> list[Any]:
+    """Return the data that a report transports; only teardown reports have data."""
+    return getattr(report, "pgtemplate", [(), ()])
 
 
 def _outcome(report: pytest.TestReport) -> str:

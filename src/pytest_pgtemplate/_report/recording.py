@@ -1,4 +1,4 @@
-"""The recording of a run. Durations are seconds; points in time are ``time.time()``."""
+"""The recording of a run. Durations are seconds; points in time are seconds since the epoch."""
 
 from __future__ import annotations
 

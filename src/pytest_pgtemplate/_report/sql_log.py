@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine, ExceptionContext
 
+from pytest_pgtemplate._internals import clocks
 from pytest_pgtemplate._urls.redaction import redact_sql
 
 MAX_STATEMENTS = 100  # the last statements of a test
@@ -36,7 +36,7 @@ class SqlLog:
         self._redact = redact  # hides the passwords of this run
         self._statements: deque[_Statement] = deque(maxlen=MAX_STATEMENTS)
         self._sent = 0
-        self._began = time.perf_counter()
+        self._began = clocks.monotonic()
         self._listeners: dict[str, Callable[..., Any]] = {
             "before_cursor_execute": self._before,
             "after_cursor_execute": self._after,
@@ -56,7 +56,7 @@ class SqlLog:
     def pytest_runtest_setup(self) -> None:
         self._statements.clear()
         self._sent = 0
-        self._began = time.perf_counter()
+        self._began = clocks.monotonic()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_makereport(
@@ -71,7 +71,7 @@ class SqlLog:
         return report
 
     def _before(self, connection: Connection, *_: object) -> None:
-        connection.info[_STARTED] = time.perf_counter()
+        connection.info[_STARTED] = clocks.monotonic()
 
     def _after(
         self, connection: Connection, cursor: Any, sql: str, parameters: Any, *_: object
@@ -93,7 +93,7 @@ class SqlLog:
         rows: str = "",
         error: str = "",
     ) -> None:
-        now = time.perf_counter()
+        now = clocks.monotonic()
         took = f"took {1000 * (now - started):.1f} ms{rows}" if started is not None else ""
         statement = _Statement(now - self._began, sql, parameters, error, took)
         self._statements.append(statement)

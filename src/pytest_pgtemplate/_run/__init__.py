@@ -11,7 +11,7 @@ from pytest_pgtemplate._run.error_reporter import (
     fail,
     fails,
 )
-from pytest_pgtemplate._run.redaction import redact, redact_report
+from pytest_pgtemplate._run.redaction import FinalReports, redact, redact_report
 from pytest_pgtemplate._run.run import RUN, Run, requests_database
 from pytest_pgtemplate._run.summary import header_line, report_facts, summary_lines
 
@@ -20,6 +20,7 @@ __all__ = [
     "RUN",
     "EnvironmentVariables",
     "ErrorReporter",
+    "FinalReports",
     "Run",
     "RunDirectory",
     "crashed_workers",

@@ -77,6 +77,7 @@ class RunContext:
         self.crashed = False  # in the controller: whether a worker of this run crashed
         # Reports hide the passwords in these URLs.
         self.urls = [*settings.all_urls, *environment.urls]
+        self.redacted_sections: list[tuple[str, str]] = []  # of the last report with sections
         self._passwords_of_libpq: set[str] | None = None  # None: not read yet
         self._config = config
         self._to_close: list[Resource[Any]] = []

@@ -43,6 +43,8 @@ class ErrorReporter:
         self._owed: dict[str, str] = {}  # digest -> text; sent with the next report
         self._owed_reports: dict[str, tuple[str, pytest.TestReport]] = {}  # received with a report
         self._shown: set[str] = set()  # digests of the errors that failed reports show
+        # The longrepr of the last failure, and the digests of the errors that it shows.
+        self._last_failure: tuple[object, list[str]] = (None, [])
 
     @contextmanager
     def reported_once(self, fixture: str) -> Iterator[None]:
@@ -131,12 +133,26 @@ class ErrorReporter:
 
     def sign_report(self, report: pytest.TestReport, error: BaseException | None) -> None:
         """Record in a report which errors it shows, and which ones have to be shown."""
-        shown = [digest(each) for cause in walk_causes(error) for each in self._errors_of(cause)]
-        if shown:
+        if shown := self._digests_of(error):
             setattr(report, _SHOWS, shown)
         if self._owed:
             setattr(report, _OWES, self._owed)
             self._owed = {}
+
+    def _digests_of(self, error: BaseException | None) -> list[str]:
+        return [digest(each) for cause in walk_causes(error) for each in self._errors_of(cause)]
+
+    def record_error(
+        self, report: pytest.TestReport | pytest.CollectReport, error: BaseException | None
+    ) -> None:
+        """Record which errors a report shows. A plugin may move its ``longrepr`` to another one."""
+        self._last_failure = report.longrepr, self._digests_of(error)
+
+    def sign_moved_error(self, report: pytest.TestReport) -> None:
+        """Sign a report that shows the recorded errors instead of its own."""
+        longrepr, shown = self._last_failure
+        if longrepr is not None and report.longrepr is longrepr:
+            setattr(report, _SHOWS, shown)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

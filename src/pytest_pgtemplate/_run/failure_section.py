@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pytest_pgtemplate._run.error_reporter import walk_causes
 from pytest_pgtemplate._run.run import Run
 from pytest_pgtemplate._urls import database_names
@@ -14,13 +12,12 @@ if TYPE_CHECKING:
     from pytest_pgtemplate._run.isolated_database import IsolatedDatabase
 
 
-def failure_section(run: Run, item: pytest.Item, error: BaseException | None) -> str:
-    """Return the section for ``item``, empty for a test without a database."""
-    needed = getattr(item, "fixturenames", ())
+def failure_section(run: Run, error: BaseException | None) -> str:
+    """Return the section for a failed test, empty unless it has used a database."""
     return "\n".join(
         "\n".join(_lines(database, database.worker.database.name, error))
         for database in run.databases.values()
-        if database.worker is not None and database.fixture_name("pg_database") in needed
+        if database.worker is not None and database.used
     )
 
 

@@ -7,13 +7,13 @@ its writes become a separate layer.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
 
+from pytest_pgtemplate._internals import clocks
 from pytest_pgtemplate._internals.pytest import capture_disabled, is_set_up
 from pytest_pgtemplate._run.active_layers import SAME_SCOPE, ActiveLayers, Layer, SharedFixture
 from pytest_pgtemplate._run.error_reporter import fail, fails
@@ -89,7 +89,7 @@ class FixtureLayers:
         )  # added first, so it runs last
         with forgotten_unless_started(fixture, request), fails():
             unattributed = self._separate_earlier_writes()
-        began = time.perf_counter()
+        began = clocks.monotonic()
         self._in_setup.append(shared)
         try:
             yield
@@ -102,7 +102,7 @@ class FixtureLayers:
                 # Added last, so it runs first.
                 fixture.addfinalizer(lambda: self._before_teardown_of(shared))
         self.lost.discard(fixture)
-        seconds = time.perf_counter() - began
+        seconds = clocks.monotonic() - began
         try:
             self._add_layer(shared, unattributed)
         except BaseException as error:  # also a timeout

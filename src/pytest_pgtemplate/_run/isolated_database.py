@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_pgtemplate._internals import clocks
 from pytest_pgtemplate._run import leftovers
 from pytest_pgtemplate._run.context import RunContext, Teardown
 from pytest_pgtemplate._run.fixture_layers import FixtureLayers
@@ -75,10 +75,10 @@ class IsolatedDatabase:
         return self.run.reports.reported_once(self.fixture_name(fixture))
 
     def prepare_test(self, item: pytest.Item) -> None:
-        """Prepare the database for a test that needs it."""
+        """Prepare the database for a test that needs it. ``pg_autouse`` adds only the name pg."""
         needed = getattr(item, "fixturenames", ())
-        may_request = "request" in needed and self.needs_clone
-        if may_request or self.fixture_name("pg_database") in needed:
+        requests = any(self.fixture_name(name) in needed for name in ("pg", "pg_database"))
+        if requests or ("request" in needed and self.needs_clone):
             self.mark_used()
         if self.used or "request" in needed:
             self.layers.lost.request_fixtures(item)
@@ -92,7 +92,7 @@ class IsolatedDatabase:
             if self.state_unknown:
                 self._reclone(self.test, "a reset failed", removed=None)
             else:
-                self._reclone(self.test, "isolation is clone", self.layers.active.removed)
+                self._reclone(self.test, "a test runs again", self.layers.active.removed)
         except PgTemplateError as error:
             self.run.reports.fail_or_skip(error)
 
@@ -195,7 +195,7 @@ class IsolatedDatabase:
         if used and self.settings.isolation.keep_failed and scope.failed is not None:
             self._set_aside(self.worker, scope.failed)
         elif self.keeps_last_state:
-            return
+            self.clone_is_due = scope.kind != "none"
         elif used and scope.kind == "clone":
             if nextitem is not None or self.layers.active.owners:  # their teardown comes next
                 self._reclone(item.nodeid, "isolation is clone", self.layers.active.removed)
@@ -209,10 +209,10 @@ class IsolatedDatabase:
     def reset(self, removed: list[int], node_id: str) -> None:
         """Reset the database and remove the layers ``removed``. ``node_id``: for messages."""
         assert self.worker is not None
-        began = time.perf_counter()
+        began = clocks.monotonic()
         with self.changing_state():
             result = self.worker.reset(removed, while_waiting=self.engines.reset_sessions)
-        seconds = time.perf_counter() - began
+        seconds = clocks.monotonic() - began
         self.stats.reset_time += seconds
         self.stats.resets += 1
         if self.run.timeline is not None:
@@ -272,13 +272,13 @@ class IsolatedDatabase:
     ) -> None:
         """Replace the database by a new clone with its layers except ``removed``; None: none."""
         assert self.worker is not None
-        began = time.perf_counter()
+        began = clocks.monotonic()
         self.clone_is_due = False
         with self.changing_state():
             self.engines.close()
             with self.run.progress.step("re-cloning the template"):
                 complete = replace(removed)
-        seconds = time.perf_counter() - began
+        seconds = clocks.monotonic() - began
         _log.info("re-cloned after %s (%s): %.3f s", node_id, reason, seconds)
         if self.run.timeline is not None:
             self.run.timeline.add("reclone", node_id, seconds, why=reason)

@@ -27,16 +27,21 @@ class Isolation(NamedTuple):
     scope: str
 
     def keeps_state(
-        self, item: pytest.Item, nextitem: pytest.Item | None, settings: IsolationSettings
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | pytest.Collector | None,
+        settings: IsolationSettings,
     ) -> bool:
         """Whether the next test keeps this test's state, because both have the same scope."""
         node = _NODES.get(self.scope)
-        if node is None or nextitem is None:
+        shared = item.getparent(node) if node is not None else None
+        if node is None or shared is None or nextitem is None:
             return False
+        if not isinstance(nextitem, pytest.Item):  # pytest-retry: the same test runs again
+            return True
         if read_isolation(nextitem, settings, strict=False).scope != self.scope:
             return False
-        shared = item.getparent(node)
-        return shared is not None and shared is nextitem.getparent(node)
+        return shared is nextitem.getparent(node)
 
 
 class ScopeState:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
+from pytest_pgtemplate._internals import clocks
 from pytest_pgtemplate._internals.pytest import capture_disabled
 
 if TYPE_CHECKING:
@@ -52,18 +52,18 @@ class ProgressReporter:
         from pytest_pgtemplate._display import progress_file
 
         self._end_part()
-        self._part = doing, time.time()
+        self._part = doing, clocks.monotonic()
         progress_file.write_step(self.file, progress_file.Step(doing))
 
     @contextmanager
     def timed_step(self, kind: str, doing: str) -> Iterator[None]:
         """Report, log and record a step. ``kind``: the kind of its event in the timeline."""
-        began = time.time()
+        began = clocks.monotonic()
         try:
             with self.step(doing):
                 yield
         finally:
-            seconds = time.time() - began
+            seconds = clocks.monotonic() - began
             _log.info("%s: %.3f s", doing, seconds)
             if self.timeline is not None:
                 self.timeline.add(kind, doing, seconds)
@@ -112,7 +112,7 @@ class ProgressReporter:
     def _end_part(self) -> None:
         if self._part is not None and self.timeline is not None:
             doing, began = self._part
-            self.timeline.add("build", doing, time.time() - began)
+            self.timeline.add("build", doing, clocks.monotonic() - began)
         self._part = None
 
     def _end(self) -> None:

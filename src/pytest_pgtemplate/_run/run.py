@@ -140,6 +140,11 @@ class Run(RunContext):
         self._plugin_fixture_users.add(fixture.argname)
         return True
 
+    def record_failure(self, report: pytest.TestReport) -> None:
+        """Record that the current test failed, in case that its report was made elsewhere."""
+        if report.failed and self.current is not None and report.nodeid == self.current.nodeid:
+            self.current.stash[FAILED] = True
+
     def begin_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Begin the teardown of a test."""
         self.torn_down = item

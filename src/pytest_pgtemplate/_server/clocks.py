@@ -1,25 +1,15 @@
-"""A clock that no test can stop: freezegun and time_machine replace the clocks of ``time``."""
+"""Wait for a process by a clock that no test can stop."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 
+from pytest_pgtemplate._internals.clocks import monotonic
+
+__all__ = ["monotonic", "wait_for_process"]
+
 _POLL_INTERVALS = (0.001, 0.05)  # seconds: the first one, and the longest
-
-if sys.platform == "win32":
-    _CLOCK = [time.monotonic]  # in a list, where freezegun does not replace it
-
-    def monotonic() -> float:
-        """Seconds since some moment in the past."""
-        return _CLOCK[0]()
-
-else:
-
-    def monotonic() -> float:
-        """Seconds since some moment in the past."""
-        return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def wait_for_process(process: subprocess.Popen[bytes], timeout: float) -> int | None:

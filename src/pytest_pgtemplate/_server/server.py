@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy.engine import URL
 
+from pytest_pgtemplate._server import clocks
 from pytest_pgtemplate._server.connection_errors import server_place
 from pytest_pgtemplate._server.facts import ServerFacts, check_facts, explain_missing_features
 from pytest_pgtemplate._server.marks import (
@@ -64,9 +64,9 @@ class Server:
 
     def round_trip(self) -> float:
         """Return the seconds that an empty statement takes."""
-        began = time.perf_counter()
+        began = clocks.monotonic()
         self._fetch("SELECT")
-        return time.perf_counter() - began
+        return clocks.monotonic() - began
 
     # Databases
 
