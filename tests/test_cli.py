@@ -142,7 +142,7 @@ def test_doctor_says_which_setting_to_change(private_url: URL, capsys: Capture) 
     assert main.main(["--url", url, "doctor", "--json"]) == 0
     found = {each["topic"]: each for each in json.loads(capsys.readouterr().out)}
     assert (found["role"]["verdict"], found["server"]["verdict"]) == ("note", "good")
-    assert "ALTER ROLE plain SUPERUSER" in found["role"]["advice"]
+    assert 'ALTER ROLE "plain" SUPERUSER' in found["role"]["advice"]
     execute(private_url, "DROP ROLE plain")
 
 

@@ -12,11 +12,12 @@ import struct
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
-# The grammar of sqlalchemy.engine.make_url. Its user group is atomic: no backtracking into it.
+# The grammar of sqlalchemy.engine.make_url, but without @ in the host, which would show a part of
+# the password. Its user group is atomic: no backtracking into it.
 PATTERN = (
     r"postgres(?:ql)?(?:\+(?P<driver>\w+))?://"
     r"(?>(?:(?P<username>[^:/]*)(?::(?P<password>[^@]*))?@)?)"
-    r"(?:\[(?P<ipv6>[^/?]+)\]|(?P<host>[^/:?]+))?(?::(?P<port>[0-9]+))?"
+    r"(?:\[(?P<ipv6>[^/?@]+)\]|(?P<host>[^/:?@]+))?(?::(?P<port>[0-9]+))?"
     r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?"
 )
 
@@ -96,7 +97,7 @@ def _connect(host: str, port: int) -> socket.socket:
 def parse(text: str) -> Address:
     """Parse a ``postgresql[+driver]://`` URL. Raises ValueError for any other text."""
     match = re.fullmatch(PATTERN, text)
-    if match is None or "@" in (match["host"] or ""):  # the host would show a part of the password
+    if match is None:
         raise ValueError("not a PostgreSQL URL")  # without the text: it may contain a password
     driver, port = match["driver"], match["port"]
     return Address(
