@@ -387,6 +387,7 @@ def test_a_file_that_cannot_be_saved(file: str) -> None:
     assert failed.stderr.count("HINT:") == 1
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("shop")
 def test_no_place_to_extract_a_file() -> None:
     """Which is no fault of the file."""

@@ -819,6 +819,7 @@ def test_the_command_checks_and_runs_no_test(
     assert "1 failed, 1 passed, 3 deselected" in capfd.readouterr().out
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("dist", ["load", "loadscope", "each"])
 def test_an_option_of_xdist_that_starts_no_worker(lineage: Project, dist: str) -> None:
     """Such as ``addopts = --dist loadscope``, where only CI adds ``-n``."""

@@ -40,7 +40,7 @@ def prepared(request: pytest.FixtureRequest) -> Iterator[tuple[Suite, FaultyServ
     [
         ("refused", "", 2, True),
         pytest.param("lost before", ".reset(", 2, False, marks=pytest.mark.full),
-        ("lost after", ".reset(", 3, False),
+        pytest.param("lost after", ".reset(", 3, False, marks=pytest.mark.full),
         pytest.param("late", ".add_layer(", 6, False, marks=pytest.mark.full),
     ],
 )

@@ -731,6 +731,7 @@ DEPENDENT = {
 }
 
 
+@pytest.mark.full("values")
 @pytest.mark.parametrize("end", ["passes", "is expected to fail"])
 @pytest.mark.parametrize("step", DEPENDENT)
 def test_a_layer_on_which_a_step_of_a_story_depends_is_removed_with_an_error(
@@ -787,6 +788,7 @@ def test_two(lower, upper, pg, request):
     )
 
 
+@pytest.mark.full("values")
 @pytest.mark.parametrize("isolation", ["truncate", "clone"])
 @pytest.mark.parametrize("on_ddl", ["reclone", "error"])
 def test_a_story_that_changed_the_schema_does_not_end_silently_with_a_narrower_fixture(

@@ -321,7 +321,9 @@ def test_it(pg_database):
 """
 
 
-@pytest.mark.parametrize("place", ["PGPASSWORD", "PGPASSFILE", "home"])
+@pytest.mark.parametrize(
+    "place", ["PGPASSWORD", "PGPASSFILE", pytest.param("home", marks=pytest.mark.full)]
+)
 def test_a_password_that_is_not_in_the_url(
     secret: Secret, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

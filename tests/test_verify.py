@@ -171,7 +171,7 @@ def test_a_deviation_is_found_and_named(base: Base, name: str) -> None:
     assert named in explain(base)
 
 
-@pytest.mark.full("product")
+@pytest.mark.full("values")
 @pytest.mark.parametrize("name", BY_SUPERUSER)
 def test_a_deviation_that_takes_a_superuser_is_found_and_named(base: Base, name: str) -> None:
     *statements, named = BY_SUPERUSER[name]
@@ -240,7 +240,7 @@ def test_what_a_reset_restores_is_no_deviation(base: Base, name: str) -> None:
     assert base.worker.resetter.verify() == ()
 
 
-@pytest.mark.full("product")
+@pytest.mark.full("values")
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_resets_and_layers_leave_no_deviation(request: pytest.FixtureRequest, kind: Kind) -> None:
     """Layers come and go in any order, over a clone, too: what is expected follows."""
@@ -319,6 +319,7 @@ def shop(project: Project) -> Project:
     return project
 
 
+@pytest.mark.full("values")
 @pytest.mark.parametrize("tracking", UNNOTICED)
 @pytest.mark.parametrize("option", ["--pg-verify", "-opg_verify=true"])
 def test_the_test_that_left_a_difference_fails(shop: Project, option: str, tracking: str) -> None:
