@@ -68,8 +68,14 @@ class BlockerWatch:
             connection = await self._connect()
             try:
                 while True:
-                    for row in await connection.fetch(read_sql("blockers"), self._pid):
-                        await self._end(connection, Leak(**dict(row)))
+                    rows = await connection.fetch(read_sql("blockers"), self._pid)
+                    found = [Leak(**dict(row)) for row in rows]
+                    # Record all first: when a blocker ends, others that waited for it may end, too,
+                    # and then the reset continues and cancels this task.
+                    for leak in found:
+                        self._leaks.setdefault(leak.pid or leak.query, leak)
+                    for leak in found:
+                        await _end(connection, leak)
                     await asyncio.sleep(POLL_INTERVAL)
             finally:
                 connection.terminate()
@@ -78,11 +84,9 @@ class BlockerWatch:
             self._waiting.cancel()
             raise
 
-    async def _end(self, connection: Connection, leak: Leak) -> None:
-        # Record first: when the blocker ends, the reset continues and cancels this task.
-        if leak.pid is None:
-            self._leaks.setdefault(leak.query, leak)
-            await connection.execute(f"ROLLBACK PREPARED {quote_literal(leak.query)}")
-        else:
-            self._leaks.setdefault(leak.pid, leak)
-            await connection.execute(f"SELECT pg_terminate_backend({leak.pid})")
+
+async def _end(connection: Connection, leak: Leak) -> None:
+    if leak.pid is None:
+        await connection.execute(f"ROLLBACK PREPARED {quote_literal(leak.query)}")
+    else:
+        await connection.execute(f"SELECT pg_terminate_backend({leak.pid})")
