@@ -27,11 +27,6 @@ PLOTS = {
     "start": "CPU time of a start against the number of revisions and of workers",
     "shared-rows": "CPU time of a run for each way to create shared rows",
 }
-# Above tables that the pages do not have before they are measured.
-CAPTIONS = {
-    "reset, dirty, CPU time": "Against the number of tables that a test writes to, of 100:",
-    "reset, rows, CPU time": "Against the number of rows that a test writes into one table:",
-}
 LABELS = {side.name: side.label for side in EVERY_SIDE}
 README_SIDES = (
     FLOOR,
@@ -187,7 +182,6 @@ def fill_page(text: str, results: Results, plots: Path) -> str:
     found = tables(results)
     if results.busy:
         found |= {name: NOT_PUBLISHED for name in found if name.endswith("wall time")}
-    found |= {name: f"{CAPTIONS[name]}\n\n{found[name]}" for name in CAPTIONS.keys() & found.keys()}
     for plot in plots.glob("*.svg"):
         found[f"plot, {plot.stem}"] = f"![{PLOTS[plot.stem]}](benchmarks/{plot.name})"
     for name, table in found.items():
