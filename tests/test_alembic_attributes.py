@@ -34,6 +34,7 @@ context.run_migrations()
 """
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("env", [URL, CONNECTION, CONNECTION_OR_ELSE, NO_TRANSACTION])
 def test_an_env_py_of_the_cookbook(project: Project, env: str) -> None:
     project.alembic(env)

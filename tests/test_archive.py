@@ -360,6 +360,7 @@ def test_no_test_that_needs_a_template(shop: Project) -> None:
     assert not (shop.root / "cache.pgt").exists()
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("mark", ["skip", "skipif(True, reason='later')", "xfail(run=False)"])
 def test_a_test_that_is_skipped_needs_its_template(shop: Project, mark: str) -> None:
     """No test runs. The templates of further databases would be missing, without an error."""

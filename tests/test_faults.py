@@ -55,7 +55,8 @@ def test_a_call_that_fails(
         assert faults.preparations_hit == of_preparation
 
 
-@pytest.mark.parametrize("number", [6, pytest.param(10, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("number", [6, 10])
 def test_a_file_that_fails(prepared: tuple[Suite, FaultyServer], number: int) -> None:
     suite, _ = prepared
     faults = FileFaults("broken", suite)

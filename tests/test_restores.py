@@ -336,6 +336,7 @@ UNREADABLE = {  # what another role owns, and what a test does to it
 }
 
 
+@pytest.mark.full("values")
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.superuser], ids=str)
 @pytest.mark.parametrize("what", UNREADABLE)
 def test_a_database_with_objects_that_the_role_may_not_read_becomes_no_spare(
@@ -376,6 +377,7 @@ $$;
 """
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.superuser], ids=str)
 def test_a_table_that_the_role_may_read_only_after_set_role_is_recloned(
     request: pytest.FixtureRequest, kind: Kind
@@ -427,6 +429,7 @@ CREATE FUNCTION remove(oid) RETURNS int LANGUAGE sql SECURITY DEFINER
 """
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.superuser], ids=str)
 def test_large_objects_of_another_role(request: pytest.FixtureRequest, kind: Kind) -> None:
     """The content of those that the role may not read is the only change that no reset notices."""

@@ -151,6 +151,7 @@ def test_tests_that_fail(secret: Secret) -> None:
         assert message in output
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("workers", [["-p", "no:xdist"], ["-n1"]], ids=["main", "worker"])
 def test_tests_that_pytest_retry_repeats(
     secret: Secret, monkeypatch: pytest.MonkeyPatch, workers: list[str]

@@ -178,7 +178,7 @@ def test_a_spare_replaces_a_clone(shop: Project, how: str) -> None:
 # Which databases become spares
 
 
-@pytest.mark.full("values")
+@pytest.mark.full("one")
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_spare_equals_the_template_after_any_number_of_uses(
     request: pytest.FixtureRequest, kind: object

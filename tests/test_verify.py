@@ -364,6 +364,7 @@ SHARED = load_program("verify/shared.py")
 LATER = load_program("verify/later.py")
 
 
+@pytest.mark.full("one")
 @pytest.mark.parametrize("tracking", ["triggers", "scan"])
 def test_a_run_without_differences_is_green(shop: Project, tracking: str) -> None:
     """Layers, clones, rollbacks and changes of the schema included."""
