@@ -1,9 +1,10 @@
 """Build the template database exactly once per fingerprint.
 
 ``migrations`` and ``alembic`` are the kinds of migrations: ``sql_scripts`` runs SQL files,
-``alembic_config`` and ``env_py`` read Alembic's configuration, and ``revisions`` asks Alembic for
-its revisions. ``seed`` adds rows for the tests. ``template`` builds and publishes. ``lineage``
-finds an older template as the starting point, and ``build_reason`` explains a build.
+``alembic_config`` and ``env_py`` read Alembic's configuration, ``revisions`` asks Alembic for its
+revisions, and ``created_objects`` notices migrations that have created nothing. ``seed`` adds rows
+for the tests. ``template`` builds and publishes. ``lineage`` finds an older template as the
+starting point, and ``build_reason`` explains a build.
 """
 
 from pytest_pgtemplate._template import seed

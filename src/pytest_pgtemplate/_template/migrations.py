@@ -199,6 +199,18 @@ def migrate(migrations: Migrations, target: Target) -> str | None:
     """
     may_miss = not hasattr(migrations, "lineage")
     before = count_objects(target) if may_miss else 0
+    ran = _call(migrations, target)
+    if may_miss and count_objects(target) == before:
+        raise MigrationError(
+            f"{getattr(migrations, 'name', type(migrations).__name__)} ended without an error, but"
+            " the template's database is as empty as before",
+            hint=_NOTHING_CREATED.get(type(migrations), "migrate the database at target.url"),
+        )
+    return ran
+
+
+def _call(migrations: Migrations, target: Target) -> str | None:
+    name = type(migrations).__name__
     try:
         ran = migrations.migrate(target)
     except PgTemplateError:
@@ -206,21 +218,15 @@ def migrate(migrations: Migrations, target: Target) -> str | None:
     except Exception as error:
         trace = redact_password("".join(traceback.format_exception(error)), target.url).rstrip()
         raise MigrationError(
-            f"{type(migrations).__name__}.migrate failed:\n{trace}",
+            f"{name}.migrate failed:\n{trace}",
             hint="correct the object that the pg_migrations fixture returns, and run again",
         ) from error
     if inspect.iscoroutine(ran) or inspect.isgenerator(ran):
         ran.close()
         raise MigrationError(
-            f"{type(migrations).__name__}.migrate is a coroutine or generator function, so a call"
-            " of it executes nothing",
+            f"{name}.migrate is a coroutine or generator function, so a call of it executes"
+            " nothing",
             hint="define it without async and yield; asyncio.run() executes a coroutine",
-        )
-    if may_miss and count_objects(target) == before:
-        raise MigrationError(
-            f"{getattr(migrations, 'name', type(migrations).__name__)} ended without an error, but"
-            " the template's database is as empty as before",
-            hint=_NOTHING_CREATED.get(type(migrations), "migrate the database at target.url"),
         )
     return ran
 
