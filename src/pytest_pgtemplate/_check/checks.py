@@ -135,19 +135,25 @@ class RevisionChecks:
         models = number == len(pieces) - 1  # only the last piece ends at the heads
         with self._task.during("checking"):
             found = walk(self._context, pieces[number], self._plan.start, models=models)
-        now = self._read_keys()
-        unchanged = [name for name in found if self._keys.get(name) == now.get(name)]
+        unchanged = self._unchanged(found)
         self._proved |= {
-            self._keys[name]
-            for name in unchanged
-            if name in self._keys and found[name].outcome == "passed"
+            self._keys[name] for name, verdict in unchanged.items() if verdict.outcome == "passed"
         }
-        self._failures.record({name: found[name] for name in unchanged})
+        self._failures.record(unchanged)
         return found
 
-    def _read_keys(self) -> dict[str, str]:
-        """Read all files; return the digest of each revision, or nothing if a file is missing."""
+    def _unchanged(self, found: Verdicts) -> Verdicts:
+        """Return the verdicts on revisions whose files are still those of ``self._keys``."""
         try:
-            return plan.keys(self._context.scripts.values(), self._task.environment_parts())
+            now = self._read_keys()
         except FileNotFoundError:  # another branch was checked out during the check
             return {}
+        return {
+            name: found[name]
+            for name, key in self._keys.items()
+            if name in found and now.get(name) == key
+        }
+
+    def _read_keys(self) -> dict[str, str]:
+        """Read all files, and return the digest of each revision."""
+        return plan.keys(self._context.scripts.values(), self._task.environment_parts())

@@ -29,8 +29,7 @@ def row_changes(before: DatabaseState, after: DatabaseState) -> Changes:
     changes: Changes = []
     for table in sorted(before.rows.keys() | after.rows.keys()):
         old, new = before.rows.get(table, _NO_ROWS), after.rows.get(table, _NO_ROWS)
-        order = _order_of_columns(before, after, table)
-        if old.digest == new.digest or order is None:
+        if old.digest == new.digest or (order := _order_of_columns(before, after, table)) is None:
             continue
         if old.content is None or new.content is None:
             how = "different" if order == sorted(order) else "too many to compare in another order"
@@ -46,8 +45,7 @@ def row_changes(before: DatabaseState, after: DatabaseState) -> Changes:
 def _order_of_columns(before: DatabaseState, after: DatabaseState, table: str) -> list[int] | None:
     """Return where each column of ``before`` is in ``after``; None if they have other columns."""
     name = f"columns of {table}"
-    columns = [state.objects.get(name, ("", ""))[1].split(", ") for state in (before, after)]
-    old, new = columns
+    old, new = (state.objects.get(name, ("", ""))[1].split(", ") for state in (before, after))
     return [new.index(column) for column in old] if sorted(old) == sorted(new) else None
 
 

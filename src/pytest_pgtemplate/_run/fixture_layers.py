@@ -75,8 +75,8 @@ class FixtureLayers:
         self.active = ActiveLayers()
         self.lost = LostFixtures()
         self._owned: dict[pytest.FixtureDef[Any], SharedFixture] = {}  # that have a layer
-        self._in_setup: list[SharedFixture] = []  # fixtures whose setup runs, the innermost last
-        # Fixtures whose teardown runs, after their number: what it writes must be undone.
+        self._in_setup: list[SharedFixture] = []  # in the order of their setups, which are nested
+        # By the number of the layer: what the teardown of the fixture writes must be undone.
         self._in_teardown: dict[int, _UnattributedWrites | None] = {}
 
     @contextmanager

@@ -16,13 +16,11 @@ _OVERRIDABLE = {
     "_pg_engines": ("pg_engine_options",),
     "pg_shared": ("pg_engine_options", "pg_session_options"),
 }
-_HINTS = {
-    "pg_template": "override it once, in a conftest.py above all tests that need it; for a second"
-    " database, add a name to pg_databases: for the name orders, the fixture is"
-    " pg_orders_migrations",
-    "_pg_engines": "override it once, in a conftest.py above all tests that need it; a test can"
-    " change an option for itself with pg_engine.execution_options(..)",
-    "pg_shared": "override it once, in a conftest.py above all tests that need it",
+_ONCE = "override it once, in a conftest.py above all tests that need it"
+_ALTERNATIVES = {
+    "pg_template": "; for a second database, add a name to pg_databases: for the name orders, the"
+    " fixture is pg_orders_migrations",
+    "_pg_engines": "; a test can change an option for itself with pg_engine.execution_options(..)",
 }
 
 
@@ -65,7 +63,7 @@ def _conflict(name: str, one: str, other: str, user: str) -> ConfigurationError:
     return ConfigurationError(
         f"{name} has two different overrides, in {_place(one)} and {_place(other)}, but all tests"
         " of a database share its value",
-        hint=_HINTS[user],
+        hint=_ONCE + _ALTERNATIVES.get(user, ""),
     )
 
 
