@@ -6,7 +6,8 @@ import pytest
 
 from pytest_pgtemplate import Alembic
 from pytest_pgtemplate.errors import ConfigurationError
-from support.projects import ITEM, TESTS, Project, load_program
+from support.programs import load_program
+from support.projects import ITEM, TESTS, Project
 
 URL = """
 from alembic import context

@@ -14,15 +14,19 @@ from functools import cache
 from graphlib import TopologicalSorter
 from itertools import chain
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
+
+from support.programs import PROGRAMS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pytest_pgtemplate"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = [*(ROOT / "tests").glob("*.py"), *(ROOT / "tests" / "support").glob("*.py")]
 SQL_FILES = sorted(PACKAGE.rglob("*.sql"))
 SCRIPTS = sorted(PACKAGE.rglob("*.js"))
-LONGEST, LONGEST_FUNCTION = 300, 60  # lines
+LONGEST, LONGEST_FUNCTION, LONGEST_PROGRAM = 300, 60, 9  # lines
 # A function, from its first to its last line. In JavaScript, nested ones count with the outer one.
 FUNCTION_BLOCK = {
     ".sql": re.compile(
@@ -291,6 +295,32 @@ def function_lengths(file: Path) -> Iterator[tuple[str, int]]:
         return
     for block in FUNCTION_BLOCK[file.suffix].finditer(file.read_text("utf-8")):
         yield f"{file.name}: {block[0].splitlines()[0]}", block[0].count("\n") + 1
+
+
+def test_no_test_contains_a_long_program() -> None:
+    """The program of a child run is a file in tests/programs, which ruff and an editor see."""
+    for file in TESTS:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                lines = dedent(node.value).strip().splitlines()
+                is_long = len(lines) > LONGEST_PROGRAM and _is_python("\n".join(lines))
+                assert not is_long, f"{file.name}:{node.lineno}"
+
+
+def _is_python(text: str) -> bool:
+    """Not what ``str.format`` completes, and no prose."""
+    try:
+        return not re.search(r"\{\w+(!r)?\}", text) and bool(ast.parse(text))
+    except SyntaxError:
+        return False
+
+
+def test_every_program_of_the_tests_is_used() -> None:
+    texts = [file.read_text("utf-8") for file in TESTS]
+    for file in PROGRAMS.rglob("*.*"):
+        name = file.relative_to(PROGRAMS)
+        used = f'"{name.as_posix()}"', f'PROGRAMS / "{name.parts[0]}"'
+        assert file.suffix == ".pyc" or any(each in text for each in used for text in texts), name
 
 
 def test_every_import_names_what_it_wants() -> None:

@@ -28,7 +28,8 @@ from pytest_pgtemplate._worker import WorkerDatabase
 from pytest_pgtemplate.errors import ConfigurationError, TemplateError
 from support.databases import EVERYTHING, RUN, bindir_of, pg_dump
 from support.kinds import KINDS, TIMEOUT, Kind, server_as, url_of
-from support.projects import COUNTED, ITEM, Project, load_program, query, unique
+from support.programs import load_program
+from support.projects import COUNTED, ITEM, Project, query, unique
 from support.servers import private_server
 
 SETTINGS = """
@@ -247,21 +248,7 @@ def test_a_file_that_cannot_be_written(templates: Templates) -> None:
 # The commands
 
 CONFTEST = load_program("archive/root_conftest.py")
-TEST = """
-import pytest
-from sqlalchemy import text
-
-@pytest.fixture(autouse=True)
-def unused():
-    pytest.fail("the test was set up")
-
-def test_plain():
-    pass
-
-def test_names(pg_sync_session):
-    names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
-    assert names == ["reference", "seeded"]
-"""
+TEST = load_program("archive/tests.py")
 
 
 def pgtemplate(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,53 +10,11 @@ import pytest
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._engines import Bindings
 from pytest_pgtemplate.errors import ConfigurationError
+from support.programs import load_program
 from support.projects import Project
 
 # An application that creates its engines at import, as most do. It contains nothing for tests.
-APPLICATION = """
-import os
-
-from sqlalchemy import create_engine, text
-from sqlalchemy.ext.asyncio import (
-    AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
-)
-from sqlalchemy.orm import scoped_session, sessionmaker
-
-URL = os.environ.get("DATABASE_URL", "postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
-SYNC_URL = os.environ.get("SYNC_URL", "postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-
-engine = create_async_engine(URL)
-Session = async_sessionmaker(engine, expire_on_commit=False)
-Legacy = sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
-Unbound = async_sessionmaker()
-scopes = []
-Scoped = async_scoped_session(async_sessionmaker(engine), scopefunc=lambda: "always the same")
-
-sync_engine = create_engine(SYNC_URL)
-SyncSession = sessionmaker(sync_engine)
-SyncScoped = scoped_session(sessionmaker(sync_engine))
-
-COUNT = text("SELECT count(*) FROM item")
-ADD = text("INSERT INTO item (name) VALUES ('mine')")
-
-async def add(make=Session):
-    async with make() as session:
-        await session.execute(ADD)
-        await session.commit()
-
-async def count(make=Session):
-    async with make() as session:
-        return await session.scalar(COUNT)
-
-def add_sync(make=SyncSession):
-    with make() as session:
-        session.execute(ADD)
-        session.commit()
-
-def count_sync(make=SyncSession):
-    with make() as session:
-        return session.scalar(COUNT)
-"""
+APPLICATION = load_program("bindings/application.py")
 
 CONFTEST = """
 import pytest
@@ -141,24 +99,7 @@ def test_an_engine_may_be_used_in_two_event_loops_in_turn(application: Project) 
     """Connections of an open loop are not used in another loop, and are closed at the end."""
     application.write(
         "test_app.py",
-        """
-        import pytest
-        import app
-
-        @pytest.mark.parametrize("n", range(2))
-        @pytest.mark.asyncio(loop_scope="module")
-        async def test_module(n, pg):
-            assert await app.count() == 0
-            await app.add()
-
-        async def test_function(pg):
-            assert await app.count() == 0
-            await app.add()
-
-        @pytest.mark.asyncio(loop_scope="module")
-        async def test_module_again(pg):
-            assert await app.count() == 0
-        """,
+        load_program("bindings/an_engine_may_be_used_in_two_event_loops_in_turn.py"),
     )
 
     result = run(
@@ -183,18 +124,7 @@ def test_an_error_in_a_loop_that_has_been_closed_since_causes_no_section(
 ) -> None:
     application.write(
         "test_app.py",
-        """
-        import asyncio
-
-        import asyncpg
-
-        async def query(dsn):
-            connection = await asyncpg.connect(dsn)
-            await connection.fetch("SELECT 1/0")
-
-        def test_it(pg_database):
-            asyncio.run(query(str(pg_database.dsn)))
-        """,
+        load_program("bindings/an_error_in_a_loop_that_has_been_closed_since_causes_no_section.py"),
     )
 
     result = run(application)
@@ -208,18 +138,7 @@ def test_two_statements_at_once_in_one_loop_cause_no_section(application: Projec
     """asyncpg raises the same error, but the cause is different."""
     application.write(
         "test_app.py",
-        """
-        import asyncio
-
-        import asyncpg
-
-        async def test_it(pg_database):
-            connection = await asyncpg.connect(str(pg_database.dsn))
-            try:
-                await asyncio.gather(*(connection.fetch("SELECT pg_sleep(0.1)") for _ in range(2)))
-            finally:
-                await connection.close()
-        """,
+        load_program("bindings/two_statements_at_once_in_one_loop_cause_no_section.py"),
     )
 
     result = run(application)
@@ -229,30 +148,7 @@ def test_two_statements_at_once_in_one_loop_cause_no_section(application: Projec
     result.stdout.no_fnmatch_line("*pg_bind*")
 
 
-UNDER_ROLLBACK = """
-import pytest
-import app
-
-@pytest.mark.parametrize("n", range(2))
-@pytest.mark.parametrize("name", ["Session", "Scoped"])
-async def test_async(n, name, pg_session):
-    make = getattr(app, name)
-    await pg_session.execute(app.ADD)
-    await pg_session.flush()
-    assert await app.count(make) == 1
-    await app.add(make)
-    assert await pg_session.scalar(app.COUNT) == 2
-
-@pytest.mark.parametrize("n", range(2))
-@pytest.mark.parametrize("name", ["SyncSession", "SyncScoped"])
-def test_sync(n, name, pg_sync_session):
-    make = getattr(app, name)
-    pg_sync_session.execute(app.ADD)
-    pg_sync_session.flush()
-    assert app.count_sync(make) == 1
-    app.add_sync(make)
-    assert pg_sync_session.scalar(app.COUNT) == 2
-"""
+UNDER_ROLLBACK = load_program("bindings/under_rollback.py")
 
 
 def test_under_rollback_application_and_test_share_a_transaction(application: Project) -> None:
@@ -264,26 +160,7 @@ def test_under_rollback_application_and_test_share_a_transaction(application: Pr
     result.assert_outcomes(passed=8)
 
 
-ENGINES_UNDER_ROLLBACK = """
-import pytest
-import app
-
-@pytest.mark.parametrize("n", range(2))
-async def test_async(n, pg_session):
-    await pg_session.execute(app.ADD)
-    await pg_session.commit()
-    assert await app.count() == 0
-    await app.add()
-    assert await pg_session.scalar(app.COUNT) == 2
-
-@pytest.mark.parametrize("n", range(2))
-def test_sync(n, pg_sync_session):
-    pg_sync_session.execute(app.ADD)
-    pg_sync_session.commit()
-    assert app.count_sync() == 0
-    app.add_sync()
-    assert pg_sync_session.scalar(app.COUNT) == 2
-"""
+ENGINES_UNDER_ROLLBACK = load_program("bindings/engines_under_rollback.py")
 
 
 def test_under_rollback_a_named_engine_commits_and_is_reset(application: Project) -> None:
@@ -302,20 +179,7 @@ def test_under_rollback_a_named_engine_commits_and_is_reset(application: Project
 def test_the_binding_of_the_application_is_restored(application: Project) -> None:
     application.write(
         "test_app.py",
-        """
-        import app
-
-        def test_in_a_test(pg):
-            assert app.Session.kw["bind"] is not app.engine
-            assert app.SyncScoped.session_factory.kw["bind"] is not app.sync_engine
-
-        def test_without_a_database():
-            assert app.Session.kw["bind"] is app.engine
-            assert app.Session.kw.keys() == {"bind", "expire_on_commit"} | (
-                app.Session.kw.keys() & {"autoflush", "info"}
-            )
-            assert app.SyncScoped.session_factory.kw["bind"] is app.sync_engine
-        """,
+        load_program("bindings/the_binding_of_the_application_is_restored.py"),
     )
 
     result = run(application, "-p", "no:randomly", pg_bind="app:Session app:SyncScoped")
@@ -349,61 +213,13 @@ def test_an_application_that_calls_configure_at_startup_keeps_the_binding(
 def test_connections_that_the_application_leaves_open_are_closed(application: Project) -> None:
     application.write(
         "test_app.py",
-        """
-        import pytest
-        import app
-
-        left = []
-
-        @pytest.mark.parametrize("n", range(2))
-        async def test_it(n, pg):
-            left.append(app.Session())
-            await left[-1].execute(app.ADD)
-            assert await left[-1].scalar(app.COUNT) == 1
-
-        @pytest.mark.parametrize("n", range(2))
-        def test_sync(n, pg):
-            app.SyncScoped.execute(app.ADD)
-            assert app.SyncScoped.scalar(app.COUNT) == 1
-        """,
+        load_program("bindings/connections_that_the_application_leaves_open_are_closed.py"),
     )
 
     run(application, pg_bind="app:Session app:SyncScoped").assert_outcomes(passed=4)
 
 
-SHARED_OBJECT = """
-import app
-import pytest
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-class Base(DeclarativeBase): ...
-
-class Item(Base):
-    __tablename__ = "item"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
-
-kept = []
-
-@pytest.fixture(scope="module")
-def item(pg_shared):
-    with pg_shared.sync_sessionmaker.begin() as session:
-        made = Item(name="shared")
-        session.add(made)
-    return made
-
-@pytest.mark.parametrize("n", range(2))
-async def test_async(n, item, pg):
-    kept.append(app.Session())
-    kept[-1].add(item)
-    await kept[-1].commit()
-
-@pytest.mark.parametrize("n", range(2))
-def test_sync(n, item, pg):
-    kept.append(app.SyncScoped())
-    kept[-1].add(item)
-    kept[-1].commit()
-"""
+SHARED_OBJECT = load_program("bindings/shared_object.py")
 
 
 def test_a_session_that_the_application_keeps_holds_no_objects_afterwards(
@@ -415,31 +231,7 @@ def test_a_session_that_the_application_keeps_holds_no_objects_afterwards(
     run(application, pg_bind="app:Session app:SyncScoped").assert_outcomes(passed=4)
 
 
-LATE = """
-import app
-import pytest
-
-@pytest.fixture
-def adds():
-    return app.add_sync
-
-@pytest.mark.parametrize("n", range(2))
-@pytest.mark.parametrize("name", ["pg", "pg_sync_session", "pg_engine", "pg_session"])
-def test_sync(request, adds, n, name):
-    request.getfixturevalue(name)
-    assert app.count_sync() == 0
-    adds()
-    request.getfixturevalue("pg_sync_engine")
-    assert app.count_sync() == 1
-
-async def test_async(request):
-    request.getfixturevalue("pg")
-    assert await app.count(app.Session) == 0
-    await app.add(app.Session)
-
-def test_restored(request):
-    assert app.SyncSession.kw["bind"] is app.sync_engine
-"""
+LATE = load_program("bindings/late.py")
 
 
 @pytest.mark.parametrize("isolation", ["truncate", "rollback"])
@@ -492,25 +284,7 @@ async def test_it(pg):
 """
 
 
-ROUTED = """
-from sqlalchemy import create_engine
-from sqlalchemy.ext.asyncio import async_sessionmaker
-from sqlalchemy.orm import DeclarativeBase, Session, scoped_session, sessionmaker
-
-engine = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-
-class Routed(Session):
-    def get_bind(self, *args, **keywords):
-        return engine
-
-def add():
-    pass
-
-Tables = sessionmaker(binds={DeclarativeBase: engine})
-Own = sessionmaker(class_=Routed)
-AsyncOwn = async_sessionmaker(sync_session_class=Routed)
-Function = scoped_session(lambda: None)
-"""
+ROUTED = load_program("bindings/routed.py")
 
 
 @pytest.mark.parametrize(

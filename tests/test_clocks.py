@@ -16,6 +16,7 @@ import pytest_pgtemplate
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._worker import sweep
+from support.programs import load_program
 from support.projects import PLAIN, Project, execute, query
 
 freezegun = pytest.importorskip("freezegun")
@@ -42,54 +43,7 @@ def pg_migrations():
 FREEZE = {"module": "freezegun", "call": f"freezegun.freeze_time({FAR!r})"}
 TRAVEL = {"module": "time_machine", "call": f"time_machine.travel({FAR!r}, tick=False)"}
 
-TESTS = """
-import asyncio
-import psycopg
-import pytest
-from sqlalchemy import text
-
-INSERT = "INSERT INTO product (name) VALUES ('mine')"
-
-def names(database):
-    with psycopg.connect(database.dsn) as connection:
-        return connection.execute("SELECT name FROM product").fetchall()
-
-def test_leaks(pg):
-    global leaked
-    leaked = psycopg.connect(pg.dsn)
-    leaked.execute(INSERT)
-
-def test_prepared(pg):
-    assert names(pg) == []
-    other = psycopg.connect(pg.dsn)
-    other.execute(INSERT)
-    other.execute("LOCK TABLE product")
-    global another
-    another = other
-
-async def test_async(pg, pg_session, pg_engine):
-    assert names(pg) == []
-    await pg_session.execute(text(INSERT))
-    await pg_session.commit()
-    await pg_session.execute(text("SELECT 1"))
-
-async def test_still_asking(pg, pg_engine):
-    assert names(pg) == []
-    async def ask():
-        async with pg_engine.connect() as connection:
-            await connection.execute(text("SELECT pg_sleep(3600)"))
-    global task
-    task = asyncio.create_task(ask())
-    await asyncio.sleep(0)
-    async with pg_engine.connect() as connection:
-        while not (await connection.execute(text(
-            "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(3600)'"
-        ))).all():
-            await connection.rollback()
-
-def test_after(pg):
-    assert names(pg) == []
-"""
+TESTS = load_program("clocks/tests.py")
 
 
 @pytest.fixture
@@ -224,19 +178,7 @@ def test_only_one_module_reads_the_clocks_that_tests_replace() -> None:
     }
 
 
-LOCKED = """
-import sys
-from pathlib import Path
-from freezegun import freeze_time
-from pytest_pgtemplate._server.file_locks import Timeout, acquire, file_lock
-
-lock = Path(sys.argv[1])
-with file_lock(lock), freeze_time("2098-01-01"):
-    try:
-        acquire(file_lock(lock), timeout=0.5, poll_interval=0.01)
-    except Timeout:
-        print("in time")
-"""
+LOCKED = load_program("clocks/locked.py")
 
 
 def test_waiting_for_a_file_lock_ends(base: Project) -> None:

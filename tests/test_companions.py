@@ -10,7 +10,8 @@ from typing import Protocol
 
 import pytest
 
-from support.projects import COUNTED, ITEM, PLAIN, SYNC_ENV, Project, load_program, query
+from support.programs import load_program
+from support.projects import COUNTED, ITEM, PLAIN, SYNC_ENV, Project, query
 
 ASYNC = [option for option in PLAIN if "asyncio" not in option]
 CACHED = [option for option in PLAIN if "cacheprovider" not in option]
@@ -249,18 +250,7 @@ def test_another_attempt_finds_what_the_tests_of_its_scope_wrote(
     assert "failed" not in result.parseoutcomes()
 
 
-TWO_ERRORS = """
-attempts = []
-
-def test_fails_twice(request):
-    attempts.append(1)
-    if len(attempts) == 1:
-        request.getfixturevalue("pg")
-    assert len(attempts) == 3
-
-def test_needs_a_database(pg):
-    pass
-"""
+TWO_ERRORS = load_program("companions/two_errors.py")
 
 
 def test_an_error_that_pytest_retry_replaces_is_reported_with_another_test(beside: Beside) -> None:

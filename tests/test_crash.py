@@ -21,7 +21,8 @@ from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._server.session import LOCK_SEED
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate._worker import sweep as _sweep
-from support.projects import COUNTED, ITEM, TESTS, Project, load_program, make_project, query
+from support.programs import load_program
+from support.projects import COUNTED, ITEM, TESTS, Project, make_project, query
 from support.servers import PrivateServer, need_binaries, server_directory
 
 MoreServers = Callable[..., PrivateServer]

@@ -11,20 +11,10 @@ from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import fixture_name
 from pytest_pgtemplate._urls import database_names
-from support.projects import Project, load_program, make_project
+from support.programs import load_program
+from support.projects import Project, make_project
 
-CONFTEST = """
-import pytest
-from pytest_pgtemplate import SqlFiles
-
-@pytest.fixture(scope="session")
-def pg_migrations(pytestconfig):
-    return SqlFiles(pytestconfig.rootpath / "main.sql")
-
-@pytest.fixture(scope="session")
-def pg_orders_migrations(pytestconfig):
-    return SqlFiles(pytestconfig.rootpath / "orders.sql")
-"""
+CONFTEST = load_program("databases/root_conftest.py")
 
 # An application that knows nothing of pytest: it reads where its databases are, and commits.
 SHOP = load_program("databases/shop.py")

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.util import greenlet_spawn
 
 from pytest_pgtemplate._engines.pool import AsyncPooledEngine, SyncPooledEngine
+from support.programs import load_program
 from support.projects import PLAIN, Project
 
 BACKEND = select(func.pg_backend_pid())
@@ -442,55 +443,8 @@ def test_connections_in_use_by_a_shared_fixture_are_not_reset(sync_pool: SyncPoo
             assert other.scalar(name) != "of a test"
 
 
-MODELS = """
-import pytest
-from pathlib import Path
-from pytest_pgtemplate import SqlFiles
-from sqlalchemy import event, select, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-class Base(DeclarativeBase): ...
-
-class Product(Base):
-    __tablename__ = "product"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
-
-@pytest.fixture(scope="session")
-def pg_migrations():
-    return SqlFiles(Path(__file__).parent / "schema.sql")
-
-@pytest.fixture(scope="session")
-def product(pg_shared):
-    with pg_shared.sync_sessionmaker.begin() as session:
-        made = Product(name="shared")
-        session.add(made)
-    return made
-
-kept = []
-"""
-SESSIONS = """
-import pytest
-from conftest import Product, kept, event, select, text
-
-@pytest.mark.parametrize("n", range(2))
-async def test_async(n, product, pg_session, pg_sessionmaker):
-    kept.append(pg_session)
-    pg_session.add(product)
-    other = pg_sessionmaker()
-    kept.append(other)
-    other.add(Product(name="never flushed"))
-
-@pytest.mark.parametrize("n", range(2))
-def test_sync(n, product, pg_sync_session, pg_sync_sessionmaker):
-    kept.append(pg_sync_session)
-    pg_sync_session.add(product)
-    kept.append(pg_sync_sessionmaker())
-    kept[-1].add(Product(name="never flushed"))
-
-def test_all_are_empty():
-    assert [list(session) for session in kept] == [[]] * 8
-"""
+MODELS = load_program("driver_connections/models.py")
+SESSIONS = load_program("driver_connections/sessions.py")
 
 
 @pytest.fixture
@@ -512,36 +466,7 @@ def test_a_session_that_survives_its_test_holds_no_objects(base: Project, isolat
     run(base, "--pg-isolation", isolation).assert_outcomes(passed=5)
 
 
-LISTENS = """
-import pytest
-from conftest import Product, event, select, text
-
-@pytest.fixture
-def statements(pg_engine, pg_sync_engine):
-    heard = []
-    for engine in (pg_engine.sync_engine, pg_sync_engine):
-        event.listen(engine, "before_cursor_execute", lambda *a: heard.append(a[2]))
-        event.listen(engine, "connect", lambda dbapi, _: heard.append("connect"))
-    return heard
-
-@pytest.mark.parametrize("n", range(2))
-async def test_async(n, pg_session, statements):
-    await pg_session.execute(text("SELECT 1"))
-    assert statements == ["connect", "SELECT 1"]
-
-@pytest.mark.parametrize("n", range(2))
-async def test_connection(n, statements, pg_connection):
-    await pg_connection.execute(text("SELECT 1"))
-    assert statements == ["connect", "SELECT 1"]
-
-@pytest.mark.parametrize("n", range(2))
-def test_sync(n, statements, pg_sync_session):
-    pg_sync_session.execute(text("SELECT 1"))
-    assert statements == ["connect", "SELECT 1"]
-
-async def test_without_a_listener(pg_session):
-    await pg_session.execute(text("SELECT 1"))
-"""
+LISTENS = load_program("driver_connections/listens.py")
 
 
 @pytest.mark.parametrize("isolation", ["truncate", "rollback"])

@@ -24,7 +24,8 @@ from pytest_pgtemplate._embedded import binaries as _binaries
 from pytest_pgtemplate._embedded import cluster as _embedded_cluster
 from pytest_pgtemplate._embedded import keeper, wheels
 from pytest_pgtemplate.errors import EmbeddedServerError
-from support.projects import interruptible, load_program
+from support.programs import load_program
+from support.projects import interruptible
 from support.servers import SYSTEM
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from pytest_pgtemplate import _embedded
 from pytest_pgtemplate._cli import main
 from pytest_pgtemplate._embedded import server_handle, tcp
 from pytest_pgtemplate.errors import EmbeddedServerError
-from support.projects import Project, load_program, query
+from support.programs import load_program
+from support.projects import Project, query
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from pytest_pgtemplate._engines import emptied
-from support.projects import Project, load_program
+from support.programs import load_program
+from support.projects import Project
 
 CONFTEST = load_program("engine_options/root_conftest.py")
 TESTS = load_program("engine_options/tests.py")
@@ -98,23 +99,7 @@ def test_a_listener_of_a_sessionmaker_ends_with_its_test(project: Project) -> No
     project.alembic()
     project.write(
         "test_it.py",
-        """
-        import pytest
-        from sqlalchemy import event, text
-
-        calls = []
-
-        @pytest.mark.parametrize("listens", [False, True, False])
-        def test_it(listens, pg_sync_sessionmaker, pg_sync_session):
-            if listens:
-                event.listen(pg_sync_sessionmaker, "after_begin", lambda *_: calls.append(1))
-            pg_sync_session.execute(text("SELECT 1"))
-            with pg_sync_sessionmaker() as another:
-                another.execute(text("SELECT 1"))
-
-        def test_calls():
-            assert len(calls) == 2
-        """,
+        load_program("engine_options/a_listener_of_a_sessionmaker_ends_with_its_test.py"),
     )
 
     project.run().assert_outcomes(passed=4)

@@ -12,7 +12,8 @@ from textwrap import dedent
 import pytest
 
 from support.kinds import KINDS
-from support.projects import ASYNC_ENV, ITEM, SYNC_ENV, Project, execute, load_program, unique
+from support.programs import load_program
+from support.projects import ASYNC_ENV, ITEM, SYNC_ENV, Project, execute, unique
 
 TEST = """
 from sqlalchemy import text

@@ -14,16 +14,8 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import options
 from pytest_pgtemplate._urls import server_address, url_templates
-from support.projects import (
-    ITEM,
-    PLAIN,
-    SYNC_ENV,
-    Project,
-    execute,
-    load_program,
-    make_project,
-    unique,
-)
+from support.programs import load_program
+from support.projects import ITEM, PLAIN, SYNC_ENV, Project, execute, make_project, unique
 from support.servers import tcp
 
 with warnings.catch_warnings(action="ignore"):
@@ -66,110 +58,11 @@ PARTS = "SHOP_HOST={host} SHOP_PORT={port} SHOP_USER={user} SHOP_PASSWORD={passw
 
 SHOP = {
     "shop/__init__.py": "",
-    "shop/settings.py": """
-        import os
-        from sqlalchemy import URL
-
-        def part(name):
-            return os.environ[f"SHOP_{name}"]
-
-        URL = URL.create(
-            "postgresql+psycopg", part("USER"), part("PASSWORD"), part("HOST"),
-            int(part("PORT")), part("DB"),
-        )
-    """,
-    "shop/models.py": """
-        from sqlalchemy import ForeignKey
-        from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-        class Base(DeclarativeBase):
-            pass
-
-        class User(Base):
-            __tablename__ = "account"
-            id: Mapped[int] = mapped_column(primary_key=True)
-            name: Mapped[str] = mapped_column(unique=True)
-
-        class Item(Base):
-            __tablename__ = "item"
-            id: Mapped[int] = mapped_column(primary_key=True)
-            owner: Mapped[int] = mapped_column(ForeignKey("account.id"))
-    """,
-    "shop/db.py": """
-        from sqlalchemy import create_engine, select
-        from sqlalchemy.orm import Session
-        from shop.models import User
-        from shop.settings import URL
-
-        engine = create_engine(URL)
-
-        def add_user(session, name):
-            user = session.scalar(select(User).where(User.name == name))
-            if user is None:
-                user = User(name=name)
-                session.add(user)
-                session.commit()
-                session.refresh(user)
-            return user
-    """,
-    "shop/main.py": """
-        from fastapi import FastAPI, HTTPException
-        from sqlalchemy import select
-        from sqlalchemy.orm import Session
-        from shop.db import engine
-        from shop.models import Item, User
-
-        app = FastAPI()
-
-        @app.post("/login/{name}")
-        def login(name: str) -> int:
-            with Session(engine) as session:
-                user = session.scalar(select(User.id).where(User.name == name))
-                if user is None:
-                    raise HTTPException(401)
-                return user
-
-        @app.post("/items/{owner}")
-        def add_item(owner: int) -> int:
-            with Session(engine) as session:
-                item = Item(owner=owner)
-                session.add(item)
-                session.commit()
-                return item.id
-    """,
-    "tests/conftest.py": """
-        import pytest
-        from fastapi.testclient import TestClient
-        from sqlalchemy import delete
-        from sqlalchemy.orm import Session
-
-        from shop.db import add_user, engine
-        from shop.main import app
-        from shop.models import Item, User
-
-        @pytest.fixture(scope="session", autouse=True)
-        def db():
-            with Session(engine) as session:
-                add_user(session, "root")
-                yield session
-                session.execute(delete(Item))
-                session.execute(delete(User))
-                session.commit()
-
-        @pytest.fixture(scope="module")
-        def client():
-            with TestClient(app) as client:
-                yield client
-
-        @pytest.fixture(scope="module")
-        def superuser(client):
-            return client.post("/login/root").json()
-
-        @pytest.fixture(scope="module")
-        def somebody(client, db):
-            add_user(db, "somebody")
-            return client.post("/login/somebody").json()
-    """,
+    "shop/settings.py": load_program("environment/shop/settings.py"),
+    "shop/models.py": load_program("environment/shop/models.py"),
+    "shop/db.py": load_program("environment/shop/db.py"),
+    "shop/main.py": load_program("environment/shop/main.py"),
+    "tests/conftest.py": load_program("environment/shop/root_conftest.py"),
 }
 SHOP_TESTS = load_program("environment/shop_tests.py")
 SHOP_ENV = SYNC_ENV.replace(
@@ -178,18 +71,7 @@ SHOP_ENV = SYNC_ENV.replace(
     "engine_from_config(\n    config.get_section(config.config_ini_section, {}), ",
     "create_engine(URL, ",
 )
-SHOP_TABLES = """
-op.create_table(
-    "account",
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("name", sa.Text, unique=True),
-)
-op.create_table(
-    "item",
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("owner", sa.Integer, sa.ForeignKey("account.id")),
-)
-"""
+SHOP_TABLES = load_program("environment/shop/revision.py")
 
 
 @pytest.mark.full("one")
@@ -245,9 +127,7 @@ def test_the_embedded_server_is_reached_with_the_driver_of_a_sync_application(
     app.ini(pg_env="APP_URL", pg_driver="psycopg", pythonpath=".")
     app.write(
         "test_app.py",
-        load_program(
-            "environment/the_embedded_server_is_reached_with_the_driver_of_a_sync_application.py"
-        ),
+        load_program("environment/sync_driver.py"),
     )
 
     app.run().assert_outcomes(passed=1)
@@ -261,10 +141,7 @@ def test_a_sync_application_that_gets_an_async_driver_reads_which_option_selects
     app.ini(pg_env="APP_URL", pythonpath=".")
     app.write(
         "test_app.py",
-        load_program(
-            "environment/"
-            "a_sync_application_that_gets_an_async_driver_reads_which_option_selects_another.py"
-        ),
+        load_program("environment/async_driver_for_a_sync_application.py"),
     )
 
     result = app.run("-Wignore")
@@ -359,18 +236,7 @@ def test_a_settings_object_that_has_read_it_too_early_is_named(app: Project) -> 
 
 
 OTHER_FORMS = {
-    "app": """
-        import os
-
-        class Settings:
-            def __init__(self):
-                self.length = len(os.environ["APP_URL"])
-
-        def make():
-            return Settings()
-
-        settings = make()
-    """,
+    "app": load_program("environment/settings_object.py"),
     "app.url": """
         import os
         from sqlalchemy import make_url

@@ -26,6 +26,7 @@ from pytest_pgtemplate._server import Server, facts
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._urls import database_names
 from pytest_pgtemplate.errors import TemplateError
+from support.programs import load_program
 from support.projects import (
     ASYNC_ENV,
     COUNTED,
@@ -35,7 +36,6 @@ from support.projects import (
     Project,
     connect,
     execute,
-    load_program,
     make_project,
     query,
     unique,
@@ -574,25 +574,7 @@ def test_the_environment_of_alembic_init_works(
     project.run("--pg-url", url).assert_outcomes(passed=1)
 
 
-LAZY = """
-class Lazy:
-    # Like Django's SimpleLazyObject, or a proxy of Celery or wrapt.
-    @property
-    def __class__(self):
-        return type(self.evaluate())
-
-    def evaluate(self):
-        raise LookupError("not bound")
-
-    def use(self):
-        return self.evaluate()
-
-def test_fails(pg_url):
-    Lazy().use()
-
-def test_passes(pg_url):
-    pass
-"""
+LAZY = load_program("errors/lazy.py")
 
 
 def test_a_lazy_object_in_the_traceback_of_a_failure(project: Project) -> None:

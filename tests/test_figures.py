@@ -13,7 +13,8 @@ from sqlalchemy.engine import URL
 
 from pytest_pgtemplate._report.recording import ONCE
 from pytest_pgtemplate._server import Server
-from support.projects import COUNTED, ITEM, Project, load_program, make_project
+from support.programs import load_program
+from support.projects import COUNTED, ITEM, Project, make_project
 from support.servers import private_server
 
 TESTS = load_program("figures/tests.py")

@@ -53,6 +53,7 @@ from pytest_pgtemplate._internals.sqlalchemy_sessions import (
     sessionmaker_keywords,
 )
 from pytest_pgtemplate._server import Server
+from support.programs import load_program
 from support.projects import PLAIN
 
 
@@ -289,24 +290,7 @@ def test_pytest_knows_the_module_of_a_fixture(request: pytest.FixtureRequest) ->
 def test_pytest_sets_up_a_fixture_that_a_hook_refused_to_set_up(pytester: pytest.Pytester) -> None:
     """Without our help it would run into an assertion about finalizers."""
     pytester.makeconftest(
-        """
-        import pytest
-        from pytest_pgtemplate._internals.pytest import forget_unstarted_fixture
-
-        refused = []
-
-        @pytest.hookimpl(wrapper=True)
-        def pytest_fixture_setup(fixturedef, request):
-            if fixturedef.argname == "wide" and not refused:
-                refused.append(True)
-                forget_unstarted_fixture(fixturedef, request)
-                pytest.fail("not now")
-            return (yield)
-
-        @pytest.fixture(scope="session")
-        def wide():
-            return "value"
-        """
+        load_program("internals/pytest_sets_up_a_fixture_that_a_hook_refused_to_set_up.py")
     )
     pytester.makepyfile(
         """
@@ -321,27 +305,7 @@ def test_pytest_shows_whether_it_runs_the_finalizers_of_a_fixture(
     pytester: pytest.Pytester,
 ) -> None:
     pytester.makeconftest(
-        """
-        import pytest
-        from pytest_pgtemplate._internals.pytest import is_set_up
-
-        finished = []
-
-        @pytest.hookimpl(wrapper=True)
-        def pytest_fixture_setup(fixturedef, request):
-            assert not is_set_up(fixturedef)
-            try:
-                return (yield)
-            finally:
-                assert is_set_up(fixturedef)
-                fixturedef.addfinalizer(lambda: finished.append(fixturedef.argname))
-
-        @pytest.fixture(scope="module")
-        def passes(): ...
-
-        @pytest.fixture(scope="module")
-        def skips(): pytest.skip("not here")
-        """
+        load_program("internals/pytest_shows_whether_it_runs_the_finalizers_of_a_fixture.py")
     )
     pytester.makepyfile(test_a="def test_a(passes, skips): ...")
     pytester.makepyfile(

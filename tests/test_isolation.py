@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_pgtemplate import _urls
-from support.projects import ITEM, Project, execute, load_program, query, unique
+from support.programs import load_program
+from support.projects import ITEM, Project, execute, query, unique
 
 # A connection of the application, which no fixture closes.
 LEAK = load_program("isolation/leak.py")
@@ -94,20 +95,7 @@ def test_what_commits_during_a_later_test_is_reported_there(items: Project) -> N
 def test_a_transaction_that_only_read_is_left_alone(items: Project) -> None:
     items.write(
         "test_read.py",
-        LEAK
-        + """
-@pytest.fixture(scope="module")
-def reader(pg_database):
-    connection = psycopg.connect(pg_database.dsn)
-    connection.execute("SELECT * FROM item")
-    yield connection
-    assert connection.info.transaction_status.name == "INTRANS"
-    connection.close()
-
-@pytest.mark.parametrize("n", range(2))
-def test_reads(reader, n):
-    assert reader.execute("SELECT count(*) FROM item").fetchone() == (1,)
-""",
+        LEAK + load_program("isolation/a_transaction_that_only_read_is_left_alone.py"),
     )
 
     items.run("-p", "no:xdist").assert_outcomes(passed=2)
@@ -177,18 +165,7 @@ def test_keep_failed_keeps_the_database_of_a_failed_test(items: Project) -> None
     result.stdout.fnmatch_lines([f"*kept *test_fails: *{kept}*"])
 
 
-COMMENTS = """
-def test_comments(pg_sync_engine):
-    from sqlalchemy import text
-    with pg_sync_engine.connect() as connection:
-        connection.execute(text(
-            "DO $$ BEGIN"
-            "     EXECUTE format('COMMENT ON DATABASE %I IS NULL', current_database());"
-            " END $$"
-        ))
-        connection.commit()
-    assert False
-"""
+COMMENTS = load_program("isolation/comments.py")
 
 
 @pytest.mark.parametrize("option", ["--pg-keep-failed", "--pg-isolation=clone"])
@@ -311,23 +288,7 @@ def test_the_teardown_of_a_fixture_follows_the_clone_after_the_last_test(items: 
     """It finds its rows, in whatever order the tests run."""
     items.write(
         "test_shared.py",
-        SHARING
-        + """
-COUNT = text("SELECT count(*) FROM item WHERE name = 'mine'")
-
-@pytest.fixture(scope="module")
-def shop(pg_shared):
-    with pg_shared.sync_sessionmaker.begin() as session:
-        session.execute(INSERT)
-    yield
-    with pg_shared.sync_sessionmaker.begin() as session:
-        assert session.scalar(COUNT) == 1
-
-@pytest.mark.pg(isolation="clone")
-def test_drops(shop, pg_sync_session):
-    pg_sync_session.execute(text("DROP TABLE item"))
-    pg_sync_session.commit()
-""",
+        SHARING + load_program("isolation/clone_before_the_teardown.py"),
     )
 
     items.run("-p", "no:xdist").assert_outcomes(passed=1)

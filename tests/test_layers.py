@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from support.kinds import KINDS
-from support.projects import ITEM, PLAIN, Project, load_program, query
+from support.programs import load_program
+from support.projects import ITEM, PLAIN, Project, query
 
 CONFTEST = load_program("layers/root_conftest.py")
 IMPORT = "import pytest\nfrom conftest import add, names, write\n"
@@ -97,19 +98,7 @@ def setup_module():
 @pytest.fixture
 def filled(): ...
 """,
-    "setup_class": """
-class TestClass:
-    @classmethod
-    def setup_class(cls):
-        write(Database, str(INSERT))
-
-    def test_a(self, pg): assert names(pg) == "a reference"
-
-    def test_b(self, pg): assert names(pg) == "a reference"
-
-@pytest.fixture
-def filled(pg): add(pg, "a")
-""",
+    "setup_class": load_program("layers/setup_class.py"),
     "asked for by name, without pg": """
 @pytest.fixture(scope="module")
 def filled(request):
@@ -245,22 +234,7 @@ def test_two(pg): assert names(pg) == "{rows or "base reference"}"
     items.run().assert_outcomes(**outcomes)
 
 
-INTERRUPTED = """
-import pytest
-from pytest_pgtemplate._reset import Resetter
-
-original = Resetter.add_layer
-calls = []
-
-def add_layer(self, layer):
-    result = original(self, layer)
-    calls.append(layer)
-    if len(calls) == 1:
-        pytest.fail("a timeout, as of pytest-timeout")
-    return result
-
-Resetter.add_layer = add_layer
-"""
+INTERRUPTED = load_program("layers/interrupted.py")
 
 
 def test_a_timeout_while_a_layer_is_added_loses_no_rows(
@@ -290,23 +264,7 @@ def test_rows_of_a_fixture_that_a_new_database_lacks_are_reported(items: Project
     write(
         items,
         "test_a.py",
-        """
-import os
-import sqlalchemy
-
-@pytest.fixture(scope="session", params=["small", "large"])
-def pg_seed(request): ...
-
-@pytest.fixture(scope="session", autouse=True)
-def countries():
-    engine = sqlalchemy.create_engine(os.environ["URL"])
-    with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("INSERT INTO item (name) VALUES ('country')"))
-    engine.dispose()
-
-@pytest.mark.parametrize("n", range(2))
-def test_it(n, pg): assert names(pg) == "country reference"
-""",
+        load_program("layers/rows_of_a_fixture_that_a_new_database_lacks_are_reported.py"),
     )
 
     result = items.run()
@@ -424,20 +382,7 @@ def test_one(odd, pg): ...
         {"passed": 1, "errors": 1},
     ),
     "leaves a transaction open": (
-        """
-import psycopg
-kept = []
-
-@pytest.fixture(scope="module")
-def odd(pg_database):
-    add(pg_database, "committed")
-    connection = psycopg.connect(pg_database.dsn)
-    connection.execute("INSERT INTO item (name) VALUES ('open')")
-    kept.append(connection)
-
-def test_one(odd, pg): ...
-def test_two(pg): assert names(pg) == "reference"
-""",
+        load_program("layers/leaves_a_transaction_open.py"),
         {"passed": 2, "errors": 1},
     ),
     "is of a class": (
@@ -519,27 +464,7 @@ def test_two(pg): assert names(pg) == "reference step one"
         3,
     ),
     "in a story that has a transaction open": (
-        """
-import psycopg
-
-pytestmark = pytest.mark.pg(scope="module")
-
-@pytest.fixture(scope="module")
-def transaction(pg_database):
-    with psycopg.connect(pg_database.dsn) as connection:
-        yield connection
-        connection.rollback()
-
-@pytest.fixture(scope="class")
-def harmless(pg_database): ...
-
-class TestClass:
-    def test_one(self, transaction, harmless):
-        transaction.execute("INSERT INTO item (name) VALUES ('not committed')")
-
-def test_two(transaction):
-    assert transaction.execute("SELECT count(*) FROM item").fetchone() == (2,)
-""",
+        load_program("layers/in_a_story_that_has_a_transaction_open.py"),
         3,
     ),
     "without isolation": (
@@ -818,22 +743,7 @@ def test_a_fixture_whose_teardown_changes_the_schema_does_not_end_a_story(items:
     write(
         items,
         "test_a.py",
-        """
-pytestmark = pytest.mark.pg(scope="module")
-
-class TestClass:
-    @pytest.fixture(scope="class", params=["with", "without"])
-    def data(self, pg_database, request):
-        if request.param == "with":
-            add(pg_database, "class")
-        yield
-        write(pg_database, "CREATE TABLE extra ()")
-
-    def test_one(self, data, pg, request):
-        add(pg, request.node.callspec.params["data"])
-
-def test_two(pg): assert names(pg) == "reference with without"
-""",
+        load_program("layers/a_fixture_whose_teardown_changes_the_schema_does_not_end_a_story.py"),
     )
     write(items, "test_b.py", AFTERWARDS)
 
@@ -844,18 +754,7 @@ def test_an_error_names_the_earlier_steps_of_a_story(items: Project) -> None:
     write(
         items,
         "test_a.py",
-        """
-pytestmark = pytest.mark.pg(scope="module")
-
-class TestClass:
-    @pytest.fixture(scope="class")
-    def data(self, pg_database): add(pg_database, "class")
-
-    def test_one(self, data, pg): write(pg, "CREATE TABLE extra ()")
-    def test_two(self, data, pg): ...
-
-def test_three(pg): ...
-""",
+        load_program("layers/an_error_names_the_earlier_steps_of_a_story.py"),
     )
 
     result = items.run()
@@ -872,21 +771,7 @@ def test_no_test_runs_with_rows_of_a_fixture_that_was_not_torn_down(items: Proje
     write(
         items,
         "test_a.py",
-        """
-tried = []
-
-@pytest.fixture(scope="module")
-def service():
-    tried.append(1)
-    if len(tried) == 1:
-        raise ConnectionError
-
-@pytest.fixture(scope="module")
-def rows(pg_database): add(pg_database, "of module a")
-
-@pytest.mark.flaky(reruns=1)
-def test_a(service, rows, pg): ...
-""",
+        load_program("layers/no_test_runs_with_rows_of_a_fixture_that_was_not_torn_down.py"),
     )
     write(items, "test_b.py", "def test_b(pg): ...\n" + AFTERWARDS)
 

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from support.projects import ITEM, Project, load_program
+from support.programs import load_program
+from support.projects import ITEM, Project
 
 FAILING = """
 import logging

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from pytest_pgtemplate._server import Server
-from support.projects import load_program, unique
+from support.programs import load_program
+from support.projects import unique
 
 Run = Callable[..., pytest.RunResult]
 
@@ -30,26 +31,7 @@ ASYNC_TESTS = 42
 SYNC = load_program("loops/sync.py")
 SYNC_TESTS = 40
 
-HYPOTHESIS = """
-from hypothesis import HealthCheck, given, settings, strategies
-
-GIVEN = settings(
-    max_examples=5,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-
-@GIVEN
-@given(names=strategies.sets(strategies.sampled_from("abc"), min_size=1))
-async def test_sees_what_it_wrote(pg_session, pg_engine, names):
-    await pg_session.rollback()
-    pg_session.add_all(Item(name=name) for name in names)
-    await pg_session.flush()
-    assert len((await pg_session.scalars(select(Item))).all()) == len(names)
-    async with pg_engine.connect() as connection:
-        assert (await connection.scalars(select(Item.name))).all() == []
-"""
+HYPOTHESIS = load_program("loops/hypothesis.py")
 
 SUBTESTS = """
 async def test_shares_its_session_with_its_subtests(subtests, pg_session):

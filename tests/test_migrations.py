@@ -20,7 +20,8 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.marks import Mark
 from pytest_pgtemplate._urls import database_names, drivers
 from pytest_pgtemplate.errors import ConfigurationError, MigrationError
-from support.projects import ASYNC_ENV, INI, ITEM, SYNC_ENV, TESTS, Project, load_program, query
+from support.programs import load_program
+from support.projects import ASYNC_ENV, INI, ITEM, SYNC_ENV, TESTS, Project, query
 
 RUN = "0a1b2c3d"
 
@@ -416,32 +417,7 @@ def test_every_driver(
     assert used == driver if driver in known else used in known
 
 
-OWN = """
-import asyncpg, asyncio, pytest
-
-class Own:
-    def fingerprint(self):
-        yield b"own"
-        yield b"1"
-
-    def migrate(self, target):
-        async def run():
-            connection = await asyncpg.connect(
-                target.url.set(drivername="postgresql").render_as_string(hide_password=False)
-            )
-            await connection.execute(
-                "CREATE TABLE item (id int GENERATED ALWAYS AS IDENTITY, name text)"
-            )
-            await connection.execute("INSERT INTO item (name) VALUES ('reference')")
-            await connection.close()
-
-        assert target.timeout == 60
-        asyncio.run(run())
-
-@pytest.fixture(scope="session")
-def pg_migrations():
-    return Own()
-"""
+OWN = load_program("migrations/own.py")
 
 
 def test_a_class_of_ones_own(project: Project) -> None:

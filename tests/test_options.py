@@ -15,7 +15,8 @@ from pytest_pgtemplate._run import RUN
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._settings import Settings
 from pytest_pgtemplate._urls import database_names, server_address
-from support.projects import COUNTED, ITEM, PLAIN, SYNC_ENV, TESTS, Project, load_program, query
+from support.programs import load_program
+from support.projects import COUNTED, ITEM, PLAIN, SYNC_ENV, TESTS, Project, query
 
 URL = "postgresql://{}@127.0.0.1:1/postgres"  # no test connects to it
 USAGE_ERROR = pytest.ExitCode.USAGE_ERROR

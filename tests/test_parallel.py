@@ -16,7 +16,8 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._urls import database_names
-from support.projects import COUNTED, ITEM, TESTS, Project, execute, load_program, make_project
+from support.programs import load_program
+from support.projects import COUNTED, ITEM, TESTS, Project, execute, make_project
 from support.servers import free_port, private_server, tcp
 
 PASSWORD = "hunter2"

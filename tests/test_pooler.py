@@ -17,7 +17,8 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate.errors import ServerError
 from support.compatible_servers import compatible_server
 from support.poolers import pgbouncer
-from support.projects import PLAIN, TESTS, Project, load_program
+from support.programs import load_program
+from support.projects import PLAIN, TESTS, Project
 
 
 @pytest.mark.parametrize("mode", ["transaction", "statement"])

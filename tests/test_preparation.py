@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_pgtemplate._run import RUN
+from support.programs import load_program
 from support.projects import COUNTED, ITEM, PLAIN, TESTS, Project
 
 TIMEOUT = 60.0  # seconds
@@ -213,21 +214,7 @@ def test_the_steps_end_at_an_overridden_fixture(
     assert only_template(shop)
 
 
-OVERRIDES = """
-import sys
-from pathlib import Path
-import pytest
-import sqlalchemy
-from pytest_pgtemplate import Alembic, Command, Metadata, SqlFiles
-
-class OfTheUser(SqlFiles):
-    pass
-
-def seed(url):
-    engine = sqlalchemy.create_engine(url.replace("+asyncpg", "+psycopg"))
-    with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("UPDATE item SET name = name"))
-"""
+OVERRIDES = load_program("preparation/overrides.py")
 EVALUATED = {
     "files": 'pg_migrations():\n    return SqlFiles("item.sql")',
     "alembic": 'pg_migrations():\n    return Alembic(Path("alembic.ini"))',
@@ -308,18 +295,7 @@ def test_a_database_of_another_template_is_given_back(shop: Project) -> None:
     )
     shop.write(
         "test_other.py",
-        """
-        import pytest
-        from pytest_pgtemplate import SqlFiles
-        from sqlalchemy import text
-
-        @pytest.fixture(scope="session")
-        def pg_migrations():
-            return SqlFiles("other.sql")
-
-        def test_other(pg_sync_session):
-            assert pg_sync_session.scalars(text("SELECT * FROM other")).all() == []
-        """,
+        load_program("preparation/a_database_of_another_template_is_given_back.py"),
     )
     shop.write("other.sql", "CREATE TABLE other (id int);")
     Observer(shop, expected=1).run().assert_outcomes(passed=1)

@@ -19,7 +19,8 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._server import Mark, Server
 from support.clients import Clients
-from support.projects import ITEM, TESTS, Project, load_program
+from support.programs import load_program
+from support.projects import ITEM, TESTS, Project
 
 PATIENT = """
 import pathlib, time

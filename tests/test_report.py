@@ -16,7 +16,8 @@ from pytest_pgtemplate._report.page import write_page
 from pytest_pgtemplate._report.recording import Event, Recording, Test
 from pytest_pgtemplate._worker import WorkerDatabase
 from support.browser import Browser
-from support.projects import ITEM, Project, load_program
+from support.programs import load_program
+from support.projects import ITEM, Project
 
 TESTS = load_program("report/tests.py")
 # Another clock: how long each test was called for.

@@ -18,6 +18,7 @@ from pytest_pgtemplate._reset.scripts import LARGE
 from pytest_pgtemplate.errors import ServerError
 from support.databases import Base, Session, database, difference, run
 from support.kinds import TIMEOUT, Kind
+from support.programs import load_program
 from support.projects import ITEM, Project, query
 
 pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
@@ -25,28 +26,7 @@ pytestmark = pytest.mark.full("product")  # of situations and kinds of databases
 SOON = GRACE + 3.0  # seconds: GRACE, a connection, a rollback, on a slow machine
 IDLE = "idle in transaction"
 
-SCHEMA = """
-CREATE TABLE item (id serial PRIMARY KEY, name text);
-INSERT INTO item (name) VALUES ('a'), ('b');
-CREATE TABLE detail (id serial PRIMARY KEY, item int REFERENCES item ON DELETE CASCADE);
-CREATE TABLE ballast (id int, text text);
-CREATE FUNCTION asks_for_a_lock(int) RETURNS boolean LANGUAGE plpgsql AS
-    'BEGIN PERFORM pg_advisory_xact_lock($1); RETURN true; END';
-CREATE TABLE locking (id int CHECK (asks_for_a_lock(id)));
-INSERT INTO locking VALUES (4711);
-SELECT lo_from_bytea(5000, 'large');
-
--- The index lets ANALYZE call the function, which waits if autovacuum calls it.
-CREATE TABLE analyzed (id int);
-CREATE FUNCTION waits_in_autovacuum(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
-BEGIN
-    IF (SELECT usesysid IS NULL FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()) THEN
-        PERFORM pg_current_xact_id(), pg_advisory_xact_lock(4712);
-    END IF;
-    RETURN 1;
-END $$;
-CREATE INDEX ON analyzed (waits_in_autovacuum(id));
-"""
+SCHEMA = load_program("reset_leaks/schema.sql")
 AUTOVACUUM = """
 SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL
                                AND backend_type = 'autovacuum worker'
@@ -439,23 +419,7 @@ def test_the_report_of_a_leak_names_session_or_prepared_transaction(items: Proje
     items.write(
         "test_leak.py",
         LEAKY
-        + """
-def test_leaks(pg):
-    connection = psycopg.connect(pg.dsn, application_name="my job")
-    connection.execute("DELETE FROM item")
-    connection.execute("SELECT 'the last thing it did'")
-    left.append(connection)
-    print(f"it is <{connection.info.backend_pid}>")
-
-def test_prepares(pg):
-    with psycopg.connect(pg.dsn, autocommit=True) as connection:
-        connection.execute("BEGIN")
-        connection.execute("DELETE FROM item")
-        connection.execute("PREPARE TRANSACTION 'my transaction'")
-
-def test_is_clean(pg_sync_session):
-    assert names(pg_sync_session) == ["reference"]
-""",
+        + load_program("reset_leaks/the_report_of_a_leak_names_session_or_prepared_transaction.py"),
     )
 
     result = items.run_workers("-rP", workers=1)
@@ -474,21 +438,7 @@ def test_is_clean(pg_sync_session):
 def test_data_of_a_module_lasts_as_long_as_the_module(items: Project) -> None:
     items.write(
         "test_module.py",
-        LEAKY
-        + """
-pytestmark = pytest.mark.pg(scope="module")
-
-@pytest.fixture(scope="module", autouse=True)
-def rows(pg_database):
-    with psycopg.connect(pg_database.dsn) as connection:
-        connection.execute("INSERT INTO item (name) VALUES ('of the module')")
-
-@pytest.mark.parametrize("n", range(3))
-def test_sees_it(pg_sync_session, n):
-    assert names(pg_sync_session) == ["reference", "of the module"] + ["more"] * n
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('more')"))
-    pg_sync_session.commit()
-""",
+        LEAKY + load_program("reset_leaks/data_of_a_module_lasts_as_long_as_the_module.py"),
     )
     items.write(
         "test_next.py",

@@ -8,95 +8,16 @@ import pytest
 
 from pytest_pgtemplate import Alembic
 from pytest_pgtemplate.errors import MigrationError
+from support.programs import load_program
 from support.projects import COUNTED, INI, ITEM, Project
 
 # Each file is a revision that follows the one before it, written in another way.
-FIRST = """
-import os
-from alembic import op
-
-revision, down_revision = "a", None
-
-def upgrade():
-    op.execute("CREATE TABLE item (id int GENERATED ALWAYS AS IDENTITY, name text)")
-    op.execute("INSERT INTO item (name) VALUES ('reference')")
-    with open(os.environ["MIGRATION_LOG"], "a") as log:
-        log.write("migrated\\n")
-
-def downgrade():
-    op.execute("DROP TABLE item")
-"""
-COMPUTED = """
-import pathlib
-from alembic import op
-
-revision = pathlib.Path(__file__).stem.split("_")[0]
-down_revision = chr(ord(revision) - 1)
-
-def upgrade():
-    op.execute(f"CREATE TABLE t_{revision} ()")
-
-def downgrade():
-    op.execute(f"DROP TABLE t_{revision}")
-"""
-CONDITIONAL = """
-import os
-from alembic import op
-
-revision = "c"
-if "no such variable" in os.environ:
-    down_revision = "a"
-else:
-    down_revision = "b"
-
-def upgrade():
-    op.execute("CREATE TABLE t_c ()")
-
-def downgrade():
-    op.execute("DROP TABLE t_c")
-"""
-SHARED_STEPS = """
-from alembic import op
-
-class steps:
-    revision = "d"
-    down_revision = ["c"]
-
-for name in ("revision", "down_revision"):
-    globals()[name] = getattr(steps, name)
-
-upgrade = lambda: op.execute("CREATE TABLE t_d ()")
-downgrade = lambda: op.execute("DROP TABLE t_d")
-"""
-ANNOTATED = """
-from typing import Sequence, Union
-from alembic import op
-
-revision: str = "e"
-down_revision: Union[str, Sequence[str], None] = "d"
-branch_labels: Union[str, Sequence[str], None] = ("tables",)
-depends_on: Union[str, Sequence[str], None] = None
-
-def upgrade() -> None:
-    op.execute("CREATE TABLE t_e ()")
-
-def downgrade() -> None:
-    op.execute("DROP TABLE t_e")
-"""
-BY_LABEL = """
-from alembic import op
-
-revision = "f"
-down_revision = "e"
-depends_on = "tables"
-depends_on = (depends_on,)
-
-def upgrade():
-    op.execute("CREATE TABLE t_f ()")
-
-def downgrade():
-    op.execute("DROP TABLE t_f")
-"""
+FIRST = load_program("revisions/first.py")
+COMPUTED = load_program("revisions/computed.py")
+CONDITIONAL = load_program("revisions/conditional.py")
+SHARED_STEPS = load_program("revisions/shared_steps.py")
+ANNOTATED = load_program("revisions/annotated.py")
+BY_LABEL = load_program("revisions/by_label.py")
 ODD = {
     "a_tuple": FIRST,
     "b_computed": COMPUTED,
@@ -171,7 +92,7 @@ def test_what_alembic_reports(odd: Project, tmp_path: Path) -> None:
     assert found["g"].down_revisions == {"f"}
     assert [name for name, each in found.items() if each.irreversible] == ["g"]
     lines = {name: each.downgrade for name, each in found.items()}
-    assert (lines["a"], lines["d"], lines["h"]) == (12, 11, None)
+    assert (lines["a"], lines["d"], lines["h"]) == (14, 13, None)
     for number, each in enumerate(scripts):
         assert each.needs <= {before.name for before in scripts[:number]}
 

@@ -11,7 +11,8 @@ from sqlalchemy.exc import DBAPIError
 
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._engines import Engines, rollback
-from support.projects import PLAIN, Project, load_program
+from support.programs import load_program
+from support.projects import PLAIN, Project
 
 ASYNC_PLAIN = [option for option in PLAIN if "asyncio" not in option]
 
@@ -19,24 +20,7 @@ CONFTEST = load_program("rollback/root_conftest.py")
 
 ASYNC = load_program("rollback/async.py")
 
-SYNC = """
-import pytest
-from conftest import item
-from sqlalchemy import select
-
-pytestmark = pytest.mark.pg(isolation="rollback")
-
-@pytest.mark.parametrize("n", range(2))
-def test_a_commit_holds_within_the_test_only(pg_sync_session, pg_sync_sessionmaker, n):
-    pg_sync_session.execute(item.insert().values(name="a"))
-    pg_sync_session.commit()
-    with pg_sync_session.begin_nested():
-        pg_sync_session.execute(item.insert().values(name="b"))
-    pg_sync_session.rollback()
-    assert pg_sync_session.scalars(select(item.c.name)).all() == ["a"]
-    with pg_sync_sessionmaker() as other:
-        assert other.scalars(select(item.c.name)).all() == []
-"""
+SYNC = load_program("rollback/sync.py")
 
 INI = {"filterwarnings": "error", "asyncio_mode": "auto"}
 
@@ -58,49 +42,7 @@ def test_the_application_may_commit_in_an_async_test(
     result.assert_outcomes(passed=7)
 
 
-LIMITS = """
-import asyncio
-import pytest
-from conftest import item
-from sqlalchemy import select, text
-from sqlalchemy.exc import DBAPIError
-
-pytestmark = pytest.mark.pg(isolation="rollback")
-COUNT = text("SELECT count(*) FROM item")
-
-async def test_another_isolation_level(pg_session):
-    await pg_session.execute(item.insert().values(name="a"))
-    await pg_session.commit()
-    with pytest.raises(Exception, match="one isolation level"):
-        await pg_session.connection(execution_options={"isolation_level": "SERIALIZABLE"})
-    assert await pg_session.scalar(COUNT) == 1
-
-async def test_autocommit(pg_session):
-    with pytest.raises(Exception, match="AUTOCOMMIT has none"):
-        await pg_session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
-
-async def test_a_commit_of_a_failed_transaction(pg_session):
-    await pg_session.execute(item.insert().values(name="a"))
-    await pg_session.commit()
-    with pytest.raises(DBAPIError):
-        await pg_session.execute(text("SELECT 1 / 0"))
-    await pg_session.commit()
-    assert await pg_session.scalar(COUNT) == 1
-
-def test_a_loop_that_closes(pg_sessionmaker, pg_connection):
-    async def add():
-        async with pg_sessionmaker(bind=pg_connection) as session:
-            await session.execute(item.insert().values(name="a"))
-            await session.commit()
-
-    async def count():
-        async with pg_sessionmaker(bind=pg_connection) as session:
-            return await session.scalar(COUNT)
-
-    asyncio.run(add())
-    with pytest.raises(Exception, match="closed"):
-        asyncio.run(count())
-"""
+LIMITS = load_program("rollback/limits.py")
 
 
 def test_what_would_lose_the_outer_transaction_is_an_error(project: Project) -> None:
@@ -189,75 +131,7 @@ from sqlalchemy import create_engine
 engine = create_engine(os.environ["DATABASE_URL"])
 """
 
-WAITS = """
-import app
-import pytest
-from conftest import item
-from pytest_pgtemplate._engines import rollback
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-
-rollback.LOCK_TIMEOUT = "50ms"
-ADD = item.insert().values(id=1, name="one")
-SHOW = text("SHOW lock_timeout")
-HINT = 'isolation="rollback", pg_session keeps its locks'
-
-def add(connecting):
-    with connecting as connection:
-        connection.execute(ADD)
-        connection.commit()
-
-@pytest.fixture
-def held(pg_shared):
-    with pg_shared.sync_engine.connect() as connection:
-        yield connection
-
-WAITING = {
-    "session": lambda get: add(get("pg_sync_sessionmaker")()),
-    "held": lambda get: add(get("held")),
-    "shared": lambda get: add(get("pg_shared").sync_sessionmaker()),
-    "application": lambda get: add(app.engine.connect()),
-    "autocommit": lambda get: add(
-        get("pg_sync_engine").connect().execution_options(isolation_level="AUTOCOMMIT")
-    ),
-}
-
-@pytest.mark.pg(isolation="rollback")
-@pytest.mark.parametrize("name", WAITING)
-def test_waits(request, held, pg_sync_session, name):
-    pg_sync_session.execute(ADD)
-    pg_sync_session.commit()
-    with pytest.raises(DBAPIError) as caught:
-        WAITING[name](request.getfixturevalue)
-    assert HINT in "".join(caught.value.__notes__)
-
-@pytest.mark.pg(isolation="rollback")
-def test_raw(pg_sync_session, pg_sync_engine):
-    pg_sync_session.execute(ADD)
-    pg_sync_session.commit()
-    pg_sync_engine.raw_connection().cursor().execute("INSERT INTO item VALUES (1, 'one')")
-
-@pytest.mark.pg(isolation="rollback")
-async def test_async(pg_session, pg_sessionmaker):
-    await pg_session.execute(ADD)
-    await pg_session.commit()
-    async with pg_sessionmaker() as other:
-        with pytest.raises(DBAPIError) as caught:
-            await other.execute(ADD)
-    assert HINT in "".join(caught.value.__notes__)
-
-@pytest.mark.pg(isolation="rollback")
-def test_of_its_own(pg_sync_session):
-    pg_sync_session.execute(text("SET lock_timeout = '1h'"))
-    pg_sync_session.commit()
-    assert pg_sync_session.scalar(SHOW) == "1h"
-
-async def test_later(held, pg_session, pg_sync_session, pg_shared):
-    with app.engine.connect() as other, pg_shared.sync_sessionmaker() as shared:
-        for connection in held, pg_sync_session, other, shared:
-            assert connection.scalar(SHOW) == "0"
-    assert await pg_session.scalar(SHOW) == "0"
-"""
+WAITS = load_program("rollback/waits.py")
 
 
 def test_no_connection_of_a_test_waits_for_ever_for_its_transaction(project: Project) -> None:

@@ -21,16 +21,8 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.quoting import quote_literal
 from pytest_pgtemplate._urls.redaction import find_passwords, find_passwords_of_libpq
 from support.clients import Clients
-from support.projects import (
-    ITEM,
-    TESTS,
-    Project,
-    execute,
-    interruptible,
-    load_program,
-    make_project,
-    unique,
-)
+from support.programs import load_program
+from support.projects import ITEM, TESTS, Project, execute, interruptible, make_project, unique
 from support.servers import free_port, tcp
 
 PASSWORD = "correct-horse/%battery?staple"

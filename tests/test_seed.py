@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_pgtemplate._urls import database_names
-from support.projects import ITEM, Project, load_program
+from support.programs import load_program
+from support.projects import ITEM, Project
 
 CONFTEST = """
 import os

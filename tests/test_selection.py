@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import pytest
 
-from support.projects import load_program
+from support.programs import load_program
 from support.selection import covering
 
 FULL = load_program("selection/full.py")

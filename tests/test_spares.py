@@ -20,7 +20,8 @@ from pytest_pgtemplate._worker import WorkerDatabase, spares, sweep
 from pytest_pgtemplate.errors import NotOursError
 from support.databases import EVERYTHING, RUN, Base, Session, database, difference, make_template
 from support.kinds import KINDS
-from support.projects import COUNTED, ITEM, TESTS, Project, execute, load_program, query
+from support.programs import load_program
+from support.projects import COUNTED, ITEM, TESTS, Project, execute, query
 
 SCHEMA = "CREATE TABLE item (id serial PRIMARY KEY, name text); INSERT INTO item VALUES (0, 'old')"
 

@@ -20,21 +20,11 @@ from pytest_pgtemplate._urls import libpq_variables
 from pytest_pgtemplate.errors import ServerError
 from support.kinds import url_of
 from support.poolers import pgbouncer
+from support.programs import load_program
 from support.projects import ITEM, PLAIN, Project, execute, interruptible, make_project, unique
 from support.servers import tcp
 
-TEST = """
-import asyncio
-from sqlalchemy import text
-
-async def read(engine):
-    async with engine.connect() as connection:
-        return (await connection.execute(text("SELECT name FROM item"))).scalars().all()
-
-def test_rows(pg_sync_session, pg_engine):
-    assert pg_sync_session.scalars(text("SELECT name FROM item")).all() == ["reference"]
-    assert asyncio.run(read(pg_engine)) == ["reference"]
-"""
+TEST = load_program("surroundings/tests.py")
 
 
 @pytest.fixture
@@ -90,22 +80,7 @@ def test_variables_do_not_reach_the_embedded_server(
 
 
 FULL = pytest.mark.full
-BOTH = """
-import pytest
-from pytest_pgtemplate import SqlFiles
-from sqlalchemy import text
-
-@pytest.fixture(scope="session")
-def pg_orders_migrations(pytestconfig):
-    return SqlFiles(pytestconfig.rootpath / "orders.sql")
-
-def search_path(session):
-    return session.scalars(text("SHOW search_path")).one()
-
-def test_it(pg_sync_session, pg_orders_sync_session):
-    assert search_path(pg_sync_session) == '"$user", public'
-    assert search_path(pg_orders_sync_session) == "app"
-"""
+BOTH = load_program("surroundings/both.py")
 
 
 @pytest.mark.parametrize(

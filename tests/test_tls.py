@@ -24,7 +24,8 @@ from pytest_pgtemplate._engines import Engines
 from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._template import env_py
 from pytest_pgtemplate.errors import ConfigurationError, ServerError
-from support.projects import ASYNC_ENV, ITEM, load_program, make_project
+from support.programs import load_program
+from support.projects import ASYNC_ENV, ITEM, make_project
 from support.servers import private_server, server_directory, system_bindir
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a CA with")

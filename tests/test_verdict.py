@@ -7,41 +7,10 @@ from pathlib import Path
 import pytest
 
 from support.kinds import KINDS
+from support.programs import load_program
 from support.projects import PLAIN, Project
 
-CONFTEST = """
-from pathlib import Path
-
-import psycopg
-import pytest
-from pytest_pgtemplate import SqlFiles
-from sqlalchemy import text
-
-@pytest.fixture(scope="session")
-def pg_migrations():
-    return SqlFiles(Path(__file__).parent / "schema.sql")
-
-@pytest.fixture(scope="session")
-def shared(pg_shared):
-    with pg_shared.sync_sessionmaker.begin() as session:
-        return session.scalar(
-            text("INSERT INTO product (name) VALUES ('shared') RETURNING id"))
-
-def names(database):
-    with psycopg.connect(database.dsn) as connection:
-        rows = connection.execute("SELECT name FROM product ORDER BY id").fetchall()
-        return " ".join(name for (name,) in rows)
-
-def write(database, *statements):
-    with psycopg.connect(database.dsn) as connection:
-        for statement in statements:
-            connection.execute(statement)
-
-def end_all_others(database):
-    write(database, "INSERT INTO product (name) VALUES ('mine')")
-    write(database, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()")
-"""
+CONFTEST = load_program("verdict/root_conftest.py")
 IMPORT = "import pytest\nfrom conftest import end_all_others, names, write\n"
 
 
@@ -94,18 +63,7 @@ def test_lost_rows_are_there_for_a_test_that_only_pg_autouse_isolates(base: Proj
     base.ini(pythonpath=".", pg_autouse="true", pg_env="DSN={url:}")
     write(
         base,
-        """
-import os
-import psycopg
-
-def test_one(shared, pg):
-    end_all_others(pg)
-
-def test_two():
-    with psycopg.connect(os.environ["DSN"]) as connection:
-        rows = connection.execute("SELECT name FROM product").fetchall()
-    assert rows == [("shared",)]
-""",
+        load_program("verdict/lost_rows_are_there_for_a_test_that_only_pg_autouse_isolates.py"),
     )
 
     base.run().assert_outcomes(passed=2, errors=1)
@@ -117,22 +75,7 @@ def test_lost_rows_of_several_fixtures_are_built_again_in_their_order(base: Proj
     """Also those of a fixture that got the other's value, and those of a parametrized one."""
     write(
         base,
-        """
-@pytest.fixture(scope="module", params=["a", "b"])
-def above(request, shared, pg_database):
-    write(pg_database, f"INSERT INTO product (name) VALUES ('{request.param}{shared}')")
-    yield request.param
-    assert names(pg_database) == f"shared {request.param}1"  # as it was written
-
-@pytest.mark.parametrize("n", range(3))
-def test_one(above, pg, n):
-    assert names(pg) == f"shared {above}1"
-    if above == "b" and n == 1:
-        end_all_others(pg)
-
-def test_two(shared, pg):
-    assert names(pg) == "shared b1"
-""",
+        load_program("verdict/lost_rows_of_several_fixtures_are_built_again_in_their_order.py"),
     )
     result = base.run("-p", "no:randomly")
 
@@ -164,20 +107,7 @@ def test_two(audited, pg): assert names(pg) == "shared module"
 def test_no_test_runs_without_rows_that_cannot_be_built_again(base: Project) -> None:
     write(
         base,
-        """
-times = []
-
-@pytest.fixture(scope="module")
-def once(shared, pg_database):
-    write(pg_database, "INSERT INTO product (name) VALUES ('once')")
-    times.append(1)
-    assert len(times) == 1, "it cannot be had again"
-
-def test_one(once, pg): end_all_others(pg)
-def test_two(once, pg): ...
-def test_three(pg): ...
-def test_four(): ...
-""",
+        load_program("verdict/no_test_runs_without_rows_that_cannot_be_built_again.py"),
     )
     result = base.run()
 
@@ -286,29 +216,7 @@ def test_two(shared, pg): assert names(pg) == "shared"
     result.stdout.fnmatch_lines(['*the rows of the session fixture "shared" were lost*'])
 
 
-ODD_EXCEPTIONS = """
-from dataclasses import dataclass
-
-@dataclass
-class NotFound(Exception):
-    id: int
-
-def test_without_a_hash(): raise NotFound(1)
-
-def test_as_a_context():
-    try:
-        raise NotFound(1)
-    except NotFound:
-        assert False
-
-def test_its_own_cause():
-    try:
-        1 / 0
-    except Exception as error:
-        raise error from error
-
-def test_after_all(pg): ...
-"""
+ODD_EXCEPTIONS = load_program("verdict/odd_exceptions.py")
 
 
 def test_any_exception_fails_its_test_only(base: Project) -> None:
@@ -317,20 +225,7 @@ def test_any_exception_fails_its_test_only(base: Project) -> None:
     base.run().assert_outcomes(passed=1, failed=3)
 
 
-FAILING_RESET = """
-from pytest_pgtemplate._reset import Resetter
-
-original = Resetter.reset
-fails = []  # not empty: the next reset fails
-
-def reset(self, *arguments, **keywords):
-    if fails:
-        fails.clear()
-        raise pytest.fail.Exception("a timeout, as of pytest-timeout")
-    return original(self, *arguments, **keywords)
-
-Resetter.reset = reset
-"""
+FAILING_RESET = load_program("verdict/failing_reset.py")
 
 
 def test_a_dynamic_request_after_a_failed_reset_finds_no_unknown_state(base: Project) -> None:
@@ -407,33 +302,8 @@ def test_one(request, subtests):
     assert result.ret == 1, result.stdout.str()
 
 
-CRASHES = """
-import os
-import pytest
-from pathlib import Path
-
-@pytest.fixture
-def crash(pg):
-    '''After the error was claimed, before it can be reported.'''
-
-@pytest.mark.parametrize("n", range(6))
-def test_one(n, pg): ...
-"""
-CRASHING_CONFTEST = """
-import os
-from pathlib import Path
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    if call.excinfo is not None and "division by zero" in str(call.excinfo.value):
-        try:
-            Path(__file__).with_name("crashed").touch(exist_ok=False)
-        except FileExistsError:
-            pass
-        else:
-            os._exit(1)
-    return (yield)
-"""
+CRASHES = load_program("verdict/crashes.py")
+CRASHING_CONFTEST = load_program("verdict/crashing_conftest.py")
 
 
 @pytest.mark.parametrize("rerun", [(), ("-p", "pytest_rerunfailures", "--reruns", "1")])
@@ -466,26 +336,7 @@ def test_whatever_ends_a_reset_leaves_no_database_in_an_unknown_state(base: Proj
     base.write(
         "conftest.py",
         CONFTEST
-        + """
-from pytest_pgtemplate._reset import Resetter
-
-@pytest.fixture(scope="session")
-def pg_other_migrations(pg_migrations):
-    return pg_migrations
-
-reset, events = Resetter.reset, []
-
-def pytest_runtest_teardown():
-    events.append("teardown")
-
-def interrupted(self, *arguments):
-    if events == ["teardown"]:
-        events.append("interrupt")
-        pytest.fail("Timeout >5.0s")
-    return reset(self, *arguments)
-
-Resetter.reset = interrupted
-""",
+        + load_program("verdict/whatever_ends_a_reset_leaves_no_database_in_an_unknown_state.py"),
     )
     write(
         base,

@@ -11,31 +11,10 @@ from pytest_pgtemplate._reset import ResetResult, Seal, changes_between, describ
 from pytest_pgtemplate._worker import WorkerOptions
 from support.databases import EVERYTHING, Base, database
 from support.kinds import KINDS, Kind
-from support.projects import Project, load_program
+from support.programs import load_program
+from support.projects import Project
 
-SCHEMA = """
-CREATE TYPE mood AS ENUM ('sad', 'fine');
-CREATE TABLE item (id serial PRIMARY KEY, name text NOT NULL, size int CHECK (size > 0));
-INSERT INTO item (name, size) VALUES ('a', 1), ('b', 2);
-CREATE TABLE twice (id int);
-INSERT INTO twice VALUES (1), (1);
-CREATE TABLE big (id int PRIMARY KEY, name text);
-INSERT INTO big SELECT n, 'row' FROM generate_series(1, 1500) AS n;
-CREATE TABLE empty_one (id serial PRIMARY KEY);
-CREATE TABLE odd (id int, t text);
-INSERT INTO odd VALUES (1, NULL);
-CREATE TABLE event (at date) PARTITION BY RANGE (at);
-CREATE TABLE event_all PARTITION OF event DEFAULT;
-CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1';
-CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-CREATE TRIGGER nothing AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION nothing();
-CREATE VIEW named AS SELECT name FROM item;
-CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM item;
-CREATE SEQUENCE number;
-CREATE SCHEMA other;
-COMMENT ON FUNCTION one() IS 'one';
-SELECT lo_from_bytea(5000, 'large');
-"""
+SCHEMA = load_program("verify/schema.sql")
 
 # What is done to the database, and what has to be named.
 DEVIATIONS = {

@@ -54,6 +54,7 @@ from pytest_pgtemplate._worker import sweep as _sweep
 from support import chaos_preparation
 from support.chaos_preparation import Aim, wait_until
 from support.databases import bindir_of, pg_dump
+from support.programs import load_program
 from support.projects import INI, PLAIN, SYNC_ENV, execute, query
 from support.servers import private_server, tcp
 
@@ -84,62 +85,10 @@ def upgrade():
     op.execute("INSERT INTO item (name) VALUES ('reference')")
     op.execute("SELECT pg_sleep(0.2)")
 """
-REVISION_TWO = """
-import os, time
-from alembic import op
-revision, down_revision = "two", "one"
-began = time.monotonic()
-
-def upgrade():
-    op.execute("SELECT pg_sleep(0.2)")
-    run, builder = os.environ["PGTEMPLATE_CHAOS_RUN"], os.getppid()
-    with open(os.environ["MIGRATION_LOG"], "a") as log:
-        log.write(f"{run} {builder} {began} {time.monotonic()}\\n")
-"""
+REVISION_TWO = load_program("chaos/revision_two.py")
 # Longer are the moments between the steps of taking a spare and giving it back.
-CONFTEST = """
-import functools, random, time
-from pytest_pgtemplate._reset import Resetter
-from pytest_pgtemplate._server import Server
-
-def with_time_to_die(method):
-    @functools.wraps(method)
-    def slow(*arguments, **options):
-        time.sleep(random.uniform(0, 0.1))
-        try:
-            return method(*arguments, **options)
-        finally:
-            time.sleep(random.uniform(0, 0.1))
-    return slow
-
-for name in "rename", "disallow_connections", "clone":
-    setattr(Server, name, with_time_to_die(getattr(Server, name)))
-Resetter.reset_all = with_time_to_die(Resetter.reset_all)
-"""
-TESTS_PY = """
-import os
-import pytest
-from sqlalchemy import text
-
-ME = f"{os.environ['PGTEMPLATE_CHAOS_RUN']} {os.environ.get('PYTEST_XDIST_WORKER')}"
-
-CLONE = pytest.mark.pg(isolation="clone")
-TESTS = int(os.environ["CHAOS_TESTS"])
-NUMBERS = [pytest.param(n, marks=CLONE) if n % 8 == 5 else n for n in range(TESTS)]
-
-@pytest.mark.parametrize("n", NUMBERS)
-def test_alone(n, pg_sync_session):
-    names = pg_sync_session.scalars(text("SELECT name FROM item")).all()
-    assert names == ["reference"]
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES (:me)"), {"me": ME})
-    pg_sync_session.commit()
-    pg_sync_session.execute(text("SELECT pg_sleep(0.05)"))
-    names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
-    assert names == ["reference", ME]
-    if n % 3 == 0:
-        pg_sync_session.execute(text("DELETE FROM item"))
-        pg_sync_session.commit()
-"""
+CONFTEST = load_program("chaos/root_conftest.py")
+TESTS_PY = load_program("chaos/tests.py")
 
 
 @dataclass(frozen=True)

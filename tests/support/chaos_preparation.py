@@ -24,35 +24,11 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from support.programs import load_program
 from support.projects import query
 
 # At the end of the project's conftest.py. MOMENT counts in each process.
-CONFTEST = """
-import itertools, os, pathlib, threading
-from pytest_pgtemplate._server import portal
-
-MOMENT, AIM = int(os.environ.get("CHAOS_MOMENT", "0")), os.environ.get("CHAOS_AIM", "")
-moments = itertools.count(1)
-
-def reach_moment():
-    if MOMENT and threading.current_thread().name == "pgtemplate-preparation":
-        if next(moments) == MOMENT:
-            pathlib.Path(AIM, f"{os.getpid()}.stopped").touch()
-            while not pathlib.Path(AIM, "continue").exists():
-                time.sleep(0.005)
-
-def with_moments(run):
-    @functools.wraps(run)
-    def run_with_moments(coroutine, *, timeout):
-        reach_moment()
-        try:
-            return run(coroutine, timeout=timeout)
-        finally:
-            reach_moment()
-    return run_with_moments
-
-portal.run = with_moments(portal.run)
-"""
+CONFTEST = load_program("chaos/preparation_conftest.py")
 TARGETS = ("pytest", "worker", "controller", "backend")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 WARM, COLD = 18, 40  # moments of the thread if there is a template and a spare, and if not

@@ -38,7 +38,8 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate import _urls
 from pytest_pgtemplate._urls import database_names
 from support.faulty_server import KINDS, Caller, Fault, FaultyServer, faulty_server
-from support.projects import INI, PROGRAMS, REVISION, SYNC_ENV, execute, query
+from support.programs import PROGRAMS
+from support.projects import INI, REVISION, SYNC_ENV, execute, query
 from support.servers import private_server, server_directory
 
 TIMEOUT = 5.0  # pg_timeout, seconds

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from support.programs import load_program
+
 
 class Revision(NamedTuple):
     """The arguments of ``Project.revision``, without those that the position gives."""
@@ -35,22 +37,7 @@ TRIGGER = "CREATE TRIGGER {0} BEFORE INSERT ON book FOR EACH ROW EXECUTE FUNCTIO
 TRUNK = [
     Revision(
         "tables",
-        """
-        op.create_table(
-            "author",
-            sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
-            sa.Column("name", sa.Text, nullable=False),
-        )
-        op.create_table(
-            "book",
-            sa.Column("id", sa.Integer, primary_key=True),
-            sa.Column("author_id", sa.Integer),
-            sa.Column("title", sa.String(50)),
-            sa.Column("price", sa.Numeric(8, 2), server_default="1.50"),
-            sa.Column("pages", sa.Integer, nullable=False, comment="without the cover"),
-        )
-        op.create_table("note", sa.Column("body", sa.Text), sa.Column("n", sa.Integer))
-        """,
+        load_program("long_lineage/trunk.py"),
         'for name in ("note", "book", "author"):\n    op.drop_table(name)',
     ),
     Revision(

@@ -32,8 +32,7 @@ from pytest_pgtemplate._server import Server
 from pytest_pgtemplate._server.quoting import quote_identifier
 from pytest_pgtemplate._urls import database_names
 from support.kinds import Kind, server_as, url_of
-
-PROGRAMS = Path(__file__).parents[1] / "programs"
+from support.programs import load_program
 
 # Without plugins that take time to load and have no part in what these projects show.
 PLAIN = [f"-pno:{name}" for name in ("cacheprovider", "asyncio", "anyio", "hypothesispytest")]
@@ -45,43 +44,9 @@ path_separator = os
 sqlalchemy.url = driver://nobody@nowhere/nothing
 """
 
-SYNC_ENV = """
-from alembic import context
-from sqlalchemy import engine_from_config, pool
+SYNC_ENV = load_program("projects/sync_env.py")
 
-config = context.config
-engine = engine_from_config(
-    config.get_section(config.config_ini_section, {}), poolclass=pool.NullPool
-)
-with engine.connect() as connection:
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-"""
-
-ASYNC_ENV = """
-import asyncio
-from alembic import context
-from sqlalchemy import pool
-from sqlalchemy.ext.asyncio import async_engine_from_config
-
-config = context.config
-
-def migrate(connection):
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-
-async def main():
-    engine = async_engine_from_config(
-        config.get_section(config.config_ini_section, {}), poolclass=pool.NullPool
-    )
-    async with engine.connect() as connection:
-        await connection.run_sync(migrate)
-    await engine.dispose()
-
-asyncio.run(main())
-"""
+ASYNC_ENV = load_program("projects/async_env.py")
 
 REVISION = """
 import os
@@ -119,20 +84,7 @@ with open(os.environ["MIGRATION_LOG"], "a") as log:
 
 # Three tests that need the database, each of which would notice rows of another, and one that
 # does not.
-TESTS = """
-import pytest
-from sqlalchemy import text
-
-@pytest.mark.parametrize("n", range(3))
-def test_database(n, pg_sync_session):
-    pg_sync_session.execute(text("INSERT INTO item (name) VALUES ('mine')"))
-    pg_sync_session.commit()
-    names = pg_sync_session.scalars(text("SELECT name FROM item ORDER BY id")).all()
-    assert names == ["reference", "mine"]
-
-def test_plain():
-    pass
-"""
+TESTS = load_program("projects/tests.py")
 
 # Templates that tests of this process have built and given back: by the server's URL and a digest.
 _TEMPLATES: dict[tuple[str, str], str] = {}
@@ -296,11 +248,6 @@ class Project:
         self._give_template_back()
         for name in self._all(self.prefix):
             self.server.drop(name)
-
-
-def load_program(name: str) -> str:
-    """Return a file in tests/programs: a test module, conftest.py or script of a child run."""
-    return (PROGRAMS / name).read_text("utf-8")
 
 
 def _indented(code: str) -> str:
