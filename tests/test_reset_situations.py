@@ -66,7 +66,7 @@ def gaps_filled(base: Base) -> None:
     session.execute("VACUUM gaps", "INSERT INTO gaps VALUES (1, 'new')")
     assert session.value(
         "SELECT bool_and(g.ctid < last.ctid) FROM gaps g, gaps last"
-        " WHERE g.id = 1 AND last.id = 100"
+        " WHERE g.id = 1 AND last.id = 1300"
     )
 
 
@@ -374,7 +374,7 @@ SITUATIONS: dict[str, Situation] = {
     "many values": "SELECT nextval('used') FROM generate_series(1, 1000)",
     "rows in gaps of a table": gaps_filled,
     "rows in gaps and at the end": sessions(
-        "VACUUM gaps", "INSERT INTO gaps SELECT n, repeat('x', 500) FROM generate_series(1000, 1099) AS n"
+        "VACUUM gaps", "INSERT INTO gaps SELECT n, repeat('x', 500) FROM generate_series(2000, 2099) AS n"
     ),
     "rows in gaps, then savepoints": [
         "VACUUM gaps",

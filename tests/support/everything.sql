@@ -274,9 +274,9 @@ CREATE TABLE shelf (id int PRIMARY KEY, stock int REFERENCES stock);
 INSERT INTO shelf VALUES (1, NULL);
 CREATE TABLE heap (id int PRIMARY KEY, text text);
 INSERT INTO heap VALUES (1, 'reference');
-CREATE TABLE gaps (id int PRIMARY KEY, text text);     -- several pages, the first ones of dead rows
-INSERT INTO gaps SELECT n, repeat('x', 500) FROM generate_series(1, 100) AS n;
-DELETE FROM gaps WHERE id <= 50;
+CREATE TABLE gaps (id int PRIMARY KEY, text text);     -- many rows; the first pages have dead ones
+INSERT INTO gaps SELECT n, repeat('x', 100) FROM generate_series(1, 1300) AS n;
+DELETE FROM gaps WHERE id <= 250;
 CREATE TABLE grown (n int);
 
 -- A view that holds rows, and large objects
