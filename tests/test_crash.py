@@ -493,7 +493,7 @@ def _fill_and_free(shop: Project, disk: Path) -> None:
     with fill.open("wb") as file:
         file.truncate(0)
         os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_bsize - 3_000_000)
-    assert_reported_once(shop.run(), "53100", "room")
+    assert_reported_once(shop.run(), "53100", "free disk space")
     assert len(shop.databases()) == 1
     fill.unlink()
     shop.run().assert_outcomes(passed=4)

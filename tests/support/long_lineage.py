@@ -34,6 +34,8 @@ ENUM = 'sa.Enum("new", "used", name="{}")'
 FUNCTION = "CREATE OR REPLACE FUNCTION {}() RETURNS int LANGUAGE sql AS 'SELECT {}'"
 TRIGGER = "CREATE TRIGGER {0} BEFORE INSERT ON book FOR EACH ROW EXECUTE FUNCTION touch()"
 
+GENERATED_COLUMN = 'sa.Column("twice", sa.Integer, sa.Computed("pages * 2", persisted=True))'
+
 TRUNK = [
     Revision(
         "tables",
@@ -81,13 +83,13 @@ TRUNK = [
     ),
     Revision(
         "add_generated",
-        'op.add_column("book", sa.Column("twice", sa.Integer, sa.Computed("pages * 2")))',
+        f'op.add_column("book", {GENERATED_COLUMN})',
         'op.drop_column("book", "twice")',
     ),
     Revision(
         "drop_column",
         'op.drop_column("book", "twice")',
-        'op.add_column("book", sa.Column("twice", sa.Integer, sa.Computed("pages * 2")))',
+        f'op.add_column("book", {GENERATED_COLUMN})',
     ),
     Revision(
         "bad_drop_column",
