@@ -300,7 +300,7 @@ def function_lengths(file: Path) -> Iterator[tuple[str, int]]:
 def test_no_test_contains_a_long_program() -> None:
     """The program of a child run is a file in tests/programs, which ruff and an editor see."""
     for file in TESTS:
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        for node in ast.walk(parsed(file)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 lines = dedent(node.value).strip().splitlines()
                 is_long = len(lines) > LONGEST_PROGRAM and _is_python("\n".join(lines))

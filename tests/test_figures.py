@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy.engine import URL
 from pytest_pgtemplate._report.recording import ONCE
 from pytest_pgtemplate._server import Server
 from support.programs import load_program
-from support.projects import COUNTED, ITEM, Project, make_project
+from support.projects import COUNTED, ITEM, Project, make_project, query, unique
 from support.servers import private_server
 
 TESTS = load_program("figures/tests.py")
@@ -28,21 +29,33 @@ class Logged:
     def __init__(self, project: Project, log: Path) -> None:
         self.project = project
         self._log = log
-        self._read = len(log.read_text())
+        self._read = 0
+        self._read = len(self._log_text())
 
     def count(self, pattern: str) -> int:
         """How many statements there were that begin like this."""
         return len(re.findall(rf"LOG:  (?:statement|execute \S+): {pattern}", self._log_text()))
 
     def _log_text(self) -> str:
-        return self._log.read_text()[self._read :]
+        """Return what has been logged until now, when the logging collector has written it."""
+        marker = unique("marker")
+        query(self.project.server.url, f"SELECT '{marker}'")
+        deadline = time.monotonic() + 60
+        while marker not in (text := self._log.read_text()):
+            assert time.monotonic() < deadline, "the logging collector does not write"
+            time.sleep(0.01)
+        return text[self._read :]
 
     @property
     def resets(self) -> int:
         """Without the last one of each database that was put back as a spare."""
+        return self.count(r"SELECT tables, \w+\.reset\(") - self.put_back
+
+    @property
+    def put_back(self) -> int:
+        """How many databases of workers became spares."""
         worker, spare = (f'"{self.project.prefix}_{kind}_' for kind in (r"[0-9a-f]{8}", "sp"))
-        put_back = self.count(rf".*ALTER DATABASE {worker}\w+\" RENAME TO {spare}")
-        return self.count(r"SELECT tables, \w+\.reset\(") - put_back
+        return self.count(rf".*ALTER DATABASE {worker}\w+\" RENAME TO {spare}")
 
     @property
     def clones(self) -> int:
@@ -107,6 +120,7 @@ def test_resets_and_clones_are_those_of_the_servers_log(logged: Logged) -> None:
     result.assert_outcomes(passed=10)
     output, data = result.stdout.str(), data_in(logged.project.root / "page.html")
 
+    assert logged.put_back == 1
     resets = logged.resets - 1  # the first one is that of the prepared database
     assert number(r"1 database, (\d+) resets", output) == resets == data["resets"]["times"]
     assert number(r"  main: .* (\d+) resets", output) == resets
