@@ -179,7 +179,12 @@ class Base:
         self.worker._resetter.close()
         if self.server.facts.major < 15:  # there, the schema public is not the database owner's
             self.as_root(f"ALTER SCHEMA public OWNER TO {self.server.facts.role}")
-        self.execute(_EMPTY, script)
+        try:
+            self.execute(_EMPTY)
+        except asyncpg.DeadlockDetectedError:
+            # With autovacuum: ANALYZE locks a parent before its children, DROP SCHEMA after them.
+            self.execute(_EMPTY)
+        self.execute(script)
         install(self.url, tracking, timeout=TIMEOUT)
         verify = self.worker._verify
         self.worker._resetter = Resetter(self.url, timeout=TIMEOUT, verify=verify)
