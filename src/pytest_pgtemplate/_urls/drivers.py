@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 
-from pytest_pgtemplate._urls.server_address import SPELLING
 from pytest_pgtemplate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -69,6 +68,8 @@ def parse(text: str) -> URL:
         url = None
     is_postgresql = url is not None and url.get_backend_name() in {"postgresql", "postgres"}
     if url is None or not is_postgresql or "@" in (url.host or ""):
+        from pytest_pgtemplate._urls.server_address import SPELLING
+
         raise ConfigurationError("pg_url is not a PostgreSQL URL", hint=SPELLING)
     _, _, driver = url.drivername.partition("+")
     return normalize_for_driver(
