@@ -308,7 +308,7 @@ def test_no_test_contains_a_long_program() -> None:
 
 
 def _is_python(text: str) -> bool:
-    """Not what ``str.format`` completes, and no prose."""
+    """Whether it is a program: no prose, and no braces that ``str.format`` may replace."""
     try:
         return not re.search(r"\{\w+(!r)?\}", text) and bool(ast.parse(text))
     except SyntaxError:

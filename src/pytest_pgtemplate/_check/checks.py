@@ -143,7 +143,7 @@ class RevisionChecks:
         return found
 
     def _unchanged(self, found: Verdicts) -> Verdicts:
-        """Return the verdicts on revisions whose files are still those of ``self._keys``."""
+        """Return the verdicts on revisions whose files did not change during the check."""
         try:
             now = self._read_keys()
         except FileNotFoundError:  # another branch was checked out during the check

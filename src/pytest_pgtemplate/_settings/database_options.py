@@ -63,14 +63,14 @@ def _urls(config: pytest.Config, database: str) -> tuple[str, ...]:
         return _urls(config, "")
     if not value:
         return ()
-    from pytest_pgtemplate._urls import server_address
+    from pytest_pgtemplate._urls import URL_SPELLING, server_address
 
     urls = tuple(value.split())
     try:
         for url in urls:
             server_address.parse(url)
     except ValueError as error:
-        raise pytest.UsageError(f"{option} is {error}: {server_address.SPELLING}") from None
+        raise pytest.UsageError(f"{option} is {error}: {URL_SPELLING}") from None
     return urls
 
 

@@ -6,6 +6,7 @@ recognises names, and ``redaction`` hides passwords.
 """
 
 from pytest_pgtemplate._urls.drivers import (
+    URL_SPELLING,
     async_url,
     asyncpg_dsn,
     connect_args,
@@ -21,6 +22,7 @@ from pytest_pgtemplate._urls.drivers import (
 )
 
 __all__ = [
+    "URL_SPELLING",
     "async_url",
     "asyncpg_dsn",
     "connect_args",

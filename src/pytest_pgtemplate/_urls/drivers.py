@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     AnyURL = TypeVar("AnyURL", URL, Address)
 
+URL_SPELLING = (
+    "write it as postgresql+asyncpg://user:password@host:5432/postgres, and the character @ in a"
+    " password as %40"
+)
 ASYNC_DRIVERS = ("asyncpg", "psycopg")
 SYNC_DRIVERS = ("psycopg", "psycopg2", "pg8000")
 
@@ -68,9 +72,7 @@ def parse(text: str) -> URL:
         url = None
     is_postgresql = url is not None and url.get_backend_name() in {"postgresql", "postgres"}
     if url is None or not is_postgresql or "@" in (url.host or ""):
-        from pytest_pgtemplate._urls.server_address import SPELLING
-
-        raise ConfigurationError("pg_url is not a PostgreSQL URL", hint=SPELLING)
+        raise ConfigurationError("pg_url is not a PostgreSQL URL", hint=URL_SPELLING)
     _, _, driver = url.drivername.partition("+")
     return normalize_for_driver(
         url.set(drivername=f"postgresql+{driver}" if driver else "postgresql")

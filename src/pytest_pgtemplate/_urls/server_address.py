@@ -21,10 +21,6 @@ PATTERN = (
     r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?"
 )
 
-SPELLING = (
-    "write it as postgresql+asyncpg://user:password@host:5432/postgres, and the character @ in a"
-    " password as %40"
-)
 ANSWER_TIMEOUT = 3.0  # seconds
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # PostgreSQL answers this before authentication
 

@@ -1,4 +1,3 @@
--- Each comes after the others. Many write one row of one catalog, or take one away, and no other.
 CREATE SCHEMA other;
 CREATE TABLE item (id serial PRIMARY KEY, name text DEFAULT 'x' NOT NULL, size int);
 INSERT INTO item (size) VALUES (1), (2);
